@@ -1,0 +1,87 @@
+// Package fault is the only error that crosses a boundary between services.
+//
+// A Fault says what went wrong in three ways: Code is gRPC's coarse class, Reason a stable word that dialects map to
+// their own numbers, Msg a sentence for the caller. The cause (SQL, paths, host names) travels beside it by Wrap and is
+// seen only by the log.
+package fault
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+)
+
+// Kinds that every service needs. A rule of one service defines its own kind where the rule lives.
+var (
+	Invalid         = New(codes.InvalidArgument, "INVALID_ARGUMENT", "the request is not valid")
+	NotFound        = New(codes.NotFound, "NOT_FOUND", "no such object")
+	Conflict        = New(codes.AlreadyExists, "CONFLICT", "the object exists already")
+	Unauthenticated = New(codes.Unauthenticated, "UNAUTHENTICATED", "authentication is required")
+	Denied          = New(codes.PermissionDenied, "PERMISSION_DENIED", "not allowed")
+	Unavailable     = New(codes.Unavailable, "UNAVAILABLE", "the service is not available, repeat the request later")
+	Internal        = New(codes.Internal, "INTERNAL", "internal error")
+)
+
+// Fault is an error with a class, a stable reason and a message that may be shown to anyone.
+type Fault struct {
+	Code   codes.Code
+	Reason string
+	Msg    string
+	// Field names the request field at fault, in the spelling of the proto; empty when no single field is.
+	Field string
+
+	cause error
+}
+
+// New makes a kind of fault. Reason is upper snake case and never changes once released.
+func New(code codes.Code, reason, msg string) *Fault {
+	return &Fault{Code: code, Reason: reason, Msg: msg}
+}
+
+// With returns a copy of the kind that carries this message.
+func (f *Fault) With(format string, args ...any) *Fault {
+	c := *f
+	c.Msg = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// On returns a copy that blames this field of the request.
+func (f *Fault) On(field string) *Fault {
+	c := *f
+	c.Field = field
+	return &c
+}
+
+// Wrap returns a copy that carries the cause for the log. The cause is never sent.
+func (f *Fault) Wrap(err error) *Fault {
+	c := *f
+	c.cause = err
+	return &c
+}
+
+// Error is for logs: message and cause.
+func (f *Fault) Error() string {
+	if f.cause != nil {
+		return f.Msg + ": " + f.cause.Error()
+	}
+	return f.Msg
+}
+
+// Unwrap returns the cause.
+func (f *Fault) Unwrap() error { return f.cause }
+
+// Is reports whether target is a fault of the same kind, whatever its message.
+func (f *Fault) Is(target error) bool {
+	t, ok := target.(*Fault)
+	return ok && t.Reason == f.Reason && t.Code == f.Code
+}
+
+// From finds the fault in err's chain. It understands faults of this process and, as gRPC statuses, those that a
+// client call brought back. The second result is false when err is neither: then it is an internal error.
+func From(err error) (*Fault, bool) {
+	if f, ok := errors.AsType[*Fault](err); ok {
+		return f, true
+	}
+	return fromStatus(err)
+}

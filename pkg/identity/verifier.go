@@ -1,0 +1,98 @@
+package identity
+
+import (
+	"context"
+	"crypto/ed25519"
+	"sync"
+	"time"
+)
+
+// refetchAfter is the least time between two fetches of keys, so that forged key ids cannot make a service ask auth for
+// every request.
+const refetchAfter = 2 * time.Second
+
+// maxVerified bounds the memory that remembered identities take.
+const maxVerified = 10_000
+
+// Verifier checks signed identities. A signature costs some 70 µs to verify, so what was verified is remembered until
+// it expires.
+type Verifier struct {
+	fetch func(context.Context) (map[string]ed25519.PublicKey, error)
+	now   func() time.Time
+
+	mu       sync.RWMutex
+	keys     map[string]ed25519.PublicKey
+	fetched  time.Time
+	verified map[string]Identity
+}
+
+// NewVerifier makes a verifier that gets its keys from fetch, when it meets a key id that it does not know.
+func NewVerifier(fetch func(context.Context) (map[string]ed25519.PublicKey, error)) *Verifier {
+	return &Verifier{fetch: fetch, now: time.Now, verified: map[string]Identity{}}
+}
+
+// Verify returns the identity in text, or ErrInvalid, or the error of fetching keys.
+func (v *Verifier) Verify(ctx context.Context, text string) (Identity, error) {
+	v.mu.RLock()
+	i, ok := v.verified[text]
+	v.mu.RUnlock()
+	if !ok {
+		var err error
+		if i, err = v.open(ctx, text); err != nil {
+			return Identity{}, err
+		}
+		v.remember(text, i)
+	}
+	if !v.now().Before(i.Expires) {
+		return Identity{}, ErrInvalid
+	}
+	return i, nil
+}
+
+func (v *Verifier) open(ctx context.Context, text string) (Identity, error) {
+	i, err := open(text, v.key)
+	if err == nil {
+		return i, nil
+	}
+	fresh, fetchErr := v.refresh(ctx)
+	if fetchErr != nil {
+		return Identity{}, fetchErr
+	}
+	if !fresh {
+		return Identity{}, err
+	}
+	return open(text, v.key)
+}
+
+func (v *Verifier) key(id string) ed25519.PublicKey {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.keys[id]
+}
+
+// refresh fetches the keys unless that was done just now; it reports whether it did.
+func (v *Verifier) refresh(ctx context.Context) (bool, error) {
+	v.mu.RLock()
+	recent := v.now().Sub(v.fetched) < refetchAfter
+	v.mu.RUnlock()
+	if recent {
+		return false, nil
+	}
+	keys, err := v.fetch(ctx)
+	if err != nil {
+		return false, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keys, v.fetched = keys, v.now()
+	return true, nil
+}
+
+func (v *Verifier) remember(text string, i Identity) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.verified) >= maxVerified {
+		clear(v.verified)
+	}
+	v.verified[text] = i
+}

@@ -1,0 +1,182 @@
+// Package pki is the certificate authority of one installation: services know each other by the names that it signs.
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// File names in a directory of certificates.
+const (
+	caCert = "ca.crt"
+	caKey  = "ca.key"
+)
+
+// Authority signs certificates.
+type Authority struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// NewAuthority makes an authority that is valid for ten years.
+func NewAuthority(name string) (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
+		NotAfter:              time.Now().AddDate(10, 0, 0),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	cert, err := sign(template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{cert, key}, nil
+}
+
+// Issue signs a certificate for the service with this name, as a server and as a client, valid for life.
+func (a *Authority) Issue(service string, life time.Duration) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	cert, err := sign(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: service},
+		DNSNames:    []string{service},
+		NotAfter:    time.Now().Add(life),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, key.Public(), a.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
+}
+
+// Config returns the TLS settings of a service with this certificate, for both directions: TLS 1.3, and only peers that
+// the authority signed.
+func (a *Authority) Config(cert tls.Certificate) *tls.Config { return config(a.cert, cert) }
+
+func config(ca *x509.Certificate, cert tls.Certificate) *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		RootCAs:      pool,
+		ClientCAs:    pool,
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		MinVersion:   tls.VersionTLS13,
+	}
+}
+
+// Write puts the authority and one certificate for each service into dir: ca.crt, ca.key, <service>.crt, <service>.key.
+// An authority that is there already is kept; the services' certificates are made anew.
+func Write(dir string, life time.Duration, services ...string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	a, err := loadAuthority(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if a, err = NewAuthority("slipway"); err == nil {
+			err = save(dir, caCert, caKey, tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		cert, err := a.Issue(s, life)
+		if err != nil {
+			return err
+		}
+		if err := save(dir, s+".crt", s+".key", cert); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Load reads the TLS settings of a service from a directory that Write made; ca.key need not be there.
+func Load(dir, service string) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, service+".crt"), filepath.Join(dir, service+".key"))
+	if err != nil {
+		return nil, fmt.Errorf("certificate of %s: %w", service, err)
+	}
+	ca, err := readCert(filepath.Join(dir, caCert))
+	if err != nil {
+		return nil, err
+	}
+	return config(ca, cert), nil
+}
+
+func loadAuthority(dir string) (*Authority, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, caCert), filepath.Join(dir, caKey))
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, err
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a signing key", caKey)
+	}
+	return &Authority{cert, key}, nil
+}
+
+func readCert(path string) (*x509.Certificate, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no certificate", filepath.Base(path))
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+func save(dir, certName, keyName string, c tls.Certificate) error {
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	if err := os.WriteFile(filepath.Join(dir, keyName), text, 0o600); err != nil {
+		return err
+	}
+	text = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+	return os.WriteFile(filepath.Join(dir, certName), text, 0o644)
+}
+
+func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	template.SerialNumber = serial
+	template.NotBefore = time.Now().Add(-time.Minute)
+	raw, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(raw)
+}

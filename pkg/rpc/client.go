@@ -1,0 +1,56 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+)
+
+// Dial connects to the service at target ("host:port") over mTLS. service is the name that its certificate must carry.
+// The connection is made when it is first needed, and again when it breaks.
+func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, error) {
+	c := tlsConfig.Clone()
+	c.ServerName = service
+	return grpc.NewClient(target,
+		grpc.WithTransportCredentials(credentials.NewTLS(c)),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return invoke(forward(ctx), method, req, reply, cc, opts...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return open(forward(ctx), desc, cc, method, opts...)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: 10 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5 * time.Minute, Timeout: 10 * time.Second}),
+	)
+}
+
+// intercepted adds to a local connection what Dial's interceptors add.
+type intercepted struct{ next grpc.ClientConnInterface }
+
+func (i intercepted) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return i.next.Invoke(forward(ctx), method, args, reply, opts...)
+}
+
+func (i intercepted) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return i.next.NewStream(forward(ctx), desc, method, opts...)
+}
+
+// forward passes the id of the request under way on to the next service. The identity of the user is not passed on: a
+// service that calls another does so in its own name.
+func forward(ctx context.Context) context.Context {
+	if id := RequestID(ctx); id != "" {
+		if out, ok := metadata.FromOutgoingContext(ctx); !ok || len(out.Get(RequestIDKey)) == 0 {
+			return metadata.AppendToOutgoingContext(ctx, RequestIDKey, id)
+		}
+	}
+	return ctx
+}

@@ -1,0 +1,137 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+)
+
+// RequestIDKey is the metadata key of the request id, one for all calls that a request of a client leads to.
+const RequestIDKey = "x-request-id"
+
+type callerKey struct{}
+
+// CallerOf names the service that called, as its certificate or its connection says; "" when it did not say.
+func CallerOf(ctx context.Context) string {
+	name, _ := ctx.Value(callerKey{}).(string)
+	return name
+}
+
+func setCaller(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, callerKey{}, name)
+}
+
+func withCaller(name string) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		return h(setCaller(ctx, name), req)
+	}
+}
+
+func peerCaller(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+	return h(setCaller(ctx, peerName(ctx)), req)
+}
+
+func peerCallerStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+	return h(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), peerName(ss.Context()))})
+}
+
+func peerName(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.PeerCertificates[0].DNSNames) == 0 {
+		return ""
+	}
+	return info.State.PeerCertificates[0].DNSNames[0]
+}
+
+// unary is what happens round every call: status outside, then log, recover, identity, access.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+	start := time.Now()
+	resp, err := s.guarded(ctx, info.FullMethod, func(ctx context.Context) (any, error) { return h(ctx, req) })
+	s.report(ctx, info.FullMethod, start, err)
+	if err != nil {
+		return nil, fault.Status(err).Err()
+	}
+	return resp, nil
+}
+
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+	start := time.Now()
+	_, err := s.guarded(ss.Context(), info.FullMethod, func(ctx context.Context) (any, error) {
+		return nil, h(srv, &stream{ServerStream: ss, ctx: ctx})
+	})
+	s.report(ss.Context(), info.FullMethod, start, err)
+	return fault.Status(err).Err()
+}
+
+// guarded calls h with the identity in its context, if the caller may.
+func (s *Server) guarded(ctx context.Context, method string, h func(context.Context) (any, error)) (resp any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if text := first(ctx, identity.MetadataKey); text != "" && s.verifier != nil {
+		id, err := s.verifier.Verify(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		ctx = identity.With(ctx, id)
+	}
+	if err := s.allow(ctx, method); err != nil {
+		return nil, err
+	}
+	return h(ctx)
+}
+
+// report writes the one line of a call: errors that are ours to mend as errors, the callers' as debug.
+func (s *Server) report(ctx context.Context, method string, start time.Time, err error) {
+	level := slog.LevelDebug
+	if err != nil {
+		if c := fault.Status(err).Code(); c == codes.Internal || c == codes.Unknown {
+			level = slog.LevelError
+		}
+	}
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", method), slog.Duration("took", time.Since(start)),
+		slog.String("caller", CallerOf(ctx)), slog.String("request", RequestID(ctx)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	s.log.LogAttrs(ctx, level, "rpc", attrs...)
+}
+
+// RequestID returns the id of the client's request that this call belongs to.
+func RequestID(ctx context.Context) string { return first(ctx, RequestIDKey) }
+
+func first(ctx context.Context, key string) string {
+	if v := metadata.ValueFromIncomingContext(ctx, key); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+type stream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *stream) Context() context.Context { return s.ctx }

@@ -1,0 +1,105 @@
+// Package rpc is how services talk: one server that answers over mTLS and, for services of the same process, by plain
+// calls; the same interceptors on both ways decide who may call what, log, and turn errors into statuses.
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/fullstorydev/grpchan"
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"slipway.dev/pkg/identity"
+)
+
+// Server carries the rpc services of one service. Register on it as on a grpc.Server, then hand it out by Local or Serve.
+type Server struct {
+	log      *slog.Logger
+	verifier *identity.Verifier
+	rules    map[string]rule
+	handlers grpchan.HandlerMap
+	problems []error
+	health   *health.Server
+}
+
+// NewServer makes a server that verifies the identity of users with verifier; nil when no method is for users.
+func NewServer(log *slog.Logger, verifier *identity.Verifier) *Server {
+	s := &Server{
+		log: log, verifier: verifier, rules: map[string]rule{}, handlers: grpchan.HandlerMap{}, health: health.NewServer(),
+	}
+	s.handlers.RegisterService(&healthpb.Health_ServiceDesc, s.health)
+	for _, m := range []string{"Check", "List", "Watch"} {
+		s.rules["/grpc.health.v1.Health/"+m] = rule{level: levelPublic}
+	}
+	return s
+}
+
+// RegisterService implements grpc.ServiceRegistrar. A method that does not declare its access is a problem that Check reports.
+func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	rules, err := rulesOf(desc.ServiceName)
+	if err != nil {
+		s.problems = append(s.problems, err)
+	}
+	for method, r := range rules {
+		s.rules[method] = r
+	}
+	s.handlers.RegisterService(desc, impl)
+}
+
+// Check returns an error when a registered method lacks its access rule. A service that fails it must not start.
+func (s *Server) Check() error { return errors.Join(s.problems...) }
+
+// Local returns a connection for another service of this process. What it calls is called by caller.
+func (s *Server) Local(caller string) grpc.ClientConnInterface {
+	ch := &inprocgrpc.Channel{}
+	ch.WithServerUnaryInterceptor(chainUnary(withCaller(caller), s.unary))
+	ch.WithServerStreamInterceptor(func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+		return s.stream(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), caller)}, info, h)
+	})
+	s.handlers.ForEach(ch.RegisterService)
+	return intercepted{ch}
+}
+
+// Serve answers on l until ctx ends; then calls under way are finished. tlsConfig must demand client certificates: the
+// caller is the first DNS name of the certificate.
+func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if tlsConfig.ClientAuth != tls.RequireAndVerifyClientCert {
+		return fmt.Errorf("rpc: the TLS configuration does not demand client certificates")
+	}
+	g := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(tlsConfig)),
+		grpc.ChainUnaryInterceptor(peerCaller, s.unary),
+		grpc.ChainStreamInterceptor(peerCallerStream, s.stream),
+		grpc.MaxRecvMsgSize(4<<20),
+		grpc.MaxConcurrentStreams(1000),
+	)
+	s.handlers.ForEach(g.RegisterService)
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { g.GracefulStop(); close(stopped) })
+	err := g.Serve(l)
+	if !stop() {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// chainUnary makes one interceptor of two, the first outermost.
+func chainUnary(first, second grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		return first(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			return second(ctx, req, info, h)
+		})
+	}
+}
