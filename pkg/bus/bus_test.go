@@ -1,0 +1,344 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/bus/bustest"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// ev is the n-th event of a test.
+func ev(n int) bus.Event {
+	data, _ := proto.Marshal(wrapperspb.Int32(int32(n)))
+	return bus.Event{
+		ID:      fmt.Sprintf("00000000-0000-7000-8000-%012d", n),
+		Subject: "vm.v3.host.created", Key: "1", Type: "google.protobuf.Int32Value",
+		Time: time.Unix(1_700_000_000, int64(n)*1000), Data: data,
+	}
+}
+
+func publish(t *testing.T, b *bus.Bus, from, to int) {
+	t.Helper()
+	var events []bus.Event
+	for i := from; i < to; i++ {
+		events = append(events, ev(i))
+	}
+	if n, err := b.Publish(t.Context(), events...); err != nil || n != len(events) {
+		t.Fatalf("published %d: %v", n, err)
+	}
+}
+
+// sink is a consumer that writes the events' numbers to a table, in the given transaction.
+type sink struct {
+	pool *pgxpool.Pool
+	fail func(n int) error
+
+	mu    sync.Mutex
+	calls []int
+}
+
+func newSink(t *testing.T) *sink {
+	t.Helper()
+	s := &sink{pool: pgtest.New(t, outbox.Migrations)}
+	if _, err := s.pool.Exec(t.Context(), `CREATE TABLE effect (id serial, n int)`); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *sink) handle(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+	var m wrapperspb.Int32Value
+	if err := e.Decode(&m); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.calls = append(s.calls, int(m.Value))
+	s.mu.Unlock()
+	if _, err := tx.Exec(ctx, `INSERT INTO effect (n) VALUES ($1)`, m.Value); err != nil {
+		return err
+	}
+	if s.fail != nil {
+		return s.fail(int(m.Value))
+	}
+	return nil
+}
+
+func (s *sink) start(t *testing.T, b *bus.Bus) func() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := b.Consume(ctx, s.pool, bus.Consumer{Name: "sink", Service: "vm", Subjects: []string{"vm.v3.host.*"}}, s.handle); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop := func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+func (s *sink) effects(t *testing.T) []int {
+	t.Helper()
+	rows, err := s.pool.Query(t.Context(), `SELECT n FROM effect ORDER BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+// await waits until the table holds exactly this.
+func (s *sink) await(t *testing.T, want []int) {
+	t.Helper()
+	eventually(t, func() string {
+		if got := s.effects(t); !slices.Equal(got, want) {
+			return fmt.Sprintf("effects %v, want %v", got, want)
+		}
+		return ""
+	})
+}
+
+func eventually(t *testing.T, check func() string) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		wrong := check()
+		if wrong == "" {
+			return
+		}
+		select {
+		case <-limit:
+			t.Fatal(wrong)
+		case <-tick.C:
+		}
+	}
+}
+
+func upTo(n int) (all []int) {
+	for i := range n {
+		all = append(all, i)
+	}
+	return all
+}
+
+func TestConsumerGetsAllInOrderOnce(t *testing.T) {
+	t.Parallel()
+	b, s := bustest.New(t), newSink(t)
+	s.start(t, b) // before there is a stream
+	publish(t, b, 0, 50)
+	s.await(t, upTo(50))
+	publish(t, b, 0, 50) // again
+	publish(t, b, 50, 60)
+	s.await(t, upTo(60))
+}
+
+// The inbox, not JetStream, is what makes a second delivery harmless: here the stream is lost and filled again.
+func TestSecondDeliveryHasNoEffect(t *testing.T) {
+	t.Parallel()
+	srv, s := bustest.NewServer(t), newSink(t)
+	b := srv.Connect(t)
+	s.start(t, b)
+	publish(t, b, 0, 5)
+	s.await(t, upTo(5))
+	srv.Stop()
+	srv.Wipe(t)
+	srv.Start(t)
+	eventually(t, func() string {
+		if _, err := b.Publish(t.Context(), ev(0), ev(1), ev(2), ev(3), ev(4), ev(5)); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	s.await(t, upTo(6))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.calls) != 6 {
+		t.Errorf("handled %v", s.calls)
+	}
+}
+
+// The position is kept with the effects: what was read is not read again, even when the inbox has forgotten it.
+func TestPositionIsKept(t *testing.T) {
+	t.Parallel()
+	b, s := bustest.New(t), newSink(t)
+	stop := s.start(t, b)
+	publish(t, b, 0, 5)
+	s.await(t, upTo(5))
+	stop()
+	if _, err := s.pool.Exec(t.Context(), `DELETE FROM inbox`); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, 5, 6)
+	s.start(t, b)
+	s.await(t, upTo(6))
+}
+
+// Several replicas of a consumer share the work without losing the order; when one ends another goes on.
+func TestReplicasKeepTheOrder(t *testing.T) {
+	t.Parallel()
+	b, s := bustest.New(t), newSink(t)
+	stop := s.start(t, b)
+	s.start(t, b)
+	s.start(t, b)
+	publish(t, b, 0, 30)
+	s.await(t, upTo(30))
+	stop()
+	publish(t, b, 30, 60)
+	s.await(t, upTo(60))
+}
+
+func TestPoisonIsParkedAndPassed(t *testing.T) {
+	t.Parallel()
+	b, s := bustest.New(t), newSink(t)
+	tries := map[int]int{}
+	s.fail = func(n int) error {
+		tries[n]++
+		switch {
+		case n == 1:
+			return fault.Invalid.With("no such thing")
+		case n == 2:
+			return errors.New("never works")
+		case n == 3 && tries[n] < 4:
+			return errors.New("works later")
+		case n == 4:
+			panic("no")
+		}
+		return nil
+	}
+	s.start(t, b)
+	publish(t, b, 0, 6)
+	strange := ev(6)
+	strange.Type, strange.Data = "google.protobuf.StringValue", []byte("\xff")
+	if _, err := b.Publish(t.Context(), strange); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, 7, 8)
+	s.await(t, []int{0, 3, 5, 7})
+	rows, err := s.pool.Query(t.Context(), `SELECT event_id::text FROM inbox_parked WHERE consumer = 'sink' ORDER BY event_id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parked, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if want := []string{ev(1).ID, ev(2).ID, ev(4).ID, ev(6).ID}; err != nil || !slices.Equal(parked, want) {
+		t.Errorf("parked %v %v, want %v", parked, err, want)
+	}
+	if tries[1] != 1 || tries[2] != 6 || tries[3] != 4 {
+		t.Errorf("tries %v", tries)
+	}
+}
+
+// An effect and its place in the inbox are one: when PostgreSQL drops the connection in the middle, neither stays, and
+// the event comes again.
+func TestLostConnectionRepeatsTheEvent(t *testing.T) {
+	t.Parallel()
+	b, s := bustest.New(t), newSink(t)
+	var once sync.Once
+	s.fail = func(n int) error {
+		if n == 2 {
+			once.Do(func() {
+				_, err := s.pool.Exec(context.Background(), `
+					SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+					WHERE application_name = current_setting('application_name') AND state = 'idle in transaction'`)
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return nil
+	}
+	s.start(t, b)
+	publish(t, b, 0, 5)
+	s.await(t, upTo(5))
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	srv := bustest.NewServer(t)
+	b := srv.Connect(t)
+	publish(t, b, 0, 1) // before the watch: not seen
+	got, gaps := make(chan bus.Event, 10), make(chan struct{}, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- b.Watch(ctx, []string{"vm.v3.>", "ip.>"}, func(e bus.Event) { got <- e }, func() { gaps <- struct{}{} })
+	}()
+	<-gaps // from now on everything is seen
+	publish(t, b, 1, 2)
+	if e := <-got; e.ID != ev(1).ID || e.Key != "1" || !e.Time.Equal(ev(1).Time) || e.Type != ev(1).Type {
+		t.Errorf("event %+v", e)
+	}
+	srv.Stop()
+	srv.Start(t)
+	<-gaps // the cache must be dropped
+	publish(t, b, 2, 3)
+	if e := <-got; e.ID != ev(2).ID {
+		t.Errorf("event %+v", e)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A service starts while NATS is away.
+func TestConnectWithoutServer(t *testing.T) {
+	t.Parallel()
+	srv := bustest.NewServer(t)
+	srv.Stop()
+	b, s := srv.Connect(t), newSink(t)
+	s.start(t, b)
+	if _, err := b.Publish(t.Context(), ev(0)); err == nil {
+		t.Error("published to nobody")
+	}
+	srv.Start(t)
+	eventually(t, func() string {
+		if _, err := b.Publish(t.Context(), ev(0)); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	s.await(t, upTo(1))
+}
+
+// The price of this setting is known; without it an acknowledgement is a promise that a power cut breaks.
+func TestAcknowledgedIsOnDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := bus.StartEmbedded(bus.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if !s.SyncsAlways() {
+		t.Error("JetStream flushes every two minutes")
+	}
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	if err := ev(1).Decode(&wrapperspb.StringValue{}); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "StringValue") {
+		t.Errorf("wrong type: %v", err)
+	}
+}

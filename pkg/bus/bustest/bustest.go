@@ -1,0 +1,89 @@
+// Package bustest gives every test a bus of its own on a server inside the test process.
+package bustest
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"slipway.dev/pkg/bus"
+)
+
+// New returns a bus on a server of its own; both end with the test.
+func New(t testing.TB) *bus.Bus {
+	t.Helper()
+	return NewServer(t).Connect(t)
+}
+
+// Server is a server that can go away and come back.
+type Server struct {
+	dir string
+
+	mu sync.Mutex
+	s  *bus.Server
+}
+
+// NewServer starts a server.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{dir: filepath.Join(t.TempDir(), "nats")}
+	s.Start(t)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Connect returns a bus on this server. It finds the server again after a Stop and a Start.
+func (s *Server) Connect(t testing.TB) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(s)), bus.WithLog(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// Start starts the server again.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.s, err = bus.StartEmbedded(bus.Config{Dir: s.dir}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Stop stops the server, which keeps its streams.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.s != nil {
+		s.s.Stop()
+		s.s = nil
+	}
+}
+
+// Wipe throws the streams away. The server must be stopped.
+func (s *Server) Wipe(t testing.TB) {
+	t.Helper()
+	if err := os.RemoveAll(s.dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// InProcessConn connects to the server that runs now.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.s == nil {
+		return nil, errors.New("the server is stopped")
+	}
+	return s.s.InProcessConn()
+}

@@ -1,0 +1,57 @@
+package bus
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"slipway.dev/pkg/fault"
+)
+
+// Event is a fact that already happened. Subject is <service>.<version>.<noun>.<verb in the past>; events of one Key (a
+// host, an account) come in order; Type is the full name of the proto message in Data.
+type Event struct {
+	ID      string
+	Subject string
+	Key     string
+	Type    string
+	Time    time.Time
+	Data    []byte
+}
+
+// Decode reads the payload into m, which must be of the event's type.
+func (e Event) Decode(m proto.Message) error {
+	if name := string(m.ProtoReflect().Descriptor().FullName()); name != e.Type {
+		return fault.Invalid.With("event %s holds a %s, not a %s", e.ID, e.Type, name)
+	}
+	if err := proto.Unmarshal(e.Data, m); err != nil {
+		return fault.Invalid.With("event %s cannot be read", e.ID).Wrap(err)
+	}
+	return nil
+}
+
+const (
+	headerID   = jetstream.MsgIDHeader // also what JetStream drops second copies by
+	headerKey  = "Slipway-Key"
+	headerType = "Slipway-Type"
+	headerTime = "Slipway-Time"
+)
+
+func (e Event) message() *nats.Msg {
+	m := nats.NewMsg(e.Subject)
+	m.Header.Set(headerID, e.ID)
+	m.Header.Set(headerKey, e.Key)
+	m.Header.Set(headerType, e.Type)
+	m.Header.Set(headerTime, e.Time.UTC().Format(time.RFC3339Nano))
+	m.Data = e.Data
+	return m
+}
+
+func event(subject string, h nats.Header, data []byte) Event {
+	at, _ := time.Parse(time.RFC3339Nano, h.Get(headerTime)) // not ours: the zero time is as good as any
+	return Event{
+		ID: h.Get(headerID), Subject: subject, Key: h.Get(headerKey), Type: h.Get(headerType), Time: at, Data: data,
+	}
+}

@@ -1,0 +1,137 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"slipway.dev/pkg/fault"
+)
+
+// Handler carries out one kind of job, whose arguments are an A.
+type Handler[A any] struct {
+	Steps []Step[A]
+	// Done runs in the very transaction that marks the job done. When it fails the job is not done.
+	Done func(ctx context.Context, tx pgx.Tx, run *Run, a A) error
+	// Failed runs in the transaction that marks the job failed or canceled, after all undos. It is retried until it
+	// succeeds.
+	Failed func(ctx context.Context, tx pgx.Tx, run *Run, a A, cause *fault.Fault) error
+	// Attempts is how many transient errors are borne before the job is undone; 0 is no limit.
+	Attempts int
+	// Backoff and MaxBackoff bound the wait between attempts: full jitter, doubling. Defaults: 500 ms and 30 s.
+	Backoff, MaxBackoff time.Duration
+}
+
+// Step is a part of a job that is recorded. Do and Undo may run several times, also when an earlier run of them did
+// everything, half or nothing: they ensure, they do not toggle.
+type Step[A any] struct {
+	Name    string
+	Do      func(ctx context.Context, run *Run, a A) error
+	Undo    func(ctx context.Context, run *Run, a A) error // nil: nothing to take back
+	Timeout time.Duration                                  // of one Do or Undo; default 2 min
+}
+
+// Run is one attempt at a job.
+type Run struct {
+	Job
+
+	fence int64
+}
+
+// Fence is the number of this lease. It rises with every lease of any job of the service: whoever is sent a command
+// keeps the highest and refuses older ones, so a worker that lost its lease cannot do harm.
+func (r *Run) Fence() int64 { return r.fence }
+
+// Handle registers the handler of a kind. It is called before Run; a mistake in it is the programmer's, so it panics.
+func Handle[A any](r *Runner, kind string, h Handler[A]) {
+	if r.kinds[kind] != nil {
+		panic("jobs: two handlers of kind " + kind)
+	}
+	r.kinds[kind] = erase(kind, h)
+}
+
+// work is a Handler that has forgotten its type.
+type work struct {
+	kind       string
+	steps      []stage
+	decode     func(json.RawMessage) (any, error)
+	done       func(context.Context, pgx.Tx, *Run, any) error
+	failed     func(context.Context, pgx.Tx, *Run, any, *fault.Fault) error
+	attempts   int
+	backoff    time.Duration
+	maxBackoff time.Duration
+}
+
+type stage struct {
+	name     string
+	do, undo func(context.Context, *Run, any) error
+	timeout  time.Duration
+}
+
+func erase[A any](kind string, h Handler[A]) *work {
+	w := &work{
+		kind: kind, decode: decode[A], attempts: h.Attempts,
+		backoff: orDefault(h.Backoff, 500*time.Millisecond), maxBackoff: orDefault(h.MaxBackoff, 30*time.Second),
+	}
+	seen := map[string]bool{}
+	for _, s := range h.Steps {
+		if s.Name == "" || s.Do == nil || seen[s.Name] {
+			panic(fmt.Sprintf("jobs: step %q of %s needs a name of its own and a Do", s.Name, kind))
+		}
+		seen[s.Name] = true
+		w.steps = append(w.steps, stage{s.Name, untyped(s.Do), untyped(s.Undo), orDefault(s.Timeout, 2*time.Minute)})
+	}
+	w.done = func(ctx context.Context, tx pgx.Tx, run *Run, a any) error {
+		if h.Done == nil {
+			return nil
+		}
+		return h.Done(ctx, tx, run, a.(A))
+	}
+	w.failed = func(ctx context.Context, tx pgx.Tx, run *Run, a any, cause *fault.Fault) error {
+		if h.Failed == nil {
+			return nil
+		}
+		return h.Failed(ctx, tx, run, a.(A), cause)
+	}
+	return w
+}
+
+func untyped[A any](f func(context.Context, *Run, A) error) func(context.Context, *Run, any) error {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, run *Run, a any) error { return f(ctx, run, a.(A)) }
+}
+
+// decode refuses null, which would pass as an A full of zeros. Unknown fields are a newer program's and are ignored.
+func decode[A any](raw json.RawMessage) (any, error) {
+	var a A
+	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
+		return nil, errors.New("args are null")
+	}
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (w *work) step(name string) (stage, bool) {
+	for _, s := range w.steps {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return stage{}, false
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}

@@ -1,0 +1,219 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/pg/pgtest"
+)
+
+// cuttable is a pool whose database goes away when cut is set.
+func cuttable(t *testing.T, pool *pgxpool.Pool) (*pgxpool.Pool, *atomic.Bool) {
+	t.Helper()
+	var cut atomic.Bool
+	cfg := pool.Config()
+	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) {
+		if cut.Load() {
+			return true, errors.New("cut off")
+		}
+		return true, nil
+	}
+	p, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p, &cut
+}
+
+// A runner that loses the database stops its job when the lease is over; another one takes it, with a higher fence; what
+// the first one writes when it comes back is refused, even if its step does not listen to its context.
+func TestLostLeaseIsTakenOverAndFencedOff(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	deadPool, cut := cuttable(t, pool)
+	cfg := jobs.Config{Name: "dead", Lease: 300 * time.Millisecond, Poll: time.Hour}
+
+	var dead, alive diary
+	running, stopped, letGo := make(chan int64, 1), make(chan error, 1), make(chan struct{})
+	first, stopFirst := start(t, deadPool, cfg, dead.handler(dead.step("a", nil), dead.step("b", func(ctx context.Context, run *jobs.Run) error {
+		running <- run.Fence()
+		<-ctx.Done()
+		stopped <- context.Cause(ctx)
+		<-letGo
+		return nil
+	})))
+	j := enqueue(t, pool, first, "k")
+	oldFence := <-running
+	cut.Store(true)
+
+	taken, finish := make(chan int64, 1), make(chan struct{})
+	start(t, pool, jobs.Config{Name: "alive", Lease: time.Minute, Poll: 10 * time.Millisecond},
+		alive.handler(alive.step("a", nil), alive.step("b", func(_ context.Context, run *jobs.Run) error {
+			taken <- run.Fence()
+			<-finish
+			return nil
+		})))
+	if cause := <-stopped; !errors.Is(cause, jobs.ErrLeaseLost) {
+		t.Errorf("cause %v", cause)
+	}
+	if newFence := <-taken; newFence <= oldFence {
+		t.Errorf("fence %d after %d", newFence, oldFence)
+	}
+	cut.Store(false)
+	close(letGo)
+	stopFirst() // the first runner has tried to write by now
+	if got, err := jobs.Get(t.Context(), pool, j.ID); err != nil || got.State != jobs.Running {
+		t.Errorf("job %+v %v", got, err)
+	}
+	if s := steps(t, pool, j.ID); s != "a:done b:started" {
+		t.Errorf("steps %s", s)
+	}
+	close(finish)
+	if got := wait(t, pool, j.ID); got.State != jobs.Done || got.Attempt != 2 {
+		t.Errorf("job %+v", got)
+	}
+	if dead.String() != "+a +b" || alive.String() != "+b done" {
+		t.Errorf("dead %s, alive %s", &dead, &alive)
+	}
+}
+
+// A step that is longer than the lease keeps it: the heartbeat renews.
+func TestHeartbeatKeepsTheLease(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	var d diary
+	h := d.handler(d.step("a", func(ctx context.Context, _ *jobs.Run) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(900 * time.Millisecond): // three leases
+			return nil
+		}
+	}))
+	r, _ := start(t, pool, jobs.Config{Name: "a", Lease: 300 * time.Millisecond, Poll: 20 * time.Millisecond}, h)
+	start(t, pool, jobs.Config{Name: "b", Lease: 300 * time.Millisecond, Poll: 20 * time.Millisecond}, h)
+	if j := wait(t, pool, enqueue(t, pool, r, "k").ID); j.Attempt != 1 || d.String() != "+a done" {
+		t.Errorf("attempt %d: %s", j.Attempt, &d)
+	}
+}
+
+// A row that somebody else has locked does not cost the other jobs their leases.
+func TestHeartbeatPassesALockedRow(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	var d diary
+	running := make(chan struct{}, 2)
+	h := d.handler(d.step("a", func(ctx context.Context, run *jobs.Run) error {
+		running <- struct{}{}
+		if run.Key == "locked" {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+			return nil
+		}
+	}))
+	r, stop := start(t, pool, jobs.Config{Name: "a", Lease: 300 * time.Millisecond, Poll: time.Hour}, h)
+	locked, free := enqueue(t, pool, r, "locked"), enqueue(t, pool, r, "free")
+	<-running
+	<-running
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM job WHERE id = $1 FOR UPDATE`, locked.ID); err != nil {
+		t.Fatal(err)
+	}
+	if j := wait(t, pool, free.ID); j.Attempt != 1 {
+		t.Errorf("attempt %d", j.Attempt)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Error(err)
+	}
+	stop()
+}
+
+func TestShutdownPutsJobsBack(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	var d diary
+	running, block := make(chan struct{}), true
+	h := d.handler(d.step("a", nil), d.step("b", func(ctx context.Context, _ *jobs.Run) error {
+		if !block {
+			return nil
+		}
+		close(running)
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	r, stop := start(t, pool, slow, h)
+	j := enqueue(t, pool, r, "k")
+	<-running
+	stop()
+	got, err := jobs.Get(t.Context(), pool, j.ID)
+	if err != nil || got.State != jobs.Queued || got.Attempt != 0 || got.Reason != "" {
+		t.Errorf("job %+v %v", got, err)
+	}
+	block = false
+	start(t, pool, slow, h) // the lease was released: a new runner needs no patience
+	if got := wait(t, pool, j.ID); got.State != jobs.Done || got.Attempt != 1 {
+		t.Errorf("job %+v", got)
+	}
+	if d.String() != "+a +b +b done" {
+		t.Errorf("diary %s", &d)
+	}
+}
+
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	var d diary
+	mine, other := enqueue(t, pool, nil, "mine"), enqueue(t, pool, nil, "other")
+	for id, name := range map[int32]string{mine.ID: "me", other.ID: "somebody"} {
+		_, err := pool.Exec(t.Context(), `
+			UPDATE job SET state = 'running', attempt = 1, locked_by = $2, started_at = now(), lease_until = now() + interval '1 h'
+			WHERE id = $1`, id, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stop := start(t, pool, jobs.Config{Name: "me", Poll: time.Hour}, d.handler(d.step("a", nil)))
+	stop()
+	if j, err := jobs.Get(t.Context(), pool, mine.ID); err != nil || j.State != jobs.Running {
+		t.Errorf("without TakeOver: %+v %v", j, err)
+	}
+	start(t, pool, jobs.Config{Name: "me", Poll: time.Hour, TakeOver: true}, d.handler(d.step("a", nil)))
+	if j := wait(t, pool, mine.ID); j.State != jobs.Done || j.Attempt != 2 {
+		t.Errorf("job %+v", j)
+	}
+	if j, err := jobs.Get(t.Context(), pool, other.ID); err != nil || j.State != jobs.Running {
+		t.Errorf("the lease of another name was taken: %+v %v", j, err)
+	}
+}
+
+// A runner that was away from the database works on when it is back.
+func TestRunnerOutlivesTheDatabase(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	cutPool, cut := cuttable(t, pool)
+	var d diary
+	r, _ := start(t, cutPool, jobs.Config{Name: "a", Poll: 10 * time.Millisecond}, d.handler(d.step("a", nil)))
+	cut.Store(true)
+	j := enqueue(t, pool, r, "k")
+	<-time.After(50 * time.Millisecond) // a few polls that fail
+	cut.Store(false)
+	if got := wait(t, pool, j.ID); got.State != jobs.Done {
+		t.Errorf("job %+v", got)
+	}
+}

@@ -1,0 +1,46 @@
+package pg
+
+import (
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	codeReadOnly        = "25006"
+	codeAdminShutdown   = "57P01"
+	codeSerialization   = "40001"
+	codeDeadlock        = "40P01"
+	codeForeignKey      = "23503"
+	codeUnique          = "23505"
+	codeCheck           = "23514"
+	codeExclusion       = "23P01"
+	codeDuplicateSchema = "42P06"
+)
+
+// Code is the SQLSTATE of err, or "" when it did not come from the server.
+func Code(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// IsUnique reports whether err is a violation of this unique constraint or index; "" means any.
+func IsUnique(err error, constraint string) bool { return violates(err, codeUnique, constraint) }
+
+// IsForeignKey reports whether err is a violation of this foreign key; "" means any.
+func IsForeignKey(err error, constraint string) bool {
+	return violates(err, codeForeignKey, constraint)
+}
+
+// IsCheck reports whether err is a violation of this check constraint; "" means any.
+func IsCheck(err error, constraint string) bool { return violates(err, codeCheck, constraint) }
+
+// IsExclusion reports whether err is a violation of this exclusion constraint; "" means any.
+func IsExclusion(err error, constraint string) bool { return violates(err, codeExclusion, constraint) }
+
+func violates(err error, code, constraint string) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == code && (constraint == "" || e.ConstraintName == constraint)
+}

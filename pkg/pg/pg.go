@@ -1,0 +1,95 @@
+// Package pg is how a service talks to its PostgreSQL schema: one pool, forward-only migrations, one transaction helper.
+package pg
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DB is what reads and writes: a pool, a connection or a transaction.
+type DB interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// defaultConns lets five services share a server of 100 connections. pool_max_conns in the URL overrides it.
+const defaultConns = 16
+
+// Open returns a pool whose search_path is schema and nothing else; the schema is made when it is missing.
+//
+// The pool only accepts a primary: after a failover a connection to a node that became read-only closes itself.
+func Open(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
+	cfg, err := config(url, schema)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
+	}
+	if err := ensureSchema(ctx, pool, schema); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("schema %s: %w", schema, err)
+	}
+	return pool, nil
+}
+
+func config(url, schema string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database url: %w", err)
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = defaultConns
+	}
+	cfg.MaxConnLifetime = 5 * time.Minute
+	cfg.MaxConnLifetimeJitter = time.Minute
+	cfg.MaxConnIdleTime = 2 * time.Minute
+
+	c := cfg.ConnConfig
+	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	c.OnPgError = keepConn
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = 5 * time.Second
+	}
+	c.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
+	c.RuntimeParams["timezone"] = "UTC"
+	// A transaction never waits for the world, so one that idles has lost its owner and holds locks.
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "slipway/" + schema
+	}
+	return cfg, nil
+}
+
+// keepConn says whether a connection is still good after this error. A read-only node answers pings, so without this
+// rule a pool stays on a demoted primary for as long as the process lives.
+func keepConn(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+	switch err.Code {
+	case codeReadOnly, codeAdminShutdown:
+		return false
+	}
+	return err.SeverityUnlocalized != "FATAL" && err.SeverityUnlocalized != "PANIC"
+}
+
+// ensureSchema looks first: a service whose role may not create schemas still starts when its schema exists.
+func ensureSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	var ok bool
+	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, schema).Scan(&ok)
+	if err != nil || ok {
+		return err
+	}
+	_, err = pool.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+pgx.Identifier{schema}.Sanitize())
+	// Two processes that start together both pass IF NOT EXISTS; the loser's unique violation means that it is there.
+	if code := Code(err); code == codeUnique || code == codeDuplicateSchema {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,308 @@
+// Package pgembed runs a private PostgreSQL: of this process only, on a socket only, gone when the process is gone.
+package pgembed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"slipway.dev/pkg/pg"
+)
+
+const (
+	database = "slipway"
+	role     = "slipway"
+)
+
+// Config says where the server lives.
+type Config struct {
+	// Dir holds everything: data, lock and socket. It is the server's alone: as root it is given to the user that
+	// PostgreSQL runs as, and it is closed to all others.
+	Dir string
+	Log *slog.Logger
+	// Fast trades all durability for speed. Only for tests.
+	Fast bool
+}
+
+// Server is a running PostgreSQL.
+type Server struct {
+	cfg      Config
+	who      account
+	bin      string
+	data     string
+	socket   string
+	tempSock bool
+	lock     *os.File
+	log      *tail
+
+	cmd  *exec.Cmd
+	done chan struct{}
+	stop sync.Once
+}
+
+// Start returns once the server answers. The first start in Dir makes the data, the next ones keep it.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir = dir
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, data: filepath.Join(dir, "data"), done: make(chan struct{}), log: &tail{log: cfg.Log}}
+	if err := s.start(ctx); err != nil {
+		s.kill()
+		s.cleanUp()
+		return nil, fmt.Errorf("postgresql in %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if err := stopLeftover(ctx, s.data); err != nil {
+		return err
+	}
+	if err := s.initData(ctx); err != nil {
+		return err
+	}
+	var err error
+	if s.socket, s.tempSock, err = socketDir(s.cfg.Dir, s.who); err != nil {
+		return fmt.Errorf("socket directory: %w", err)
+	}
+	if err := s.launch(); err != nil {
+		return err
+	}
+	return s.ready(ctx)
+}
+
+// prepare finds the programs and makes the directory.
+func (s *Server) prepare() error {
+	major, err := os.ReadFile(filepath.Join(s.data, "PG_VERSION"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.bin, err = binaries(strings.TrimSpace(string(major))); err != nil {
+		return err
+	}
+	if s.who, err = pick(s.data); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	if s.lock, err = lock(s.cfg.Dir); err != nil {
+		return err
+	}
+	if err := s.who.own(s.cfg.Dir); err != nil {
+		return err
+	}
+	return s.who.checkReach(s.bin, s.cfg.Dir)
+}
+
+// initData makes the data aside and moves it into place, so that a crash leaves nothing that looks like a database.
+func (s *Server) initData(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(s.data, "PG_VERSION")); err == nil {
+		return nil
+	}
+	partial := s.data + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return err
+	}
+	args := []string{
+		"--pgdata", partial, "--username", role, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8",
+		"--data-checksums", "--no-instructions",
+	}
+	if s.cfg.Fast {
+		args = append(args, "--no-sync")
+	}
+	cmd := s.command(ctx, "initdb", args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	if err := os.Rename(partial, s.data); err != nil {
+		return err
+	}
+	return syncDir(s.cfg.Dir)
+}
+
+// command is a program of PostgreSQL as its user. It is killed when we die, which is harmless for initdb.
+func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+	cmd.Dir = s.cfg.Dir
+	cmd.SysProcAttr = s.who.attr(syscall.SIGKILL)
+	return cmd
+}
+
+// launch starts the server on a thread that lives as long as the server: the kernel sends Pdeathsig when the thread that
+// started a child ends, not only when its process does.
+func (s *Server) launch() error {
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), s.flags()...)
+	cmd.Dir = s.cfg.Dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	cmd.SysProcAttr = s.who.attr(s.endSignal())
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		err := cmd.Start()
+		if err == nil {
+			s.cmd = cmd
+		}
+		started <- err
+		if err == nil {
+			if err := cmd.Wait(); err != nil {
+				s.cfg.Log.Warn("postgresql ended", "err", err)
+			}
+			close(s.done)
+		}
+	}()
+	return <-started
+}
+
+// endSignal is what the server gets when we are killed: a fast shutdown, or none at all where the data is thrown away.
+func (s *Server) endSignal() syscall.Signal {
+	if s.cfg.Fast {
+		return syscall.SIGQUIT
+	}
+	return syscall.SIGINT
+}
+
+func (s *Server) flags() []string {
+	set := []string{
+		"listen_addresses=", "port=5432", "unix_socket_directories=" + s.socket, "unix_socket_permissions=0700",
+		"max_connections=100", "shared_buffers=64MB", "synchronous_commit=on", "jit=off",
+		"log_destination=stderr", "logging_collector=off", "log_line_prefix=", "log_checkpoints=off",
+		"log_min_messages=log", // errors of statements go to who made them, and their details may be private
+		"log_min_error_statement=panic",
+	}
+	if s.cfg.Fast {
+		set = append(set, "max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
+			"wal_level=minimal", "max_wal_senders=0", "autovacuum_naptime=10min")
+	}
+	args := []string{"-D", s.data}
+	for _, kv := range set {
+		args = append(args, "-c", kv)
+	}
+	return args
+}
+
+// URL is how to connect to the database.
+func (s *Server) URL() string { return s.url(database) }
+
+func (s *Server) url(db string) string {
+	q := url.Values{"host": {s.socket}, "port": {"5432"}, "sslmode": {"disable"}}
+	return (&url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + db, RawQuery: q.Encode()}).String()
+}
+
+// Done is closed when the server has ended, for whatever reason.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// ready waits until the server answers, and makes the database when it is not there.
+func (s *Server) ready(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, 5*time.Minute) // it may have a crash to recover from
+	defer stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := s.ensureDatabase(ctx)
+		if err == nil {
+			s.log.up.Store(true)
+			return nil
+		}
+		select {
+		case <-s.done:
+			return fmt.Errorf("the server ended: %s", s.log.last())
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Server) ensureDatabase(ctx context.Context) error {
+	c, err := pgx.Connect(ctx, s.URL())
+	if err == nil {
+		return c.Close(ctx)
+	}
+	if pg.Code(err) != "3D000" { // no such database
+		return err
+	}
+	if c, err = pgx.Connect(ctx, s.url("postgres")); err != nil {
+		return err
+	}
+	_, err = c.Exec(ctx, `CREATE DATABASE `+database)
+	return errors.Join(err, c.Close(ctx))
+}
+
+// Stop shuts the server down fast: open transactions are rolled back, everything is written. When ctx ends first it is
+// stopped at once, and recovers at the next start. Stop may be called several times.
+func (s *Server) Stop(ctx context.Context) error {
+	s.log.up.Store(false)
+	s.signal(syscall.SIGINT)
+	var err error
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		err = fmt.Errorf("stop postgresql: %w", ctx.Err())
+		s.kill()
+	}
+	s.stop.Do(s.cleanUp)
+	return err
+}
+
+// kill ends the server without mercy for anything but the data.
+func (s *Server) kill() {
+	if s.cmd == nil {
+		return
+	}
+	s.signal(syscall.SIGQUIT)
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		s.signal(syscall.SIGKILL)
+		<-s.done
+	}
+}
+
+func (s *Server) signal(sig syscall.Signal) {
+	select {
+	case <-s.done:
+	default:
+		_ = s.cmd.Process.Signal(sig) // it ended just now
+	}
+}
+
+func (s *Server) cleanUp() {
+	if s.tempSock {
+		os.RemoveAll(s.socket)
+	}
+	if s.lock != nil {
+		s.lock.Close()
+	}
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,45 @@
+package pgembed
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	socketName   = ".s.PGSQL.5432"
+	maxSocket    = 107 // of sun_path, less the zero at its end
+	socketPrefix = "slipway-pg-"
+)
+
+// socketDir makes the directory of the socket: in dir, or, when that path is too long for a socket, a short one that is
+// removed at the end.
+func socketDir(dir string, a account) (path string, temp bool, err error) {
+	path = filepath.Join(dir, "socket")
+	if len(path)+1+len(socketName) <= maxSocket {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return "", false, err
+		}
+		return path, false, a.own(path)
+	}
+	if path, err = os.MkdirTemp("", socketPrefix); err != nil {
+		return "", false, err
+	}
+	if len(path)+1+len(socketName) > maxSocket { // TMPDIR is long as well
+		os.Remove(path)
+		if path, err = os.MkdirTemp("/tmp", socketPrefix); err != nil {
+			return "", false, err
+		}
+	}
+	return path, true, a.own(path)
+}
+
+// removeSocketDir removes the short directory of a server that was killed; line 5 of postmaster.pid names it.
+func removeSocketDir(pidFile []string) {
+	if len(pidFile) < 5 {
+		return
+	}
+	if dir := strings.TrimSpace(pidFile[4]); strings.HasPrefix(filepath.Base(dir), socketPrefix) {
+		os.RemoveAll(dir)
+	}
+}

@@ -1,0 +1,177 @@
+// Package pgtest gives every test a PostgreSQL schema of its own on a throwaway server.
+package pgtest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/pg/pgembed"
+)
+
+// EnvURL names a server to use instead of starting one.
+const EnvURL = "SLIPWAY_TEST_POSTGRES_URL"
+
+var shared struct {
+	once   sync.Once
+	server *pgembed.Server
+	dir    string
+	url    string
+	err    error
+}
+
+// Main runs the tests of a package and then stops the server, if one was needed:
+//
+//	func TestMain(m *testing.M) { pgtest.Main(m) }
+func Main(m *testing.M) {
+	code := m.Run()
+	if err := Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+		code = cmp.Or(code, 1)
+	}
+	os.Exit(code)
+}
+
+// Stop is for a TestMain that does more than Main. It stops the server and removes its directory.
+func Stop() error {
+	if shared.server == nil {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	err := shared.server.Stop(ctx)
+	os.RemoveAll(shared.dir)
+	return err
+}
+
+// URL returns the server. Without PostgreSQL the test fails: it is never skipped.
+func URL(t testing.TB) string {
+	t.Helper()
+	shared.once.Do(start)
+	if shared.err != nil {
+		t.Fatalf("tests need PostgreSQL: %v; or set %s", shared.err, EnvURL)
+	}
+	return shared.url
+}
+
+const dirPrefix = "slipway-pgtest-"
+
+func start() {
+	if shared.url = os.Getenv(EnvURL); shared.url != "" {
+		return
+	}
+	sweep()
+	if shared.dir, shared.err = os.MkdirTemp("", dirPrefix+strconv.Itoa(os.Getpid())+"-"); shared.err != nil {
+		return
+	}
+	shared.server, shared.err = pgembed.Start(context.Background(), pgembed.Config{Dir: shared.dir, Fast: true})
+	if shared.err != nil {
+		os.RemoveAll(shared.dir)
+		return
+	}
+	shared.url = shared.server.URL()
+}
+
+// sweep removes what test processes left behind that were killed.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*")) // the pattern is good
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		if n, err := strconv.Atoi(pid); err == nil && syscall.Kill(n, 0) == syscall.ESRCH {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+var schemas atomic.Int64
+
+// Schema returns the server and the name of a schema that is this test's alone and is dropped at its end. It is for
+// tests that start a whole service.
+func Schema(t testing.TB) (serverURL, schema string) {
+	t.Helper()
+	serverURL = URL(t)
+	schema = fmt.Sprintf("test_%d_%d", os.Getpid(), schemas.Add(1))
+	t.Cleanup(func() {
+		ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+		defer stop()
+		c, err := pgx.Connect(ctx, serverURL)
+		if err != nil {
+			t.Errorf("drop schema: %v", err)
+			return
+		}
+		defer c.Close(ctx)
+		if _, err := c.Exec(ctx, `DROP SCHEMA IF EXISTS `+pgx.Identifier{schema}.Sanitize()+` CASCADE`); err != nil {
+			t.Errorf("drop schema: %v", err)
+		}
+	})
+	return serverURL, schema
+}
+
+// poolSize keeps tests that run in parallel below the server's limit.
+const poolSize = "12"
+
+// New returns a pool on a schema of its own with these migrations applied.
+func New(t testing.TB, lines ...pg.Line) *pgxpool.Pool {
+	t.Helper()
+	serverURL, schema := Schema(t)
+	pool := Open(t, serverURL, schema)
+	if err := pg.Migrate(t.Context(), pool, lines...); err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+// Open returns another pool on a schema, closed at the end of the test.
+func Open(t testing.TB, serverURL, schema string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pg.Open(t.Context(), limited(serverURL), schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closePool(t, pool) })
+	return pool
+}
+
+// SchemaOf returns the schema of a pool.
+func SchemaOf(pool *pgxpool.Pool) string {
+	return strings.Trim(pool.Config().ConnConfig.RuntimeParams["search_path"], `"`)
+}
+
+func limited(serverURL string) string {
+	u, err := url.Parse(serverURL)
+	if err != nil || u.Query().Has("pool_max_conns") {
+		return serverURL // not a URL: it is for pgx to say so
+	}
+	q := u.Query()
+	q.Set("pool_max_conns", poolSize)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// closePool does not wait for ever for a connection that the test forgot to give back.
+func closePool(t testing.TB, pool *pgxpool.Pool) {
+	done := make(chan struct{})
+	go func() {
+		pool.Close()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(15 * time.Second):
+		t.Errorf("%d connections were not given back", pool.Stat().AcquiredConns())
+	}
+}
