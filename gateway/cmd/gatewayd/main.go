@@ -1,0 +1,144 @@
+// Command gatewayd is the gateway as a process of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
+
+	"slipway.dev/gateway"
+)
+
+// drainFor is how long requests under way may take when the process is told to stop.
+const drainFor = 20 * time.Second
+
+type config struct {
+	Listen string `env:"LISTEN" envDefault:":8080"`
+	// Certs is the directory of ca.crt, gateway.crt and gateway.key, for the services.
+	Certs string `env:"CERTS,required"`
+	Auth  string `env:"AUTH,required"`
+	VM    string `env:"VM,required"`
+	IP    string `env:"IP,required"`
+	NATS  string `env:"NATS,required"`
+	// TLSCert and TLSKey are files; with them the gateway itself speaks HTTPS.
+	TLSCert string `env:"TLS_CERT"`
+	TLSKey  string `env:"TLS_KEY"`
+	// Secure: clients come by HTTPS through a proxy.
+	Secure         bool           `env:"SECURE"`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
+	HideDocs       bool           `env:"HIDE_DOCS"`
+}
+
+func main() {
+	run.Main(func(ctx context.Context, log *slog.Logger) error {
+		cfg, err := conf.Load[config]("SLIPWAY_GATEWAY")
+		if err != nil {
+			return err
+		}
+		return serve(ctx, cfg, log)
+	})
+}
+
+func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	tlsConfig, err := pki.Load(cfg.Certs, "gateway")
+	if err != nil {
+		return err
+	}
+	var conns []*grpc.ClientConn
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close() // the process ends
+		}
+	}()
+	for _, target := range []struct{ name, addr string }{{"auth", cfg.Auth}, {"vm", cfg.VM}, {"ip", cfg.IP}} {
+		conn, err := rpc.Dial(target.addr, target.name, tlsConfig)
+		if err != nil {
+			return fmt.Errorf("dial %s: %w", target.name, err)
+		}
+		conns = append(conns, conn)
+	}
+	events, err := bus.Connect(ctx, cfg.NATS, bus.WithLog(log))
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	gw, err := gateway.New(gateway.Config{
+		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs,
+		Ready: []func(context.Context) error{healthy(conns[0]), healthy(conns[1]), healthy(conns[2])},
+	}, gateway.Conns{Auth: conns[0], VM: conns[1], IP: conns[2]}, log)
+	if err != nil {
+		return err
+	}
+	return run.All(
+		ctx,
+		run.Func(func(ctx context.Context) error { return listen(ctx, gw.Server(cfg.Listen), cfg, log) }),
+		run.Func(func(ctx context.Context) error { return watch(ctx, events, gw, log) }),
+	)
+}
+
+func watch(ctx context.Context, events *bus.Bus, gw *gateway.Gateway, log *slog.Logger) error {
+	return events.Watch(ctx, []string{gateway.SessionRevoked}, func(e bus.Event) {
+		var m authpb.SessionRevoked
+		if err := e.Decode(&m); err != nil {
+			log.Warn("an event cannot be read", "err", err)
+			gw.ForgetAll()
+			return
+		}
+		gw.Revoke(m.GetSessionId(), m.GetAccountId())
+	}, gw.ForgetAll)
+}
+
+func listen(ctx context.Context, srv *http.Server, cfg config, log *slog.Logger) error {
+	l, err := net.Listen("tcp", srv.Addr)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "addr", l.Addr().String())
+	failed := make(chan error, 1)
+	go func() {
+		if cfg.TLSCert != "" {
+			failed <- srv.ServeTLS(l, cfg.TLSCert, cfg.TLSKey)
+		} else {
+			failed <- srv.Serve(l)
+		}
+	}()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainFor)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// healthy asks a service for its health.
+func healthy(conn grpc.ClientConnInterface) func(context.Context) error {
+	client := healthpb.NewHealthClient(conn)
+	return func(ctx context.Context) error {
+		resp, err := client.Check(ctx, &healthpb.HealthCheckRequest{})
+		if err == nil && resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			err = fmt.Errorf("it is %s", resp.GetStatus())
+		}
+		return err
+	}
+}

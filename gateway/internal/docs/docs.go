@@ -1,0 +1,83 @@
+// Package docs serves what needs no credential: the description of the API, a page to try it on, and the state of the
+// process.
+package docs
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/swaggest/swgui"
+	"github.com/swaggest/swgui/v5emb"
+
+	"slipway.dev/proto/openapi"
+
+	"slipway.dev/gateway/internal/edge"
+)
+
+const readyWithin = 3 * time.Second
+
+// Config says what is served.
+type Config struct {
+	// Hide the description and the page.
+	Hide bool
+	// Ready are asked for /readyz; all must answer nil.
+	Ready []func(context.Context) error
+}
+
+// Handler serves its own paths and leaves all others to next. Paths come in the spelling of the edge.
+func Handler(cfg Config, next http.Handler) http.Handler {
+	swagger := v5emb.NewHandlerWithConfig(swgui.Config{
+		Title: "Slipway", SwaggerJSON: "/openapi.json", BasePath: "/swagger/",
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			next.ServeHTTP(w, r)
+		case path == "/healthz":
+			reply(w, http.StatusOK, `{"status":"ok"}`)
+		case path == "/readyz":
+			ready(w, r, cfg.Ready)
+		case cfg.Hide:
+			next.ServeHTTP(w, r)
+		case path == "/":
+			http.Redirect(w, r, "/swagger/", http.StatusFound)
+		case path == "/openapi.json":
+			reply(w, http.StatusOK, string(openapi.Slipway))
+		case path == "/swagger" || strings.HasPrefix(path, "/swagger/"):
+			page(w.Header())
+			swagger.ServeHTTP(w, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// page allows what Swagger's page is made of, all of it from here.
+func page(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'self'; script-src 'self' 'unsafe-inline'; "+
+		"style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
+	h.Set("Cache-Control", "no-cache")
+}
+
+func ready(w http.ResponseWriter, r *http.Request, checks []func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	for _, check := range checks {
+		if err := check(ctx); err != nil {
+			edge.Of(ctx).Err = err
+			reply(w, http.StatusServiceUnavailable, `{"status":"not ready"}`)
+			return
+		}
+	}
+	reply(w, http.StatusOK, `{"status":"ready"}`)
+}
+
+func reply(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the client went away: nobody is left to tell
+}

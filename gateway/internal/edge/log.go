@@ -1,0 +1,137 @@
+package edge
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// secretPaths end in a credential.
+var secretPaths = []string{
+	"/auth/v4/token/", "/auth/key/", "/auth/key-v4/", "/auth/v3/session/", "/auth/v4/session/",
+}
+
+// maxLogged bounds what of a client's text gets into one line.
+const maxLogged = 256
+
+// report writes the line of a request. Nothing of headers, query or body is in it.
+func (e *edge) report(r *http.Request, rec *recorder, q *Request, took time.Duration) {
+	level := slog.LevelInfo
+	switch {
+	case rec.status >= http.StatusInternalServerError && rec.status != http.StatusServiceUnavailable:
+		level = slog.LevelError
+	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
+		level = slog.LevelDebug
+	}
+	if !e.log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs,
+		slog.String("method", clip(r.Method)), slog.String("path", loggedPath(r.URL.Path)),
+		slog.Int("status", rec.status), slog.Duration("took", took), slog.Int64("bytes", rec.bytes),
+		slog.String("request", q.ID), slog.String("client", q.Client), slog.Int64("account", int64(q.Account)),
+	)
+	if len(q.Ignored) > 0 {
+		attrs = append(attrs, slog.String("ignored", clip(strings.Join(q.Ignored, " "))))
+	}
+	if q.Reason != "" {
+		attrs = append(attrs, slog.String("reason", q.Reason))
+	}
+	if q.Err != nil {
+		attrs = append(attrs, slog.String("err", q.Err.Error()))
+	}
+	e.log.LogAttrs(r.Context(), level, "http", attrs...)
+}
+
+func loggedPath(path string) string {
+	path = plainPath(path)
+	for _, p := range secretPaths {
+		if strings.HasPrefix(path, p) {
+			return p + "***"
+		}
+	}
+	return clip(path)
+}
+
+func clip(s string) string {
+	if len(s) > maxLogged {
+		return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+	}
+	return s
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= http.StatusOK {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// requestID takes the id that came, if it is harmless, or makes one.
+func requestID(came string) string {
+	if len(came) == 0 || len(came) > 64 {
+		return rand.Text()
+	}
+	for i := range len(came) {
+		c := came[i]
+		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-' || c == '_' || c == '.') {
+			return rand.Text()
+		}
+	}
+	return came
+}
+
+// clientAddr is the address of who asks: the last one that a proxy of ours saw, or the other end of the connection.
+func clientAddr(r *http.Request, trusted []netip.Prefix) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	if len(trusted) == 0 || !within(addr, trusted) {
+		return addr.String()
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		if addr = hop.Unmap().WithZone(""); !within(addr, trusted) {
+			break
+		}
+	}
+	return addr.String()
+}
+
+func within(a netip.Addr, list []netip.Prefix) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

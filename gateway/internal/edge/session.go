@@ -1,0 +1,203 @@
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/rpc"
+)
+
+const (
+	maxSessions   = 50_000
+	missTTL       = time.Second
+	introspectFor = 5 * time.Second
+)
+
+// Session is a live token.
+type Session struct {
+	Identity  string
+	AccountID int32
+	ID        int32
+
+	until time.Time
+}
+
+// Sessions remembers for a few seconds whose a token is, by its hash. A revocation drops it at once; the few seconds are
+// for revocations that got lost.
+type Sessions struct {
+	auth authpb.TokenServiceClient
+	ttl  time.Duration
+	now  func() time.Time
+
+	mu      sync.RWMutex
+	live    map[tokenHash]Session
+	unknown map[tokenHash]time.Time // until when; apart, so that guessing tokens drives no session out
+	flights map[tokenHash]*flight
+}
+
+type tokenHash [sha256.Size]byte
+
+// flight is a question to auth that all who want the answer wait for.
+type flight struct {
+	done    chan struct{}
+	session Session
+	known   bool
+	err     error
+}
+
+// NewSessions asks auth and keeps answers for ttl; 0 means 5 s.
+func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration) *Sessions {
+	if ttl <= 0 {
+		ttl = 5 * time.Second
+	}
+	s := &Sessions{auth: auth, ttl: ttl, now: time.Now}
+	s.ForgetAll()
+	return s
+}
+
+// Find returns the session of a token; false when auth does not know it. The error means that auth could not be asked.
+func (s *Sessions) Find(ctx context.Context, token string) (Session, bool, error) {
+	key := sha256.Sum256([]byte(token))
+	now := s.now()
+	s.mu.RLock()
+	found, ok := s.live[key]
+	until, miss := s.unknown[key]
+	s.mu.RUnlock()
+	switch {
+	case ok && now.Before(found.until):
+		return found, true, nil
+	case miss && now.Before(until):
+		return Session{}, false, nil
+	}
+	f := s.fly(ctx, key, token)
+	select {
+	case <-f.done:
+		return f.session, f.known, f.err
+	case <-ctx.Done():
+		return Session{}, false, fault.Unavailable.Wrap(ctx.Err())
+	}
+}
+
+// fly joins the flight for a token or starts it. The flight outlives a caller who goes away.
+func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.flights[key]; ok {
+		return f
+	}
+	f := &flight{done: make(chan struct{})}
+	s.flights[key] = f
+	go func() {
+		defer close(f.done)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), introspectFor)
+		defer cancel()
+		s.ask(ctx, f, token)
+		s.keep(key, f)
+	}()
+	return f
+}
+
+func (s *Sessions) ask(ctx context.Context, f *flight, token string) {
+	ctx = metadata.AppendToOutgoingContext(ctx, rpc.RequestIDKey, Of(ctx).ID)
+	asked := s.now()
+	resp, err := s.auth.Introspect(ctx, &authpb.IntrospectRequest{Token: token})
+	if err != nil {
+		f.err = notFound(err)
+		return
+	}
+	f.known = true
+	f.session = Session{
+		Identity: resp.GetIdentity(), AccountID: resp.GetAccountId(), ID: resp.GetSessionId(), until: asked.Add(s.ttl),
+	}
+	if end := resp.GetExpiresAt(); end.IsValid() && end.AsTime().Before(f.session.until) {
+		f.session.until = end.AsTime()
+	}
+}
+
+// notFound is nil for the answer that there is no such token, else what the client is told instead: to repeat the
+// request, if that may help.
+func notFound(err error) error {
+	f, ok := fault.From(err)
+	if !ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fault.Unavailable.Wrap(err)
+		}
+		return fault.Internal.Wrap(err)
+	}
+	switch f.Code {
+	case codes.Unauthenticated, codes.NotFound, codes.InvalidArgument:
+		return nil
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted, codes.ResourceExhausted:
+		return fault.Unavailable.Wrap(err)
+	default:
+		return fault.Internal.Wrap(err)
+	}
+}
+
+// keep remembers an answer, unless a revocation came while it was on its way: it may be the one that was revoked.
+func (s *Sessions) keep(key tokenHash, f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flights[key] != f {
+		return
+	}
+	delete(s.flights, key)
+	switch {
+	case f.known:
+		if len(s.live) >= maxSessions {
+			s.sweep()
+		}
+		s.live[key] = f.session
+	case f.err == nil:
+		if len(s.unknown) >= maxSessions {
+			clear(s.unknown)
+		}
+		s.unknown[key] = s.now().Add(missTTL)
+	}
+}
+
+// sweep makes room: first of what is over, then of anything.
+func (s *Sessions) sweep() {
+	now := s.now()
+	for k, v := range s.live {
+		if !now.Before(v.until) {
+			delete(s.live, k)
+		}
+	}
+	for k := range s.live {
+		if len(s.live) < maxSessions*3/4 {
+			return
+		}
+		delete(s.live, k)
+	}
+}
+
+// Revoke forgets a session, or with session 0 all of an account.
+func (s *Sessions) Revoke(session, account int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.flights)
+	for k, v := range s.live {
+		if session != 0 && v.ID == session || session == 0 && v.AccountID == account {
+			delete(s.live, k)
+		}
+	}
+}
+
+// ForgetAll is for when revocations may have been missed.
+func (s *Sessions) ForgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = map[tokenHash]Session{}
+	s.unknown = map[tokenHash]time.Time{}
+	s.flights = map[tokenHash]*flight{}
+}

@@ -1,0 +1,191 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+)
+
+// auth is an auth service that answers as told, after a second.
+type auth struct {
+	authpb.TokenServiceClient
+	mu    sync.Mutex
+	asked int
+	life  time.Duration
+	err   error
+}
+
+func (a *auth) Introspect(_ context.Context, r *authpb.IntrospectRequest, _ ...grpc.CallOption) (*authpb.IntrospectResponse, error) {
+	a.mu.Lock()
+	a.asked++
+	life, err := a.life, a.err
+	a.mu.Unlock()
+	expires := timestamppb.New(time.Now().Add(life))
+	time.Sleep(time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.IntrospectResponse{Identity: "signed " + r.GetToken(), AccountId: 3, SessionId: 30, ExpiresAt: expires}, nil
+}
+
+func (a *auth) answer(err error) { a.mu.Lock(); defer a.mu.Unlock(); a.err = err }
+
+// bubble runs a test in time of its own, that waits for nobody.
+func bubble(t *testing.T, f func(t *testing.T, s *Sessions, a *auth)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &auth{life: time.Hour}
+		f(t, NewSessions(a, 0), a)
+	})
+}
+
+func find(t *testing.T, s *Sessions, wantKnown bool) {
+	t.Helper()
+	got, known, err := s.Find(t.Context(), "tok")
+	if err != nil || known != wantKnown || known && got.Identity != "signed tok" {
+		t.Errorf("%+v %v %v, want known %v", got, known, err, wantKnown)
+	}
+}
+
+func asked(t *testing.T, a *auth, want int) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.asked != want {
+		t.Errorf("auth was asked %d times, want %d", a.asked, want)
+	}
+}
+
+func TestManyAskOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { find(t, s, true) })
+		}
+		wg.Wait()
+		asked(t, a, 1)
+		time.Sleep(3900 * time.Millisecond) // 4.9 s after the question
+		find(t, s, true)
+		asked(t, a, 1)
+		time.Sleep(200 * time.Millisecond)
+		find(t, s, true)
+		asked(t, a, 2)
+	})
+}
+
+func TestNeverPastTheIdentity(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		a.life = 2 * time.Second
+		find(t, s, true)
+		time.Sleep(900 * time.Millisecond)
+		find(t, s, true)
+		asked(t, a, 1)
+		time.Sleep(200 * time.Millisecond)
+		find(t, s, true)
+		asked(t, a, 2)
+	})
+}
+
+func TestUnknownIsRememberedShortly(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		a.answer(fault.Unauthenticated)
+		find(t, s, false)
+		find(t, s, false)
+		asked(t, a, 1)
+		time.Sleep(1100 * time.Millisecond)
+		a.answer(nil)
+		find(t, s, true)
+		asked(t, a, 2)
+	})
+}
+
+func TestTroubleIsNotRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		for _, tt := range []struct{ err, want error }{
+			{fault.Unavailable, fault.Unavailable},
+			{context.DeadlineExceeded, fault.Unavailable},
+			{errors.New("bug"), fault.Internal},
+			{fault.Denied, fault.Internal},
+		} {
+			a.answer(tt.err)
+			if _, known, err := s.Find(t.Context(), "tok"); known || !errors.Is(err, tt.want) {
+				t.Errorf("%v: %v %v", tt.err, known, err)
+			}
+		}
+		a.answer(nil)
+		find(t, s, true)
+	})
+}
+
+func TestRevoke(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		want := 1
+		find(t, s, true)
+		for _, other := range [][2]int32{{31, 3}, {0, 4}} {
+			s.Revoke(other[0], other[1])
+			find(t, s, true)
+			asked(t, a, want)
+		}
+		for _, f := range []func(){func() { s.Revoke(30, 3) }, func() { s.Revoke(0, 3) }, s.ForgetAll} {
+			f()
+			want++
+			find(t, s, true)
+			asked(t, a, want)
+		}
+	})
+}
+
+// TestRevokeDuringTheQuestion: what auth said before the revocation must not be remembered after it, nor be waited for.
+func TestRevokeDuringTheQuestion(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		go func() { _, _, _ = s.Find(t.Context(), "tok") }()
+		time.Sleep(500 * time.Millisecond)
+		a.answer(fault.Unauthenticated)
+		s.Revoke(30, 3)
+		find(t, s, false)
+		find(t, s, false)
+		asked(t, a, 2)
+	})
+}
+
+func TestCallerWhoLeavesDoesNotEndTheQuestion(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, _, err := s.Find(ctx, "tok"); !errors.Is(err, fault.Unavailable) {
+			t.Error(err)
+		}
+		find(t, s, true)
+		asked(t, a, 1)
+	})
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	s := NewSessions(nil, 0)
+	for i := range 2*maxSessions + 10 {
+		var k tokenHash
+		copy(k[:], fmt.Sprint(i))
+		known, unknown := &flight{known: true, session: Session{until: s.now().Add(time.Hour)}}, &flight{}
+		s.flights[k] = known
+		s.keep(k, known)
+		k[31] = 1
+		s.flights[k] = unknown
+		s.keep(k, unknown)
+	}
+	if len(s.live) > maxSessions || len(s.unknown) > maxSessions || len(s.flights) != 0 || len(s.live) < maxSessions/2 {
+		t.Errorf("%d live, %d unknown, %d flights", len(s.live), len(s.unknown), len(s.flights))
+	}
+}

@@ -1,0 +1,75 @@
+// Command gen writes the OpenAPI document of the dialect, proto/openapi/slipway.openapi.json. The comments of the protos
+// come from buf, which it looks for in bin/tools and then on the path.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"slipway.dev/gateway/internal/openapi"
+	"slipway.dev/gateway/internal/vmmanager"
+)
+
+func main() {
+	root := flag.String("root", ".", "where buf.yaml is")
+	flag.Parse()
+	if err := run(*root); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+func run(root string) error {
+	files, err := describe(root)
+	if err != nil {
+		return err
+	}
+	doc, err := openapi.Build(files)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(root, "proto", "openapi", "slipway.openapi.json"), doc, 0o644)
+}
+
+// describe reads the protos, with comments, which the descriptors in the program have not.
+func describe(root string) ([]protoreflect.FileDescriptor, error) {
+	buf, err := filepath.Abs(filepath.Join(root, "bin", "tools", "buf"))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(buf); err != nil {
+		buf = "buf"
+	}
+	cmd := exec.Command(buf, "build", "--as-file-descriptor-set", "-o", "-")
+	var out bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("buf build: %w", err)
+	}
+	set := &descriptorpb.FileDescriptorSet{}
+	if err := proto.Unmarshal(out.Bytes(), set); err != nil {
+		return nil, err
+	}
+	all, err := protodesc.NewFiles(set)
+	if err != nil {
+		return nil, err
+	}
+	var files []protoreflect.FileDescriptor
+	for _, linked := range vmmanager.Files {
+		f, err := all.FindFileByPath(linked.Path())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", linked.Path(), err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}

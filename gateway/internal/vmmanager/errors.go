@@ -1,0 +1,171 @@
+package vmmanager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
+	"slipway.dev/pkg/fault"
+
+	"slipway.dev/gateway/internal/edge"
+)
+
+// Refusals of the dialect itself.
+var (
+	ErrNoHandler = fault.New(codes.NotFound, "NO_HANDLER", "there is nothing at this path")
+	ErrMethod    = fault.New(codes.NotFound, "NO_METHOD", "this path does not take this method")
+)
+
+// Kind is one line of the table of errors. A fault is the first line whose Reason is its own, else the line without a
+// Reason whose Code is its own, else the last line.
+type Kind struct {
+	Reason  string
+	Code    codes.Code
+	Number  int
+	HTTP    int
+	Meaning string
+}
+
+// Errors is the table. 1000, 1106, 3001, 3080 and 22013 are numbers of the original; those from 90000 are our own.
+//
+// A wrong password is 400: Terraform's provider shows the body of 400 and 500 alone, and clients that log in again
+// after a 401 would do so for ever.
+var Errors = []Kind{
+	{"UNAUTHENTICATED", codes.Unauthenticated, 1000, http.StatusUnauthorized, "no credential, or one that is unknown or expired: log in again"},
+	{"NO_METHOD", codes.NotFound, 1106, http.StatusMethodNotAllowed, "the path does not take this method"},
+	{"NO_HANDLER", codes.NotFound, 1106, http.StatusNotFound, "there is nothing at this path"},
+	{"INVALID_PASSWORD", codes.Unauthenticated, 22013, http.StatusBadRequest, "wrong e-mail or password"},
+	{"BODY_TOO_LARGE", codes.InvalidArgument, 90010, http.StatusRequestEntityTooLarge, "the body is too large"},
+	{"URL_TOO_LONG", codes.InvalidArgument, 90011, http.StatusRequestURITooLong, "the address is too long"},
+	{"NO_FREE_ADDRESS", codes.ResourceExhausted, 90004, http.StatusBadRequest, "the pools have no free address left"},
+	{"NO_CAPACITY", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has room for the host"},
+	{"STORAGE_FULL", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has room for the disk"},
+	{"", codes.Unauthenticated, 1000, http.StatusUnauthorized, "the credential is not enough: log in again"},
+	{"", codes.PermissionDenied, 3001, http.StatusForbidden, "the account may not do this"},
+	{"", codes.NotFound, 3080, http.StatusNotFound, "no such object, or none that the account may see"},
+	{"", codes.InvalidArgument, 90001, http.StatusBadRequest, "the request is not valid; value.field names what is wrong, if one thing is"},
+	{"", codes.OutOfRange, 90001, http.StatusBadRequest, "a value is out of range"},
+	{"", codes.AlreadyExists, 90002, http.StatusConflict, "the object exists already"},
+	{"", codes.FailedPrecondition, 90003, http.StatusConflict, "the object is in a state that does not allow this; value.reason says which"},
+	{"", codes.Aborted, 90003, http.StatusConflict, "another change came first; value.reason says which"},
+	{"", codes.ResourceExhausted, 90006, http.StatusTooManyRequests, "too many requests: wait as long as Retry-After says"},
+	{"", codes.Unavailable, 90007, http.StatusServiceUnavailable, "not available just now: repeat the request"},
+	{"", codes.DeadlineExceeded, 90008, http.StatusGatewayTimeout, "the request took too long"},
+	{"", codes.Canceled, 90009, statusClientGone, "the client went away"},
+	{"", codes.Internal, 90000, http.StatusInternalServerError, "internal error; value.request finds it in the log"},
+}
+
+// statusClientGone is for the log: nobody is left to read it.
+const statusClientGone = 499
+
+func kindOf(f *fault.Fault) Kind {
+	last := Errors[len(Errors)-1]
+	byCode := last
+	for _, k := range Errors {
+		if k.Reason != "" && k.Reason == f.Reason {
+			return k
+		}
+		if k.Reason == "" && k.Code == f.Code {
+			byCode = k
+		}
+	}
+	return byCode
+}
+
+type errorReply struct {
+	Error errorBody `json:"error"`
+}
+
+type errorBody struct {
+	Code  int               `json:"code"`
+	Msg   string            `json:"msg"`
+	Value map[string]string `json:"value"`
+}
+
+// WriteError answers with an error, whatever it is.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	q := edge.Of(r.Context())
+	f := faultOf(err)
+	k := kindOf(f)
+	value := map[string]string{"reason": f.Reason}
+	if f.Field != "" {
+		value["field"] = f.Field
+	}
+	msg := f.Msg
+	if k.HTTP >= http.StatusInternalServerError {
+		q.Err = err
+		value["request"] = q.ID
+	}
+	if k.HTTP == http.StatusInternalServerError {
+		msg, value["reason"] = fault.Internal.Msg, fault.Internal.Reason
+	}
+	q.Reason = value["reason"]
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Content-Type", contentType)
+	switch k.HTTP {
+	case http.StatusUnauthorized:
+		h.Set("Www-Authenticate", "Bearer")
+	case http.StatusTooManyRequests:
+		h.Set("Retry-After", "10")
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	}
+	text, err := json.Marshal(errorReply{errorBody{k.Number, msg, value}})
+	if err != nil {
+		text = []byte(`{"error":{"code":90000,"msg":"internal error","value":{}}}`)
+	}
+	w.WriteHeader(k.HTTP)
+	_, _ = w.Write(text) // the client went away: nobody is left to tell
+}
+
+func onError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	WriteError(w, r, err)
+}
+
+// faultOf finds the fault in what the mux reports: one of a service, one that was carried, or a text of the mux itself.
+func faultOf(err error) *fault.Fault {
+	if f, ok := fault.From(err); ok {
+		return f
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &fault.Fault{Code: codes.DeadlineExceeded, Reason: "DEADLINE_EXCEEDED", Msg: "the request took too long"}
+	}
+	if bad, ok := errors.AsType[*runtime.HTTPStatusError](err); ok && bad.HTTPStatus == http.StatusBadRequest {
+		return fault.Invalid.With("the path has a malformed escape")
+	}
+	st, ok := grpcstatus.FromError(err)
+	if !ok || st.Code() != codes.InvalidArgument {
+		return fault.Internal.Wrap(err)
+	}
+	if f, ok := carriedFault(st.Message()); ok {
+		return f
+	}
+	// As the generated code says it: "type mismatch, parameter: id, error: …".
+	if rest, ok := strings.CutPrefix(st.Message(), "type mismatch, parameter: "); ok {
+		field, _, _ := strings.Cut(rest, ",")
+		return fault.Invalid.With("%s: expected a whole number in the path", field).On(field)
+	}
+	return fault.Invalid
+}
+
+// carry makes an error that keeps the fault through the generated code, which passes on nothing but the text.
+func carry(f *fault.Fault) error {
+	return errors.New(strings.Join([]string{"", f.Reason, f.Field, f.Msg}, carrySeparator))
+}
+
+const carrySeparator = "\x1f"
+
+func carriedFault(text string) (*fault.Fault, bool) {
+	parts := strings.SplitN(text, carrySeparator, 4)
+	if len(parts) != 4 || parts[0] != "" {
+		return nil, false
+	}
+	return &fault.Fault{Code: codes.InvalidArgument, Reason: parts[1], Field: parts[2], Msg: parts[3]}, true
+}

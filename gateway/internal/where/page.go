@@ -1,0 +1,107 @@
+package where
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
+)
+
+// Names of the parameters of a list.
+const (
+	ParamWhere = "where"
+	ParamOrder = "orderby"
+	ParamLimit = "limit"
+)
+
+// Query reads the parameters of a list. Several where parameters must hold together; of several limits the last counts.
+// It is nil when there are none of them.
+func Query(v url.Values) (*querypb.Query, error) {
+	if len(v[ParamWhere])+len(v[ParamOrder])+len(v[ParamLimit]) == 0 {
+		return nil, nil
+	}
+	q := &querypb.Query{}
+	var all []*querypb.Expr
+	for _, text := range v[ParamWhere] {
+		e, err := Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	q.Where = And(all...)
+	for _, text := range v[ParamOrder] {
+		keys, err := Order(text)
+		if err != nil {
+			return nil, err
+		}
+		q.OrderBy = append(q.OrderBy, keys...)
+	}
+	for _, text := range v[ParamLimit] {
+		var err error
+		if q.Offset, q.Limit, err = Limit(text); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// Order reads "field [asc|desc], …".
+func Order(text string) ([]*querypb.Order, error) {
+	var keys []*querypb.Order
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		words := strings.Fields(part)
+		if len(words) == 0 || len(words) > 2 || !isName(words[0]) {
+			return nil, orderFault(part)
+		}
+		key := &querypb.Order{Field: words[0]}
+		if len(words) == 2 {
+			switch strings.ToLower(words[1]) {
+			case "asc":
+			case "desc":
+				key.Descending = true
+			default:
+				return nil, orderFault(part)
+			}
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func orderFault(part string) error {
+	return fault.Invalid.With("orderby: expected a field with asc or desc after it, found %s", quote(part)).On(ParamOrder)
+}
+
+func isName(s string) bool {
+	for i := range len(s) {
+		if !isField(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Limit reads "count" or "offset,count".
+func Limit(text string) (offset, count int32, err error) {
+	if strings.TrimSpace(text) == "" {
+		return 0, 0, nil
+	}
+	from, rows, both := strings.Cut(text, ",")
+	if !both {
+		from, rows = "0", text
+	}
+	o, err1 := strconv.ParseUint(strings.TrimSpace(from), 10, 31)
+	c, err2 := strconv.ParseUint(strings.TrimSpace(rows), 10, 31)
+	if err1 != nil || err2 != nil {
+		return 0, 0, fault.Invalid.With("limit: expected a number of rows such as 50, or first row and number such as 0,50; found %s",
+			quote(text)).On(ParamLimit)
+	}
+	return int32(o), int32(c), nil
+}
