@@ -1,0 +1,47 @@
+// Command authd is the auth service as a process of its own.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/run"
+	"slipway.dev/services/auth"
+)
+
+func main() { run.Main(serve) }
+
+func serve(ctx context.Context, log *slog.Logger) error {
+	cfg, err := conf.Load[auth.Config]("SLIPWAY_AUTH")
+	if err != nil {
+		return err
+	}
+	certs, err := pki.Load(cfg.Certs, "auth")
+	if err != nil {
+		return err
+	}
+	pool, err := pg.Open(ctx, cfg.Database, "auth")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	b, err := bus.Connect(ctx, cfg.NATS, bus.WithLog(log))
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	svc, err := auth.New(ctx, cfg, auth.Deps{Pool: pool, Bus: b, Log: log})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	return run.All(ctx, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+}

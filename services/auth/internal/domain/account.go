@@ -1,0 +1,104 @@
+// Package domain holds the rules of accounts and credentials. It touches nothing but its arguments.
+package domain
+
+import (
+	"net/mail"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+)
+
+// States of an account.
+const (
+	Active    = "active"
+	Suspended = "suspended"
+)
+
+const (
+	maxEmail    = 254 // bytes; RFC 5321
+	maxPassword = 128 // characters
+)
+
+var roles = []string{identity.RoleAdmin, identity.RoleAdvancedUser, identity.RoleUser, identity.RoleReadOnlyAdmin}
+
+// Account is somebody who may log in.
+type Account struct {
+	ID           int32
+	Email        string
+	PasswordHash string
+	Roles        []string
+	State        string
+	AuthSource   string
+}
+
+// Identity is what the account may claim to be.
+func (a Account) Identity(session int32) identity.Identity {
+	return identity.Identity{AccountID: a.ID, SessionID: session, Email: a.Email, Roles: a.Roles}
+}
+
+// FoldEmail gives all spellings of an address one form: "User@x", "user@x " and the full-width letters are the same
+// account and share one counter of failed logins.
+func FoldEmail(s string) string {
+	return strings.ToLower(norm.NFKC.String(strings.TrimSpace(s)))
+}
+
+// LoginEmail checks what somebody who logs in gave as an e-mail.
+func LoginEmail(s string) (string, error) {
+	if len(s) > 4*maxEmail {
+		return "", fault.Invalid.With("email: at most %d bytes", maxEmail).On("email")
+	}
+	email := FoldEmail(s)
+	if email == "" {
+		return "", fault.Invalid.With("email: a value is required").On("email")
+	}
+	return email, nil
+}
+
+// NewEmail checks the e-mail of a new account.
+func NewEmail(s string) (string, error) {
+	email, err := LoginEmail(s)
+	if err != nil {
+		return "", err
+	}
+	a, err := mail.ParseAddress(email)
+	if err != nil || a.Name != "" || a.Address != email || len(email) > maxEmail || strings.ContainsAny(email, "\"<> ") {
+		return "", fault.Invalid.With("email: %q is not an address such as user@example.com", clip(email)).On("email")
+	}
+	return email, nil
+}
+
+// CheckPassword demands a password of 1 to 128 characters. There is no other minimum: billing systems make accounts
+// with passwords of their own making, and what protects a short one is the limit on guesses. The maximum bounds the
+// work that one request can cause.
+func CheckPassword(s string) error {
+	switch {
+	case s == "":
+		return fault.Invalid.With("password: a value is required").On("password")
+	case utf8.RuneCountInString(s) > maxPassword:
+		return fault.Invalid.With("password: at most %d characters", maxPassword).On("password")
+	}
+	return nil
+}
+
+// NewRoles checks the role of a new account; the default is an ordinary user.
+func NewRoles(role string) ([]string, error) {
+	if role == "" {
+		role = identity.RoleUser
+	}
+	if !slices.Contains(roles, role) {
+		return nil, fault.Invalid.With("role: %q is not one of %s", clip(role), strings.Join(roles, ", ")).On("role")
+	}
+	return []string{role}, nil
+}
+
+func clip(s string) string {
+	if len(s) > 60 {
+		return strings.ToValidUTF8(s[:60], "") + "…"
+	}
+	return s
+}

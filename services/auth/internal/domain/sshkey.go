@@ -1,0 +1,64 @@
+package domain
+
+import (
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"google.golang.org/grpc/codes"
+
+	"slipway.dev/pkg/fault"
+)
+
+// MaxSSHKeys is how many keys an account may have.
+const MaxSSHKeys = 100
+
+// ErrTooManyKeys refuses one key more.
+var ErrTooManyKeys = fault.New(codes.FailedPrecondition, "TOO_MANY_KEYS", "the account has too many SSH keys")
+
+const (
+	maxKeyText = 16 << 10
+	maxName    = 255
+)
+
+// SSHKey is a public key that hosts of an account let in.
+type SSHKey struct {
+	ID          int32
+	Name        string
+	PublicKey   string // type, base64, comment
+	Fingerprint string // the same for the same key, whatever its comment
+}
+
+// NewSSHKey reads one line of an authorized_keys file. Options are refused: what they say would be lost on the way to a
+// host, and a key without its "command=" lets in more than its owner meant.
+func NewSSHKey(name, text string) (SSHKey, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return SSHKey{}, fault.Invalid.With("ssh_pub_key: a value is required").On("ssh_pub_key")
+	case len(text) > maxKeyText:
+		return SSHKey{}, fault.Invalid.With("ssh_pub_key: at most %d bytes", maxKeyText).On("ssh_pub_key")
+	case strings.ContainsAny(text, "\r\n\x00"):
+		return SSHKey{}, fault.Invalid.With("ssh_pub_key: exactly one key, on one line").On("ssh_pub_key")
+	}
+	key, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil {
+		return SSHKey{}, fault.Invalid.With("ssh_pub_key: not a public key in the authorized_keys format").On("ssh_pub_key")
+	}
+	if len(options) > 0 {
+		return SSHKey{}, fault.Invalid.With("ssh_pub_key: options before the key are not supported").On("ssh_pub_key")
+	}
+	if _, ok := key.(*ssh.Certificate); ok {
+		return SSHKey{}, fault.Invalid.With("ssh_pub_key: a certificate, not a key").On("ssh_pub_key")
+	}
+	name = strings.TrimSpace(name)
+	if name == "" {
+		name = comment
+	}
+	if len(name) > maxName {
+		return SSHKey{}, fault.Invalid.With("name: at most %d bytes", maxName).On("name")
+	}
+	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	return SSHKey{
+		Name: name, PublicKey: strings.TrimSpace(line + " " + comment), Fingerprint: ssh.FingerprintSHA256(key),
+	}, nil
+}

@@ -1,0 +1,63 @@
+package password_test
+
+import (
+	"errors"
+	"testing"
+
+	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/password"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	h, err := password.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := h.Hash(t.Context(), "pw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same password at a lower price, as an older version might have stored it.
+	const old = "$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$"
+	for name, tt := range map[string]struct {
+		password, hash string
+		ok             bool
+	}{
+		"right":  {"pw", hash, true},
+		"wrong":  {"pW", hash, false},
+		"nobody": {"nobody", "", false},
+	} {
+		ok, stale, err := h.Check(t.Context(), tt.password, tt.hash)
+		if ok != tt.ok || stale || err != nil {
+			t.Errorf("%s: %v %v %v", name, ok, stale, err)
+		}
+	}
+	if _, stale, err := h.Check(t.Context(), "pw", old+"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"); !stale || err != nil {
+		t.Errorf("other parameters: stale %v, %v", stale, err)
+	}
+}
+
+// TestEnter: a full queue refuses at once.
+func TestEnter(t *testing.T) {
+	t.Parallel()
+	h, err := password.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leave []func()
+	for {
+		l, err := h.Enter()
+		if err != nil {
+			if !errors.Is(err, domain.ErrRateLimited) || len(leave) != 66 {
+				t.Errorf("%v after %d", err, len(leave))
+			}
+			break
+		}
+		leave = append(leave, l)
+	}
+	leave[0]()
+	if _, err := h.Enter(); err != nil {
+		t.Errorf("after one left: %v", err)
+	}
+}

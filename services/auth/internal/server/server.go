@@ -1,0 +1,63 @@
+// Package server answers the rpcs of the auth service.
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/password"
+	"slipway.dev/services/auth/internal/store"
+)
+
+// Server is both services of auth.
+type Server struct {
+	authpb.UnimplementedTokenServiceServer
+	authpb.UnimplementedUserServiceServer
+
+	store     *store.Store
+	passwords *password.Hasher
+	signer    *identity.Signer
+	Config
+}
+
+// Config is what may differ between installations and tests.
+type Config struct {
+	// TokenTTL is how long a session may be unused where the setting says nothing.
+	TokenTTL time.Duration
+	Now      func() time.Time
+}
+
+// New makes a server.
+func New(s *store.Store, h *password.Hasher, signer *identity.Signer, c Config) *Server {
+	return &Server{store: s, passwords: h, signer: signer, Config: c}
+}
+
+// Register adds the services to r.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	authpb.RegisterTokenServiceServer(r, s)
+	authpb.RegisterUserServiceServer(r, s)
+}
+
+// Sign signs what an account may claim to be, for at most domain.IdentityLife.
+func (s *Server) Sign(a domain.Account, session int32, life time.Duration) (string, time.Time, error) {
+	i := a.Identity(session)
+	i.Expires = s.Now().Add(life)
+	text, err := s.signer.Sign(i)
+	return text, i.Expires, err
+}
+
+// caller is the account that asks. The interceptor has made sure that there is one.
+func caller(ctx context.Context) (identity.Identity, error) {
+	i, ok := identity.From(ctx)
+	if !ok {
+		return i, fault.Unauthenticated
+	}
+	return i, nil
+}

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	authpb "slipway.dev/proto/auth/v4"
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
+	"slipway.dev/services/auth/internal/domain"
+)
+
+const accountColumns = `id, email, password_hash, roles, state, auth_source`
+
+var accounts = query.List{Fields: map[string]query.Field{
+	"id":          {SQL: "id", Type: query.Int},
+	"email":       {SQL: "email", Type: query.Text},
+	"state":       {SQL: "state", Type: query.Text},
+	"roles":       {SQL: "roles", Type: query.TextList},
+	"auth_source": {SQL: "auth_source", Type: query.Text},
+}}
+
+// Accounts lists accounts, without their password hashes.
+func (s *Store) Accounts(ctx context.Context, q *querypb.Query) (Listing[domain.Account], error) {
+	p, err := accounts.Compile(q)
+	if err != nil {
+		return Listing[domain.Account]{}, err
+	}
+	return list[domain.Account](ctx, s.pool, p, "id, email, roles, state, auth_source", "FROM user_account", "true")
+}
+
+// Account reads one account.
+func (s *Store) Account(ctx context.Context, id int32) (domain.Account, error) {
+	return s.account(ctx, `SELECT `+accountColumns+` FROM user_account WHERE id = $1`, id)
+}
+
+// AccountByEmail reads one account by its folded e-mail.
+func (s *Store) AccountByEmail(ctx context.Context, email string) (domain.Account, error) {
+	return s.account(ctx, `SELECT `+accountColumns+` FROM user_account WHERE email = $1`, email)
+}
+
+// FirstAdmin reads the oldest active administrator.
+func (s *Store) FirstAdmin(ctx context.Context) (domain.Account, error) {
+	return s.account(ctx, `
+		SELECT `+accountColumns+` FROM user_account
+		WHERE state = 'active' AND $1 = ANY(roles) ORDER BY id LIMIT 1`, identity.RoleAdmin)
+}
+
+func (s *Store) account(ctx context.Context, sql string, arg any) (domain.Account, error) {
+	rows, err := s.pool.Query(ctx, sql, arg)
+	if err != nil {
+		return domain.Account{}, err
+	}
+	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[domain.Account])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return a, fault.NotFound.With("no such account")
+	}
+	return a, err
+}
+
+// AnyAccount reports whether there is one at all.
+func (t Tx) AnyAccount(ctx context.Context) (ok bool, err error) {
+	err = t.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_account)`).Scan(&ok)
+	return ok, err
+}
+
+// CreateAccount inserts a, tells it, and returns its id.
+func (t Tx) CreateAccount(ctx context.Context, a domain.Account) (int32, error) {
+	err := t.tx.QueryRow(ctx, `
+		INSERT INTO user_account (email, password_hash, roles) VALUES ($1, $2, $3)
+		RETURNING id, state`, a.Email, a.PasswordHash, a.Roles).Scan(&a.ID, &a.State)
+	if pg.IsUnique(err, "user_account_email") {
+		return 0, fault.Conflict.With("an account with the e-mail %s exists already", a.Email).On("email")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return a.ID, t.emit(ctx, "auth.v4.user.created", a.ID, &authpb.UserChanged{
+		Id: a.ID, Email: a.Email, Roles: a.Roles, State: a.State,
+	})
+}
+
+// LockAccount holds an account until the end of the unit of work, so that its state and what is counted of it stay true.
+func (t Tx) LockAccount(ctx context.Context, id int32) (state string, err error) {
+	err = t.tx.QueryRow(ctx, `SELECT state FROM user_account WHERE id = $1 FOR NO KEY UPDATE`, id).Scan(&state)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", fault.NotFound.With("no such account")
+	}
+	return state, err
+}
+
+// SetPasswordHash replaces the hash of the same password.
+func (t Tx) SetPasswordHash(ctx context.Context, id int32, old, hash string) error {
+	_, err := t.tx.Exec(ctx, `
+		UPDATE user_account SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, id, old, hash)
+	return err
+}

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+
+	"slipway.dev/services/auth/internal/domain"
+)
+
+// CountGuess counts a login as failed before it is known how it ends, so that guesses made at the same time cannot
+// slip past the limit. ErrRateLimited: a limit is reached, and nothing was written.
+func (s *Store) CountGuess(ctx context.Context, counters []domain.Counter) error {
+	return s.InTx(ctx, func(t Tx) error {
+		for _, c := range counters {
+			tag, err := t.tx.Exec(ctx, `
+				INSERT INTO login_failure AS f (key, failures, since) VALUES ($1, 1, now())
+				ON CONFLICT (key) DO UPDATE SET
+					failures = CASE WHEN f.since < now() - $3::interval THEN 1 ELSE f.failures + 1 END,
+					since    = CASE WHEN f.since < now() - $3::interval THEN now() ELSE f.since END
+				WHERE f.failures < $2 OR f.since < now() - $3::interval`, c.Key, c.Limit, domain.GuessWindow)
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() == 0 {
+				return domain.ErrRateLimited
+			}
+		}
+		return nil
+	})
+}
+
+// ForgetGuesses is for a login that succeeded: the account's count starts anew. The address only gets back this login,
+// or somebody with an account of their own could guess without limit.
+func (t Tx) ForgetGuesses(ctx context.Context, counters []domain.Counter) error {
+	last := len(counters) - 1
+	for _, c := range counters[:last] {
+		_, err := t.tx.Exec(ctx, `
+			UPDATE login_failure SET failures = failures - 1 WHERE key = $1 AND failures > 0`, c.Key)
+		if err != nil {
+			return err
+		}
+	}
+	_, err := t.tx.Exec(ctx, `DELETE FROM login_failure WHERE key = $1`, counters[last].Key)
+	return err
+}

@@ -1,0 +1,92 @@
+// Package store is all SQL of the auth service.
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
+
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
+)
+
+//go:embed migrations/*.sql
+var files embed.FS
+
+// Migrations makes the tables of the service.
+var Migrations = pg.Line{Name: "auth", FS: files}
+
+// Store reads, and begins units of work.
+type Store struct {
+	pool *pgxpool.Pool
+	poke func()
+}
+
+// New makes a store. poke is called when a unit of work has left events in the outbox.
+func New(pool *pgxpool.Pool, poke func()) *Store { return &Store{pool, poke} }
+
+// Tx is one unit of work.
+type Tx struct {
+	tx   pgx.Tx
+	told *bool
+}
+
+// InTx runs fn as one unit of work, perhaps more than once.
+func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
+	told := false
+	if err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error { return fn(Tx{tx, &told}) }); err != nil {
+		return err
+	}
+	if told {
+		s.poke()
+	}
+	return nil
+}
+
+// emit tells what happened to an account.
+func (t Tx) emit(ctx context.Context, subject string, account int32, m proto.Message) error {
+	*t.told = true
+	return outbox.Emit(ctx, t.tx, subject, strconv.Itoa(int(account)), m)
+}
+
+// Lock makes units of work that lock the same name wait for each other.
+func (t Tx) Lock(ctx context.Context, name string) error {
+	_, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || $1, 0))`, name)
+	return err
+}
+
+// Listing is a page of a list and what its envelope says.
+type Listing[T any] struct {
+	LastNotify, Size int32
+	Rows             []T
+}
+
+// list reads a page, the number of all rows that match, and the number of the last change, in one round trip.
+func list[T any](ctx context.Context, db *pgxpool.Pool, p query.Page, columns, from, scope string) (l Listing[T], err error) {
+	var b pgx.Batch
+	b.Queue(`SELECT (last_value & 2147483647)::integer FROM notify`)
+	b.Queue(p.SQL("SELECT "+columns+" "+from, scope), p.Args...)
+	b.Queue(p.CountSQL(from, scope), p.Args...)
+	r := db.SendBatch(ctx, &b)
+	defer r.Close()
+	if err := r.QueryRow().Scan(&l.LastNotify); err != nil {
+		return l, fmt.Errorf("last change: %w", err)
+	}
+	rows, err := r.Query()
+	if err != nil {
+		return l, fmt.Errorf("page: %w", err)
+	}
+	if l.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByNameLax[T]); err != nil {
+		return l, fmt.Errorf("page: %w", err)
+	}
+	if err := r.QueryRow().Scan(&l.Size); err != nil {
+		return l, fmt.Errorf("count: %w", err)
+	}
+	return l, nil
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/services/auth/internal/domain"
+)
+
+// Live is a token that is good now, by the clock of the database, and whose it is.
+type Live struct {
+	Session int32
+	Account domain.Account
+	Left    *time.Duration // until it ends; nil is never
+}
+
+// idle is how long a session may be unused; $1 is the default.
+const idle = `coalesce((SELECT value::integer * interval '1 minute' FROM setting WHERE name = 'token_ttl'), $1::interval)`
+
+// Use looks a token up and notes that it was used: at most once a minute, and for short lives more often.
+func (s *Store) Use(ctx context.Context, hash []byte, ttl time.Duration) (Live, error) {
+	var l Live
+	var stale bool
+	a := &l.Account
+	err := s.pool.QueryRow(ctx, `
+		SELECT t.id, a.id, a.email, a.roles, a.state, a.auth_source,
+		       CASE WHEN t.sliding THEN t.last_used + i.idle ELSE t.expires_at END - now(),
+		       t.last_used < now() - least(interval '1 minute', i.idle / 4)
+		FROM token t JOIN user_account a ON a.id = t.account_id CROSS JOIN (SELECT `+idle+` AS idle) i
+		WHERE t.hash = $2 AND a.state = 'active'
+		  AND (t.sliding OR coalesce(t.expires_at > now(), true))
+		  AND (NOT t.sliding OR t.last_used + i.idle > now())`, ttl, hash).
+		Scan(&l.Session, &a.ID, &a.Email, &a.Roles, &a.State, &a.AuthSource, &l.Left, &stale)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return l, identity.ErrInvalid
+	}
+	if err != nil || !stale {
+		return l, err
+	}
+	_, err = s.pool.Exec(ctx, `
+		UPDATE token SET last_used = now()
+		WHERE id = $1 AND last_used < now() - interval '1 second'`, l.Session)
+	return l, err
+}
+
+// OpenSession makes a sliding token, unless the account was suspended meanwhile.
+func (t Tx) OpenSession(ctx context.Context, account int32, hash []byte) error {
+	tag, err := t.tx.Exec(ctx, `
+		INSERT INTO token (account_id, hash, sliding)
+		SELECT id, $2, true FROM user_account WHERE id = $1 AND state = 'active'`, account, hash)
+	if err == nil && tag.RowsAffected() == 0 {
+		return domain.ErrInvalidPassword
+	}
+	return err
+}
+
+// CreateToken makes a token that ends at expires, or never when it is nil.
+func (t Tx) CreateToken(ctx context.Context, account int32, hash []byte, expires *time.Time, description string) error {
+	state, err := t.LockAccount(ctx, account)
+	if err != nil {
+		return err
+	}
+	if state != domain.Active {
+		return identity.ErrInvalid // the identity is older than that
+	}
+	tag, err := t.tx.Exec(ctx, `
+		INSERT INTO token (account_id, hash, sliding, expires_at, description)
+		SELECT $1, $2, false, $3::timestamptz, $4
+		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND NOT sliding) < $5`,
+		account, hash, expires, description, domain.MaxTokens)
+	if err == nil && tag.RowsAffected() == 0 {
+		return domain.ErrTooManyTokens
+	}
+	return err
+}
+
+// DeleteToken ends a token of the account and tells it.
+func (t Tx) DeleteToken(ctx context.Context, account int32, hash []byte) error {
+	var id int32
+	err := t.tx.QueryRow(ctx, `
+		DELETE FROM token WHERE account_id = $1 AND hash = $2 RETURNING id`, account, hash).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.NotFound.With("no such token")
+	}
+	if err != nil {
+		return err
+	}
+	return t.emit(ctx, "auth.v4.session.revoked", account,
+		&authpb.SessionRevoked{SessionId: id, AccountId: account})
+}
+
+// DeleteDead removes tokens that ended and counters of failed logins that no longer count.
+func (s *Store) DeleteDead(ctx context.Context, ttl time.Duration) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM login_failure WHERE since < now() - $1::interval`, domain.GuessWindow); err != nil {
+		return err
+	}
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM token WHERE expires_at < now() OR sliding AND last_used + `+idle+` < now()`, ttl)
+	return err
+}

@@ -1,0 +1,110 @@
+package domain
+
+import (
+	"math"
+	"math/big"
+	"net/netip"
+	"strings"
+
+	"go4.org/netipx"
+
+	"slipway.dev/pkg/fault"
+)
+
+// maxIPv4Range is how many addresses an IPv4 range may have: each one is a row.
+const maxIPv4Range = 1 << 16
+
+// Range is a run of addresses, both ends included.
+type Range struct {
+	First, Last netip.Addr
+	Name        string // as it was written
+}
+
+// ParseRange reads "192.0.2.4", "192.0.2.10-192.0.2.20" or "192.0.2.0/28".
+func ParseRange(s string) (Range, error) {
+	name := strings.Join(strings.Fields(s), "")
+	first, last, err := parseEnds(name)
+	switch {
+	case err != nil:
+		return Range{}, err
+	case first.Is4() != last.Is4():
+		return Range{}, fault.Invalid.With("name: %s begins and ends in different families", clip(name)).On("name")
+	case last.Less(first):
+		return Range{}, fault.Invalid.With("name: %s begins after its end", name).On("name")
+	}
+	r := Range{First: first, Last: last, Name: name}
+	if n := r.Size(); first.Is4() && n > maxIPv4Range {
+		return Range{}, fault.Invalid.With("name: %s has %d addresses; an IPv4 range has at most %d, so make several",
+			name, n, maxIPv4Range).On("name")
+	}
+	return r, nil
+}
+
+func parseEnds(s string) (first, last netip.Addr, err error) {
+	if strings.Contains(s, "/") {
+		p, err := parsePrefix(s)
+		if err != nil {
+			return first, last, err
+		}
+		ends := netipx.RangeOfPrefix(p)
+		return ends.From(), ends.To(), nil
+	}
+	from, to, two := strings.Cut(s, "-")
+	if !two {
+		to = from
+	}
+	first, err1 := netip.ParseAddr(from)
+	last, err2 := netip.ParseAddr(to)
+	if err1 != nil || err2 != nil || odd(first) || odd(last) {
+		return first, last, fault.Invalid.With(
+			"name: %q is not an address, a range such as 192.0.2.10-192.0.2.20, or a prefix such as 192.0.2.0/28", clip(s)).On("name")
+	}
+	return first, last, nil
+}
+
+// odd addresses name an interface, or are IPv4 in the clothes of IPv6.
+func odd(a netip.Addr) bool { return a.Zone() != "" || a.Is4In6() }
+
+// Size is the number of addresses, or math.MaxInt32 if there are more.
+func (r Range) Size() int64 {
+	n := new(big.Int).Sub(number(r.Last), number(r.First))
+	if n.Cmp(big.NewInt(math.MaxInt32-1)) >= 0 {
+		return math.MaxInt32
+	}
+	return n.Int64() + 1
+}
+
+// In reports whether the whole range lies inside p.
+func (r Range) In(p netip.Prefix) bool { return p.Contains(r.First) && p.Contains(r.Last) }
+
+// Contains reports whether a lies in the range.
+func (r Range) Contains(a netip.Addr) bool {
+	return a.Is4() == r.First.Is4() && !a.Less(r.First) && !r.Last.Less(a)
+}
+
+// Usable is how many addresses of the range machines and gateways may have, at most math.MaxInt32.
+func (r Range) Usable(p netip.Prefix) int64 {
+	n := r.Size()
+	for _, a := range []netip.Addr{p.Masked().Addr(), last(p)} {
+		if Reserved(p, a) && r.Contains(a) {
+			n--
+		}
+	}
+	return n
+}
+
+// Gap returns the first address from a on that is not among used, which are sorted and not below a. It may lie beyond
+// the end of a range, and is invalid beyond the end of all addresses.
+func Gap(a netip.Addr, used []netip.Addr) netip.Addr {
+	for _, u := range used {
+		if u != a {
+			break
+		}
+		a = a.Next()
+	}
+	return a
+}
+
+func last(p netip.Prefix) netip.Addr { return netipx.PrefixLastIP(p) }
+
+func number(a netip.Addr) *big.Int { return new(big.Int).SetBytes(a.AsSlice()) }

@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
+	"slipway.dev/services/ip/internal/domain"
+)
+
+// Range is a run of addresses as lists show it.
+type Range struct {
+	ID, PoolID, NetworkID int32
+	Name                  string
+}
+
+var ranges = query.List{Fields: map[string]query.Field{
+	"id":      {SQL: "id", Type: query.Int},
+	"name":    {SQL: "name", Type: query.Text},
+	"ippool":  {SQL: "pool_id", Type: query.Int},
+	"ipnet":   {SQL: "network_id", Type: query.Int},
+	"network": {SQL: "network_id", Type: query.Int},
+	"family":  {SQL: "family(first)", Type: query.Int},
+}}
+
+// Ranges lists the ranges of all pools.
+func (s *Store) Ranges(ctx context.Context, q *querypb.Query) (Listing[Range], error) {
+	p, err := ranges.Compile(q)
+	if err != nil {
+		return Listing[Range]{}, err
+	}
+	return list[Range](ctx, s.pool, p, "id, pool_id, network_id, name", "FROM pool_range", "true")
+}
+
+// AddRange adds r to a pool. All of it lies in one network, and no two ranges overlap.
+func (t Tx) AddRange(ctx context.Context, pool int32, r domain.Range) (id int32, err error) {
+	err = t.tx.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR KEY SHARE`, pool).Scan(&pool)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, noPool(pool)
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.networkOf(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	usable := r.Usable(n.CIDR)
+	if r.Contains(n.Gateway) {
+		usable--
+	}
+	if usable == 0 {
+		return 0, fault.Invalid.With("name: %s has no address that a machine may have", r.Name).On("name")
+	}
+	err = t.tx.QueryRow(ctx, `
+		INSERT INTO pool_range (pool_id, network_id, name, first, last, usable, next)
+		VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN family($4::inet) = 6 THEN $4::inet END)
+		RETURNING id`, pool, n.ID, r.Name, r.First, r.Last, r.Usable(n.CIDR)).Scan(&id)
+	if pg.IsExclusion(err, "pool_range_overlap") {
+		return 0, fault.Conflict.With("name: %s overlaps a range that exists", r.Name).On("name")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return id, t.addAddresses(ctx, id, n, r)
+}
+
+func (t Tx) networkOf(ctx context.Context, r domain.Range) (domain.Network, error) {
+	rows, err := t.tx.Query(ctx, `
+		SELECT id, cidr, gateway, note FROM network WHERE cidr >> $1::inet FOR NO KEY UPDATE`, r.First)
+	if err != nil {
+		return domain.Network{}, err
+	}
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[domain.Network])
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return n, fault.Invalid.With("name: %s is in no network; create the network first", r.Name).On("name")
+	case err != nil:
+		return n, err
+	case !r.In(n.CIDR):
+		return n, fault.Invalid.With("name: %s reaches beyond the network %s", r.Name, n.CIDR).On("name")
+	}
+	return n, nil
+}
+
+// addAddresses makes the rows: all of an IPv4 range but the network's own and the broadcast address, and the gateway
+// alone of an IPv6 range.
+func (t Tx) addAddresses(ctx context.Context, id int32, n domain.Network, r domain.Range) error {
+	if r.First.Is6() {
+		if !r.Contains(n.Gateway) {
+			return nil
+		}
+		return t.makeSpecial(ctx, n.Gateway)
+	}
+	_, err := t.tx.Exec(ctx, `
+		INSERT INTO address (ip, range_id, pool_id, state)
+		SELECT x.ip, r.id, r.pool_id, CASE WHEN x.ip = n.gateway THEN 'special' ELSE 'free' END
+		FROM pool_range r JOIN network n ON n.id = r.network_id,
+		     LATERAL (SELECT r.first + g AS ip FROM generate_series(0, r.last - r.first) g) x
+		WHERE r.id = $1 AND (masklen(n.cidr) >= 31
+		      OR x.ip NOT IN (host(n.cidr)::inet, host(broadcast(n.cidr))::inet))`, id)
+	return err
+}
+
+// DeleteRange removes a range of which no address is in use. A quarantined address has no owner and does not count:
+// who removes a range wants its addresses out of the pool.
+func (t Tx) DeleteRange(ctx context.Context, id int32) error {
+	var name string
+	err := t.tx.QueryRow(ctx, `SELECT name FROM pool_range WHERE id = $1 FOR UPDATE`, id).Scan(&name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.NotFound.With("no range %d", id)
+	}
+	if err != nil {
+		return err
+	}
+	// Waits for claims under way; what they take is there afterwards.
+	if _, err := t.tx.Exec(ctx, `DELETE FROM address WHERE range_id = $1 AND owner IS NULL`, id); err != nil {
+		return err
+	}
+	var held int
+	if err := t.tx.QueryRow(ctx, `SELECT count(*) FROM address WHERE range_id = $1`, id).Scan(&held); err != nil {
+		return err
+	}
+	if held > 0 {
+		return domain.ErrInUse.With("%d addresses of the range %s are in use", held, name)
+	}
+	_, err = t.tx.Exec(ctx, `DELETE FROM pool_range WHERE id = $1`, id)
+	return err
+}

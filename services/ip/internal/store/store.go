@@ -1,0 +1,89 @@
+// Package store is all SQL of the ip service.
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"net/netip"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
+
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
+)
+
+//go:embed migrations/*.sql
+var files embed.FS
+
+// Migrations makes the tables of the service.
+var Migrations = pg.Line{Name: "ip", FS: files}
+
+// Store reads, and begins units of work.
+type Store struct {
+	pool *pgxpool.Pool
+	poke func()
+}
+
+// New makes a store. poke is called when a unit of work has left events in the outbox.
+func New(pool *pgxpool.Pool, poke func()) *Store { return &Store{pool, poke} }
+
+// Tx is one unit of work.
+type Tx struct {
+	tx   pgx.Tx
+	told *bool
+}
+
+// InTx runs fn as one unit of work, perhaps more than once.
+func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
+	told := false
+	if err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error { return fn(Tx{tx, &told}) }); err != nil {
+		return err
+	}
+	if told {
+		s.poke()
+	}
+	return nil
+}
+
+// emit tells what happened to an address. Whoever changes its owner holds its row, so events of one address are in order.
+func (t Tx) emit(ctx context.Context, subject string, ip netip.Addr, m proto.Message) error {
+	*t.told = true
+	return outbox.Emit(ctx, t.tx, subject, ip.String(), m)
+}
+
+// lockOwner makes units of work for one owner wait for each other.
+const lockOwner = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' owner ' || $1, 0))`
+
+// Listing is a page of a list and what its envelope says.
+type Listing[T any] struct {
+	LastNotify, Size int32
+	Rows             []T
+}
+
+// list reads a page, the number of all rows that match, and the number of the last change, in one round trip.
+func list[T any](ctx context.Context, db *pgxpool.Pool, p query.Page, columns, from, scope string) (l Listing[T], err error) {
+	var b pgx.Batch
+	b.Queue(`SELECT (last_value & 2147483647)::integer FROM notify`)
+	b.Queue(p.SQL("SELECT "+columns+" "+from, scope), p.Args...)
+	b.Queue(p.CountSQL(from, scope), p.Args...)
+	r := db.SendBatch(ctx, &b)
+	defer r.Close()
+	if err := r.QueryRow().Scan(&l.LastNotify); err != nil {
+		return l, fmt.Errorf("last change: %w", err)
+	}
+	rows, err := r.Query()
+	if err != nil {
+		return l, fmt.Errorf("page: %w", err)
+	}
+	if l.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByNameLax[T]); err != nil {
+		return l, fmt.Errorf("page: %w", err)
+	}
+	if err := r.QueryRow().Scan(&l.Size); err != nil {
+		return l, fmt.Errorf("count: %w", err)
+	}
+	return l, nil
+}

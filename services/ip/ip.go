@@ -1,0 +1,128 @@
+// Package ip is the service that owns networks, pools and addresses. An address has one owner at a time.
+package ip
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
+	"slipway.dev/services/ip/internal/server"
+	"slipway.dev/services/ip/internal/store"
+)
+
+// Config comes from variables that begin with SLIPWAY_IP_. New uses the last one only; the others are for ipd.
+type Config struct {
+	// Database is the URL of the PostgreSQL server; the schema is "ip".
+	Database string `env:"DATABASE,required"`
+	Listen   string `env:"LISTEN" envDefault:":8102"`
+	// Certs is the directory with ca.crt, ip.crt and ip.key.
+	Certs string `env:"CERTS,required"`
+	NATS  string `env:"NATS" envDefault:"nats://127.0.0.1:4222"`
+	// Auth is host and port of the auth service.
+	Auth string `env:"AUTH" envDefault:"127.0.0.1:8101"`
+
+	// Quarantine is how long a released address is given to nobody: somebody may still send to its old owner. Default 5
+	// minutes; below zero there is none.
+	Quarantine time.Duration `env:"QUARANTINE"`
+}
+
+// Deps is what the service works with.
+type Deps struct {
+	Pool *pgxpool.Pool // on the service's schema
+	Bus  *bus.Bus
+	Auth grpc.ClientConnInterface // the auth service, called in the name of "ip"
+	Log  *slog.Logger
+}
+
+// Service is the ip service of this process.
+type Service struct {
+	log   *slog.Logger
+	store *store.Store
+	relay *outbox.Relay
+	rpc   *rpc.Server
+}
+
+const (
+	defaultQuarantine = 5 * time.Minute
+	sweeping          = 5 * time.Second
+)
+
+// New brings the schema up to date and returns the service. Several processes may do so at the same time.
+func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
+	switch {
+	case d.Auth == nil:
+		return nil, errors.New("ip: needs a connection to auth")
+	case cfg.Quarantine == 0:
+		cfg.Quarantine = defaultQuarantine
+	case cfg.Quarantine < 0:
+		cfg.Quarantine = 0
+	}
+	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
+		return nil, err
+	}
+	if err := d.Bus.EnsureStream(ctx, "ip"); err != nil {
+		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
+	}
+	s := &Service{log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s.store = store.New(d.Pool, s.relay.Poke)
+	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(keysOf(d.Auth)))
+	server.New(s.store, cfg.Quarantine).Register(s.rpc)
+	return s, s.rpc.Check()
+}
+
+// Server carries the service's rpcs.
+func (s *Service) Server() *rpc.Server { return s.rpc }
+
+// Run sends events and frees addresses whose reservation lapsed or whose quarantine ended, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	return run.All(ctx, s.relay, run.Func(s.sweep))
+}
+
+func (s *Service) sweep(ctx context.Context) error {
+	tick := time.NewTicker(sweeping)
+	defer tick.Stop()
+	for {
+		var n int
+		err := s.store.InTx(ctx, func(tx store.Tx) (err error) {
+			n, err = tx.Sweep(ctx)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("addresses that are due stay for now", "err", err)
+		}
+		if err == nil && n > 0 {
+			continue // there may be more
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// keysOf asks auth for the keys that verify identities.
+func keysOf(auth grpc.ClientConnInterface) func(context.Context) (map[string]ed25519.PublicKey, error) {
+	client := authpb.NewTokenServiceClient(auth)
+	return func(ctx context.Context) (map[string]ed25519.PublicKey, error) {
+		resp, err := client.ListKeys(ctx, &authpb.ListKeysRequest{})
+		keys := map[string]ed25519.PublicKey{}
+		for _, k := range resp.GetKeys() {
+			keys[k.GetId()] = k.GetKey()
+		}
+		return keys, err
+	}
+}

@@ -1,0 +1,180 @@
+package ip_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc/metadata"
+
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/bus/bustest"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/services/ip"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// keys is the auth service as far as this one needs it.
+type keys struct {
+	authpb.UnimplementedTokenServiceServer
+	pub ed25519.PublicKey
+}
+
+func (k keys) ListKeys(context.Context, *authpb.ListKeysRequest) (*authpb.ListKeysResponse, error) {
+	return &authpb.ListKeysResponse{Keys: []*authpb.PublicKey{{Id: "k", Key: k.pub}}}, nil
+}
+
+// world is one ip service and its callers.
+type world struct {
+	*ip.Service
+	pool      *pgxpool.Pool
+	bus       *bus.Bus
+	signer    *identity.Signer
+	networks  ippb.NetworkServiceClient // as the gateway
+	pools     ippb.PoolServiceClient    // as the gateway
+	list      ippb.AddressServiceClient // as the gateway
+	addresses ippb.AddressServiceClient // as vm
+	vmPools   ippb.PoolServiceClient    // as vm
+}
+
+func start(t testing.TB) *world {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	b := bustest.New(t)
+	pub, priv, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := rpc.NewServer(log, nil)
+	authpb.RegisterTokenServiceServer(auth, keys{pub: pub})
+	pool := pgtest.New(t)
+	s, err := ip.New(t.Context(), ip.Config{}, ip.Deps{Pool: pool, Bus: b, Auth: auth.Local("ip"), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, vm := s.Server().Local("gateway"), s.Server().Local("vm")
+	return &world{
+		s, pool, b, identity.NewSigner("k", priv), ippb.NewNetworkServiceClient(gateway), ippb.NewPoolServiceClient(gateway),
+		ippb.NewAddressServiceClient(gateway), ippb.NewAddressServiceClient(vm), ippb.NewPoolServiceClient(vm),
+	}
+}
+
+// as is the context of a request by an account with this role.
+func (w *world) as(t testing.TB, role string) context.Context {
+	t.Helper()
+	text, err := w.signer.Sign(identity.Identity{AccountID: 1, Roles: []string{role}, Expires: time.Now().Add(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metadata.AppendToOutgoingContext(t.Context(), identity.MetadataKey, text)
+}
+
+func (w *world) admin(t testing.TB) context.Context { return w.as(t, identity.RoleAdmin) }
+
+func (w *world) network(t testing.TB, cidr string) int32 {
+	t.Helper()
+	r, err := w.networks.CreateNetwork(w.admin(t), &ippb.CreateNetworkRequest{Name: cidr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.GetId()
+}
+
+// newPool makes a pool of cluster 1 with these ranges.
+func (w *world) newPool(t testing.TB, name string, ranges ...string) int32 {
+	t.Helper()
+	r, err := w.pools.CreatePool(w.admin(t), &ippb.CreatePoolRequest{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range ranges {
+		w.addRange(t, r.GetId(), text)
+	}
+	_, err = w.vmPools.SetPoolClusters(t.Context(), &ippb.SetPoolClustersRequest{
+		PoolId: r.GetId(), Clusters: []*ippb.PoolCluster{{Id: 1, Interface: 2, Name: "main"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.GetId()
+}
+
+func (w *world) addRange(t testing.TB, pool int32, text string) int32 {
+	t.Helper()
+	r, err := w.pools.AddRange(w.admin(t), &ippb.AddRangeRequest{Id: pool, Name: text})
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return r.GetId()
+}
+
+func (w *world) fill(t testing.TB, pool int32) (ipv4, ipv6 string) {
+	t.Helper()
+	p, err := w.pools.GetPool(w.admin(t), &ippb.GetPoolRequest{Id: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	show := func(f *ippb.Fill) string {
+		if f == nil {
+			return "null"
+		}
+		return fmt.Sprintf("%d/%d", f.GetUsed(), f.GetTotal())
+	}
+	return show(p.GetIpv4()), show(p.GetIpv6())
+}
+
+func (w *world) exec(t testing.TB, sql string, args ...any) {
+	t.Helper()
+	if _, err := w.pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newOwner() string { return uuid.NewString() }
+
+// reserve4 reserves n IPv4 addresses for a new owner.
+func (w *world) reserve4(t testing.TB, n int32) (owner string, ips []string) {
+	t.Helper()
+	owner = newOwner()
+	r, err := w.addresses.Reserve(t.Context(), &ippb.ReserveRequest{Owner: owner, ClusterId: 1, Ipv4Count: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return owner, texts(r)
+}
+
+func texts(r *ippb.ReserveResponse) []string {
+	list := []string{}
+	for _, a := range r.GetAddresses() {
+		list = append(list, a.GetIpAddr())
+	}
+	return list
+}
+
+// wantFault demands a fault with this reason, and with this field when there is one.
+func wantFault(t testing.TB, what string, err error, reason, field string) {
+	t.Helper()
+	f, ok := fault.From(err)
+	if !ok || f.Reason != reason || field != "" && f.Field != field {
+		t.Errorf("%s: %v (%+v), want %s on %q", what, err, f, reason, field)
+	}
+}
+
+func where(field, value string) *querypb.Query {
+	return &querypb.Query{Where: &querypb.Expr{Kind: &querypb.Expr_Compare{
+		Compare: &querypb.Compare{Field: field, Operator: querypb.Operator_OPERATOR_EQ, Value: value},
+	}}}
+}
