@@ -1,0 +1,206 @@
+package vm_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
+	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fault"
+)
+
+type fakeUsers struct {
+	authpb.UnimplementedUserServiceServer
+}
+
+func (*fakeUsers) GetUser(_ context.Context, r *authpb.GetUserRequest) (*authpb.User, error) {
+	if r.GetId() != 11 {
+		return nil, fault.NotFound
+	}
+	return &authpb.User{Id: 11, Email: "eleven@example.com", State: "active"}, nil
+}
+
+func (*fakeUsers) ListSSHKeysOf(context.Context, *authpb.ListSSHKeysOfRequest) (*authpb.ListSSHKeysResponse, error) {
+	return &authpb.ListSSHKeysResponse{List: []*authpb.SSHKey{{SshPubKey: "ssh-ed25519 AAAA"}}}, nil
+}
+
+var errNoAddress = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
+
+// fakeIP counts addresses.
+type fakeIP struct {
+	ippb.UnimplementedAddressServiceServer
+	mu        sync.Mutex
+	free      int
+	next      int
+	held      map[string]int
+	confirmed map[string]bool
+}
+
+func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.free < int(r.GetIpv4Count()) {
+		return nil, errNoAddress
+	}
+	resp := &ippb.ReserveResponse{}
+	for range r.GetIpv4Count() {
+		f.free--
+		f.next++
+		resp.Addresses = append(resp.Addresses, &ippb.Address{
+			Id: int32(f.next), IpAddr: fmt.Sprintf("10.1.%d.%d", f.next/250, f.next%250+2), Family: 4, PrefixLength: 16,
+			Mask: "255.255.0.0", Gateway: "10.1.0.1", Ippool: 1, Ipnet: 1,
+		})
+	}
+	f.held[r.GetOwner()] += int(r.GetIpv4Count())
+	return resp, nil
+}
+
+func (f *fakeIP) Confirm(_ context.Context, r *ippb.ConfirmRequest) (*ippb.ConfirmResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.confirmed[r.GetOwner()] = true
+	return &ippb.ConfirmResponse{}, nil
+}
+
+func (f *fakeIP) Release(_ context.Context, r *ippb.ReleaseRequest) (*ippb.ReleaseResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.held[r.GetOwner()]
+	f.free += n
+	delete(f.held, r.GetOwner())
+	return &ippb.ReleaseResponse{Released: int32(n)}, nil
+}
+
+type fakePools struct {
+	ippb.UnimplementedPoolServiceServer
+}
+
+type fakeMachine struct {
+	fence   int64
+	disks   int
+	seed    *nodepb.EnsureSeedRequest
+	defined bool
+	state   nodepb.MachineState
+}
+
+// fakeAgent keeps machines in memory and fails on demand, by name of the call.
+type fakeAgent struct {
+	nodepb.UnimplementedNodeServiceServer
+	mu       sync.Mutex
+	machines map[string]*fakeMachine
+	networks []*nodepb.EnsureNetworkRequest
+	fail     map[string]error
+	hold     chan struct{} // EnsureDisk waits until it is closed
+	reached  chan struct{} // closed by the first EnsureDisk that waits
+}
+
+// on runs f on the machine of c unless the call shall fail.
+func (f *fakeAgent) on(call string, c *nodepb.Command, fn func(*fakeMachine)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.fail[call]; err != nil {
+		return err
+	}
+	m := f.machines[c.GetMachine()]
+	if m == nil {
+		m = &fakeMachine{state: nodepb.MachineState_MACHINE_STATE_OFF}
+		f.machines[c.GetMachine()] = m
+	}
+	if c.GetFence() < m.fence {
+		return fault.New(codes.FailedPrecondition, "STALE_COMMAND", "overtaken")
+	}
+	m.fence = c.GetFence()
+	fn(m)
+	return nil
+}
+
+func (f *fakeAgent) failOn(call string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail[call] = err
+}
+
+func (f *fakeAgent) machine(uuid string) fakeMachine {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.machines[uuid]; m != nil {
+		return *m
+	}
+	return fakeMachine{}
+}
+
+func (f *fakeAgent) EnsureNetwork(_ context.Context, r *nodepb.EnsureNetworkRequest) (*nodepb.EnsureNetworkResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.networks = append(f.networks, r)
+	return &nodepb.EnsureNetworkResponse{}, f.fail["EnsureNetwork"]
+}
+
+func (f *fakeAgent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest) (*nodepb.EnsureDiskResponse, error) {
+	f.mu.Lock()
+	hold, reached := f.hold, f.reached
+	f.reached = nil
+	f.mu.Unlock()
+	if hold != nil {
+		if reached != nil {
+			close(reached)
+		}
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return &nodepb.EnsureDiskResponse{}, f.on("EnsureDisk", r.GetCommand(), func(m *fakeMachine) { m.disks++ })
+}
+
+func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
+	return &nodepb.EnsureSeedResponse{}, f.on("EnsureSeed", r.GetCommand(), func(m *fakeMachine) { m.seed = r })
+}
+
+func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
+	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) { m.defined = true })
+}
+
+func (f *fakeAgent) StartMachine(_ context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
+	return &nodepb.StartMachineResponse{}, f.on("StartMachine", r.GetCommand(), func(m *fakeMachine) {
+		m.state = nodepb.MachineState_MACHINE_STATE_RUNNING
+	})
+}
+
+func (f *fakeAgent) StopMachine(_ context.Context, r *nodepb.StopMachineRequest) (*nodepb.StopMachineResponse, error) {
+	return &nodepb.StopMachineResponse{}, f.on("StopMachine", r.GetCommand(), func(m *fakeMachine) {
+		m.state = nodepb.MachineState_MACHINE_STATE_OFF
+	})
+}
+
+func (f *fakeAgent) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequest) (*nodepb.RemoveMachineResponse, error) {
+	err := f.on("RemoveMachine", r.GetCommand(), func(*fakeMachine) {})
+	if err == nil {
+		f.mu.Lock()
+		delete(f.machines, r.GetCommand().GetMachine())
+		f.mu.Unlock()
+	}
+	return &nodepb.RemoveMachineResponse{}, err
+}
+
+func (f *fakeAgent) ListMachines(context.Context, *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	resp := &nodepb.ListMachinesResponse{}
+	for id, m := range f.machines {
+		if m.defined {
+			resp.Machines = append(resp.Machines, &nodepb.Machine{Uuid: id, State: m.state})
+		}
+	}
+	return resp, f.fail["ListMachines"]
+}
+
+func (f *fakeAgent) ReadConsole(context.Context, *nodepb.ReadConsoleRequest) (*nodepb.ReadConsoleResponse, error) {
+	return &nodepb.ReadConsoleResponse{Text: []byte("hello from the guest\n")}, nil
+}

@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/GehirnInc/crypt/sha512_crypt"
+	"github.com/google/uuid"
+
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/services/vm/internal/domain"
+	"slipway.dev/services/vm/internal/store"
+	"slipway.dev/services/vm/internal/work"
+)
+
+// CreateHost checks the wish against everything that is known, takes addresses, then room and rows in one transaction.
+// When the process dies in between, the addresses lapse: nobody confirmed them.
+func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vmpb.CreateHostResponse, error) {
+	w := wish(r)
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	h, err := s.plan(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := s.reserve(ctx, h, w)
+	if err != nil {
+		return nil, err
+	}
+	job, err := s.record(ctx, h, w, addrs)
+	if err != nil {
+		s.giveBack(ctx, h.UUID)
+		return nil, err
+	}
+	s.peers.Poke()
+	return &vmpb.CreateHostResponse{Id: h.ID, Task: job.ID}, nil
+}
+
+func wish(r *vmpb.CreateHostRequest) *domain.Wish {
+	w := &domain.Wish{
+		Name: r.GetName(), Comment: r.GetComment(), Domain: r.GetDomain(), Password: r.GetPassword(),
+		Cluster: r.GetCluster(), Node: r.GetNode(), Account: r.GetAccount(),
+		OS: r.GetOs(), Image: r.GetImage(), Preset: r.GetPreset(),
+		CPUs: r.GetCpuNumber(), RAM: r.GetRamMib(),
+		IPv4Number: 1, IPv4Pools: r.GetIpv4Pool(), WishedAddress: r.GetIpAddr().GetName(), IPv6: r.GetIpv6Enabled(),
+		AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
+	}
+	if r.Ipv4Number != nil {
+		w.IPv4Number = r.GetIpv4Number()
+	}
+	if p := r.GetIpAddr().GetIpPool(); p != 0 {
+		w.IPv4Pools = append(w.IPv4Pools, p)
+	}
+	for _, d := range r.GetDisks() {
+		w.Disks = append(w.Disks, domain.Disk{SizeMiB: d.GetSizeMib()})
+	}
+	if len(w.Disks) == 0 && r.HddMib != nil {
+		w.Disks = []domain.Disk{{SizeMiB: r.GetHddMib()}}
+	}
+	return w
+}
+
+// plan resolves what the wish names and completes it. The host that it returns has everything but id, node and rows.
+func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error) {
+	caller, _ := identity.From(ctx)
+	cluster, err := s.store.Cluster(ctx, w.Cluster)
+	if err != nil {
+		return nil, blame(err, "cluster", "there is no cluster %d", w.Cluster)
+	}
+	os, err := s.store.OS(ctx, w.OS, caller.Admin())
+	if err != nil {
+		return nil, blame(err, "os", "there is no OS %d", w.OS)
+	}
+	if os.State != "active" {
+		return nil, fault.Invalid.With("os: OS %d is being imported", w.OS).On("os")
+	}
+	if err := w.Fill(os.MinRAM, os.MinDisk, os.SHA256); err != nil {
+		return nil, err
+	}
+	account, err := s.accountFor(ctx, caller, w.Account)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.peers.Users.ListSSHKeysOf(ctx, &authpb.ListSSHKeysOfRequest{User: account})
+	if err != nil {
+		return nil, fmt.Errorf("keys of account %d: %w", account, err)
+	}
+	for _, k := range keys.GetList() {
+		w.SSHKeys = append(w.SSHKeys, k.GetSshPubKey())
+	}
+	hash, err := hashPassword(w.Password)
+	if err != nil {
+		return nil, err
+	}
+	id := uuid.New()
+	h := &domain.Host{
+		UUID: id, Name: w.Name, Comment: w.Comment, State: domain.Creating, Wanted: domain.WantActive,
+		AccountID: account, ClusterID: cluster.ID, OSID: os.ID, CPUs: w.CPUs, RAM: w.RAM, MAC: domain.MAC(id),
+		AntiSpoofing: w.AntiSpoofing, PasswordHash: hash, SSHKeys: w.SSHKeys,
+	}
+	h.Hostname, h.Domain = domain.Hostname(w.Name, w.Domain, cluster.DomainTemplate)
+	return h, nil
+}
+
+// blame turns "not found" into a fault of the request's field, with status 400: clients print the body of 400 only.
+func blame(err error, field, format string, id int32) error {
+	if errors.Is(err, fault.NotFound) {
+		return fault.Invalid.With(field+": "+format, id).On(field)
+	}
+	return err
+}
+
+// accountFor returns the owner of the new host. vm's copy of the accounts may lag behind auth, so a miss asks auth.
+func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wanted int32) (int32, error) {
+	if wanted == 0 || wanted == caller.AccountID {
+		return caller.AccountID, nil
+	}
+	if !caller.Admin() {
+		return 0, fault.Invalid.With("account: there is no account %d", wanted).On("account")
+	}
+	a, err := s.store.Account(ctx, wanted, 0)
+	if err == nil {
+		return a.ID, nil
+	}
+	u, err := s.peers.Users.GetUser(ctx, &authpb.GetUserRequest{Id: wanted})
+	if f, ok := fault.From(err); ok {
+		return 0, blame(f, "account", "there is no account %d", wanted)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return u.GetId(), s.store.InTx(ctx, func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
+}
+
+func copyOf(u *authpb.User) store.Account {
+	return store.Account{ID: u.GetId(), Email: u.GetEmail(), Roles: u.GetRoles(), State: u.GetState()}
+}
+
+// hashPassword makes the crypt(3) form that guests understand; "" for no password. The password itself is kept nowhere.
+func hashPassword(password string) (string, error) {
+	if password == "" {
+		return "", nil
+	}
+	salt := make([]byte, 12)
+	if _, err := rand.Read(salt); err != nil {
+		return "", err
+	}
+	return sha512_crypt.New().Generate([]byte(password), []byte("$6$"+base64.RawStdEncoding.EncodeToString(salt)))
+}
+
+func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([]domain.Address, error) {
+	req := &ippb.ReserveRequest{
+		Owner: h.UUID.String(), ClusterId: h.ClusterID, PoolIds: w.IPv4Pools, Ipv4Count: w.IPv4Number, Wish: w.WishedAddress,
+	}
+	if w.IPv6 {
+		req.Ipv6Count = 1
+	}
+	if req.GetIpv4Count()+req.GetIpv6Count() == 0 {
+		return nil, nil
+	}
+	resp, err := s.peers.Addresses.Reserve(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]domain.Address, len(resp.GetAddresses()))
+	for i, a := range resp.GetAddresses() {
+		list[i] = domain.Address{
+			IPID: a.GetId(), Family: a.GetFamily(), Prefix: a.GetPrefixLength(), PoolID: a.GetIppool(), NetworkID: a.GetIpnet(),
+			Interface: a.GetInterface(), Addr: a.GetIpAddr(), Mask: a.GetMask(), Gateway: a.GetGateway(),
+		}
+	}
+	return list, nil
+}
+
+func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (job jobs.Job, err error) {
+	err = s.store.InTx(ctx, func(tx store.Tx) error {
+		h.NodeID, err = tx.Place(ctx, h.ClusterID, w.Node, h.OSID, store.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: w.DiskTotal()})
+		if err != nil {
+			return err
+		}
+		if err := tx.InsertHost(ctx, h, w.Disks, addrs); err != nil {
+			return err
+		}
+		job, err = enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
+		if err != nil {
+			return err
+		}
+		return work.Tell(ctx, tx, h, "created")
+	})
+	return job, err
+}
+
+// giveBack releases reservations of a host that will not be. When that fails they lapse.
+func (s *Server) giveBack(ctx context.Context, id uuid.UUID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_, _ = s.peers.Addresses.Release(ctx, &ippb.ReleaseRequest{Owner: id.String()})
+}
+
+func args(h *domain.Host, force bool) work.Host {
+	return work.Host{ID: h.ID, UUID: h.UUID.String(), Force: force}
+}

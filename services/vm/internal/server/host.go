@@ -1,0 +1,137 @@
+package server
+
+import (
+	"context"
+	"net"
+
+	"google.golang.org/genproto/googleapis/api/httpbody"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	nodepb "slipway.dev/proto/node/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/store"
+)
+
+// ListHosts lists the hosts that the caller may see.
+func (s *Server) ListHosts(ctx context.Context, r *vmpb.ListHostsRequest) (*vmpb.ListHostsResponse, error) {
+	items, size, err := s.store.Hosts(ctx, r.GetQuery(), owner(ctx))
+	if err != nil {
+		return nil, err
+	}
+	resp := &vmpb.ListHostsResponse{LastNotify: notify(), Size: size, List: make([]*vmpb.Host, len(items))}
+	for i := range items {
+		resp.List[i] = host(&items[i])
+	}
+	return resp, nil
+}
+
+// GetHost reads one host.
+func (s *Server) GetHost(ctx context.Context, r *vmpb.GetHostRequest) (*vmpb.Host, error) {
+	item, err := s.store.HostItem(ctx, r.GetId(), owner(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return host(&item), nil
+}
+
+func host(h *store.HostItem) *vmpb.Host {
+	p := &vmpb.Host{
+		Id: h.ID, Name: h.Name, Comment: h.Comment, State: h.State, Domain: h.Domain, CpuNumber: h.CPUs, RamMib: h.RAM,
+		Disk:    &vmpb.HostDisk{Id: h.DiskID, DiskMib: h.DiskMiB, Name: h.DiskName},
+		Cluster: &vmpb.HostCluster{Id: h.ClusterID, Name: h.Cluster, DatacenterType: datacenterType, VirtualizationType: virtualizationType},
+		Node:    &vmpb.HostNode{Id: h.NodeID, Name: h.Node, IpAddr: endpointHost(h.Endpoint), MaintenanceMode: h.Maintenance},
+		Account: &vmpb.HostAccount{Id: h.AccountID, Email: h.Email},
+		Os:      &vmpb.HostOS{Id: h.OSID, Name: h.OS},
+		OsName:  h.OS, OsGroup: h.OSGroup, DiskCount: h.DiskCount,
+		Ip4: addresses(h.IP4), Ip6: addresses(h.IP6),
+		Interfaces:   []*vmpb.HostInterface{{HostInterface: "eth0", Mac: h.MAC, NodeInterface: h.Bridge}},
+		AntiSpoofing: h.AntiSpoofing, CreateDate: date(h.CreatedAt), InternalName: h.UUID.String(), CpuMode: "default",
+	}
+	if h.Task != nil {
+		p.Task = wrapperspb.Int32(*h.Task)
+	}
+	return p
+}
+
+func addresses(list []string) []*vmpb.HostAddress {
+	out := make([]*vmpb.HostAddress, len(list))
+	for i, ip := range list {
+		out[i] = &vmpb.HostAddress{Ip: ip}
+	}
+	return out
+}
+
+// endpointHost is the address of an agent without its port; the agent of this very process has none.
+func endpointHost(endpoint string) string {
+	h, _, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return "127.0.0.1"
+	}
+	return h
+}
+
+// ListHostIPv4 lists a host's IPv4 addresses.
+func (s *Server) ListHostIPv4(ctx context.Context, r *vmpb.ListHostIPv4Request) (*vmpb.ListHostIPv4Response, error) {
+	h, err := s.store.HostItem(ctx, r.GetId(), owner(ctx))
+	if err != nil {
+		return nil, err
+	}
+	ips, err := s.store.HostIPs(ctx, h.ID, 4)
+	if err != nil {
+		return nil, err
+	}
+	resp := &vmpb.ListHostIPv4Response{LastNotify: notify(), Size: int32(len(ips))}
+	for _, a := range ips {
+		resp.List = append(resp.List, &vmpb.HostIP{
+			Id: a.ID, IpAddr: a.Addr, Domain: h.Domain, Gateway: a.Gateway, Mask: a.Mask, State: "active", Family: a.Family,
+			Ippool: a.Pool, Network: a.Network, ClusterInterface: a.Interface,
+			Host: &vmpb.HostIPHost{Id: h.ID, Name: h.Name, InterfaceName: "eth0"},
+		})
+	}
+	return resp, nil
+}
+
+// ListHostHistory lists the operations on a host.
+func (s *Server) ListHostHistory(ctx context.Context, r *vmpb.ListHostHistoryRequest) (*vmpb.ListHostHistoryResponse, error) {
+	if _, err := s.store.HostItem(ctx, r.GetId(), owner(ctx)); err != nil {
+		return nil, err
+	}
+	tasks, size, err := s.store.History(ctx, r.GetQuery(), r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	resp := &vmpb.ListHostHistoryResponse{Size: size}
+	for _, t := range tasks {
+		resp.MaxId = max(resp.MaxId, t.ID)
+		resp.List = append(resp.List, &vmpb.HistoryItem{
+			Id: t.ID, Name: t.Name, State: t.Status, Task: t.ID, DateCreate: date(t.CreatedAt),
+		})
+	}
+	return resp, nil
+}
+
+// consoleMax bounds what one answer carries of a console.
+const consoleMax = 256 << 10
+
+// GetHostConsole gives the tail of the serial console. What a guest writes there is its own business: it goes out as
+// plain text.
+func (s *Server) GetHostConsole(ctx context.Context, r *vmpb.GetHostConsoleRequest) (*httpbody.HttpBody, error) {
+	if r.GetBytes() < 0 || r.GetBytes() > consoleMax {
+		return nil, fault.Invalid.With("bytes: not between 1 and %d", consoleMax).On("bytes")
+	}
+	h, err := s.store.HostItem(ctx, r.GetId(), owner(ctx))
+	if err != nil {
+		return nil, err
+	}
+	agent, err := s.peers.Dial(h.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	c, err := agent.ReadConsole(ctx, &nodepb.ReadConsoleRequest{Machine: h.UUID.String(), MaxBytes: r.GetBytes()})
+	if err != nil {
+		return nil, err
+	}
+	return &httpbody.HttpBody{ContentType: "text/plain; charset=utf-8", Data: c.GetText()}, nil
+}

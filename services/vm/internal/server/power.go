@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+
+	oppb "slipway.dev/proto/op/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/services/vm/internal/domain"
+	"slipway.dev/services/vm/internal/store"
+	"slipway.dev/services/vm/internal/work"
+)
+
+// StartHost accepts a wish that a host runs. Operations of one host wait for each other.
+func (s *Server) StartHost(ctx context.Context, r *vmpb.StartHostRequest) (*oppb.Operation, error) {
+	return s.accept(ctx, r.GetId(), work.HostStart, false, (*domain.Host).Start)
+}
+
+// StopHost accepts a wish that a host does not run.
+func (s *Server) StopHost(ctx context.Context, r *vmpb.StopHostRequest) (*oppb.Operation, error) {
+	return s.accept(ctx, r.GetId(), work.HostStop, r.GetForce(), (*domain.Host).Stop)
+}
+
+// RestartHost accepts a wish that a host stops and runs again.
+func (s *Server) RestartHost(ctx context.Context, r *vmpb.RestartHostRequest) (*vmpb.RestartHostResponse, error) {
+	op, err := s.accept(ctx, r.GetId(), work.HostRestart, r.GetForce(), (*domain.Host).Restart)
+	return &vmpb.RestartHostResponse{Id: op.GetId(), Task: op.GetTask(), StartTask: op.GetTask()}, err
+}
+
+// accept records a wish and the job that fulfils it.
+func (s *Server) accept(ctx context.Context, id int32, kind string, force bool, wish func(*domain.Host) error) (*oppb.Operation, error) {
+	var job jobs.Job
+	err := s.store.InTx(ctx, func(tx store.Tx) error {
+		h, err := tx.Host(ctx, id, owner(ctx))
+		if err != nil {
+			return err
+		}
+		if err := wish(h); err != nil {
+			return err
+		}
+		if err := tx.SaveHost(ctx, h); err != nil {
+			return err
+		}
+		job, err = enqueue(ctx, tx, kind, store.HostKey(id), h.AccountID, args(h, force))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.peers.Poke()
+	return operation(id, job), nil
+}
+
+// DeleteHost accepts a wish that a host is gone. What was being done to it is cancelled.
+func (s *Server) DeleteHost(ctx context.Context, r *vmpb.DeleteHostRequest) (*oppb.Operation, error) {
+	var job jobs.Job
+	err := s.store.InTx(ctx, func(tx store.Tx) error {
+		h, err := tx.Host(ctx, r.GetId(), owner(ctx))
+		if err != nil {
+			return err
+		}
+		if err := h.Delete(); err != nil {
+			return err
+		}
+		if err := tx.Cancel(ctx, store.HostKey(h.ID)); err != nil {
+			return err
+		}
+		if err := tx.SaveHost(ctx, h); err != nil {
+			return err
+		}
+		job, err = enqueue(ctx, tx, work.HostDelete, store.HostKey(h.ID), h.AccountID, args(h, false))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.peers.Poke()
+	return operation(r.GetId(), job), nil
+}
+
+// UpdateHost changes name and comment. Nothing on the node depends on them, so there is no task.
+func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vmpb.UpdateHostResponse, error) {
+	if r.Name != nil {
+		if err := domain.CheckName(r.GetName()); err != nil {
+			return nil, err
+		}
+	}
+	if err := domain.CheckComment(r.GetComment()); err != nil {
+		return nil, err
+	}
+	err := s.store.InTx(ctx, func(tx store.Tx) error {
+		h, err := tx.Host(ctx, r.GetId(), owner(ctx))
+		if err != nil {
+			return err
+		}
+		if h.State == domain.Deleting {
+			return domain.ErrDeleting
+		}
+		if r.Name != nil {
+			h.Name = r.GetName()
+		}
+		if r.Comment != nil {
+			h.Comment = r.GetComment()
+		}
+		if err := tx.SaveHost(ctx, h); err != nil {
+			return err
+		}
+		return work.Tell(ctx, tx, h, "updated")
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.peers.Poke()
+	return &vmpb.UpdateHostResponse{Id: r.GetId()}, nil
+}

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/query"
+)
+
+// Account is vm's copy of an account.
+type Account struct {
+	ID    int32
+	Email string
+	Roles []string
+	State string
+}
+
+// KeepAccount stores what auth says of an account.
+func (t Tx) KeepAccount(ctx context.Context, a Account) error {
+	_, err := t.tx.Exec(ctx, `
+		INSERT INTO account (id, email, roles, state) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (id) DO UPDATE SET email = excluded.email, roles = excluded.roles, state = excluded.state`,
+		a.ID, a.Email, append([]string{}, a.Roles...), a.State)
+	return err
+}
+
+// DropAccount forgets an account.
+func (t Tx) DropAccount(ctx context.Context, id int32) error {
+	_, err := t.tx.Exec(ctx, `DELETE FROM account WHERE id = $1`, id)
+	return err
+}
+
+// AccountItem is an account with the sum of its hosts.
+type AccountItem struct {
+	ID    int32
+	Email string
+	Roles []string
+	State string
+	Hosts int32
+	CPUs  int32
+	RAM   int32
+	Disk  int32
+}
+
+const accountColumns = `a.id, a.email, a.roles, a.state, v.hosts, v.cpus, v.ram,
+	(SELECT coalesce(sum(d.size_mib), 0)::int FROM disk d JOIN host h ON h.id = d.host_id WHERE h.account_id = a.id) AS disk`
+
+const accountFrom = `FROM account a CROSS JOIN LATERAL (
+	SELECT count(*)::int AS hosts, coalesce(sum(h.cpu_number), 0)::int AS cpus, coalesce(sum(h.ram_mib), 0)::int AS ram
+	FROM host h WHERE h.account_id = a.id) v`
+
+var accountList = query.List{Fields: map[string]query.Field{
+	"id":         {SQL: "a.id", Type: query.Int},
+	"email":      {SQL: "a.email", Type: query.Text},
+	"state":      {SQL: "a.state", Type: query.Text},
+	"roles":      {SQL: "a.roles", Type: query.TextList},
+	"host_count": {SQL: "v.hosts", Type: query.Int},
+}}
+
+// Accounts returns a page of the accounts; owner sees itself, 0 all.
+func (s *Store) Accounts(ctx context.Context, q *querypb.Query, owner int32) ([]AccountItem, int32, error) {
+	return page[AccountItem](ctx, s, accountList, q, accountColumns, accountFrom, "$1 = 0 OR a.id = $1", owner)
+}
+
+// Account returns one account.
+func (s *Store) Account(ctx context.Context, id, owner int32) (AccountItem, error) {
+	rows, err := s.pool.Query(ctx,
+		`SELECT `+accountColumns+` `+accountFrom+` WHERE a.id = $1 AND ($2 = 0 OR a.id = $2)`, id, owner)
+	return one[AccountItem](rows, err, missing("account", id))
+}

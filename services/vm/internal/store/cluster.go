@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/query"
+)
+
+// Cluster is a cluster as lists show it.
+type Cluster struct {
+	ID             int32
+	Name           string
+	DomainTemplate string   `db:"domain_template"`
+	DNS            []string `db:"dns_servers"`
+	Overselling    float64
+	Nodes          int32
+	Hosts          int32
+}
+
+const clusterColumns = `c.id, c.name, c.domain_template, c.dns_servers, c.overselling,
+	(SELECT count(*)::int FROM node n WHERE n.cluster_id = c.id) AS nodes,
+	(SELECT count(*)::int FROM host h WHERE h.cluster_id = c.id) AS hosts`
+
+var clusterList = query.List{Fields: map[string]query.Field{
+	"id":   {SQL: "c.id", Type: query.Int},
+	"name": {SQL: "c.name", Type: query.Text},
+}}
+
+// Clusters returns a page of the clusters.
+func (s *Store) Clusters(ctx context.Context, q *querypb.Query) ([]Cluster, int32, error) {
+	return page[Cluster](ctx, s, clusterList, q, clusterColumns, "FROM cluster c", "true")
+}
+
+// Cluster returns one cluster; id 0 is the first.
+func (s *Store) Cluster(ctx context.Context, id int32) (Cluster, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+clusterColumns+` FROM cluster c WHERE c.id = $1 OR $1 = 0 ORDER BY c.id LIMIT 1`, id)
+	return one[Cluster](rows, err, missing("cluster", id))
+}
+
+// EnsureCluster makes the first cluster where there is none.
+func (s *Store) EnsureCluster(ctx context.Context, name, domainTemplate string) error {
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO cluster (name, domain_template) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM cluster)
+		ON CONFLICT DO NOTHING`, name, domainTemplate)
+	return err
+}

@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/grpc/codes"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/query"
+)
+
+// silence is how long an agent may be quiet before its node counts as unavailable.
+const silence = `interval '35 seconds'`
+
+// ErrNoCapacity says that no node can take the host.
+var ErrNoCapacity = fault.New(codes.ResourceExhausted, "NO_CAPACITY", "no node has room for the host")
+
+// Node is what an agent says of its node.
+type Node struct {
+	UUID                                      uuid.UUID
+	Name, Endpoint                            string
+	CPUs, RAM, StorageMiB, StorageFreeMiB     int32
+	CPUModel, Hypervisor, Accel               string
+	Kernel, OS, QEMU, Libvirt, BootID, Bridge string
+	DNS                                       []string
+}
+
+// RegisterNode stores a sign of life. The first one of a node puts it into the cluster with the smallest id. rebooted
+// says that the machine was started anew since the last sign.
+func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, err error) {
+	var boot string
+	err = t.tx.QueryRow(ctx, `SELECT boot_id FROM node WHERE uuid = $1 FOR UPDATE`, n.UUID).Scan(&boot)
+	if err != nil && err != pgx.ErrNoRows { //nolint:errorlint // pgx documents the bare value
+		return 0, false, err
+	}
+	err = t.tx.QueryRow(ctx, `
+		INSERT INTO node (cluster_id, uuid, name, endpoint, cpu_number, cpu_model, ram_mib, storage_mib, storage_free_mib,
+			hypervisor, accel, kernel_version, os_version, qemu_version, libvirt_version, boot_id, bridge, dns)
+		VALUES ((SELECT min(id) FROM cluster), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		ON CONFLICT (uuid) DO UPDATE SET
+			name = excluded.name, endpoint = excluded.endpoint, cpu_number = excluded.cpu_number,
+			cpu_model = excluded.cpu_model, ram_mib = excluded.ram_mib, storage_mib = excluded.storage_mib,
+			storage_free_mib = excluded.storage_free_mib, hypervisor = excluded.hypervisor, accel = excluded.accel,
+			kernel_version = excluded.kernel_version, os_version = excluded.os_version,
+			qemu_version = excluded.qemu_version, libvirt_version = excluded.libvirt_version, boot_id = excluded.boot_id,
+			bridge = excluded.bridge, dns = excluded.dns, seen_at = now()
+		RETURNING id`,
+		n.UUID, n.Name, n.Endpoint, n.CPUs, n.CPUModel, n.RAM, n.StorageMiB, n.StorageFreeMiB, n.Hypervisor, n.Accel,
+		n.Kernel, n.OS, n.QEMU, n.Libvirt, n.BootID, n.Bridge, append([]string{}, n.DNS...)).Scan(&id)
+	return id, boot != "" && boot != n.BootID, err
+}
+
+// WantedHosts returns the hosts of a node that shall run.
+func (t Tx) WantedHosts(ctx context.Context, nodeID int32) ([]int32, error) {
+	rows, err := t.tx.Query(ctx, `
+		SELECT id FROM host WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting') ORDER BY id`, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int32])
+}
+
+// Size is what a host takes of a node.
+type Size struct {
+	CPUs, RAM int32
+	Disk      int64
+}
+
+// Place takes room for a host: on the named node, or, with node 0, on the one of the cluster with the most free RAM that
+// holds the OS. ErrNoCapacity says what is lacking.
+func (t Tx) Place(ctx context.Context, cluster, node, os int32, size Size) (int32, error) {
+	if size.Disk > 1<<31-1 {
+		return 0, t.noRoom(ctx, cluster, node, os, size)
+	}
+	var id int32
+	err := t.tx.QueryRow(ctx, `
+		UPDATE node SET cpu_allocated = cpu_allocated + $4, ram_allocated = ram_allocated + $5, storage_allocated = storage_allocated + $6
+		WHERE id = (
+			SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id
+			WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - `+silence+`
+			  AND EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3)
+			  AND n.ram_allocated + $5 <= n.ram_mib * c.overselling
+			  AND n.storage_allocated + $6 <= n.storage_mib AND n.storage_free_mib > $6 / 10
+			ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1 FOR UPDATE OF n)
+		RETURNING id`, cluster, node, os, size.CPUs, size.RAM, size.Disk).Scan(&id)
+	if err == pgx.ErrNoRows { //nolint:errorlint // pgx documents the bare value
+		return 0, t.noRoom(ctx, cluster, node, os, size)
+	}
+	return id, err
+}
+
+// noRoom finds out what is lacking, for the message.
+func (t Tx) noRoom(ctx context.Context, cluster, node, os int32, size Size) error {
+	var nodes, live, withOS, ram, disk int32
+	err := t.tx.QueryRow(ctx, `
+		SELECT count(*), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
+		       coalesce(max(free_ram) FILTER (WHERE up AND has_os), 0), coalesce(max(free_disk) FILTER (WHERE up AND has_os), 0)
+		FROM (SELECT NOT n.maintenance AND n.seen_at > now() - `+silence+` AS up,
+		             EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3) AS has_os,
+		             (n.ram_mib * c.overselling)::int - n.ram_allocated AS free_ram,
+		             least(n.storage_mib - n.storage_allocated, n.storage_free_mib::bigint * 10) AS free_disk
+		      FROM node n JOIN cluster c ON c.id = n.cluster_id WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2)) v`,
+		cluster, node, os).Scan(&nodes, &live, &withOS, &ram, &disk)
+	switch {
+	case err != nil:
+		return err
+	case nodes == 0 && node != 0:
+		return fault.Invalid.With("node: there is no node %d in cluster %d", node, cluster).On("node")
+	case nodes == 0:
+		return ErrNoCapacity.With("cluster: cluster %d has no node", cluster).On("cluster")
+	case live == 0:
+		return ErrNoCapacity.With("node: no node of cluster %d is in service", cluster).On("node")
+	case withOS == 0:
+		return ErrNoCapacity.With("os: no node in service holds OS %d", os).On("os")
+	case ram < size.RAM:
+		return ErrNoCapacity.With("ram_mib: %d MiB are wanted, %d MiB are free on the emptiest node", size.RAM, max(ram, 0)).On("ram_mib")
+	default:
+		return ErrNoCapacity.With("hdd_mib: %d MiB are wanted, %d MiB are free on the emptiest node", size.Disk, max(disk, 0)).On("hdd_mib")
+	}
+}
+
+// Agent is a node's agent.
+type Agent struct {
+	ID       int32
+	Endpoint string
+	Alive    bool
+}
+
+// Agents returns the agents of all nodes.
+func (s *Store) Agents(ctx context.Context) ([]Agent, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, endpoint, seen_at > now() - `+silence+` AS alive FROM node ORDER BY id`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[Agent])
+}
+
+// NodeItem is a node as lists show it.
+type NodeItem struct {
+	ID               int32
+	UUID             uuid.UUID
+	Name             string
+	Endpoint         string
+	ClusterID        int32  `db:"cluster_id"`
+	Cluster          string `db:"cluster_name"`
+	Alive            bool
+	Maintenance      bool
+	CPUs             int32  `db:"cpu_number"`
+	CPUModel         string `db:"cpu_model"`
+	CPUAllocated     int32  `db:"cpu_allocated"`
+	RAM              int32  `db:"ram_mib"`
+	RAMAllocated     int32  `db:"ram_allocated"`
+	Storage          int32  `db:"storage_mib"`
+	StorageFree      int32  `db:"storage_free_mib"`
+	StorageAllocated int32  `db:"storage_allocated"`
+	Accel            string
+	Kernel           string    `db:"kernel_version"`
+	OS               string    `db:"os_version"`
+	QEMU             string    `db:"qemu_version"`
+	Libvirt          string    `db:"libvirt_version"`
+	SeenAt           time.Time `db:"seen_at"`
+	Hosts            int32
+	Active           int32
+	Stopped          int32
+	Crashed          int32
+	LeastRAM         int32 `db:"least_ram"`
+}
+
+const nodeColumns = `n.id, n.uuid, n.name, n.endpoint, n.cluster_id, c.name AS cluster_name,
+	n.seen_at > now() - ` + silence + ` AS alive, n.maintenance, n.cpu_number, n.cpu_model, n.cpu_allocated, n.ram_mib,
+	n.ram_allocated, n.storage_mib, n.storage_free_mib, n.storage_allocated, n.accel, n.kernel_version, n.os_version,
+	n.qemu_version, n.libvirt_version, n.seen_at, v.hosts, v.active, v.stopped, v.crashed,
+	coalesce((SELECT min(min_ram_mib) FROM os), 0) AS least_ram`
+
+const nodeFrom = `FROM node n JOIN cluster c ON c.id = n.cluster_id
+	CROSS JOIN LATERAL (
+		SELECT count(*)::int AS hosts, (count(*) FILTER (WHERE state = 'active'))::int AS active,
+		       (count(*) FILTER (WHERE state = 'stopped'))::int AS stopped, (count(*) FILTER (WHERE state = 'crashed'))::int AS crashed
+		FROM host h WHERE h.node_id = n.id) v`
+
+var nodeList = query.List{Fields: map[string]query.Field{
+	"id":               {SQL: "n.id", Type: query.Int},
+	"name":             {SQL: "n.name", Type: query.Text},
+	"cluster":          {SQL: "n.cluster_id", Type: query.Int},
+	"cluster.id":       {SQL: "n.cluster_id", Type: query.Int},
+	"cluster.name":     {SQL: "c.name", Type: query.Text},
+	"maintenance_mode": {SQL: "n.maintenance", Type: query.Bool},
+	"internal_name":    {SQL: "n.uuid::text", Type: query.Text},
+	"accel":            {SQL: "n.accel", Type: query.Text},
+	"state":            {SQL: "CASE WHEN n.seen_at > now() - " + silence + " THEN 'active' ELSE 'unavailable' END", Type: query.Text},
+}}
+
+// Nodes returns a page of the nodes.
+func (s *Store) Nodes(ctx context.Context, q *querypb.Query) ([]NodeItem, int32, error) {
+	return page[NodeItem](ctx, s, nodeList, q, nodeColumns, nodeFrom, "true")
+}
+
+// Node returns one node.
+func (s *Store) Node(ctx context.Context, id int32) (NodeItem, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+nodeColumns+` `+nodeFrom+` WHERE n.id = $1`, id)
+	return one[NodeItem](rows, err, missing("node", id))
+}

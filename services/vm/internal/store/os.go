@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/query"
+)
+
+// ErrImporting refuses a second import of an OS that is being imported or is there.
+var ErrImporting = fault.New(codes.AlreadyExists, "CONFLICT", "the OS is there already, or is being imported")
+
+// OS is a template.
+type OS struct {
+	ID        int32
+	Name      string
+	SHA256    string
+	State     string
+	Group     string    `db:"os_group"`
+	MinRAM    int32     `db:"min_ram_mib"`
+	MinDisk   int32     `db:"min_disk_mib"`
+	AdminOnly bool      `db:"adminonly"`
+	Comment   string    `db:"comment"`
+	UpdatedAt time.Time `db:"updated_at"`
+	Clusters  []int32   `db:"clusters"`
+}
+
+const osColumns = `o.id, o.name, o.sha256, o.state, o.os_group, o.min_ram_mib, o.min_disk_mib, o.adminonly, o.comment, o.updated_at,
+	ARRAY(SELECT DISTINCT n.cluster_id FROM os_node x JOIN node n ON n.id = x.node_id WHERE x.os_id = o.id ORDER BY 1) AS clusters`
+
+var osList = query.List{Fields: map[string]query.Field{
+	"id":           {SQL: "o.id", Type: query.Int},
+	"name":         {SQL: "o.name", Type: query.Text},
+	"state":        {SQL: "o.state", Type: query.Text},
+	"os_group":     {SQL: "o.os_group", Type: query.Text},
+	"adminonly":    {SQL: "o.adminonly", Type: query.Bool},
+	"min_ram_mib":  {SQL: "o.min_ram_mib", Type: query.Int},
+	"repository":   {SQL: "'local'", Type: query.Text},
+	"is_lxd_image": {SQL: "false", Type: query.Bool},
+}}
+
+// OSes returns a page of the templates; those for administrators only when all is set.
+func (s *Store) OSes(ctx context.Context, q *querypb.Query, all bool) ([]OS, int32, error) {
+	return page[OS](ctx, s, osList, q, osColumns, "FROM os o", "$1 OR NOT o.adminonly", all)
+}
+
+// OS returns one template.
+func (s *Store) OS(ctx context.Context, id int32, all bool) (OS, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+osColumns+` FROM os o WHERE o.id = $1 AND ($2 OR NOT o.adminonly)`, id, all)
+	return one[OS](rows, err, missing("OS", id))
+}
+
+// HoldOS records that a node holds a template. A template of the same name with another checksum is a newer version of it:
+// hosts made later start from that.
+func (t Tx) HoldOS(ctx context.Context, node int32, o OS) error {
+	_, err := t.tx.Exec(ctx, `
+		WITH kept AS (
+			INSERT INTO os (name, sha256, state, os_group, min_ram_mib, min_disk_mib) VALUES ($2, $3, 'active', $4, $5, $6)
+			ON CONFLICT (name) DO UPDATE SET
+				sha256 = excluded.sha256, state = 'active', os_group = excluded.os_group,
+				min_ram_mib = excluded.min_ram_mib, min_disk_mib = excluded.min_disk_mib, updated_at = now()
+			WHERE (os.sha256, os.state, os.min_ram_mib, os.min_disk_mib) IS DISTINCT FROM
+				(excluded.sha256, 'active', excluded.min_ram_mib, excluded.min_disk_mib)
+			RETURNING id)
+		INSERT INTO os_node (os_id, node_id)
+		SELECT id, $1 FROM (SELECT id FROM kept UNION SELECT id FROM os WHERE name = $2) v
+		ON CONFLICT DO NOTHING`, node, o.Name, o.SHA256, o.Group, o.MinRAM, o.MinDisk)
+	return err
+}
+
+// AwaitOS makes a template that is being imported.
+func (t Tx) AwaitOS(ctx context.Context, o OS) (id int32, err error) {
+	err = t.tx.QueryRow(ctx, `
+		INSERT INTO os (name, state, os_group, min_ram_mib, min_disk_mib) VALUES ($1, 'importing', $2, $3, $4)
+		ON CONFLICT (name) DO NOTHING RETURNING id`, o.Name, o.Group, o.MinRAM, o.MinDisk).Scan(&id)
+	if id == 0 {
+		return 0, ErrImporting.With("OS %s is there already, or is being imported", o.Name)
+	}
+	return id, err
+}
+
+// ForgetOS removes a template whose import failed.
+func (t Tx) ForgetOS(ctx context.Context, name string) error {
+	_, err := t.tx.Exec(ctx, `DELETE FROM os WHERE name = $1 AND state = 'importing'`, name)
+	return err
+}

@@ -1,0 +1,152 @@
+// Package work carries out vm's operations: it is the only room that touches the world, through the agents of the nodes and
+// through ip.
+package work
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+
+	ippb "slipway.dev/proto/ip/v3"
+	nodepb "slipway.dev/proto/node/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/services/vm/internal/domain"
+	"slipway.dev/services/vm/internal/store"
+)
+
+// Kinds of jobs. They are the dialect's task names.
+const (
+	HostCreate  = "host_create"
+	HostStart   = "host_start"
+	HostStop    = "host_stop"
+	HostRestart = "host_restart"
+	HostDelete  = "host_delete"
+	OSImport    = "os_import"
+)
+
+// Attempts at jobs that can be given up. With the runner's backoff, capped at 30 s, they last some minutes; a delete is
+// never given up, because the host is gone only when its node says so.
+const (
+	createAttempts = 12
+	powerAttempts  = 8
+)
+
+// Host is the argument of all jobs of a host. UUID stands beside the id because a delete must go on when the row is gone.
+type Host struct {
+	ID    int32  `json:"id"`
+	UUID  string `json:"uuid"`
+	Force bool   `json:"force,omitempty"`
+}
+
+// Dial connects to the agent at a node's endpoint. The connection is the dialler's to keep.
+type Dial func(endpoint string) (nodepb.NodeServiceClient, error)
+
+// Worker carries out jobs.
+type Worker struct {
+	store *store.Store
+	ip    ippb.AddressServiceClient
+	dial  Dial
+	log   *slog.Logger
+}
+
+// New registers the handlers of all kinds of jobs.
+func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial, log *slog.Logger) *Worker {
+	w := &Worker{store: s, ip: ip, dial: dial, log: log}
+	jobs.Handle(r, HostCreate, jobs.Handler[Host]{
+		Steps: []jobs.Step[Host]{
+			{Name: "address", Do: w.confirmAddress, Undo: w.releaseAddress},
+			{Name: "network", Do: w.ensureNetwork},
+			{Name: "disk", Do: w.ensureDisks, Undo: w.removeMachine},
+			{Name: "seed", Do: w.ensureSeed},
+			{Name: "define", Do: w.define},
+			{Name: "start", Do: w.start},
+		},
+		Done: become(domain.Active, "activated"), Failed: createFailed, Attempts: createAttempts,
+	})
+	jobs.Handle(r, HostStart, jobs.Handler[Host]{
+		Steps: []jobs.Step[Host]{{Name: "network", Do: w.ensureNetwork}, {Name: "start", Do: w.start}},
+		Done:  become(domain.Active, "started"), Failed: fallBack(domain.Stopped), Attempts: powerAttempts,
+	})
+	jobs.Handle(r, HostStop, jobs.Handler[Host]{
+		Steps: []jobs.Step[Host]{{Name: "stop", Do: w.stop}},
+		Done:  become(domain.Stopped, "stopped"), Failed: fallBack(domain.Unknown), Attempts: powerAttempts,
+	})
+	jobs.Handle(r, HostRestart, jobs.Handler[Host]{
+		Steps: []jobs.Step[Host]{{Name: "stop", Do: w.stop}, {Name: "network", Do: w.ensureNetwork}, {Name: "start", Do: w.start}},
+		Done:  become(domain.Active, "started"), Failed: fallBack(domain.Unknown), Attempts: powerAttempts,
+	})
+	jobs.Handle(r, HostDelete, jobs.Handler[Host]{
+		Steps: []jobs.Step[Host]{{Name: "machine", Do: w.removeMachine}, {Name: "address", Do: w.releaseAddress}},
+		Done:  deleted,
+	})
+	jobs.Handle(r, OSImport, jobs.Handler[Import]{
+		Steps:  []jobs.Step[Import]{{Name: "download", Do: w.importOS, Timeout: importTimeout}},
+		Failed: importFailed, Attempts: 3,
+	})
+	return w
+}
+
+// agent returns the agent of a host's node.
+func (w *Worker) agent(endpoint string) (nodepb.NodeServiceClient, error) {
+	c, err := w.dial(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("dial agent: %w", err)
+	}
+	return c, nil
+}
+
+// build reads what the agent must know of a host, and connects to its node.
+func (w *Worker) build(ctx context.Context, a Host) (*store.Build, nodepb.NodeServiceClient, error) {
+	b, err := w.store.Build(ctx, a.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	agent, err := w.agent(b.Endpoint)
+	return b, agent, err
+}
+
+// command fences an order to an agent: one that comes late, from an attempt that lost its lease, is refused.
+func command(run *jobs.Run, a Host) *nodepb.Command {
+	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence()}
+}
+
+// become records the state that a job led to, unless the host is being deleted by now.
+func become(state domain.State, verb string) func(context.Context, pgx.Tx, *jobs.Run, Host) error {
+	return func(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host) error {
+		return settle(ctx, store.In(tx), a, state, verb)
+	}
+}
+
+// fallBack records the likely state after a job that failed; the next look at the node corrects it.
+func fallBack(state domain.State) func(context.Context, pgx.Tx, *jobs.Run, Host, *fault.Fault) error {
+	return func(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host, _ *fault.Fault) error {
+		return settle(ctx, store.In(tx), a, state, "failed")
+	}
+}
+
+func settle(ctx context.Context, t store.Tx, a Host, state domain.State, verb string) error {
+	h, err := t.Host(ctx, a.ID, 0)
+	if err != nil {
+		return err
+	}
+	if h.State != domain.Deleting {
+		h.State = state
+		if err := t.SaveHost(ctx, h); err != nil {
+			return err
+		}
+	}
+	return Tell(ctx, t, h, verb)
+}
+
+// Tell emits what happened to a host; verb is the last word of the event's subject.
+func Tell(ctx context.Context, t store.Tx, h *domain.Host, verb string) error {
+	return t.Emit(ctx, "vm.v3.host."+verb, store.HostKey(h.ID), &vmpb.HostChanged{
+		Id: h.ID, Uuid: h.UUID.String(), State: string(h.State),
+		AccountId: h.AccountID, ClusterId: h.ClusterID, NodeId: h.NodeID,
+	})
+}

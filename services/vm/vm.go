@@ -1,0 +1,121 @@
+// Package vm owns clusters, nodes, hosts, OS templates and tasks. A handler records a wish and a job in one transaction; the
+// worker carries the job out on the nodes and takes it back when it cannot be done.
+package vm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
+	"slipway.dev/services/internal/keys"
+	"slipway.dev/services/vm/internal/server"
+	"slipway.dev/services/vm/internal/store"
+	"slipway.dev/services/vm/internal/work"
+)
+
+// Schema is vm's schema in the database.
+const Schema = "vm"
+
+// Config are the settings that have defaults.
+type Config struct {
+	// Name of this replica, the owner of its jobs. Two replicas never share one.
+	Name string `env:"NAME" envDefault:"vm"`
+	// TakeOver takes the jobs of a predecessor of the same name at once. Only when it is surely dead.
+	TakeOver bool `env:"TAKE_OVER"`
+	// Workers is how many jobs run at once.
+	Workers int `env:"WORKERS" envDefault:"16"`
+	// WatchEvery is how often what the nodes say is compared with what is stored.
+	WatchEvery time.Duration `env:"WATCH_EVERY" envDefault:"10s"`
+	// Cluster and DomainTemplate are those of the cluster that the first start makes.
+	Cluster        string `env:"CLUSTER"         envDefault:"default"`
+	DomainTemplate string `env:"DOMAIN_TEMPLATE" envDefault:"{name}.slipway.internal"`
+}
+
+// Deps is what vm works with.
+type Deps struct {
+	Pool *pgxpool.Pool // on Schema
+	Bus  *bus.Bus
+	Auth grpc.ClientConnInterface
+	IP   grpc.ClientConnInterface
+	// Dial connects to the agent at a node's endpoint.
+	Dial work.Dial
+	Log  *slog.Logger
+}
+
+// Service is vm, ready to run.
+type Service struct {
+	cfg    Config
+	deps   Deps
+	server *rpc.Server
+	runner *jobs.Runner
+	relay  *outbox.Relay
+	worker *work.Worker
+	store  *store.Store
+}
+
+// New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
+func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
+	if err := pg.Migrate(ctx, d.Pool, store.Lines...); err != nil {
+		return nil, fmt.Errorf("vm: %w", err)
+	}
+	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
+		return nil, fmt.Errorf("vm: %w", err)
+	}
+	s := &Service{cfg: cfg, deps: d, store: store.New(d.Pool), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
+		return nil, fmt.Errorf("vm: first cluster: %w", err)
+	}
+	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Log: d.Log})
+	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
+	s.server = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
+	server.Register(s.server, s.store, server.Peers{
+		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
+		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
+		Poke: func() { s.runner.Poke(); s.relay.Poke() },
+	})
+	return s, s.server.Check()
+}
+
+// Server answers vm's rpcs.
+func (s *Service) Server() *rpc.Server { return s.server }
+
+// Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	watch := run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) })
+	return run.All(ctx, s.runner, s.relay, watch, run.Func(func(ctx context.Context) error {
+		return s.deps.Bus.Consume(ctx, s.deps.Pool, bus.Consumer{
+			Name: "vm", Service: "auth", Subjects: []string{"auth.v4.user.*"},
+		}, takeAccount)
+	}))
+}
+
+// takeAccount keeps vm's copy of the accounts. Taking the same event twice changes nothing.
+func takeAccount(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+	if e.Subject == "auth.v4.user.deleted" {
+		var gone authpb.UserDeleted
+		if err := e.Decode(&gone); err != nil {
+			return err
+		}
+		return store.In(tx).DropAccount(ctx, gone.GetId())
+	}
+	var u authpb.UserChanged
+	if err := e.Decode(&u); err != nil {
+		return err
+	}
+	return store.In(tx).KeepAccount(ctx, store.Account{ID: u.GetId(), Email: u.GetEmail(), Roles: u.GetRoles(), State: u.GetState()})
+}
