@@ -119,8 +119,9 @@ func (r *Runner) seeCancels(ctx context.Context, limit time.Duration) {
 	}
 }
 
+// ask is not interrupted by the end of the beat: a renewal that goes on inside PostgreSQL would hold row locks.
 func (r *Runner) ask(ctx context.Context, limit time.Duration, sql string, args ...any) ([]beatRow, error) {
-	ctx, stop := context.WithTimeout(ctx, limit)
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer stop()
 	rows, err := r.pool.Query(ctx, sql, args...)
 	if err != nil {

@@ -41,13 +41,12 @@ func durable(b *testing.B) *pgxpool.Pool {
 	return pool
 }
 
-func benchRunner(b *testing.B, pool *pgxpool.Pool, finished chan<- struct{}) *jobs.Runner {
+func benchRunner(b *testing.B, pool *pgxpool.Pool) *jobs.Runner {
 	var h jobs.Handler[args]
 	for i := range 4 {
 		h.Steps = append(h.Steps, jobs.Step[args]{Name: fmt.Sprint(i), Do: func(context.Context, *jobs.Run, args) error { return nil }})
 	}
 	r := jobs.NewRunner(pool, jobs.Config{Name: "bench", Workers: 16})
-	_ = finished
 	jobs.Handle(r, "work", h)
 	run(b, r)
 	return r
@@ -56,7 +55,7 @@ func benchRunner(b *testing.B, pool *pgxpool.Pool, finished chan<- struct{}) *jo
 // BenchmarkFourSteps is what a job of four empty steps costs on durable storage, from its commit to its end.
 func BenchmarkFourSteps(b *testing.B) {
 	pool := durable(b)
-	r := benchRunner(b, pool, nil)
+	r := benchRunner(b, pool)
 	var claim, all float64
 	n := 0
 	for b.Loop() {
@@ -72,7 +71,7 @@ func BenchmarkFourSteps(b *testing.B) {
 // BenchmarkThroughput is the same for many keys at once.
 func BenchmarkThroughput(b *testing.B) {
 	pool := durable(b)
-	r := benchRunner(b, pool, nil)
+	r := benchRunner(b, pool)
 	const batch = 200
 	n := 0
 	for b.Loop() {

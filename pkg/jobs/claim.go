@@ -74,10 +74,13 @@ type claimed struct {
 	Fresh                  bool
 }
 
-// claim returns nothing on trouble: the next tick tries again.
+// claim returns nothing on trouble: the next tick tries again. A shutdown does not interrupt it, because PostgreSQL may
+// carry out what we no longer hear the answer of, and the jobs would wait for the end of a lease that nobody holds.
 func (r *Runner) claim(ctx context.Context, limit int) []*lease {
+	query, stop := recordCtx(ctx)
+	defer stop()
 	at := time.Now() // before the database starts to count
-	rows, err := r.pool.Query(ctx, claimSQL,
+	rows, err := r.pool.Query(query, claimSQL,
 		limit, r.cfg.Name, r.cfg.Lease, slices.Collect(maps.Keys(r.kinds)), r.cfg.UnknownAfter)
 	if err == nil {
 		var got []claimed

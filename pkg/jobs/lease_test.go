@@ -3,6 +3,8 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -172,6 +174,29 @@ func TestShutdownPutsJobsBack(t *testing.T) {
 	}
 	if d.String() != "+a +b +b done" {
 		t.Errorf("diary %s", &d)
+	}
+}
+
+// However a shutdown meets a claim, no job stays leased: its key would wait until the lease is over.
+func TestShutdownLeavesNoLease(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	for i := range 50 {
+		enqueue(t, pool, nil, fmt.Sprint(i))
+	}
+	var d diary
+	for range 40 {
+		r, stop := start(t, pool, slow, d.handler(d.step("a", func(ctx context.Context, _ *jobs.Run) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})))
+		r.Poke()
+		<-time.After(rand.N(3 * time.Millisecond)) // any moment of a claim
+		stop()
+		var leased int
+		if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM job WHERE locked_by IS NOT NULL OR attempt > 0`).Scan(&leased); err != nil || leased > 0 {
+			t.Fatalf("%d jobs are leased %v", leased, err)
+		}
 	}
 }
 

@@ -206,11 +206,11 @@ func (r *Runner) giveUp(l *lease, f *fault.Fault) error {
 
 // again is how a job is let go without being finished.
 type again struct {
-	after   time.Duration
-	err     error // what to show meanwhile; nil leaves what is there
-	uncount bool  // as if this attempt had not been
-	failure bool
-	panic   bool
+	after    time.Duration
+	err      error // what to show meanwhile; nil leaves what is there
+	uncount  bool  // as if this attempt had not been
+	failure  bool
+	panicked bool
 }
 
 // release puts the job back for a later attempt.
@@ -241,7 +241,7 @@ func (r *Runner) release(l *lease, a again) error {
 			WHERE job_id = me AND seq = $10 AND $8 <> ''
 		)
 		SELECT FROM me`,
-		l.run.ID, l.run.fence, count(a.uncount), count(a.failure), count(a.panic), a.after,
+		l.run.ID, l.run.fence, count(a.uncount), count(a.failure), count(a.panicked), a.after,
 		int(f.Code), f.Reason, f.Msg, l.current)
 	switch {
 	case err != nil:

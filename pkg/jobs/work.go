@@ -52,6 +52,9 @@ func (r *Runner) work(l *lease) {
 // attempt brings the job as far as it goes and returns how that ended, with the reason when it is not done.
 func (r *Runner) attempt(l *lease) (string, error) {
 	w := r.kinds[l.run.Kind]
+	if l.ctx.Err() != nil {
+		return r.letGo(l, w, context.Cause(l.ctx)) // claimed during the shutdown
+	}
 	if w == nil {
 		return outcome("failed", r.giveUp(l, ErrKind), ErrKind)
 	}
@@ -114,9 +117,9 @@ func (r *Runner) letGo(l *lease, w *work, err error) (string, error) {
 	}
 	_, ours := errors.AsType[bookkeeping](err)
 	_, panicked := errors.AsType[panicked](err)
-	wait := min(w.backoff<<min(l.failures, 20), w.maxBackoff)
+	wait := min(w.backoff<<min(l.failures, 16), w.maxBackoff)
 	return outcome("retry", r.release(l, again{
-		after: rand.N(wait) + 1, err: err, failure: !ours, panic: panicked,
+		after: rand.N(wait) + 1, err: err, failure: !ours, panicked: panicked,
 	}), err)
 }
 
@@ -234,6 +237,8 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 	return err
 }
 
+// hit is a place where a test may kill the process: job.<kind>.<step>.before, .after, .undo.before, .undo.after, and
+// job.<kind>.done.* and job.<kind>.failed.* round the last transaction. job.claim.after is the one before all of them.
 func (r *Runner) hit(l *lease, step, when string) {
 	if crash.Armed() {
 		crash.Hit("job." + l.run.Kind + "." + step + "." + when)

@@ -1,0 +1,18 @@
+package crash
+
+import "testing"
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]struct {
+		name string
+		n    int64
+	}{
+		"": {"", 1}, "job.claim.after": {"job.claim.after", 1}, "x:3": {"x", 3}, "x:": {"x", 1},
+	} {
+		if name, n := parse(in); name != want.name || n != want.n {
+			t.Errorf("%q: %q %d", in, name, n)
+		}
+	}
+	Hit("") // nothing is armed: nothing happens
+}
