@@ -1,0 +1,91 @@
+# Slipway. `make help` lists the targets.
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+LISTEN ?= 127.0.0.1:8080
+DATA   ?= $(shell if [ "$$(id -u)" = 0 ]; then echo /var/lib/slipway; else echo "$$HOME/.local/share/slipway"; fi)
+UPFLAGS ?=
+
+# libvirt is opened at run time, so that no headers of it are needed to build.
+export GOFLAGS := -tags=libvirt_dlopen -buildvcs=false
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+MODULES := proto pkg services gateway deploy
+TOOLS   := bin/tools/.stamp
+
+# Debian packages: to build the guest, to run the stack, to run the tests.
+BUILD_PACKAGES := ca-certificates cpio dosfstools gcc libc6-dev mtools qemu-utils syslinux syslinux-common
+RUN_PACKAGES   := libvirt-daemon-system libvirt-daemon-driver-qemu libvirt0 postgresql qemu-system-x86 qemu-utils seabios
+TEST_PACKAGES  := curl iproute2 nftables
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: packages
+packages: ## install the Debian packages that are missing (apt; as root or with sudo)
+	@deploy/packages.sh $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+.PHONY: build
+build: bin/slipway bin/templates ## build bin/slipway and the OS template beside it
+
+.PHONY: bin/slipway
+bin/slipway:
+	go build -o bin/ slipway.dev/deploy/cmd/slipway
+
+.PHONY: services
+services: ## build the services as separate programs into bin/
+	go build -o bin/ slipway.dev/services/auth/cmd/authd slipway.dev/services/vm/cmd/vmd slipway.dev/services/ip/cmd/ipd \
+		slipway.dev/services/node/cmd/noded slipway.dev/gateway/cmd/gatewayd
+
+.PHONY: bin/templates
+bin/templates:
+	@deploy/guest/build.sh bin/templates
+
+.PHONY: demo
+demo: packages build ## install, build and start everything, make a first host over REST and show its console
+	@deploy/demo.sh $(DATA) $(LISTEN) $(UPFLAGS)
+
+.PHONY: up
+up: packages build ## run the stack in the foreground until Ctrl-C
+	@exec bin/slipway up --data $(DATA) --listen $(LISTEN) $(UPFLAGS)
+
+.PHONY: down
+down: ## stop the stack that make demo left in the background; hosts go on
+	@deploy/down.sh $(DATA)
+
+.PHONY: clean
+clean: ## stop the stack, remove its hosts and its data
+	@deploy/clean.sh $(DATA)
+
+.PHONY: test
+test: packages build ## run every test; nothing needs to run already
+	@deploy/test.sh
+
+.PHONY: unit
+unit: ## run the unit tests alone (under three minutes)
+	go test work
+
+.PHONY: bench
+bench: packages build services ## measure, against a floor in the same run
+	@deploy/bench.sh
+
+.PHONY: gen
+gen: $(TOOLS) ## generate Go and OpenAPI from the protos
+	PATH=$(CURDIR)/bin/tools:$$PATH buf format -w
+	PATH=$(CURDIR)/bin/tools:$$PATH buf generate
+	go generate ./gateway/...
+
+.PHONY: lint
+lint: $(TOOLS) ## lint protos and Go
+	PATH=$(CURDIR)/bin/tools:$$PATH buf lint
+	@deploy/breaking.sh
+	go vet work
+	cd tools && test -x ../bin/lint/golangci-lint || GOWORK=off GOFLAGS= GOBIN=$(CURDIR)/bin/lint go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint/golangci-lint run ./...); done
+
+$(TOOLS): tools/go.mod tools/go.sum
+	cd tools && GOWORK=off GOFLAGS= GOBIN=$(CURDIR)/bin/tools go install tool
+	touch $@

@@ -1,0 +1,150 @@
+// Package allinone runs every service in one process: over plain calls instead of connections, with a NATS server inside
+// and a private PostgreSQL beside it unless others are given. The wiring is that of the separate processes.
+package allinone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"slipway.dev/gateway"
+	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/run"
+	"slipway.dev/services/auth"
+	"slipway.dev/services/ip"
+	"slipway.dev/services/node"
+	"slipway.dev/services/vm"
+)
+
+// Config is what an operator chooses.
+type Config struct {
+	// Data is the directory of everything that must outlive the process.
+	Data string
+	// Listen is the address of the REST API.
+	Listen string
+	// Hypervisor is auto, libvirt or sim; Accel is auto, kvm or tcg.
+	Hypervisor, Accel string
+	// Templates is a directory of OS templates that are installed at start; empty for none.
+	Templates string
+	// AdminEmail and AdminPassword are of the first administrator; without a password one is made and kept in
+	// Data/admin-password.
+	AdminEmail, AdminPassword string
+	// PostgresURL and NATSURL replace the embedded servers.
+	PostgresURL, NATSURL string
+}
+
+// stack is what runs.
+type stack struct {
+	cfg   Config
+	log   *slog.Logger
+	infra *infra
+
+	auth    *auth.Service
+	ip      *ip.Service
+	vm      *vm.Service
+	node    *node.Service
+	gateway *gateway.Gateway
+}
+
+// stopTime is how long requests under way may take when the process is asked to stop.
+const stopTime = 10 * time.Second
+
+// Up runs a stack until ctx ends. It writes "ready http://…" to out once every service works. Machines keep running when
+// it returns; the next Up on the same data finds them.
+func Up(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (err error) {
+	if err := os.MkdirAll(cfg.Data, 0o755); err != nil {
+		return err
+	}
+	unlock, err := lock(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer l.Close() //nolint:errcheck // closed by the server, too
+	s := &stack{cfg: cfg, log: log}
+	if s.infra, err = start(ctx, cfg, log); err != nil {
+		return err
+	}
+	defer s.infra.stop()
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.node.Close()) }()
+	return run.All(ctx,
+		s.infra, s.auth, s.ip, s.vm, s.node,
+		run.Func(s.watchRevocations),
+		run.Func(func(ctx context.Context) error { return s.serve(ctx, l) }),
+		run.Func(func(ctx context.Context) error { return s.announce(ctx, l.Addr(), out) }),
+	)
+}
+
+// build makes the services, each with plain calls to those that it asks.
+func (s *stack) build(ctx context.Context) error {
+	id, err := stackID(s.cfg.Data)
+	if err != nil {
+		return err
+	}
+	password, err := adminPassword(s.cfg)
+	if err != nil {
+		return err
+	}
+	pools, b := s.infra.pools, s.infra.bus
+	if s.auth, err = auth.New(ctx,
+		auth.Config{AdminEmail: s.cfg.AdminEmail, AdminPassword: password},
+		auth.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
+		return err
+	}
+	if s.ip, err = ip.New(ctx, ip.Config{},
+		ip.Deps{Pool: pools[ipSchema], Bus: b, Auth: s.auth.Server().Local("ip"), Log: s.log.With("service", "ip")}); err != nil {
+		return err
+	}
+	// The lock on the data directory proves that the predecessor is dead: its jobs are taken over at once.
+	vmConfig, err := conf.Load[vm.Config]("SLIPWAY_VM")
+	if err != nil {
+		return err
+	}
+	vmConfig.TakeOver = true
+	if s.vm, err = vm.New(ctx, vmConfig,
+		vm.Deps{
+			Pool: pools[vm.Schema], Bus: b, Auth: s.auth.Server().Local("vm"), IP: s.ip.Server().Local("vm"),
+			Dial: s.dialAgent, Log: s.log.With("service", "vm"),
+		}); err != nil {
+		return err
+	}
+	if s.node, err = node.New(ctx, node.Config{
+		Root: filepath.Join(s.cfg.Data, "node"), StackID: id, Endpoint: node.LocalEndpoint,
+		Templates: s.cfg.Templates, Hypervisor: s.cfg.Hypervisor, Accel: s.cfg.Accel,
+	}, s.vm.Server().Local("node"), s.log.With("service", "node")); err != nil {
+		return err
+	}
+	s.gateway, err = gateway.New(gateway.Config{Ready: []func(context.Context) error{s.infra.ready}}, gateway.Conns{
+		Auth: s.auth.Server().Local("gateway"), VM: s.vm.Server().Local("gateway"), IP: s.ip.Server().Local("gateway"),
+	}, s.log.With("service", "gateway"))
+	return err
+}
+
+// serve answers HTTP until ctx ends, then lets requests under way finish.
+func (s *stack) serve(ctx context.Context, l net.Listener) error {
+	srv := s.gateway.Server("")
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		stopped <- srv.Shutdown(ctx)
+	})
+	err := srv.Serve(l)
+	if !stop() {
+		return <-stopped
+	}
+	return err
+}

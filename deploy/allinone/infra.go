@@ -1,0 +1,109 @@
+package allinone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/pg/pgembed"
+	"slipway.dev/services/vm"
+)
+
+// Schemas of the services.
+const (
+	authSchema = "auth"
+	ipSchema   = "ip"
+)
+
+// infra is what the services stand on: a database and a bus, ours or given.
+type infra struct {
+	postgres *pgembed.Server
+	nats     *bus.Server
+	pools    map[string]*pgxpool.Pool
+	bus      *bus.Bus
+}
+
+// start starts or reaches database and bus.
+func start(ctx context.Context, cfg Config, log *slog.Logger) (i *infra, err error) {
+	i = &infra{pools: map[string]*pgxpool.Pool{}}
+	defer func() {
+		if err != nil {
+			i.stop()
+		}
+	}()
+	url := cfg.PostgresURL
+	if url == "" {
+		if i.postgres, err = pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(cfg.Data, "postgres"), Log: log}); err != nil {
+			return nil, err
+		}
+		url = i.postgres.URL()
+	}
+	for _, schema := range []string{authSchema, ipSchema, vm.Schema} {
+		if i.pools[schema], err = pg.Open(ctx, url, schema); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.NATSURL != "" {
+		i.bus, err = bus.Connect(ctx, cfg.NATSURL, bus.WithLog(log))
+		return i, err
+	}
+	if i.nats, err = bus.StartEmbedded(bus.Config{Dir: filepath.Join(cfg.Data, "nats"), Log: log}); err != nil {
+		return nil, err
+	}
+	i.bus, err = i.nats.Connect(ctx, bus.WithLog(log))
+	return i, err
+}
+
+// Run ends with an error when the private database ends by itself.
+func (i *infra) Run(ctx context.Context) error {
+	var ended <-chan struct{}
+	if i.postgres != nil {
+		ended = i.postgres.Done()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-ended:
+		return errors.New("the private PostgreSQL ended by itself; its log is in the data directory")
+	}
+}
+
+// ready returns an error when database or bus do not answer.
+func (i *infra) ready(ctx context.Context) error {
+	for schema, p := range i.pools {
+		if err := p.Ping(ctx); err != nil {
+			return fmt.Errorf("database of %s: %w", schema, err)
+		}
+	}
+	if !i.bus.Connected() {
+		return errors.New("the event bus is away")
+	}
+	return nil
+}
+
+// stop lets go of everything, in the order opposite to start.
+func (i *infra) stop() {
+	if i.bus != nil {
+		i.bus.Close()
+	}
+	if i.nats != nil {
+		i.nats.Stop()
+	}
+	for _, p := range i.pools {
+		if p != nil {
+			p.Close()
+		}
+	}
+	if i.postgres != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		_ = i.postgres.Stop(ctx) // when it is too slow it is stopped at once, and recovers at the next start
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// result is one measurement.
+type result struct {
+	rps      float64
+	p50, p99 time.Duration
+	bytes    int
+}
+
+// target is something to load.
+type target struct {
+	name  string
+	url   string
+	token string
+}
+
+const connections = 16
+
+// load makes GET requests on kept connections for a while. Any answer but 200 ends it.
+func load(ctx context.Context, t target, length time.Duration) (result, error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	deadline := time.Now().Add(length)
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		all   []time.Duration
+		size  int
+		first error
+	)
+	start := time.Now()
+	for range connections {
+		wg.Go(func() {
+			var took []time.Duration
+			for time.Now().Before(deadline) {
+				at := time.Now()
+				n, err := get(ctx, client, t)
+				if err != nil {
+					mu.Lock()
+					first = err
+					mu.Unlock()
+					return
+				}
+				took = append(took, time.Since(at))
+				size = n //nolint:govet // the same for all
+			}
+			mu.Lock()
+			all = append(all, took...)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if first != nil {
+		return result{}, fmt.Errorf("%s: %w", t.name, first)
+	}
+	slices.Sort(all)
+	return result{
+		rps: float64(len(all)) / time.Since(start).Seconds(),
+		p50: percentile(all, 0.50), p99: percentile(all, 0.99), bytes: size,
+	}, nil
+}
+
+func get(ctx context.Context, client *http.Client, t target) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, nil)
+	if err != nil {
+		return 0, err
+	}
+	if t.token != "" {
+		req.Header.Set("x-xsrf-token", t.token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	n, err := io.Copy(io.Discard, resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return int(n), err
+}
+
+// compare measures targets in turn, round after round, and returns the medians.
+func (b *bench) compare(ctx context.Context, targets ...target) ([]result, error) {
+	for _, t := range targets { // warm up
+		if _, err := load(ctx, t, b.length/3); err != nil {
+			return nil, err
+		}
+	}
+	rps, p50, p99 := make([][]float64, len(targets)), make([][]time.Duration, len(targets)), make([][]time.Duration, len(targets))
+	out := make([]result, len(targets))
+	for range b.rounds {
+		for i, t := range targets {
+			r, err := load(ctx, t, b.length)
+			if err != nil {
+				return nil, err
+			}
+			rps[i], p50[i], p99[i] = append(rps[i], r.rps), append(p50[i], r.p50), append(p99[i], r.p99)
+			out[i].bytes = r.bytes
+		}
+	}
+	for i := range out {
+		out[i].rps, out[i].p50, out[i].p99 = median(rps[i]), median(p50[i]), median(p99[i])
+	}
+	return out, nil
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a program that was started for the bench.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	url  string
+}
+
+// launch starts a program; its log goes to a file in the bench's directory.
+func (b *bench) launch(name string, env []string, args ...string) (*process, *bufio.Scanner, error) {
+	p := &process{cmd: exec.Command(filepath.Join(b.bin, name), args...), done: make(chan struct{})}
+	log, err := os.Create(filepath.Join(b.dir, name+".log"))
+	if err != nil {
+		return nil, nil, err
+	}
+	p.cmd.Stderr, p.cmd.Env = log, append(os.Environ(), env...)
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	return p, bufio.NewScanner(out), nil
+}
+
+// up starts slipway and waits until it is ready.
+func (b *bench) up(hypervisor, data, url string) (*process, error) {
+	p, lines, err := b.launch("slipway", []string{"SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL=" + url, "SLIPWAY_LOG=warn"},
+		"up", "--data", filepath.Join(b.dir, data), "--listen", "127.0.0.1:0", "--hypervisor", hypervisor, "--accel", "tcg")
+	if err != nil {
+		return nil, err
+	}
+	ready := make(chan string, 1)
+	go func() {
+		for lines.Scan() {
+			if url, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
+				ready <- url
+			}
+		}
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	select {
+	case p.url = <-ready:
+		return p, nil
+	case <-p.done:
+		text, _ := os.ReadFile(filepath.Join(b.dir, "slipway.log"))
+		return nil, fmt.Errorf("slipway ended: %s", text)
+	case <-time.After(time.Minute):
+		p.stop()
+		return nil, errors.New("slipway is not ready after a minute")
+	}
+}
+
+// stop ends a process and waits for it.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		_ = p.cmd.Process.Kill()
+	}
+}
+
+// memory is what a process holds in RAM, in MiB.
+func (p *process) memory() int {
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
+	for line := range strings.Lines(string(text)) {
+		if kib, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")))
+			return n / 1024
+		}
+	}
+	return 0
+}
+
+// api is a client of one stack.
+type api struct{ url, token string }
+
+func (b *bench) login(url string) (*api, error) {
+	a := &api{url: url}
+	var t struct {
+		Token string `json:"token"`
+	}
+	err := a.do("POST", "/auth/v4/public/token", map[string]string{"email": "admin@example.com", "password": "bench"}, &t)
+	a.token = t.Token
+	return a, err
+}
+
+func (a *api) do(method, path string, body, into any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(method, a.url+path, bytes.NewReader(text)) //nolint:noctx // short and local
+	if err != nil {
+		return err
+	}
+	req.Header.Set("x-xsrf-token", a.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if resp.StatusCode >= 300 {
+		var why bytes.Buffer
+		_, _ = why.ReadFrom(resp.Body)
+		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, why.String())
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
+}
+
+type made struct {
+	ID   int `json:"id"`
+	Task int `json:"task"`
+}
+
+// host makes a host and waits until it is active; it returns how long that took.
+func (a *api) host(name string) (m made, took time.Duration, err error) {
+	start := time.Now()
+	if err := a.do("POST", "/vm/v3/host", hostBody(name), &m); err != nil {
+		return m, 0, err
+	}
+	err = a.wait(m.Task)
+	return m, time.Since(start), err
+}
+
+func hostBody(name string) map[string]any {
+	return map[string]any{"name": name, "os": 1, "ssh_keys": []string{benchKey}, "ram_mib": 128, "hdd_mib": 64}
+}
+
+// benchKey is given instead of a password, whose hash costs time that has nothing to do with hosts.
+const benchKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+// wait returns when a task is complete.
+func (a *api) wait(task int) error {
+	for range 30_000 {
+		var l struct {
+			List []struct {
+				Status string `json:"status"`
+				Output string `json:"output"`
+			} `json:"list"`
+		}
+		if err := a.do("GET", fmt.Sprintf("/vm/v3/task?where=consul_id+EQ+%d", task), nil, &l); err != nil {
+			return err
+		}
+		switch s := l.List[0]; s.Status {
+		case "complete":
+			return nil
+		case "failed", "canceled":
+			return fmt.Errorf("task %d is %s: %s", task, s.Status, s.Output)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return fmt.Errorf("task %d does not end", task)
+}
+
+func (a *api) remove(m made) error {
+	var op made
+	if err := a.do("DELETE", fmt.Sprintf("/vm/v3/host/%d", m.ID), nil, &op); err != nil {
+		return err
+	}
+	return a.wait(op.Task)
+}
+
+// freePort is a loopback port that nobody listens on.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close() //nolint:errcheck // only its number is wanted
+	return l.Addr().String(), nil
+}
+
+// awaitHTTP waits until a URL answers with 200.
+func awaitHTTP(ctx context.Context, url string) error {
+	for range 600 {
+		if _, err := get(ctx, http.DefaultClient, target{url: url}); err == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("%s does not answer", url)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"slipway.dev/pkg/pg/pgembed"
+	"slipway.dev/pkg/pki"
+)
+
+var httpClient = http.DefaultClient
+
+// separate measures P2 with each service as a process of its own, over mTLS.
+func (b *bench) separate(ctx context.Context, floor target) error {
+	db, err := pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(b.dir, "postgres-separate")})
+	if err != nil {
+		return err
+	}
+	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(b.dir, "nats"), NoSigs: true})
+	if err != nil {
+		return err
+	}
+	nats.Start()
+	defer nats.Shutdown()
+	if !nats.ReadyForConnections(10 * time.Second) {
+		return fmt.Errorf("nats is not ready")
+	}
+	certs := filepath.Join(b.dir, "certs")
+	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
+		return err
+	}
+	addr := map[string]string{}
+	for _, s := range []string{"auth", "vm", "ip", "node", "gateway"} {
+		if addr[s], err = freePort(); err != nil {
+			return err
+		}
+	}
+	var running []*process
+	defer func() {
+		for _, p := range running {
+			p.stop()
+		}
+	}()
+	start := func(name string, env ...string) error {
+		p, lines, err := b.launch(name, append(env, "SLIPWAY_LOG=warn"))
+		if err != nil {
+			return err
+		}
+		running = append(running, p)
+		go func() {
+			for lines.Scan() { //nolint:revive // they say nothing
+			}
+			_ = p.cmd.Wait()
+			close(p.done)
+		}()
+		return nil
+	}
+	common := func(prefix, self string) []string {
+		return []string{
+			prefix + "DATABASE=" + db.URL(), prefix + "NATS=" + nats.ClientURL(), prefix + "CERTS=" + certs, prefix + "LISTEN=" + addr[self],
+			prefix + "AUTH=" + addr["auth"], prefix + "IP=" + addr["ip"], prefix + "VM=" + addr["vm"],
+		}
+	}
+	for _, s := range []struct {
+		name string
+		env  []string
+	}{
+		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench")},
+		{"ipd", common("SLIPWAY_IP_", "ip")},
+		{"vmd", common("SLIPWAY_VM_", "vm")},
+		{"noded", append(common("SLIPWAY_NODE_", "node"), "SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT="+filepath.Join(b.dir, "node"),
+			"SLIPWAY_NODE_STACK_ID=bench", "SLIPWAY_NODE_ENDPOINT="+addr["node"], "SLIPWAY_NODE_TEMPLATES="+filepath.Join(b.bin, "templates"))},
+		{"gatewayd", common("SLIPWAY_GATEWAY_", "gateway")},
+	} {
+		if err := start(s.name, s.env...); err != nil {
+			return err
+		}
+	}
+	url := "http://" + addr["gateway"]
+	if err := awaitHTTP(ctx, url+"/readyz"); err != nil {
+		return err
+	}
+	a, err := b.login(url)
+	if err != nil {
+		return err
+	}
+	m, err := a.firstHost()
+	if err != nil {
+		return err
+	}
+	split := target{"separate processes", fmt.Sprintf("%s/vm/v3/host/%d", url, m.ID), a.token}
+	r, err := b.compare(ctx, floor, split)
+	if err != nil {
+		return err
+	}
+	b.row("P2 GET one host, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 45 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
+	for i, name := range []string{"auth", "ip", "vm", "node", "gateway"} {
+		b.row("P8 memory under load, "+name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
+	}
+	return nil
+}
+
+// firstHost makes a host without an address once the node has registered and its template is known.
+func (a *api) firstHost() (m made, err error) {
+	body := hostBody("bench")
+	body["ipv4_number"] = 0
+	for range 100 {
+		if err = a.do("POST", "/vm/v3/host", body, &m); err == nil {
+			return m, a.wait(m.Task)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return m, err
+}

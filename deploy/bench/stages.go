@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"slipway.dev/pkg/pg/pgembed"
+)
+
+// start measures P10 and P8: how long until everything answers, private PostgreSQL included, and what it holds at rest.
+func (b *bench) start(context.Context) error {
+	var took []time.Duration
+	var memory []int
+	for range b.rounds {
+		at := time.Now()
+		p, err := b.up("sim", "start", "")
+		if err != nil {
+			return err
+		}
+		took = append(took, time.Since(at))
+		time.Sleep(2 * time.Second) // at rest: what starting needed is given back
+		memory = append(memory, p.memory())
+		p.stop()
+	}
+	b.row("P10 start to ready, first start included", ms(median(took)), "bar 5 s", ratio(median(took).Seconds(), 5))
+	b.row("P8 memory at rest, one process", fmt.Sprintf("%d MiB", median(memory)), "bar 150 MiB", ratio(float64(median(memory)), 150))
+	return nil
+}
+
+func ratio(x, of float64) string { return fmt.Sprintf("%.0f %%", 100*x/of) }
+
+// get measures P2: one host, authenticated, against net/http + pgx + encoding/json with the same SQL and no authentication.
+func (b *bench) get(ctx context.Context) error {
+	p, err := b.up("sim", "get", b.url)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	a, err := b.login(p.url)
+	if err != nil {
+		return err
+	}
+	m, _, err := a.host("bench")
+	if err != nil {
+		return err
+	}
+	floor, stopFloor, err := b.floor(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopFloor()
+	one := target{"slipway", fmt.Sprintf("%s/vm/v3/host/%d", p.url, m.ID), a.token}
+	bare := target{"floor", fmt.Sprintf("%s/host/%d", floor, m.ID), ""}
+	r, err := b.compare(ctx, bare, one)
+	if err != nil {
+		return err
+	}
+	b.row("floor: GET one host", figures(r[0]), fmt.Sprintf("%d bytes", r[0].bytes), "")
+	b.row("P2 GET one host, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
+	b.row("P9 p99 over p50, 16 connections", ms(r[1].p99), ms(r[1].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[1].p99)/float64(r[1].p50)))
+	b.row("P8 memory after that load, one process", fmt.Sprintf("%d MiB", p.memory()), "", "")
+	return b.separate(ctx, bare)
+}
+
+func figures(r result) string {
+	return fmt.Sprintf("%.0f/s, p50 %s, p99 %s", r.rps, ms(r.p50), ms(r.p99))
+}
+
+// floor starts the floor as a process of its own.
+func (b *bench) floor(ctx context.Context) (url string, stop func(), err error) {
+	addr, err := freePort()
+	if err != nil {
+		return "", nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	inner := &bench{bin: filepath.Dir(self), dir: b.dir}
+	p, lines, err := inner.launch(filepath.Base(self), []string{"FLOOR_POSTGRES_URL=" + b.url}, "-floor", addr)
+	if err != nil {
+		return "", nil, err
+	}
+	go func() {
+		for lines.Scan() { //nolint:revive // it says nothing
+		}
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	for range 100 {
+		if _, err = get(ctx, httpClient, target{url: "http://" + addr + "/host/1"}); err == nil {
+			return "http://" + addr, p.stop, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	p.stop()
+	return "", nil, fmt.Errorf("the floor does not answer: %w", err)
+}
+
+// create measures P5 on simulated machines, where only our own work costs: how many creates are accepted and completed.
+func (b *bench) create(ctx context.Context) error {
+	db, err := pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(b.dir, "postgres-create")})
+	if err != nil {
+		return err
+	}
+	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
+	p, err := b.up("sim", "create", db.URL())
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	a, err := b.login(p.url)
+	if err != nil {
+		return err
+	}
+	var single []time.Duration
+	for i := range 30 {
+		m, took, err := a.host(fmt.Sprintf("one%d", i))
+		if err != nil {
+			return err
+		}
+		single = append(single, took)
+		if err := a.remove(m); err != nil {
+			return err
+		}
+	}
+	b.row("P5 create to active, simulated machine", ms(median(single)), "bar 150 ms", ratio(median(single).Seconds(), 0.150))
+	if err := b.bulk(a); err != nil {
+		return err
+	}
+	return b.real(ctx)
+}
+
+// bulk makes 200 hosts at once, without addresses so that the first network is not the limit.
+func (b *bench) bulk(a *api) error {
+	const n, clients = 200, 16
+	list := make([]made, n)
+	errs := make([]error, clients)
+	var wg sync.WaitGroup
+	start := time.Now()
+	for c := range clients {
+		wg.Go(func() {
+			for i := c; i < n && errs[c] == nil; i += clients {
+				body := hostBody(fmt.Sprintf("bulk%d", i))
+				body["ipv4_number"] = 0
+				errs[c] = a.do("POST", "/vm/v3/host", body, &list[i])
+			}
+		})
+	}
+	wg.Wait()
+	accepted := time.Since(start)
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	for _, m := range list {
+		if err := a.wait(m.Task); err != nil {
+			return err
+		}
+	}
+	done := time.Since(start)
+	b.row("P5 creates accepted, simulated machines", fmt.Sprintf("%.0f/s", n/accepted.Seconds()), "bar 500/s", ratio(n/accepted.Seconds(), 500))
+	b.row("P5 creates completed, simulated machines, 2 cores", fmt.Sprintf("%.0f/s", n/done.Seconds()), "bar 100/s a core", ratio(n/done.Seconds(), 200))
+	return nil
+}

@@ -1,0 +1,108 @@
+// Slipway is the whole control plane in one program.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"slipway.dev/deploy/allinone"
+	"slipway.dev/pkg/run"
+)
+
+func main() {
+	run.Main(func(ctx context.Context, log *slog.Logger) error {
+		root := &cobra.Command{
+			Use:           "slipway",
+			Short:         "An open control plane for virtual machines that speaks the REST dialects of hosting panels",
+			SilenceUsage:  true,
+			SilenceErrors: true,
+		}
+		root.AddCommand(up(log), wipe(log))
+		return root.ExecuteContext(ctx)
+	})
+}
+
+func up(log *slog.Logger) *cobra.Command {
+	cfg := allinone.Config{
+		AdminEmail: os.Getenv("SLIPWAY_ADMIN_EMAIL"), AdminPassword: os.Getenv("SLIPWAY_ADMIN_PASSWORD"),
+		PostgresURL: os.Getenv("SLIPWAY_POSTGRES_URL"), NATSURL: os.Getenv("SLIPWAY_NATS_URL"),
+	}
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Run all services in this process until it is interrupted; virtual machines go on",
+		Long: `Run all services in this process until it is interrupted; virtual machines go on and are found again at the next start.
+
+One line "ready http://…" on the standard output says that every service works.
+
+Environment:
+  SLIPWAY_ADMIN_EMAIL     the first administrator (default admin@example.com)
+  SLIPWAY_ADMIN_PASSWORD  its password (default: made at the first start, kept in DATA/admin-password)
+  SLIPWAY_POSTGRES_URL    use this PostgreSQL (default: a private one in DATA/postgres)
+  SLIPWAY_NATS_URL        use this NATS (default: one in this process, in DATA/nats)
+  SLIPWAY_LOG             debug, info, warn or error`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			data, err := filepath.Abs(cfg.Data)
+			if err != nil {
+				return err
+			}
+			cfg.Data = data
+			err = allinone.Up(cmd.Context(), cfg, log, cmd.OutOrStdout())
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.Data, "data", defaultData(), "directory of everything that must outlive the process")
+	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "address of the REST API")
+	f.StringVar(&cfg.Hypervisor, "hypervisor", "auto", "auto, libvirt or sim (simulated machines)")
+	f.StringVar(&cfg.Accel, "accel", "auto", "auto, kvm or tcg (emulation)")
+	f.StringVar(&cfg.Templates, "templates", defaultTemplates(), "directory of OS templates to install")
+	return c
+}
+
+func wipe(log *slog.Logger) *cobra.Command {
+	var data string
+	c := &cobra.Command{
+		Use:   "wipe",
+		Short: "Remove all virtual machines of an installation that is not running, and all its data",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := filepath.Abs(data)
+			if err != nil {
+				return err
+			}
+			return allinone.Wipe(cmd.Context(), dir, log)
+		},
+	}
+	c.Flags().StringVar(&data, "data", "", "data directory of the installation")
+	_ = c.MarkFlagRequired("data") // the flag exists
+	return c
+}
+
+// defaultData is the system's place for root and the user's own for others.
+func defaultData() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/slipway"
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "slipway")
+	}
+	return "slipway-data"
+}
+
+// defaultTemplates is beside the program, where make build puts them.
+func defaultTemplates() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(exe), "templates")
+}

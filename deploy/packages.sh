@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs the Debian packages named as arguments that are missing, and names each before it does.
+set -euo pipefail
+
+missing=()
+for p in "$@"; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+lists=$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' 2>/dev/null | head -n 1) # the guest is made of downloaded packages
+[ ${#missing[@]} -gt 0 ] || [ -z "$lists" ] || exit 0
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null || { [ ! -t 0 ] && ! sudo -n true 2>/dev/null; }; then
+		echo "These Debian packages are missing, and only root can install them: ${missing[*]}" >&2
+		echo "Run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+		exit 1
+	fi
+	sudo=sudo
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+	echo "Fetching Debian's package lists"
+	$sudo apt-get -qq update
+	exit 0
+fi
+echo "Installing Debian packages: ${missing[*]}"
+# Debian's postgresql would start a server of its own; ours is private, so the start is refused for the time being.
+policy=/usr/sbin/policy-rc.d
+made=
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+	$sudo chmod 755 $policy
+	made=1
+fi
+trap '[ -z "$made" ] || $sudo rm -f $policy' EXIT
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y "${missing[@]}" >/dev/null
