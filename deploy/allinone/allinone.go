@@ -70,7 +70,7 @@ func Up(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (err e
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // closed by the server, too
+	defer l.Close()
 	s := &stack{cfg: cfg, log: log}
 	if s.infra, err = start(ctx, cfg, log); err != nil {
 		return err

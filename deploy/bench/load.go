@@ -52,7 +52,7 @@ func load(ctx context.Context, t target, length time.Duration) (result, error) {
 					return
 				}
 				took = append(took, time.Since(at))
-				size = n //nolint:govet // the same for all
+				size = n
 			}
 			mu.Lock()
 			all = append(all, took...)
@@ -82,7 +82,7 @@ func get(ctx context.Context, client *http.Client, t target) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %d", resp.StatusCode)

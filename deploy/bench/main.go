@@ -57,7 +57,7 @@ func run(ctx context.Context, bin string, length time.Duration, rounds int, only
 	if b.dir, err = os.MkdirTemp("", "slipway-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir) //nolint:errcheck // a leftover of a bench harms nobody
+	defer os.RemoveAll(b.dir)
 	if err := os.Chmod(b.dir, 0o755); err != nil {
 		return err
 	}

@@ -121,7 +121,7 @@ func (a *api) do(method, path string, body, into any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
 		var why bytes.Buffer
 		_, _ = why.ReadFrom(resp.Body)
@@ -189,7 +189,7 @@ func freePort() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close() //nolint:errcheck // only its number is wanted
+	defer l.Close()
 	return l.Addr().String(), nil
 }
 

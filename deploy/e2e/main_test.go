@@ -207,7 +207,7 @@ func onGuest(t *testing.T, addr string, auth ssh.AuthMethod, command string) str
 	if err != nil {
 		t.Fatalf("ssh to %s: %v", addr, err)
 	}
-	defer conn.Close() //nolint:errcheck // only read
+	defer conn.Close()
 	session, err := conn.NewSession()
 	if err != nil {
 		t.Fatal(err)

@@ -214,7 +214,7 @@ func (c *client) raw(method, path string, body any) (*http.Response, []byte) {
 	if err != nil {
 		c.s.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.s.t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,12 +49,6 @@ func (d *diary) String() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return strings.Join(d.lines, " ")
-}
-
-func (d *diary) count(line string) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(slices.DeleteFunc(slices.Clone(d.lines), func(s string) bool { return s != line }))
 }
 
 // step writes what it does; do may be nil.

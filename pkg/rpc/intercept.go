@@ -20,6 +20,9 @@ import (
 // RequestIDKey is the metadata key of the request id, one for all calls that a request of a client leads to.
 const RequestIDKey = "x-request-id"
 
+// ClientIPKey is the metadata key of the client's address. Only what the gateway says of it is believed.
+const ClientIPKey = "slipway-client-ip"
+
 type callerKey struct{}
 
 // CallerOf names the service that called, as its certificate or its connection says; "" when it did not say.

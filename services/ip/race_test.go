@@ -258,7 +258,7 @@ func TestRun(t *testing.T) {
 	<-ready
 	go func() { done <- w.Run(ctx) }()
 	told := map[string]int{}
-	for range 6 {
+	for range 7 {
 		e := <-events
 		var a ippb.AddressAssigned
 		var r ippb.AddressReleased
@@ -273,9 +273,11 @@ func TestRun(t *testing.T) {
 				t.Error(&r, err)
 			}
 			told["released by "+r.GetOwner()]++
+		default:
+			told[e.Subject]++
 		}
 	}
-	want := map[string]int{"assigned to " + assigned: 2, "released by " + lapsing: 2, "released by " + released: 2}
+	want := map[string]int{"ip.v3.pool.bound": 1, "assigned to " + assigned: 2, "released by " + lapsing: 2, "released by " + released: 2}
 	if d := cmp.Diff(want, told); d != "" {
 		t.Error(d)
 	}

@@ -96,12 +96,27 @@ func (s *Service) Server() *rpc.Server { return s.server }
 
 // Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	watch := run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) })
-	return run.All(ctx, s.runner, s.relay, watch, run.Func(func(ctx context.Context) error {
-		return s.deps.Bus.Consume(ctx, s.deps.Pool, bus.Consumer{
-			Name: "vm", Service: "auth", Subjects: []string{"auth.v4.user.*"},
-		}, takeAccount)
-	}))
+	return run.All(ctx, s.runner, s.relay,
+		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
+		s.consume("auth", "auth.v4.user.*", takeAccount),
+		s.consume("ip", "ip.v3.pool.bound", takePool),
+	)
+}
+
+// consume takes in the events of another service.
+func (s *Service) consume(service, subject string, take bus.Handle) run.Service {
+	return run.Func(func(ctx context.Context) error {
+		return s.deps.Bus.Consume(ctx, s.deps.Pool, bus.Consumer{Name: "vm-" + service, Service: service, Subjects: []string{subject}}, take)
+	})
+}
+
+// takePool keeps vm's copy of which clusters a pool serves.
+func takePool(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+	var b ippb.PoolBound
+	if err := e.Decode(&b); err != nil {
+		return err
+	}
+	return store.In(tx).KeepPool(ctx, b.GetId(), b.GetClusterIds())
 }
 
 // takeAccount keeps vm's copy of the accounts. Taking the same event twice changes nothing.

@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
 	querypb "slipway.dev/proto/query/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -347,4 +349,31 @@ func TestOnlyItsOwnServicesRegisterNodes(t *testing.T) {
 	if f, ok := fault.From(err); !ok || f.Code != codes.PermissionDenied {
 		t.Errorf("the gateway registered a node: %v", err)
 	}
+}
+
+func TestKeepsCopiesFromEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	clusters := func() *vmpb.Cluster {
+		c, err := vmpb.NewClusterServiceClient(w.conn).GetCluster(w.admin(), &vmpb.GetClusterRequest{Id: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	accounts := func() *vmpb.ListAccountsResponse {
+		a, err := vmpb.NewAccountServiceClient(w.conn).ListAccounts(w.admin(), &vmpb.ListAccountsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	w.publish("ip", "ip.v3.pool.bound", &ippb.PoolBound{Id: 7, ClusterIds: []int32{1, 99}})
+	w.wait("the pool is the cluster's", func() bool { p := clusters().GetIppools(); return len(p) == 1 && p[0].GetId() == 7 })
+	w.publish("ip", "ip.v3.pool.bound", &ippb.PoolBound{Id: 7})
+	w.wait("the pool is gone", func() bool { return len(clusters().GetIppools()) == 0 })
+	w.publish("auth", "auth.v4.user.created", &authpb.UserChanged{Id: 5, Email: "five@example.com", Roles: []string{"@user"}, State: "active"})
+	w.wait("the account is known", func() bool { l := accounts().GetList(); return len(l) == 1 && l[0].GetEmail() == "five@example.com" })
+	w.publish("auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 5})
+	w.wait("the account is gone", func() bool { return accounts().GetSize() == 0 })
 }

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
@@ -17,6 +19,7 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
@@ -37,6 +40,7 @@ type world struct {
 	agent  *fakeAgent
 	conn   grpc.ClientConnInterface
 	svc    *vm.Service
+	bus    *bus.Bus
 	nodeID int32
 }
 
@@ -57,6 +61,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
+	w.bus = bustest.New(t)
 	auth, ip, agent := rpc.NewServer(log, nil), rpc.NewServer(log, nil), rpc.NewServer(log, nil)
 	authpb.RegisterTokenServiceServer(auth, w.auth)
 	authpb.RegisterUserServiceServer(auth, &fakeUsers{})
@@ -64,7 +69,7 @@ func newWorld(t *testing.T) *world {
 	ippb.RegisterPoolServiceServer(ip, &fakePools{})
 	nodepb.RegisterNodeServiceServer(agent, w.agent)
 	w.svc, err = vm.New(t.Context(), vm.Config{Name: "test", Workers: 8, WatchEvery: 50 * time.Millisecond, Cluster: "default", DomainTemplate: "{name}.test"}, vm.Deps{
-		Pool: pool, Bus: bustest.New(t), Auth: auth.Local("vm"), IP: ip.Local("vm"), Log: log,
+		Pool: pool, Bus: w.bus, Auth: auth.Local("vm"), IP: ip.Local("vm"), Log: log,
 		Dial: func(string) (nodepb.NodeServiceClient, error) {
 			return nodepb.NewNodeServiceClient(agent.Local("vm")), nil
 		},
@@ -99,6 +104,23 @@ func (w *world) register(bootID string) {
 		w.Fatal(err)
 	}
 	w.nodeID = resp.GetId()
+}
+
+// publish emits an event as another service would.
+func (w *world) publish(service, subject string, m proto.Message) {
+	w.Helper()
+	if err := w.bus.EnsureStream(w.Context(), service); err != nil {
+		w.Fatal(err)
+	}
+	data, err := proto.Marshal(m)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := w.bus.Publish(w.Context(), bus.Event{
+		ID: uuid.NewString(), Subject: subject, Key: "k", Type: string(proto.MessageName(m)), Time: time.Now(), Data: data,
+	}); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // as is a context of a request by an account.

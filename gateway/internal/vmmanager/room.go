@@ -23,9 +23,6 @@ import (
 	"slipway.dev/gateway/internal/edge"
 )
 
-// ClientIPKey is the metadata key of the client's address.
-const ClientIPKey = "slipway-client-ip"
-
 // setQueryParser makes the query parser the one of the process: grpc-gateway knows no other place for it.
 var setQueryParser = sync.OnceFunc(func() { runtime.SetQueryParameterParser(queryParser{})(nil) })
 
@@ -91,7 +88,7 @@ func noHeader(string) (string, bool) { return "", false }
 // outgoing is all that a service learns of a request besides its message.
 func outgoing(ctx context.Context, _ *http.Request) metadata.MD {
 	q := edge.Of(ctx)
-	md := metadata.MD{rpc.RequestIDKey: {q.ID}, ClientIPKey: {q.Client}}
+	md := metadata.MD{rpc.RequestIDKey: {q.ID}, rpc.ClientIPKey: {q.Client}}
 	if q.Identity != "" {
 		md[identity.MetadataKey] = []string{q.Identity}
 	}

@@ -90,7 +90,7 @@ type Access struct {
 	Level Level                  `protobuf:"varint,1,opt,name=level,proto3,enum=access.v1.Level" json:"level,omitempty"`
 	// With LEVEL_SERVICE: names of the services that may call, such as "vm".
 	Callers []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
-	// The method changes nothing: a read-only administrator may call it.
+	// The method changes nothing but what concerns the caller's own tokens: a read-only administrator may call it.
 	Read          bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

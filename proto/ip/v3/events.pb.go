@@ -143,6 +143,60 @@ func (x *AddressReleased) GetOwner() string {
 	return ""
 }
 
+// PoolBound says which clusters take addresses from a pool from now on. Subject ip.v3.pool.bound.
+type PoolBound struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Empty when the pool is bound to none, or is gone.
+	ClusterIds    []int32 `protobuf:"varint,2,rep,packed,name=cluster_ids,json=clusterIds,proto3" json:"cluster_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolBound) Reset() {
+	*x = PoolBound{}
+	mi := &file_ip_v3_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolBound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolBound) ProtoMessage() {}
+
+func (x *PoolBound) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolBound.ProtoReflect.Descriptor instead.
+func (*PoolBound) Descriptor() ([]byte, []int) {
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PoolBound) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *PoolBound) GetClusterIds() []int32 {
+	if x != nil {
+		return x.ClusterIds
+	}
+	return nil
+}
+
 var File_ip_v3_events_proto protoreflect.FileDescriptor
 
 const file_ip_v3_events_proto_rawDesc = "" +
@@ -155,7 +209,11 @@ const file_ip_v3_events_proto_rawDesc = "" +
 	"\x0fAddressReleased\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05ownerB\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"\x05owner\x18\x03 \x01(\tR\x05owner\"<\n" +
+	"\tPoolBound\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1f\n" +
+	"\vcluster_ids\x18\x02 \x03(\x05R\n" +
+	"clusterIdsB\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_events_proto_rawDescOnce sync.Once
@@ -169,10 +227,11 @@ func file_ip_v3_events_proto_rawDescGZIP() []byte {
 	return file_ip_v3_events_proto_rawDescData
 }
 
-var file_ip_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_ip_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_ip_v3_events_proto_goTypes = []any{
 	(*AddressAssigned)(nil), // 0: ip.v3.AddressAssigned
 	(*AddressReleased)(nil), // 1: ip.v3.AddressReleased
+	(*PoolBound)(nil),       // 2: ip.v3.PoolBound
 }
 var file_ip_v3_events_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -193,7 +252,7 @@ func file_ip_v3_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_events_proto_rawDesc), len(file_ip_v3_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

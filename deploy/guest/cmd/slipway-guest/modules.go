@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func loadModule(file string) error {
 	}
 	defer f.Close()
 	err = unix.FinitModule(int(f.Fd()), "", 0)
-	if err == unix.EEXIST { // another list had it too
+	if errors.Is(err, unix.EEXIST) { // another list had it too
 		return nil
 	}
 	if err != nil {

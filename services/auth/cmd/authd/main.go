@@ -5,6 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
+	"runtime/debug"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
@@ -16,7 +18,13 @@ import (
 
 func main() { run.Main(serve) }
 
+// memoryLimit makes the collector give back what password hashes took, 19 MiB each, before the process grows over its share.
+const memoryLimit = 56 << 20
+
 func serve(ctx context.Context, log *slog.Logger) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	cfg, err := conf.Load[auth.Config]("SLIPWAY_AUTH")
 	if err != nil {
 		return err

@@ -13,9 +13,6 @@ import (
 	"slipway.dev/services/auth/internal/store"
 )
 
-// clientIPKey is the metadata key by which the gateway tells the address of its client.
-const clientIPKey = "slipway-client-ip"
-
 // CreateSession logs in. Whether the account is unknown, suspended or has another password, the same is done and said.
 func (s *Server) CreateSession(ctx context.Context, r *authpb.CreateSessionRequest) (*authpb.Token, error) {
 	email, err := domain.LoginEmail(r.GetEmail())
@@ -81,7 +78,7 @@ func clientIP(ctx context.Context) string {
 	if rpc.CallerOf(ctx) != "gateway" {
 		return ""
 	}
-	if v := metadata.ValueFromIncomingContext(ctx, clientIPKey); len(v) > 0 {
+	if v := metadata.ValueFromIncomingContext(ctx, rpc.ClientIPKey); len(v) > 0 {
 		return v[0]
 	}
 	return ""

@@ -110,8 +110,10 @@ func (t Tx) DeletePool(ctx context.Context, id int32) error {
 			return err
 		}
 	}
-	_, err = t.tx.Exec(ctx, `DELETE FROM pool WHERE id = $1`, id)
-	return err
+	if _, err = t.tx.Exec(ctx, `DELETE FROM pool WHERE id = $1`, id); err != nil {
+		return err
+	}
+	return t.bound(ctx, id, nil)
 }
 
 // SetPoolClusters makes list the clusters of a pool.
@@ -134,7 +136,7 @@ func (t Tx) SetPoolClusters(ctx context.Context, id int32, clusters []Cluster) e
 			return err
 		}
 	}
-	return nil
+	return t.bound(ctx, id, clusters)
 }
 
 func noPool(id int32) error { return fault.NotFound.With("no pool %d", id) }

@@ -6,10 +6,13 @@ import (
 	"embed"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/protobuf/proto"
+
+	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
@@ -53,6 +56,16 @@ func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
 func (t Tx) emit(ctx context.Context, subject string, ip netip.Addr, m proto.Message) error {
 	*t.told = true
 	return outbox.Emit(ctx, t.tx, subject, ip.String(), m)
+}
+
+// bound tells which clusters a pool serves. Whoever changes that holds the pool's row.
+func (t Tx) bound(ctx context.Context, pool int32, clusters []Cluster) error {
+	*t.told = true
+	m := &ippb.PoolBound{Id: pool}
+	for _, c := range clusters {
+		m.ClusterIds = append(m.ClusterIds, c.ID)
+	}
+	return outbox.Emit(ctx, t.tx, "ip.v3.pool.bound", "pool/"+strconv.Itoa(int(pool)), m)
 }
 
 // lockOwner makes units of work for one owner wait for each other.

@@ -49,11 +49,15 @@ func (s *Server) GetCluster(ctx context.Context, r *vmpb.GetClusterRequest) (*vm
 }
 
 func cluster(c *store.Cluster) *vmpb.Cluster {
-	return &vmpb.Cluster{
+	p := &vmpb.Cluster{
 		Id: c.ID, Name: c.Name, VirtualizationType: virtualizationType, DatacenterType: datacenterType,
 		HostDistributionPolicy: "spread", Overselling: c.Overselling, DomainTemplate: c.DomainTemplate, DnsServers: c.DNS,
 		NodeCount: c.Nodes, HostCount: c.Hosts,
 	}
+	for _, id := range c.Pools {
+		p.Ippools = append(p.Ippools, &vmpb.ClusterPool{Id: id})
+	}
+	return p
 }
 
 // BindPool checks that the clusters exist and tells ip, which owns the pools.

@@ -17,11 +17,13 @@ type Cluster struct {
 	Overselling    float64
 	Nodes          int32
 	Hosts          int32
+	Pools          []int32
 }
 
 const clusterColumns = `c.id, c.name, c.domain_template, c.dns_servers, c.overselling,
 	(SELECT count(*)::int FROM node n WHERE n.cluster_id = c.id) AS nodes,
-	(SELECT count(*)::int FROM host h WHERE h.cluster_id = c.id) AS hosts`
+	(SELECT count(*)::int FROM host h WHERE h.cluster_id = c.id) AS hosts,
+	ARRAY(SELECT p.pool_id FROM cluster_pool p WHERE p.cluster_id = c.id ORDER BY 1) AS pools`
 
 var clusterList = query.List{Fields: map[string]query.Field{
 	"id":   {SQL: "c.id", Type: query.Int},
@@ -45,5 +47,14 @@ func (s *Store) EnsureCluster(ctx context.Context, name, domainTemplate string) 
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO cluster (name, domain_template) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM cluster)
 		ON CONFLICT DO NOTHING`, name, domainTemplate)
+	return err
+}
+
+// KeepPool stores which clusters a pool serves. Clusters that are gone by now are left out.
+func (t Tx) KeepPool(ctx context.Context, pool int32, clusters []int32) error {
+	_, err := t.tx.Exec(ctx, `
+		WITH old AS (DELETE FROM cluster_pool WHERE pool_id = $1 AND cluster_id <> ALL($2))
+		INSERT INTO cluster_pool (pool_id, cluster_id) SELECT $1, id FROM cluster WHERE id = ANY($2)
+		ON CONFLICT DO NOTHING`, pool, append([]int32{}, clusters...))
 	return err
 }

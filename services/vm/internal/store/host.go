@@ -120,7 +120,7 @@ func (s *Store) Build(ctx context.Context, id int32) (*Build, error) {
 		SELECT n.endpoint, n.bridge, CASE WHEN c.dns_servers = '{}' THEN n.dns ELSE c.dns_servers END AS dns
 		FROM host h JOIN node n ON n.id = h.node_id JOIN cluster c ON c.id = h.cluster_id WHERE h.id = $1`, id)
 	res := s.pool.SendBatch(ctx, batch)
-	defer res.Close() //nolint:errcheck // an error of the batch is an error of its queries
+	defer res.Close()
 
 	rows, err := res.Query()
 	h, err := one[hostRow](rows, err, missing("host", id))

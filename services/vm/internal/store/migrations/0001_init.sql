@@ -66,6 +66,13 @@ CREATE TABLE account (
     state text NOT NULL
 );
 
+-- Copy of ip's bindings of pools to clusters, fed by ip's events.
+CREATE TABLE cluster_pool (
+    pool_id    integer NOT NULL,
+    cluster_id integer NOT NULL REFERENCES cluster ON DELETE CASCADE,
+    PRIMARY KEY (cluster_id, pool_id)
+);
+
 CREATE TABLE host (
     id            integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     uuid          uuid NOT NULL UNIQUE,
