@@ -5,8 +5,16 @@ SHELL      := /bin/bash
 .DEFAULT_GOAL := help
 
 LISTEN ?= 127.0.0.1:8080
-DATA   ?= $(shell if [ "$$(id -u)" = 0 ]; then echo /var/lib/slipway; else echo "$$HOME/.local/share/slipway"; fi)
 UPFLAGS ?=
+
+# Real machines need root; simulated ones run as anybody.
+ifneq ($(findstring sim,$(UPFLAGS)),)
+RUNAS :=
+DATA  ?= $(if $(filter 0,$(shell id -u)),/var/lib/slipway,$(HOME)/.local/share/slipway)
+else
+RUNAS := $(if $(filter 0,$(shell id -u)),,sudo -E)
+DATA  ?= /var/lib/slipway
+endif
 
 # libvirt is opened at run time, so that no headers of it are needed to build.
 export GOFLAGS := -tags=libvirt_dlopen -buildvcs=false
@@ -50,7 +58,7 @@ demo: packages build ## install, build and start everything, make a first host o
 
 .PHONY: up
 up: packages build ## run the stack in the foreground until Ctrl-C
-	@exec bin/slipway up --data $(DATA) --listen $(LISTEN) $(UPFLAGS)
+	@exec $(RUNAS) bin/slipway up --data $(DATA) --listen $(LISTEN) $(UPFLAGS)
 
 .PHONY: down
 down: ## stop the stack that make demo left in the background; hosts go on

@@ -24,7 +24,8 @@ func TestLinks(t *testing.T) {
 			Link{
 				Name: "eth0", Addresses: []netip.Prefix{prefix("192.0.2.2/32")},
 				Routes: []Route{{To: all4, Via: addr("198.51.100.1"), OnLink: true}},
-			}, nil,
+			},
+			nil,
 		},
 		{
 			"default in all spellings", `{addresses: [192.0.2.2/24, "2001:db8::2/64"], routes: [
@@ -38,7 +39,8 @@ func TestLinks(t *testing.T) {
 					{To: all6, Via: addr("2001:db8::1")},
 					{To: all6, Via: addr("2001:db8:1::1"), OnLink: true},
 				},
-			}, nil,
+			},
+			nil,
 		},
 		{
 			"bad addresses", `{addresses: [192.0.2.2, a/24, 0.0.0.0/0, 224.0.0.1/4, "::ffff:1.2.3.4/96", "fe80::1%x/64", 192.0.2.3/24]}`,

@@ -78,7 +78,8 @@ func TestUserData(t *testing.T) {
 		},
 		{
 			"keys", "#cloud-config\nssh_authorized_keys:\n- " + aKey + "\nusers:\n- {name: root, ssh_authorized_keys: '" + aKey + "'}",
-			Seed{Keys: []string{aKey, aKey}}, nil,
+			Seed{Keys: []string{aKey, aKey}},
+			nil,
 		},
 		{
 			"bad keys", "#cloud-config\nssh_authorized_keys: [ssh-rsa, 'command=\"x\" " + aKey + "', 'ssh-rsa AAAAC3Nz', \"" + aKey + "\\nx\"]",

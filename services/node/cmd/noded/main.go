@@ -1,0 +1,48 @@
+// Noded is the agent on a hypervisor.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
+	"slipway.dev/services/node"
+)
+
+type config struct {
+	node.Config
+	Listen string `env:"LISTEN,required"`
+	Certs  string `env:"CERTS,required"`
+	VM     string `env:"VM,required"`
+}
+
+func main() {
+	run.Main(func(ctx context.Context, log *slog.Logger) (err error) {
+		cfg, err := conf.Load[config]("SLIPWAY_NODE")
+		if err != nil {
+			return err
+		}
+		certs, err := pki.Load(cfg.Certs, "node")
+		if err != nil {
+			return err
+		}
+		vm, err := rpc.Dial(cfg.VM, "vm", certs)
+		if err != nil {
+			return err
+		}
+		svc, err := node.New(ctx, cfg.Config, vm, log)
+		if err != nil {
+			return err
+		}
+		defer svc.Close()
+		l, err := net.Listen("tcp", cfg.Listen)
+		if err != nil {
+			return err
+		}
+		return run.All(ctx, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+	})
+}

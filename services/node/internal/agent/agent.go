@@ -1,0 +1,218 @@
+// Package agent answers node.v1: it checks that a command is not overtaken, then has the driver carry it out.
+package agent
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/journal"
+	"slipway.dev/services/node/internal/shelf"
+)
+
+// Agent implements nodepb.NodeServiceServer.
+type Agent struct {
+	nodepb.UnimplementedNodeServiceServer
+
+	driver  hyper.Driver
+	journal *journal.Journal
+	shelf   *shelf.Shelf
+	stackID string
+	nodeID  string
+	web     *http.Client
+}
+
+// New makes the agent of a node.
+func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *shelf.Shelf) *Agent {
+	return &Agent{driver: d, journal: j, shelf: s, stackID: stackID, nodeID: nodeID, web: shelf.Client()}
+}
+
+// command runs f for the machine of c, unless a newer command overtook it.
+func (a *Agent) command(ctx context.Context, c *nodepb.Command, f func(context.Context, uuid.UUID) error) error {
+	id, err := machineID(c.GetMachine())
+	if err != nil {
+		return err
+	}
+	return a.journal.Do(ctx, id, c.GetFence(), func(ctx context.Context) error { return f(ctx, id) })
+}
+
+func machineID(s string) (uuid.UUID, error) {
+	id, err := uuid.Parse(s)
+	if err != nil {
+		return id, fault.Invalid.With("machine: not a UUID").On("machine")
+	}
+	return id, nil
+}
+
+// EnsureNetwork makes a bridge.
+func (a *Agent) EnsureNetwork(ctx context.Context, r *nodepb.EnsureNetworkRequest) (*nodepb.EnsureNetworkResponse, error) {
+	n, err := network(r)
+	if err != nil {
+		return nil, err
+	}
+	return &nodepb.EnsureNetworkResponse{}, a.driver.EnsureNetwork(ctx, n)
+}
+
+// EnsureDisk makes or grows a disk.
+func (a *Agent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest) (*nodepb.EnsureDiskResponse, error) {
+	return &nodepb.EnsureDiskResponse{}, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+		return a.driver.EnsureDisk(ctx, id, disk(r.GetDisk()))
+	})
+}
+
+// EnsureSeed writes the seed.
+func (a *Agent) EnsureSeed(ctx context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
+	return &nodepb.EnsureSeedResponse{}, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+		s, err := seedOf(id, r)
+		if err != nil {
+			return err
+		}
+		return a.driver.EnsureSeed(ctx, id, s)
+	})
+}
+
+// DefineMachine makes or changes the domain.
+func (a *Agent) DefineMachine(ctx context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
+	return &nodepb.DefineMachineResponse{}, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+		m, err := machine(id, r)
+		if err != nil {
+			return err
+		}
+		m.Meta = hyper.Meta{StackID: a.stackID, NodeID: a.nodeID, HostID: r.GetHostId(), Fence: r.GetCommand().GetFence()}
+		return a.driver.Define(ctx, m)
+	})
+}
+
+// StartMachine starts a machine.
+func (a *Agent) StartMachine(ctx context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
+	return &nodepb.StartMachineResponse{}, a.command(ctx, r.GetCommand(), a.driver.Start)
+}
+
+// How a guest is asked to stop: a guest that is still booting misses the first knock.
+const (
+	knockEvery   = 10 * time.Second
+	lookEvery    = 200 * time.Millisecond
+	defaultGrace = 60 * time.Second
+)
+
+// StopMachine stops a machine, by force when the guest does not in time.
+func (a *Agent) StopMachine(ctx context.Context, r *nodepb.StopMachineRequest) (*nodepb.StopMachineResponse, error) {
+	resp := &nodepb.StopMachineResponse{}
+	grace := defaultGrace
+	if s := r.GetGraceSeconds(); s > 0 {
+		grace = time.Duration(s) * time.Second
+	}
+	return resp, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+		if !r.GetForce() {
+			off, err := a.shutDown(ctx, id, grace)
+			if off || err != nil {
+				return err
+			}
+		}
+		resp.Forced = true
+		return a.driver.PowerOff(ctx, id)
+	})
+}
+
+// shutDown asks the guest to stop until it has, or grace is over. It reports whether the machine is off.
+func (a *Agent) shutDown(ctx context.Context, id uuid.UUID, grace time.Duration) (bool, error) {
+	deadline := time.Now().Add(grace)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var knocked time.Time
+	for {
+		s, err := a.driver.State(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		if s.Power == hyper.Off || s.Power == hyper.Crashed {
+			return true, nil
+		}
+		if time.Now().After(deadline) {
+			return false, nil
+		}
+		if time.Since(knocked) > knockEvery {
+			if err := a.driver.Shutdown(ctx, id); err != nil {
+				return false, err
+			}
+			knocked = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-look.C:
+		}
+	}
+}
+
+// RemoveMachine removes every trace.
+func (a *Agent) RemoveMachine(ctx context.Context, r *nodepb.RemoveMachineRequest) (*nodepb.RemoveMachineResponse, error) {
+	id, err := machineID(r.GetCommand().GetMachine())
+	if err != nil {
+		return nil, err
+	}
+	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, r.GetCommand().GetFence(),
+		func(ctx context.Context) error { return a.driver.Remove(ctx, id) })
+}
+
+var states = map[hyper.Power]nodepb.MachineState{
+	hyper.Off:     nodepb.MachineState_MACHINE_STATE_OFF,
+	hyper.Running: nodepb.MachineState_MACHINE_STATE_RUNNING,
+	hyper.Paused:  nodepb.MachineState_MACHINE_STATE_PAUSED,
+	hyper.Crashed: nodepb.MachineState_MACHINE_STATE_CRASHED,
+}
+
+// ListMachines tells what is there.
+func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+	list, err := a.driver.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := timestamppb.Now()
+	resp := &nodepb.ListMachinesResponse{}
+	for _, o := range list {
+		resp.Machines = append(resp.Machines, &nodepb.Machine{
+			Uuid: o.UUID.String(), State: states[o.State.Power], HostId: o.Meta.HostID, SeenAt: now,
+		})
+	}
+	return resp, nil
+}
+
+// Bounds of what one call carries of a console.
+const (
+	consoleDefault = 64 << 10
+	consoleMax     = 256 << 10
+)
+
+// ReadConsole gives the tail of the serial console.
+func (a *Agent) ReadConsole(ctx context.Context, r *nodepb.ReadConsoleRequest) (*nodepb.ReadConsoleResponse, error) {
+	id, err := machineID(r.GetMachine())
+	if err != nil {
+		return nil, err
+	}
+	n := int(r.GetMaxBytes())
+	if n <= 0 {
+		n = consoleDefault
+	}
+	text, err := a.driver.Console(ctx, id, min(n, consoleMax))
+	return &nodepb.ReadConsoleResponse{Text: text}, err
+}
+
+// ImportTemplate downloads an image.
+func (a *Agent) ImportTemplate(ctx context.Context, r *nodepb.ImportTemplateRequest) (*nodepb.ImportTemplateResponse, error) {
+	o, err := a.shelf.Import(ctx, a.web, shelf.OS{
+		Name: r.GetName(), Title: r.GetTitle(), MinRAMMiB: r.GetMinRamMib(), MinDiskMiB: r.GetMinDiskMib(),
+		OSType: "linux", OSGroup: r.GetOsGroup(),
+	}, r.GetUrl(), r.GetChecksumsUrl())
+	if err != nil {
+		return nil, err
+	}
+	return &nodepb.ImportTemplateResponse{Template: templateOf(o)}, nil
+}

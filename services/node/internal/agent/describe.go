@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"math"
+	"net/netip"
+	"os"
+	"strings"
+
+	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/shelf"
+)
+
+// Describe tells what the node is and has.
+func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodepb.Description, error) {
+	f, err := a.driver.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	oses, err := a.shelf.List()
+	if err != nil {
+		return nil, err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	d := &nodepb.Description{
+		Uuid: a.nodeID, Hostname: hostname, CpuNumber: int32(f.CPUs), CpuModel: f.CPUModel,
+		RamMib: clamp(f.MemoryMiB), StorageMib: clamp(f.StorageTotalMiB), StorageFreeMib: clamp(f.StorageFreeMiB),
+		Hypervisor: f.Hypervisor, LibvirtVersion: f.Libvirt, QemuVersion: f.QEMU, KernelVersion: f.Kernel, OsVersion: f.OS,
+		Accel: string(f.Accel), BootId: f.BootID, Bridge: hyper.BridgeName(a.stackID, 0), Dns: nameservers("/etc/resolv.conf"),
+	}
+	for _, o := range oses {
+		d.Templates = append(d.Templates, templateOf(o))
+	}
+	return d, nil
+}
+
+func templateOf(o shelf.OS) *nodepb.Template {
+	return &nodepb.Template{
+		Name: o.Name, Title: o.Title, Sha256: o.SHA256, MinRamMib: o.MinRAMMiB, MinDiskMib: o.MinDiskMiB,
+		OsType: o.OSType, OsGroup: o.OSGroup, Version: o.Version,
+	}
+}
+
+func clamp(n int64) int32 { return int32(min(n, math.MaxInt32)) }
+
+// publicDNS serves guests of a node whose own name servers listen on its loopback only.
+var publicDNS = []string{"1.1.1.1", "9.9.9.9"}
+
+// nameservers returns those of a resolv.conf that a guest can reach too.
+func nameservers(path string) []string {
+	f, err := os.Open(path)
+	if err != nil {
+		return publicDNS
+	}
+	defer f.Close()
+	var list []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		if len(words) < 2 || words[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(words[1]); err == nil && !a.IsLoopback() && a.Zone() == "" {
+			list = append(list, a.String())
+		}
+	}
+	if list == nil {
+		return publicDNS
+	}
+	return list
+}

@@ -1,0 +1,23 @@
+package hyper
+
+import (
+	"google.golang.org/grpc/codes"
+
+	"slipway.dev/pkg/fault"
+)
+
+// What a caller of a Driver must be able to tell apart. Everything else is a plain error.
+var (
+	ErrInvalid      = fault.New(codes.InvalidArgument, "INVALID_ARGUMENT", "the request is not valid") // same kind as fault.Invalid
+	ErrNotDefined   = fault.New(codes.NotFound, "MACHINE_NOT_DEFINED", "the machine is not defined on this node")
+	ErrForeign      = fault.New(codes.FailedPrecondition, "MACHINE_NOT_OURS", "the machine belongs to another stack")
+	ErrNoDisk       = fault.New(codes.FailedPrecondition, "DISK_NOT_READY", "a disk of the machine is not there")
+	ErrDiskShrinks  = fault.New(codes.FailedPrecondition, "DISK_SHRINKS", "a disk never shrinks")
+	ErrNoTemplate   = fault.New(codes.FailedPrecondition, "TEMPLATE_NOT_INSTALLED", "the template is not installed on this node")
+	ErrNoNetwork    = fault.New(codes.FailedPrecondition, "NETWORK_NOT_READY", "the network is not there")
+	ErrNetworkInUse = fault.New(codes.FailedPrecondition, "NETWORK_IN_USE", "the network has machines plugged in")
+	ErrNoSpace      = fault.New(codes.ResourceExhausted, "STORAGE_FULL", "the node has no room left")
+	ErrNoTool       = fault.New(codes.FailedPrecondition, "TOOL_MISSING", "a program that the agent needs is not installed")
+	ErrNotAllowed   = fault.New(codes.FailedPrecondition, "PRIVILEGE_MISSING", "the agent lacks a privilege")
+	ErrUnavailable  = fault.New(codes.Unavailable, "HYPERVISOR_UNAVAILABLE", "the hypervisor does not answer")
+)

@@ -1,0 +1,74 @@
+package hyper
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/google/uuid"
+)
+
+// Network is a bridge of the host.
+type Network struct {
+	// Name of the bridge device: at most 15 of [a-z0-9-_.]. See BridgeName.
+	Name string
+	// Addresses are the host's own on the bridge: the gateways of the guests.
+	Addresses []netip.Prefix
+	// NAT lists the guests' prefixes that are translated to the host's address on their way out.
+	NAT []netip.Prefix
+	// MTU of the bridge, 0 leaves the kernel's.
+	MTU int
+}
+
+// Disk is a qcow2 image of a machine.
+type Disk struct {
+	// Name is unique in the machine: [a-z0-9-], at most 32. It is the file's name too.
+	Name string
+	// SizeMiB is what the guest sees.
+	SizeMiB int64
+	// Template is the SHA-256 (hex) of an installed template that the disk starts from; empty for an empty disk.
+	Template string
+}
+
+// NIC is a network card of a machine.
+type NIC struct {
+	MAC     net.HardwareAddr
+	Network string // the bridge
+	// Addresses that the guest may use when AntiSpoofing is on.
+	Addresses    []netip.Addr
+	AntiSpoofing bool
+}
+
+// Machine is what Define needs.
+type Machine struct {
+	UUID uuid.UUID
+	// Name is shown to people (the definition's title). It is data: no file and no device is named by it.
+	Name      string
+	CPUs      int
+	MemoryMiB int64
+	Disks     []Disk // in boot order
+	NICs      []NIC
+	Seed      bool // a seed was ensured and is plugged in
+	Meta      Meta
+}
+
+// Seed is what cloud-init tells a guest about itself.
+type Seed struct {
+	InstanceID   string // a new one makes cloud-init run anew
+	Hostname     string
+	FQDN         string
+	PasswordHash string   // of root, crypt(3) format; empty locks password login
+	SSHKeys      []string // of root, one authorized_keys line each
+	Links        []Link
+	DNS          []netip.Addr
+	Search       []string
+	// UserData is the customer's own, run beside ours: a shell script or a #cloud-config document.
+	UserData string
+}
+
+// Link is one card in the guest's network configuration.
+type Link struct {
+	MAC       net.HardwareAddr
+	Addresses []netip.Prefix
+	Gateways  []netip.Addr // at most one of each family; may lie outside every prefix
+	MTU       int
+}

@@ -1,0 +1,176 @@
+// Package hypertest is the one suite that every hyper.Driver passes.
+package hypertest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Options say what a driver can be asked. What is nil is not tested.
+type Options struct {
+	StackID string
+	// Network is a bridge that the suite may create and remove.
+	Network func(t *testing.T) hyper.Network
+	// Template is the SHA-256 of an installed template, TemplateMiB its virtual size.
+	Template    string
+	TemplateMiB int64
+	// Crash makes a running machine end as a failing one does.
+	Crash func(t *testing.T, d hyper.Driver, id uuid.UUID)
+	// Foreign defines, in the same hypervisor, a running machine of another stack.
+	Foreign func(t *testing.T, d hyper.Driver) uuid.UUID
+	// Reopen closes the driver and opens another on the same root.
+	Reopen func(t *testing.T, d hyper.Driver) hyper.Driver
+	// Traces lists what is left of a machine outside the driver's answers: files, taps, rules.
+	Traces func(t *testing.T, id uuid.UUID) []string
+}
+
+// suite is one subtest's view.
+type suite struct {
+	*testing.T
+	d hyper.Driver
+	o Options
+}
+
+// Run runs the suite. Each subtest opens a driver; open may return one that is shared.
+func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
+	t.Helper()
+	for _, tt := range []struct {
+		name string
+		run  func(suite)
+		want bool
+	}{
+		{"Facts", facts, true},
+		{"Life", life, true},
+		{"Twice", twice, true},
+		{"Unknown", unknown, true},
+		{"Refuses", refuses, true},
+		{"Disks", disks, true},
+		{"Redefine", redefine, true},
+		{"Cancelled", cancelled, true},
+		{"Parallel", parallel, true},
+		{"Template", templates, o.Template != ""},
+		{"Network", network, o.Network != nil},
+		{"Crash", crash, o.Crash != nil},
+		{"Foreign", foreign, o.Foreign != nil},
+		{"Reopen", reopen, o.Reopen != nil},
+	} {
+		if tt.want {
+			t.Run(tt.name, func(t *testing.T) { tt.run(suite{t, open(t), o}) })
+		}
+	}
+}
+
+var nextHost = struct {
+	sync.Mutex
+	n int32
+}{n: 1000}
+
+// Machine is a small machine with one empty disk and a seed, its disk and seed in place.
+func Machine(t *testing.T, d hyper.Driver) hyper.Machine {
+	t.Helper()
+	nextHost.Lock()
+	nextHost.n++
+	host := nextHost.n
+	nextHost.Unlock()
+	m := hyper.Machine{
+		UUID: uuid.New(), Name: "suite & <friends>", CPUs: 1, MemoryMiB: 64, Seed: true,
+		Disks: []hyper.Disk{{Name: "root", SizeMiB: 8}},
+		Meta:  hyper.Meta{HostID: host, Fence: 7},
+	}
+	ctx := context.Background()
+	t.Cleanup(func() {
+		if err := d.Remove(ctx, m.UUID); err != nil && !errors.Is(err, hyper.ErrUnavailable) {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	if err := d.EnsureDisk(ctx, m.UUID, m.Disks[0]); err != nil {
+		t.Fatalf("EnsureDisk: %v", err)
+	}
+	if err := d.EnsureSeed(ctx, m.UUID, Seed()); err != nil {
+		t.Fatalf("EnsureSeed: %v", err)
+	}
+	return m
+}
+
+// Seed is a small seed.
+func Seed() hyper.Seed {
+	return hyper.Seed{
+		InstanceID: "i-1", Hostname: "suite",
+		Links: []hyper.Link{{MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}}},
+	}
+}
+
+func (s suite) ok(what string, err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (s suite) is(what string, err, want error) {
+	s.Helper()
+	if !errors.Is(err, want) {
+		s.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+func (s suite) power(id uuid.UUID, want hyper.Power) {
+	s.Helper()
+	got, err := s.d.State(context.Background(), id)
+	s.ok("State", err)
+	if got.Power != want {
+		s.Errorf("state %s (%s), want %s", got.Power, got.Reason, want)
+	}
+}
+
+// becomes waits for a state that the hypervisor reaches in its own time.
+func (s suite) becomes(id uuid.UUID, want hyper.Power) {
+	s.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		got, err := s.d.State(context.Background(), id)
+		s.ok("State", err)
+		if got.Power == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("state stays %s (%s), want %s", got.Power, got.Reason, want)
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks
+	}
+}
+
+func (s suite) find(id uuid.UUID) *hyper.Observed {
+	s.Helper()
+	list, err := s.d.List(context.Background())
+	s.ok("List", err)
+	i := slices.IndexFunc(list, func(o hyper.Observed) bool { return o.UUID == id })
+	if i < 0 {
+		return nil
+	}
+	return &list[i]
+}
+
+func (s suite) clean(id uuid.UUID) {
+	s.Helper()
+	s.power(id, hyper.Absent)
+	if s.find(id) != nil {
+		s.Error("removed, and still listed")
+	}
+	if b, err := s.d.Console(context.Background(), id, 1<<20); err != nil || len(b) > 0 {
+		s.Errorf("removed, and the console says %q, %v", b, err)
+	}
+	if s.o.Traces != nil {
+		if left := s.o.Traces(s.T, id); len(left) > 0 {
+			s.Errorf("removed, and left behind %v", left)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"slipway.dev/services/node/internal/journal"
+)
+
+func open(t *testing.T, root string, now time.Time) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(root, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func TestAccept(t *testing.T) {
+	t.Parallel()
+	root, now, id := t.TempDir(), time.Now(), uuid.New()
+	j := open(t, root, now)
+	for _, tt := range []struct {
+		name   string
+		accept func() error
+		want   error
+	}{
+		{"first", func() error { return j.Accept(id, 5) }, nil},
+		{"retry", func() error { return j.Accept(id, 5) }, nil},
+		{"late", func() error { return j.Accept(id, 4) }, journal.ErrStale},
+		{"late after restart", func() error { return open(t, root, now).Accept(id, 4) }, journal.ErrStale},
+		{"newer", func() error { return j.Accept(id, 7) }, nil},
+		{"late removal", func() error { return j.AcceptRemoval(id, 6) }, journal.ErrStale},
+		{"removal", func() error { return j.AcceptRemoval(id, 8) }, nil},
+		{"removal again", func() error { return j.AcceptRemoval(id, 8) }, nil},
+		{"resurrection", func() error { return j.Accept(id, 8) }, journal.ErrStale},
+		{"resurrection after restart", func() error { return open(t, root, now).Accept(id, 7) }, journal.ErrStale},
+		{"other machine", func() error { return j.Accept(uuid.New(), 1) }, nil},
+		{"a new life", func() error { return j.Accept(id, 9) }, nil},
+	} {
+		if err := tt.accept(); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestTombstonesAge(t *testing.T) {
+	t.Parallel()
+	root, now := t.TempDir(), time.Now()
+	dead, alive := uuid.New(), uuid.New()
+	j := open(t, root, now)
+	if err := errors.Join(j.AcceptRemoval(dead, 3), j.Accept(alive, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if j = open(t, root, now.Add(journal.Keep)); !j.Removed(dead) {
+		t.Error("tombstone forgotten too soon")
+	}
+	j = open(t, root, now.Add(journal.Keep+time.Hour))
+	if j.Removed(dead) || j.Fence(dead) != 0 || j.Fence(alive) != 3 {
+		t.Errorf("after %v: dead %d, alive %d", journal.Keep, j.Fence(dead), j.Fence(alive))
+	}
+}
+
+func TestHalfWritten(t *testing.T) {
+	t.Parallel()
+	root, id := t.TempDir(), uuid.New()
+	if err := open(t, root, time.Now()).Accept(id, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "fences", id.String()+".partial"), []byte(`{"fe`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, root, time.Now()).Fence(id); got != 3 {
+		t.Errorf("fence %d, want 3", got)
+	}
+}
+
+// TestOrder: in whatever order commands arrive, those that run have rising fences.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		j, id, last := open(t, root, time.Now()), uuid.New(), int64(0)
+		for _, f := range rapid.SliceOfN(rapid.Int64Range(1, 20), 1, 12).Draw(rt, "fences") {
+			err := j.Do(context.Background(), id, f, func(context.Context) error {
+				if f < last {
+					rt.Fatalf("%d ran after %d", f, last)
+				}
+				last = f
+				return nil
+			})
+			if (f < last) != errors.Is(err, journal.ErrStale) {
+				rt.Fatalf("fence %d after %d: %v", f, last, err)
+			}
+		}
+	})
+}
+
+func TestOneCommandAtATime(t *testing.T) {
+	t.Parallel()
+	j, id := open(t, t.TempDir(), time.Now()), uuid.New()
+	var inside atomic.Int32
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			err := j.Do(context.Background(), id, 1, func(context.Context) error {
+				if inside.Add(1) != 1 {
+					t.Error("two commands at once")
+				}
+				inside.Add(-1)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestWaitEndsWithContext(t *testing.T) {
+	t.Parallel()
+	j, id := open(t, t.TempDir(), time.Now()), uuid.New()
+	ctx, cancel := context.WithCancel(context.Background())
+	err := j.Do(ctx, id, 1, func(ctx context.Context) error {
+		cancel()
+		if err := j.Do(ctx, id, 1, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("waited: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

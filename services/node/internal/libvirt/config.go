@@ -1,0 +1,115 @@
+// Package libvirt runs machines with qemu through libvirt: a libvirtd where one answers, else libvirt inside this
+// process (qemu:///embed), whose machines outlive the process and are found again by the next.
+//
+// The driver itself needs cgo and -tags libvirt_dlopen, and loads libvirt.so at run time; rendering, files and
+// configuration are plain Go.
+package libvirt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/template"
+)
+
+// Config of the driver.
+type Config struct {
+	// Root holds everything: machines/<uuid>, templates, networks, libvirt's own files. Absolute, and short: at most
+	// MaxRoot bytes when libvirt is embedded, for its sockets lie below.
+	Root    string
+	StackID string
+	NodeID  string
+	// URI of libvirt; empty is qemu:///system where a libvirtd answers, else qemu:///embed. The first choice is kept in
+	// Root: changing it would lose sight of the machines.
+	URI string
+	// Accel is auto (also empty), kvm or tcg.
+	Accel string
+	// Templates to start disks from; nil opens those of Root.
+	Templates *template.Store
+	// NoNetworks leaves bridges and nftables alone: for tests without privileges.
+	NoNetworks bool
+	// MakeUser creates the system user libvirt-qemu when it is missing, as Debian's libvirt-daemon-system does. The
+	// embedded libvirt of Debian cannot start without it.
+	MakeUser bool
+	Log      *slog.Logger
+}
+
+// MaxRoot is the longest root for an embedded libvirt: a socket's path is at most 107 bytes, and libvirt appends
+// /libvirt/lib/qemu/domain-<number>-<20 bytes of the name>/monitor.sock.
+const MaxRoot = 107 - len("/libvirt/lib/qemu/domain-999999-") - 20 - len("/monitor.sock")
+
+const (
+	uriSystem = "qemu:///system"
+	uriTest   = "test:///default"
+	qemuUser  = "libvirt-qemu"
+)
+
+func (c *Config) check() error {
+	switch {
+	case c.StackID == "":
+		return errors.New("libvirt: a stack id is required")
+	case !filepath.IsAbs(c.Root) || filepath.Clean(c.Root) != c.Root:
+		return fmt.Errorf("libvirt: root %q is not a clean absolute path", c.Root)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// embedURI is where libvirt keeps its own files when it is embedded.
+func (c *Config) embedURI() string { return "qemu:///embed?root=" + c.libvirtDir() }
+
+func (c *Config) libvirtDir() string { return filepath.Join(c.Root, "libvirt") }
+
+func embedded(uri string) bool { return strings.HasPrefix(uri, "qemu:///embed") }
+
+// claim ties the root to this stack and node, for ever: an agent that comes with another identity would take machines
+// for strays.
+func (c *Config) claim() error {
+	type identity struct {
+		StackID string `json:"stack_id"`
+		NodeID  string `json:"node_id"`
+	}
+	var have identity
+	want := identity{c.StackID, c.NodeID}
+	switch err := c.load("identity.json", &have); {
+	case errors.Is(err, fs.ErrNotExist):
+		return c.keep("identity.json", want)
+	case err != nil:
+		return err
+	case have != want:
+		return hyper.ErrForeign.With("the directory belongs to node %q of stack %q", have.NodeID, have.StackID)
+	}
+	return nil
+}
+
+func (c *Config) load(name string, v any) error {
+	b, err := os.ReadFile(filepath.Join(c.Root, name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+func (c *Config) keep(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(c.Root, name)
+	if err := os.WriteFile(path+".partial", b, 0o600); err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	return os.Rename(path+".partial", path)
+}

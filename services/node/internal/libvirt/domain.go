@@ -1,0 +1,149 @@
+package libvirt
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"libvirt.org/go/libvirtxml"
+
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/template"
+)
+
+// host is what a definition depends on besides the machine.
+type host struct {
+	kind  string // kvm, qemu or test: libvirt's domain types
+	cache string // of disks: none where the file system can, else writeback
+	dir   string // of the machine
+	base  func(sha256 string) (template.Template, error)
+}
+
+const (
+	seedFile    = "seed.iso"
+	consoleFile = "console.log"
+)
+
+func diskFile(name string) string { return name + ".qcow2" }
+
+// render turns a machine into a definition. Only typed values go in; nothing of it is text pasted into XML.
+func render(m hyper.Machine, h host) (string, error) {
+	meta, err := newMetadata(m).encode()
+	if err != nil {
+		return "", fmt.Errorf("encode metadata: %w", err)
+	}
+	d := libvirtxml.Domain{
+		Type: h.kind, Name: hyper.DomainName(m.Meta.StackID, m.Meta.HostID, m.UUID), UUID: m.UUID.String(), Title: m.Name,
+		Metadata: &libvirtxml.DomainMetadata{XML: meta},
+		Memory:   &libvirtxml.DomainMemory{Value: uint(m.MemoryMiB), Unit: "MiB"},
+		VCPU:     &libvirtxml.DomainVCPU{Placement: "static", Value: uint(m.CPUs)},
+		OS: &libvirtxml.DomainOS{
+			Type:        &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
+			BootDevices: []libvirtxml.DomainBootDevice{{Dev: "hd"}},
+		},
+		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
+		CPU:      &libvirtxml.DomainCPU{Mode: "maximum"},
+		Clock:    &libvirtxml.DomainClock{Offset: "utc"},
+		// A guest that powers off is off; one that crashes is off and says so (state reason).
+		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
+		Devices: &libvirtxml.DomainDeviceList{},
+	}
+	switch h.kind {
+	case "kvm":
+		d.CPU = &libvirtxml.DomainCPU{Mode: "host-passthrough", Check: "none", Migratable: "on"}
+	case "test":
+		d.CPU, d.OS.Type.Arch, d.OS.Type.Machine = nil, "", ""
+	}
+	if err := disks(d.Devices, m, h); err != nil {
+		return "", err
+	}
+	for i, n := range m.NICs {
+		d.Devices.Interfaces = append(d.Devices.Interfaces, libvirtxml.DomainInterface{
+			MAC:    &libvirtxml.DomainInterfaceMAC{Address: n.MAC.String()},
+			Source: &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: n.Network}},
+			Target: &libvirtxml.DomainInterfaceTarget{Dev: hyper.TapName(m.Meta.StackID, m.UUID, i)},
+			Model:  &libvirtxml.DomainInterfaceModel{Type: "virtio"},
+		})
+	}
+	if h.kind != "test" {
+		fixed(d.Devices, h)
+	}
+	return d.Marshal()
+}
+
+// fixed are the devices that every machine has: a console with a log, entropy, a balloon; no USB, no screen.
+func fixed(l *libvirtxml.DomainDeviceList, h host) {
+	port := uint(0)
+	l.Controllers = []libvirtxml.DomainController{{Type: "usb", Model: "none"}}
+	l.Serials = []libvirtxml.DomainSerial{{
+		Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
+		Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: &port},
+		Log:    &libvirtxml.DomainChardevLog{File: filepath.Join(h.dir, consoleFile), Append: "on"},
+	}}
+	l.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "none"}}}
+	l.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "virtio", FreePageReporting: "on"}
+	l.RNGs = []libvirtxml.DomainRNG{{
+		Model: "virtio",
+		Backend: &libvirtxml.DomainRNGBackend{
+			Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"},
+		},
+	}}
+}
+
+// disks are virtio. When the disk fails or is full the machine stops and can go on later: the guest never sees it.
+func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
+	for i, disk := range m.Disks {
+		x := libvirtxml.DomainDisk{
+			Device: "disk",
+			Driver: &libvirtxml.DomainDiskDriver{
+				Name: "qemu", Type: "qcow2", Cache: h.cache, Discard: "unmap", ErrorPolicy: "stop", RErrorPolicy: "stop",
+			},
+			Source: source(filepath.Join(h.dir, diskFile(disk.Name))),
+			// The chain is spelled out to its end, so that nothing is looked for in the files.
+			BackingStore: &libvirtxml.DomainDiskBackingStore{},
+			Target:       &libvirtxml.DomainDiskTarget{Dev: target(i), Bus: "virtio"},
+			Serial:       serial(disk.Name),
+		}
+		if disk.Template != "" {
+			base, err := h.base(disk.Template)
+			if err != nil {
+				return err
+			}
+			x.BackingStore = &libvirtxml.DomainDiskBackingStore{
+				Format:       &libvirtxml.DomainDiskFormat{Type: base.Format},
+				Source:       source(base.Path),
+				BackingStore: &libvirtxml.DomainDiskBackingStore{},
+			}
+		}
+		l.Disks = append(l.Disks, x)
+	}
+	if m.Seed {
+		l.Disks = append(l.Disks, libvirtxml.DomainDisk{
+			Device:   "disk",
+			Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw"},
+			Source:   source(filepath.Join(h.dir, seedFile)),
+			Target:   &libvirtxml.DomainDiskTarget{Dev: target(len(m.Disks)), Bus: "virtio"},
+			ReadOnly: &libvirtxml.DomainDiskReadOnly{},
+		})
+	}
+	return nil
+}
+
+// source is a file whose owner libvirt leaves alone: a template is shared by many machines, and ours is set already.
+func source(path string) *libvirtxml.DomainDiskSource {
+	return &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{
+		File:     path,
+		SecLabel: []libvirtxml.DomainDeviceSecLabel{{Model: "dac", Relabel: "no"}},
+	}}
+}
+
+// target counts vda, vdb … vdz; MaxDisks and the seed stay within.
+func target(i int) string { return "vd" + string(rune('a'+i)) }
+
+// serial is how the guest tells disks apart; virtio has room for 20 bytes.
+func serial(name string) string {
+	if len(name) <= 20 {
+		return name
+	}
+	return name[:17] + strconv.Itoa(len(name))
+}

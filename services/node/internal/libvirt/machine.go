@@ -1,0 +1,273 @@
+//go:build libvirt_dlopen
+
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+	lv "libvirt.org/go/libvirt"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// domain is a libvirt domain of ours.
+type domain struct {
+	*lv.Domain
+	meta metadata
+}
+
+// with finds the machine's domain and runs fn on it under the machine's lock; nil when there is none. ErrForeign when
+// it does not carry the proof that it is ours: then nothing may be done to it.
+func (d *Driver) with(ctx context.Context, id uuid.UUID, fn func(*lv.Connect, *domain) error) error {
+	unlock, err := d.locks.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return d.conn.do(ctx, func(c *lv.Connect) error {
+		dom, err := c.LookupDomainByUUIDString(id.String())
+		if is(err, lv.ERR_NO_DOMAIN) {
+			return fn(c, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("find domain: %w", err)
+		}
+		defer dom.Free()
+		meta, ours, err := d.proof(dom)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			return hyper.ErrForeign.With("domain %s is not of this stack", id)
+		}
+		return fn(c, &domain{dom, meta})
+	})
+}
+
+// proof reads our element from a domain. That there is none, or one of another stack, is an answer; any failure to
+// read it is an error.
+func (d *Driver) proof(dom *lv.Domain) (metadata, bool, error) {
+	s, err := dom.GetMetadata(lv.DOMAIN_METADATA_ELEMENT, metaNS, lv.DOMAIN_AFFECT_CONFIG)
+	if is(err, lv.ERR_OPERATION_INVALID) || is(err, lv.ERR_INVALID_ARG) { // a transient domain: never of our making
+		s, err = dom.GetMetadata(lv.DOMAIN_METADATA_ELEMENT, metaNS, lv.DOMAIN_AFFECT_CURRENT)
+	}
+	if is(err, lv.ERR_NO_DOMAIN_METADATA) {
+		return metadata{}, false, nil
+	}
+	if err != nil {
+		return metadata{}, false, fmt.Errorf("read metadata: %w", err)
+	}
+	m, err := decodeMetadata(s)
+	return m, err == nil && m.Stack == d.cfg.StackID, err
+}
+
+// EnsureDisk makes the disk or grows it, through the hypervisor when the machine runs.
+func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) error {
+	if err := disk.Check(); err != nil {
+		return err
+	}
+	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
+		grow, err := d.files.disk(ctx, id, disk)
+		if err != nil || grow == 0 {
+			return err
+		}
+		path := d.files.path(id, diskFile(disk.Name))
+		active := false
+		if dom != nil && d.kind != "test" {
+			if active, err = dom.IsActive(); err != nil {
+				return fmt.Errorf("domain state: %w", err)
+			}
+		}
+		if !active {
+			return d.files.tool.Resize(ctx, path, grow)
+		}
+		if err := dom.BlockResize(path, uint64(grow), lv.DOMAIN_BLOCK_RESIZE_BYTES); err != nil {
+			return fmt.Errorf("grow disk %s of a running machine: %w", disk.Name, err)
+		}
+		return nil
+	})
+}
+
+// EnsureSeed writes the seed.
+func (d *Driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) error {
+	return d.with(ctx, id, func(*lv.Connect, *domain) error { return d.files.seed(id, s) })
+}
+
+// Define makes or changes the definition.
+func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
+	if err := m.Check(); err != nil {
+		return err
+	}
+	m.Meta.StackID, m.Meta.NodeID = d.cfg.StackID, d.cfg.NodeID
+	return d.with(ctx, m.UUID, func(c *lv.Connect, _ *domain) error {
+		for _, disk := range m.Disks {
+			if !d.files.has(m.UUID, diskFile(disk.Name)) {
+				return hyper.ErrNoDisk.With("disk %s is not there", disk.Name)
+			}
+		}
+		if m.Seed && !d.files.has(m.UUID, seedFile) {
+			return hyper.ErrNoDisk.With("the seed is not there")
+		}
+		xml, err := render(m, host{
+			kind: d.kind, cache: d.cache, dir: d.files.path(m.UUID, ""), base: d.cfg.Templates.Get,
+		})
+		if err != nil {
+			return fmt.Errorf("render domain: %w", err)
+		}
+		if err := d.files.make(m.UUID); err != nil {
+			return err
+		}
+		dom, err := c.DomainDefineXMLFlags(xml, 0)
+		if err != nil {
+			return fmt.Errorf("define domain: %w", err)
+		}
+		return dom.Free()
+	})
+}
+
+// Start powers on, or lets a paused machine go on.
+func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
+	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
+		if dom == nil {
+			return hyper.ErrNotDefined
+		}
+		state, _, err := dom.GetState()
+		if err != nil {
+			return fmt.Errorf("domain state: %w", err)
+		}
+		switch state {
+		case lv.DOMAIN_RUNNING, lv.DOMAIN_BLOCKED:
+			return nil
+		case lv.DOMAIN_PAUSED:
+			if err := dom.Resume(); err != nil {
+				return fmt.Errorf("resume domain: %w", err)
+			}
+			return nil
+		}
+		if err := d.plug(dom.meta); err != nil {
+			return err
+		}
+		if err := d.files.console(id); err != nil {
+			return fmt.Errorf("make console: %w", err)
+		}
+		if err := dom.Create(); err != nil {
+			return fmt.Errorf("start domain: %w", err)
+		}
+		return nil
+	})
+}
+
+// plug makes sure that bridges and rules are there before the taps are.
+func (d *Driver) plug(m metadata) error {
+	if d.bridges == nil {
+		return nil
+	}
+	for _, b := range m.Bridges {
+		if err := d.bridges.Check(b); err != nil {
+			return err
+		}
+	}
+	for _, g := range m.Guards {
+		nic, err := g.nic()
+		if err != nil {
+			return fmt.Errorf("read guard: %w", err)
+		}
+		if err := d.bridges.Guard(g.Tap, nic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shutdown asks the guest.
+func (d *Driver) Shutdown(ctx context.Context, id uuid.UUID) error {
+	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
+		if dom == nil {
+			return hyper.ErrNotDefined
+		}
+		active, err := dom.IsActive()
+		if err != nil || !active {
+			return err
+		}
+		if err := dom.Shutdown(); err != nil && !is(err, lv.ERR_OPERATION_INVALID) { // off meanwhile
+			return fmt.Errorf("shut down domain: %w", err)
+		}
+		return nil
+	})
+}
+
+// PowerOff pulls the plug.
+func (d *Driver) PowerOff(ctx context.Context, id uuid.UUID) error {
+	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
+		if dom == nil {
+			return nil
+		}
+		return destroy(dom)
+	})
+}
+
+func destroy(dom *domain) error {
+	err := dom.DestroyFlags(lv.DOMAIN_DESTROY_DEFAULT)
+	if err != nil && !is(err, lv.ERR_OPERATION_INVALID) && !is(err, lv.ERR_NO_DOMAIN) { // off, or gone
+		return fmt.Errorf("power off domain: %w", err)
+	}
+	return nil
+}
+
+// Remove deletes every trace. The definition goes before the files: what is left by a crash in between has no
+// definition, and the next Remove deletes it.
+func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
+	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
+		if dom != nil {
+			if err := d.undefine(dom); err != nil {
+				return err
+			}
+		}
+		return d.files.remove(id)
+	})
+}
+
+func (d *Driver) undefine(dom *domain) error {
+	if err := destroy(dom); err != nil {
+		return err
+	}
+	name, err := dom.GetName()
+	if err != nil {
+		return fmt.Errorf("name of domain: %w", err)
+	}
+	flags := lv.DOMAIN_UNDEFINE_MANAGED_SAVE | lv.DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+	if d.kind != "test" {
+		flags |= lv.DOMAIN_UNDEFINE_NVRAM | lv.DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+	}
+	if err := dom.UndefineFlags(flags); err != nil && !is(err, lv.ERR_NO_DOMAIN) {
+		return fmt.Errorf("undefine domain: %w", err)
+	}
+	if d.bridges != nil {
+		for _, g := range dom.meta.Guards {
+			if err := d.bridges.Unguard(g.Tap); err != nil {
+				return err
+			}
+		}
+	}
+	if embedded(d.conn.uri) {
+		err := os.Remove(filepath.Join(d.cfg.libvirtDir(), "log", "qemu", name+".log"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("delete log: %w", err)
+		}
+	}
+	return nil
+}
+
+// Console returns the end of the log.
+func (d *Driver) Console(ctx context.Context, id uuid.UUID, maxBytes int) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return d.files.tail(id, maxBytes)
+}

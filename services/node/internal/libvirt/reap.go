@@ -1,0 +1,82 @@
+package libvirt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// adopt makes this process the one that orphaned qemus fall to, and buries them, as long as it lives.
+//
+// An embedded libvirt starts qemu as a daemon and, to stop it, waits until it is gone from the process table. That is
+// up to init, and takes for ever where this process is init (a container) and seconds where init is slow.
+var adopt = sync.OnceValue(func() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become reaper: %w", err)
+	}
+	go reap()
+	return nil
+})
+
+// reap buries qemus that ended. Everybody else's children are left to those who wait for them.
+func reap() {
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, syscall.SIGCHLD)
+	tick := time.NewTicker(time.Second) // for what a burst of signals hid
+	for {
+		select {
+		case <-died:
+		case <-tick.C:
+		}
+		for range 20 {
+			pid := firstDead()
+			if pid == 0 {
+				break
+			}
+			if orphanedQEMU(pid) {
+				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+				continue
+			}
+			time.Sleep(5 * time.Millisecond) // whoever waits for it is about to; another may hide behind it
+		}
+	}
+}
+
+// firstDead looks at one child that has ended without burying it, 0 when there is none.
+func firstDead() int {
+	var info [128]byte // siginfo_t; the pid lies at 16 where pointers have 64 bits
+	_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info[0])),
+		unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(int32(binary.NativeEndian.Uint32(info[16:])))
+}
+
+// orphanedQEMU tells a daemon that fell to us from a child of our own making: it has another session.
+func orphanedQEMU(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	text := string(b)
+	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
+	if open < 0 || end < open || !strings.HasPrefix(text[open+1:end], "qemu-system") {
+		return false
+	}
+	fields := strings.Fields(text[end+1:]) // state ppid pgrp session
+	if len(fields) < 4 {
+		return false
+	}
+	mine, err := unix.Getsid(0)
+	return err == nil && fields[3] != strconv.Itoa(mine)
+}

@@ -1,0 +1,218 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/seed"
+)
+
+const maxConsole = 64 << 10
+
+// EnsureDisk takes note of a disk.
+func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) error {
+	if err := disk.Check(); err != nil {
+		return err
+	}
+	return d.change(ctx, "EnsureDisk", id, func(m *machine) error {
+		if disk.Template != "" && d.cfg.HasTemplate != nil && !d.cfg.HasTemplate(disk.Template) {
+			return hyper.ErrNoTemplate.With("template %s is not installed on this node", disk.Template)
+		}
+		old, there := m.Disks[disk.Name]
+		switch {
+		case there && old.Template != disk.Template:
+			return hyper.ErrInvalid.With("disk %s exists and starts from another template", disk.Name).On("template")
+		case there && disk.SizeMiB < old.SizeMiB:
+			return hyper.ErrDiskShrinks.With("disk %s has %d MiB", disk.Name, old.SizeMiB)
+		}
+		m.Disks[disk.Name] = disk
+		return nil
+	})
+}
+
+// EnsureSeed renders the seed, so that what the real one refuses is refused here too, and keeps its source.
+func (d *Driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) error {
+	if _, err := seed.Render(s); err != nil {
+		return err
+	}
+	return d.change(ctx, "EnsureSeed", id, func(m *machine) error {
+		m.Seed = &s
+		return nil
+	})
+}
+
+// Define takes note of a definition.
+func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
+	if err := def.Check(); err != nil {
+		return err
+	}
+	return d.change(ctx, "Define", def.UUID, func(m *machine) error {
+		if err := d.ours(m); err != nil {
+			return err
+		}
+		for _, disk := range def.Disks {
+			if _, there := m.Disks[disk.Name]; !there {
+				return hyper.ErrNoDisk.With("disk %s is not there", disk.Name)
+			}
+		}
+		if def.Seed && m.Seed == nil {
+			return hyper.ErrNoDisk.With("the seed is not there")
+		}
+		def.Meta.StackID, def.Meta.NodeID = d.cfg.StackID, d.cfg.NodeID
+		m.Def = &def
+		if m.Power == hyper.Absent {
+			d.enterState(m, hyper.Off, "defined")
+		}
+		return nil
+	})
+}
+
+// Start runs the machine and, when it has a seed, says on its console what the small guest says.
+func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
+	return d.change(ctx, "Start", id, func(m *machine) error {
+		if m.Def == nil {
+			return hyper.ErrNotDefined
+		}
+		if err := d.ours(m); err != nil || m.Power == hyper.Running || m.Power == hyper.Paused {
+			return err
+		}
+		for _, n := range m.Def.NICs {
+			if _, there := d.networks[n.Network]; !there {
+				return hyper.ErrNoNetwork.With("bridge %s is not there", n.Network)
+			}
+		}
+		def := *m.Def
+		m.Running = &def
+		d.enterState(m, hyper.Running, "booted")
+		m.Console += greeting(m.Seed)
+		if len(m.Console) > maxConsole {
+			m.Console = m.Console[len(m.Console)-maxConsole/2:]
+		}
+		return nil
+	})
+}
+
+func greeting(s *hyper.Seed) string {
+	if s == nil {
+		return "slipway-guest no seed\n"
+	}
+	ip := "-"
+	if len(s.Links) > 0 && len(s.Links[0].Addresses) > 0 {
+		ip = s.Links[0].Addresses[0].Addr().String()
+	}
+	return fmt.Sprintf("slipway-guest ready %s %s\n", s.Hostname, ip)
+}
+
+// Shutdown stops at once: the simulated guest always obeys.
+func (d *Driver) Shutdown(ctx context.Context, id uuid.UUID) error {
+	return d.change(ctx, "Shutdown", id, func(m *machine) error {
+		if m.Def == nil {
+			return hyper.ErrNotDefined
+		}
+		return d.stop(m, "shutdown")
+	})
+}
+
+// PowerOff stops.
+func (d *Driver) PowerOff(ctx context.Context, id uuid.UUID) error {
+	return d.change(ctx, "PowerOff", id, func(m *machine) error { return d.stop(m, "destroyed") })
+}
+
+func (d *Driver) stop(m *machine, reason string) error {
+	if err := d.ours(m); err != nil {
+		return err
+	}
+	if m.Power == hyper.Running || m.Power == hyper.Paused {
+		m.Running = nil
+		d.enterState(m, hyper.Off, reason)
+	}
+	return nil
+}
+
+// Remove forgets the machine.
+func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
+	return d.change(ctx, "Remove", id, func(m *machine) error {
+		if err := d.ours(m); err != nil {
+			return err
+		}
+		*m = machine{UUID: id}
+		return nil
+	})
+}
+
+// Crash makes a running machine end as a failing one does. For tests and demonstrations.
+func (d *Driver) Crash(id uuid.UUID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m := d.machines[id]; m != nil && m.Power == hyper.Running {
+		m.Running = nil
+		d.enterState(m, hyper.Crashed, "crashed")
+		_ = d.save(m)
+	}
+}
+
+// ours is the proof that a definition may be touched.
+func (d *Driver) ours(m *machine) error {
+	if m.Def != nil && m.Def.Meta.StackID != d.cfg.StackID {
+		return hyper.ErrForeign
+	}
+	return nil
+}
+
+func (d *Driver) enterState(m *machine, p hyper.Power, reason string) {
+	m.Power, m.Reason, m.Since = p, reason, d.cfg.Now().UTC()
+}
+
+// State says how the machine is.
+func (d *Driver) State(ctx context.Context, id uuid.UUID) (hyper.State, error) {
+	if err := d.enter(ctx, "State", id); err != nil {
+		return hyper.State{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.machines[id]
+	if m == nil || m.Def == nil {
+		return hyper.State{}, nil
+	}
+	return hyper.State{Power: m.Power, Reason: m.Reason}, nil
+}
+
+// List returns our machines by uuid.
+func (d *Driver) List(ctx context.Context) ([]hyper.Observed, error) {
+	if err := d.enter(ctx, "List", uuid.Nil); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]hyper.Observed, 0, len(d.machines))
+	for id, m := range d.machines {
+		if m.Def == nil || d.ours(m) != nil {
+			continue
+		}
+		out = append(out, hyper.Observed{
+			UUID: id, Name: hyper.DomainName(d.cfg.StackID, m.Def.Meta.HostID, id),
+			State: hyper.State{Power: m.Power, Reason: m.Reason}, Meta: m.Def.Meta, Since: m.Since,
+		})
+	}
+	slices.SortFunc(out, func(a, b hyper.Observed) int { return strings.Compare(a.UUID.String(), b.UUID.String()) })
+	return out, nil
+}
+
+// Console is what the simulated guest said.
+func (d *Driver) Console(ctx context.Context, id uuid.UUID, maxBytes int) ([]byte, error) {
+	if err := d.enter(ctx, "Console", id); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.machines[id]
+	if m == nil || maxBytes <= 0 {
+		return nil, nil
+	}
+	return []byte(m.Console[max(0, len(m.Console)-maxBytes):]), nil
+}

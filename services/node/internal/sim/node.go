@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Facts of the imaginary node. Free storage shrinks with the disks.
+func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
+	if err := d.enter(ctx, "Facts", uuid.Nil); err != nil {
+		return hyper.Facts{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	free := d.cfg.StorageMiB
+	for _, m := range d.machines {
+		for _, disk := range m.Disks {
+			free -= disk.SizeMiB
+		}
+	}
+	return hyper.Facts{
+		CPUs: d.cfg.CPUs, CPUModel: "simulated", MemoryMiB: d.cfg.MemoryMiB,
+		StorageTotalMiB: d.cfg.StorageMiB, StorageFreeMiB: max(0, free),
+		Hypervisor: "sim", HypervisorVer: "1", Kernel: "sim", OS: "Slipway simulator",
+		Accel: hyper.AccelSim, AccelReason: "nothing is executed", BootID: "sim",
+	}, nil
+}
+
+// EnsureNetwork takes note of a bridge.
+func (d *Driver) EnsureNetwork(ctx context.Context, n hyper.Network) error {
+	if err := n.Check(); err != nil {
+		return err
+	}
+	if err := d.enter(ctx, "EnsureNetwork", uuid.Nil); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.networks[n.Name] = n
+	return d.saveNetworks()
+}
+
+// RemoveNetwork forgets a bridge that nothing is plugged into.
+func (d *Driver) RemoveNetwork(ctx context.Context, name string) error {
+	if err := d.enter(ctx, "RemoveNetwork", uuid.Nil); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := len(d.plugged(name)); n > 0 {
+		return hyper.ErrNetworkInUse.With("%d machines are plugged into %s", n, name)
+	}
+	delete(d.networks, name)
+	return d.saveNetworks()
+}
+
+// Networks returns the bridges there are, for tests.
+func (d *Driver) Networks() []hyper.Network {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []hyper.Network
+	for _, n := range d.networks {
+		out = append(out, n)
+	}
+	return out
+}
+
+// plugged lists the machines whose running cards are on the bridge.
+func (d *Driver) plugged(name string) []uuid.UUID {
+	var out []uuid.UUID
+	for id, m := range d.machines {
+		if m.Running == nil {
+			continue
+		}
+		for _, nic := range m.Running.NICs {
+			if nic.Network == name {
+				out = append(out, id)
+				break
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,242 @@
+// Package sim is a hypervisor in memory: machines are numbers, nothing boots. It is for load, for tests and for trying
+// the whole panel on a laptop. With a directory, machines outlive the agent, as real ones do.
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Config of a simulated node. Only the ids are required.
+type Config struct {
+	StackID string
+	NodeID  string
+	Dir     string // machines are kept here, one small file each; empty keeps them in memory
+	// Latency of a call, by the name of the method.
+	Latency func(op string) time.Duration
+	// Hook runs before a call and may fail it or block it; After runs when the work is done and may claim that it
+	// failed. Networks pass uuid.Nil.
+	Hook  func(ctx context.Context, op string, machine uuid.UUID) error
+	After func(ctx context.Context, op string, machine uuid.UUID) error
+	// HasTemplate says which templates are installed; nil means all.
+	HasTemplate func(sha256 string) bool
+	// Size of the node; zeros give 64 CPUs, 256 GiB, 8 TiB.
+	CPUs       int
+	MemoryMiB  int64
+	StorageMiB int64
+	Now        func() time.Time
+}
+
+// machine is everything there is about one, and the content of its file.
+type machine struct {
+	UUID    uuid.UUID             `json:"uuid"`
+	Disks   map[string]hyper.Disk `json:"disks,omitempty"`
+	Seed    *hyper.Seed           `json:"seed,omitempty"`
+	Def     *hyper.Machine        `json:"def,omitempty"`
+	Running *hyper.Machine        `json:"running,omitempty"` // the definition it was started with
+	Power   hyper.Power           `json:"power"`
+	Reason  string                `json:"reason,omitempty"`
+	Since   time.Time             `json:"since,omitzero"`
+	Console string                `json:"console,omitempty"`
+}
+
+// Driver is a simulated node.
+type Driver struct {
+	cfg Config
+
+	mu       sync.Mutex
+	machines map[uuid.UUID]*machine
+	networks map[string]hyper.Network
+	closed   bool
+}
+
+var _ hyper.Driver = (*Driver)(nil)
+
+// Open finds the machines that an earlier driver left in the directory.
+func Open(cfg Config) (*Driver, error) {
+	if cfg.StackID == "" {
+		return nil, errors.New("sim: a stack id is required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.CPUs, cfg.MemoryMiB, cfg.StorageMiB = orElse(cfg.CPUs, 64), orElse(cfg.MemoryMiB, 256<<10), orElse(cfg.StorageMiB, 8<<20)
+	d := &Driver{cfg: cfg, machines: map[uuid.UUID]*machine{}, networks: map[string]hyper.Network{}}
+	if cfg.Dir == "" {
+		return d, nil
+	}
+	return d, d.load()
+}
+
+func orElse[T comparable](v, other T) T {
+	var zero T
+	if v == zero {
+		return other
+	}
+	return v
+}
+
+// enter is the start of every call: closed, cancelled, slow or made to fail. The lock is not held meanwhile.
+func (d *Driver) enter(ctx context.Context, op string, id uuid.UUID) error {
+	if d.cfg.Latency != nil {
+		if wait := d.cfg.Latency(op); wait > 0 {
+			t := time.NewTimer(wait)
+			defer t.Stop()
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+	if d.cfg.Hook != nil {
+		if err := d.cfg.Hook(ctx, op, id); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return hyper.ErrUnavailable.With("the driver is closed")
+	}
+	return nil
+}
+
+// change runs fn on the machine under the lock and keeps what it did. A machine that nothing is known about is a fresh
+// one, and one that fn leaves empty is not kept.
+func (d *Driver) change(ctx context.Context, op string, id uuid.UUID, fn func(*machine) error) error {
+	if err := d.enter(ctx, op, id); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	err := func() error {
+		m, known := d.machines[id]
+		if !known {
+			m = &machine{UUID: id, Disks: map[string]hyper.Disk{}}
+		}
+		if err := fn(m); err != nil {
+			return err
+		}
+		if m.Def == nil && m.Seed == nil && len(m.Disks) == 0 {
+			delete(d.machines, id)
+			return d.forget(id)
+		}
+		d.machines[id] = m
+		return d.save(m)
+	}()
+	d.mu.Unlock()
+	if err == nil && d.cfg.After != nil {
+		err = d.cfg.After(ctx, op, id)
+	}
+	return err
+}
+
+// Close lets go; the machines stay.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	for name := range d.networks {
+		if len(d.plugged(name)) == 0 {
+			delete(d.networks, name)
+		}
+	}
+	return d.saveNetworks()
+}
+
+// Reload reads the directory again, to see what another driver did there. For tests.
+func (d *Driver) Reload() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.load()
+}
+
+const networksFile = "networks.json"
+
+func (d *Driver) load() error {
+	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make machine directory: %w", err)
+	}
+	files, err := os.ReadDir(d.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("list machines: %w", err)
+	}
+	for _, f := range files {
+		name, isJSON := strings.CutSuffix(f.Name(), ".json")
+		id, err := uuid.Parse(name)
+		if !isJSON || err != nil {
+			continue
+		}
+		m := &machine{}
+		if err := d.read(f.Name(), m); err != nil {
+			return err
+		}
+		if m.Disks == nil {
+			m.Disks = map[string]hyper.Disk{}
+		}
+		d.machines[id] = m
+	}
+	if err := d.read(networksFile, &d.networks); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (d *Driver) read(name string, v any) error {
+	b, err := os.ReadFile(filepath.Join(d.cfg.Dir, name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// write replaces a file in one step. There is no fsync: what is kept is a game.
+func (d *Driver) write(name string, v any) error {
+	if d.cfg.Dir == "" {
+		return nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.cfg.Dir, name)
+	if err := os.WriteFile(path+".partial", b, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return os.Rename(path+".partial", path)
+}
+
+func (d *Driver) save(m *machine) error { return d.write(m.UUID.String()+".json", m) }
+
+func (d *Driver) saveNetworks() error { return d.write(networksFile, d.networks) }
+
+func (d *Driver) forget(id uuid.UUID) error {
+	if d.cfg.Dir == "" {
+		return nil
+	}
+	err := os.Remove(filepath.Join(d.cfg.Dir, id.String()+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,163 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/hypertest"
+	"slipway.dev/services/node/internal/sim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const stack = "stack-a"
+
+var template = strings.Repeat("ab", 32)
+
+func open(t *testing.T, cfg sim.Config) *sim.Driver {
+	t.Helper()
+	if cfg.StackID == "" {
+		cfg.StackID = stack
+	}
+	cfg.NodeID, cfg.HasTemplate = "node-1", func(s string) bool { return s == template }
+	d, err := sim.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	var dir string
+	hypertest.Run(t, func(t *testing.T) hyper.Driver {
+		dir = t.TempDir()
+		return open(t, sim.Config{Dir: dir})
+	}, hypertest.Options{
+		StackID: stack, Template: template, TemplateMiB: 8,
+		Network: func(*testing.T) hyper.Network {
+			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
+		},
+		Crash: func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Crash(id) },
+		Foreign: func(t *testing.T, d hyper.Driver) uuid.UUID {
+			other := open(t, sim.Config{StackID: "stack-b", Dir: dir})
+			m := hypertest.Machine(t, other)
+			if err := errors.Join(other.Define(context.Background(), m), other.Start(context.Background(), m.UUID)); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.(*sim.Driver).Reload(); err != nil {
+				t.Fatal(err)
+			}
+			return m.UUID
+		},
+		// Not closed first: a killed agent does not close.
+		Reopen: func(t *testing.T, _ hyper.Driver) hyper.Driver { return open(t, sim.Config{Dir: dir}) },
+		Traces: func(t *testing.T, id uuid.UUID) []string {
+			left, err := filepath.Glob(filepath.Join(dir, id.String()+"*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return left
+		},
+	})
+}
+
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	d, ctx := open(t, sim.Config{}), context.Background()
+	m, s := hypertest.Machine(t, d), hypertest.Seed()
+	s.Hostname, s.Links[0].Addresses = "web1", []netip.Prefix{netip.MustParsePrefix("192.0.2.9/24")}
+	if err := errors.Join(d.EnsureSeed(ctx, m.UUID, s), d.Define(ctx, m), d.Start(ctx, m.UUID)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Console(ctx, m.UUID, 1024)
+	if want := "slipway-guest ready web1 192.0.2.9\n"; err != nil || string(got) != want {
+		t.Errorf("console %q %v, want %q", got, err, want)
+	}
+	if got, _ := d.Console(ctx, m.UUID, 4); string(got) != "2.9\n" {
+		t.Errorf("tail %q", got)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	var before, after error
+	d := open(t, sim.Config{
+		Latency: func(string) time.Duration { return time.Microsecond },
+		Hook:    func(context.Context, string, uuid.UUID) error { return before },
+		After:   func(_ context.Context, op string, _ uuid.UUID) error { return after },
+	})
+	ctx, m := context.Background(), hypertest.Machine(t, d)
+	before = boom
+	if err := d.Define(ctx, m); !errors.Is(err, boom) {
+		t.Errorf("before: %v", err)
+	}
+	before = nil
+	if st, _ := d.State(ctx, m.UUID); st.Power != hyper.Absent {
+		t.Errorf("failed before the work, and is %s", st.Power)
+	}
+	after = boom
+	if err := d.Define(ctx, m); !errors.Is(err, boom) {
+		t.Errorf("after: %v", err)
+	}
+	after = nil
+	if st, _ := d.State(ctx, m.UUID); st.Power != hyper.Off {
+		t.Errorf("failed after the work, and is %s", st.Power)
+	}
+}
+
+func TestCloseDropsIdleBridges(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), context.Background()
+	d := open(t, sim.Config{Dir: dir})
+	if err := d.EnsureNetwork(ctx, hyper.Network{Name: "br-idle"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.List(ctx); !errors.Is(err, hyper.ErrUnavailable) {
+		t.Errorf("list of a closed driver: %v", err)
+	}
+	if n := open(t, sim.Config{Dir: dir}).Networks(); len(n) != 0 {
+		t.Errorf("left %v", n)
+	}
+}
+
+func TestBrokenFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, uuid.NewString()+".json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sim.Open(sim.Config{StackID: stack, Dir: dir}); err == nil {
+		t.Error("a broken file was taken for no machine")
+	}
+}
+
+func BenchmarkCreate(b *testing.B) {
+	d, err := sim.Open(sim.Config{StackID: stack, Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, s := context.Background(), hypertest.Seed()
+	for b.Loop() {
+		m := hyper.Machine{UUID: uuid.New(), CPUs: 1, MemoryMiB: 512, Seed: true, Disks: []hyper.Disk{{Name: "root", SizeMiB: 1}}}
+		if err := errors.Join(d.EnsureDisk(ctx, m.UUID, m.Disks[0]), d.EnsureSeed(ctx, m.UUID, s),
+			d.Define(ctx, m), d.Start(ctx, m.UUID)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

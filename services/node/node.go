@@ -1,0 +1,233 @@
+// Package node is the agent on a hypervisor. It is the only service that touches libvirt, disks and bridges; vm alone
+// commands it, and it refuses commands that newer ones overtook.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	nodepb "slipway.dev/proto/node/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/services/node/internal/agent"
+	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/journal"
+	"slipway.dev/services/node/internal/libvirt"
+	"slipway.dev/services/node/internal/shelf"
+	"slipway.dev/services/node/internal/sim"
+	"slipway.dev/services/node/internal/template"
+)
+
+// LocalEndpoint is the endpoint of an agent in the same process as vm.
+const LocalEndpoint = "local"
+
+// Hypervisors to choose from.
+const (
+	Auto    = "auto"
+	Libvirt = "libvirt"
+	Sim     = "sim"
+)
+
+// Config are the settings of an agent.
+type Config struct {
+	// Root holds machines, templates and the node's identity.
+	Root string `env:"ROOT,required"`
+	// StackID tells machines of this installation from others on the same hypervisor.
+	StackID string `env:"STACK_ID,required"`
+	// Endpoint is where vm reaches the agent, "host:port".
+	Endpoint string `env:"ENDPOINT,required"`
+	// Templates is a directory of images with descriptions that are installed at start.
+	Templates string `env:"TEMPLATES"`
+	// Hypervisor is auto, libvirt or sim. auto takes libvirt, and sim where libvirt cannot work; what the first start
+	// chose stays.
+	Hypervisor string `env:"HYPERVISOR" envDefault:"libvirt"`
+	// Accel is auto, kvm or tcg.
+	Accel string `env:"ACCEL" envDefault:"auto"`
+}
+
+// Service is an agent, ready to run.
+type Service struct {
+	cfg    Config
+	driver hyper.Driver
+	agent  *agent.Agent
+	server *rpc.Server
+	vm     vmpb.NodeServiceClient
+	log    *slog.Logger
+}
+
+// New opens the hypervisor and installs the templates. vm is the connection that signs of life go to.
+func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog.Logger) (*Service, error) {
+	if err := os.MkdirAll(cfg.Root, 0o755); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	id, err := identity(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	images, err := template.Open(cfg.Root)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	oses, err := shelf.Open(cfg.Root, images)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	if cfg.Templates != "" {
+		if err := oses.AddAll(ctx, cfg.Templates); err != nil {
+			return nil, fmt.Errorf("node: %w", err)
+		}
+	}
+	marks, err := journal.Open(cfg.Root, time.Now)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	s := &Service{cfg: cfg, vm: vmpb.NewNodeServiceClient(vm), log: log}
+	if s.driver, err = openDriver(ctx, cfg, id, images, log); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	s.agent = agent.New(cfg.StackID, id, s.driver, marks, oses)
+	s.server = rpc.NewServer(log, nil)
+	nodepb.RegisterNodeServiceServer(s.server, s.agent)
+	return s, s.server.Check()
+}
+
+// identity reads the node's id from its disk, and makes it at the first start. It never follows from the host name:
+// renaming a machine must not make it another node.
+func identity(root string) (string, error) {
+	path := filepath.Join(root, "node-id")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		id := uuid.NewString()
+		return id, os.WriteFile(path, []byte(id+"\n"), 0o644)
+	}
+	if err != nil {
+		return "", fmt.Errorf("node: %w", err)
+	}
+	id, err := uuid.Parse(strings.TrimSpace(string(text)))
+	if err != nil {
+		return "", fmt.Errorf("node: %s does not hold a UUID", path)
+	}
+	return id.String(), nil
+}
+
+// openDriver opens the hypervisor that was chosen, and keeps the choice: machines of one are unknown to the other.
+func openDriver(ctx context.Context, cfg Config, nodeID string, images *template.Store, log *slog.Logger) (hyper.Driver, error) {
+	path := filepath.Join(cfg.Root, "hypervisor")
+	kept, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	choice, before := cfg.Hypervisor, strings.TrimSpace(string(kept))
+	if choice == Auto && before != "" {
+		choice = before
+	}
+	if before != "" && choice != before {
+		return nil, fmt.Errorf("%s was used with the hypervisor %s; take another directory for %s", cfg.Root, before, choice)
+	}
+	d, used, err := open(ctx, choice, cfg, nodeID, images, log)
+	if err != nil {
+		return nil, err
+	}
+	return d, os.WriteFile(path, []byte(used+"\n"), 0o644)
+}
+
+func open(ctx context.Context, choice string, cfg Config, nodeID string, images *template.Store, log *slog.Logger) (hyper.Driver, string, error) {
+	switch choice {
+	case Sim:
+		d, err := sim.Open(sim.Config{
+			StackID: cfg.StackID, NodeID: nodeID, Dir: filepath.Join(cfg.Root, "sim"),
+			HasTemplate: func(sum string) bool { _, err := images.Get(sum); return err == nil },
+		})
+		return d, Sim, err
+	case Libvirt, Auto:
+		d, err := libvirt.Open(ctx, libvirt.Config{
+			Root: cfg.Root, StackID: cfg.StackID, NodeID: nodeID, Accel: cfg.Accel, Log: log,
+		})
+		if err == nil || choice == Libvirt {
+			return d, Libvirt, err
+		}
+		log.Warn("no hypervisor can be used here: machines are only simulated", "err", err)
+		return open(ctx, Sim, cfg, nodeID, images, log)
+	default:
+		return nil, "", fmt.Errorf("hypervisor %q is none of auto, libvirt, sim", choice)
+	}
+}
+
+// Server answers node's rpcs.
+func (s *Service) Server() *rpc.Server { return s.server }
+
+// Hypervisor says what runs the machines, for people.
+func (s *Service) Hypervisor(ctx context.Context) string {
+	f, err := s.driver.Facts(ctx)
+	if err != nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%s %s (%s)", f.Hypervisor, f.HypervisorVer, f.Accel)
+}
+
+// Register gives one sign of life.
+func (s *Service) Register(ctx context.Context) (next time.Duration, err error) {
+	d, err := s.agent.Describe(ctx, &nodepb.DescribeRequest{})
+	if err != nil {
+		return 0, err
+	}
+	resp, err := s.vm.RegisterNode(ctx, &vmpb.RegisterNodeRequest{Description: d, Endpoint: s.cfg.Endpoint})
+	return time.Duration(resp.GetHeartbeatSeconds()) * time.Second, err
+}
+
+// retryAfter is the wait after a sign of life that did not arrive.
+const retryAfter = time.Second
+
+// Run gives signs of life until ctx ends, then lets go of the hypervisor: machines keep running.
+func (s *Service) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		wait, err := s.Register(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("sign of life", "err", err)
+			wait = retryAfter
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(max(wait, retryAfter)):
+		}
+	}
+	return nil
+}
+
+// Close lets go of the hypervisor, once nobody commands it any more. Machines keep running.
+func (s *Service) Close() error { return s.driver.Close() }
+
+// Wipe removes every machine of this installation from the node, and its networks. For an operator who gives up an
+// installation; nothing else ever removes a machine without a command for it.
+func Wipe(ctx context.Context, cfg Config, log *slog.Logger) (removed int, err error) {
+	images, err := template.Open(cfg.Root)
+	if err != nil {
+		return 0, err
+	}
+	id, err := identity(cfg.Root)
+	if err != nil {
+		return 0, err
+	}
+	d, err := openDriver(ctx, cfg, id, images, log)
+	if err != nil {
+		return 0, err
+	}
+	list, err := d.List(ctx)
+	for _, m := range list {
+		if err = d.Remove(ctx, m.UUID); err != nil {
+			break
+		}
+		removed++
+	}
+	return removed, errors.Join(err, d.Close())
+}
