@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestBadInput sends what must be refused: clearly, in the dialect's shape, and before anything is made.
@@ -127,15 +128,51 @@ func TestOpenDoors(t *testing.T) {
 	}
 }
 
-// TestSideBySide runs two stacks on one machine.
+// TestSideBySide runs two stacks on one machine, each with a real host.
 func TestSideBySide(t *testing.T) {
-	a, b := newStack(t, "sim"), newStack(t, "sim")
+	a, b := newStack(t, "libvirt"), newStack(t, "libvirt")
 	ca, cb := a.login(), b.login()
-	ca.complete(ca.must("POST", "/vm/v3/host", object{"name": "only-in-a", "os": ca.tiny(), "password": "x"}))
+	made := ca.must("POST", "/vm/v3/host", object{"name": "only-in-a", "os": ca.tiny(), "password": "x"})
+	ca.complete(made)
 	if l := cb.list("/vm/v3/host"); len(l) != 0 {
 		t.Errorf("b sees hosts of a: %v", l)
 	}
 	if status, _ := (&client{s: b, token: ca.token}).do("GET", "/vm/v3/host", nil); status != 401 {
 		t.Errorf("b takes a's token: %d", status)
+	}
+	other := cb.must("POST", "/vm/v3/host", object{"name": "only-in-b", "os": cb.tiny(), "password": "x"})
+	cb.complete(other)
+	cb.complete(cb.must("DELETE", fmt.Sprintf("/vm/v3/host/%d", number(other, "id")), nil))
+	b.stop()
+	if h := ca.host(number(made, "id")); h["state"] != "active" {
+		t.Errorf("after b is gone: %v", h)
+	}
+	ca.console(number(made, "id"), "slipway-guest ready only-in-a 10.")
+	b.start()
+}
+
+// TestCatalogue: an image whose publisher cannot be reached is a task that fails and leaves nothing. With the internet
+// at hand it would take minutes, so the address is shut here.
+func TestCatalogue(t *testing.T) {
+	s := newStack(t, "sim", "HTTPS_PROXY=http://127.0.0.1:9")
+	c := s.login()
+	if l := c.list("/vm/v3/catalogue"); len(l) < 4 {
+		t.Errorf("catalogue %v", l)
+	}
+	op := c.must("POST", "/vm/v3/catalogue/debian-12/import", nil)
+	if l := c.list("/vm/v3/os?where=name+EQ+'debian-12'"); len(l) != 1 || l[0]["state"] != "importing" {
+		t.Errorf("while importing: %v", l)
+	}
+	if status, body := c.do("POST", "/vm/v3/catalogue/debian-12/import", nil); status != 409 {
+		t.Errorf("a second import: %d %v", status, body)
+	}
+	if end := c.finish(number(op, "task"), 30*time.Second); end["status"] != "failed" || !strings.Contains(end["output"].(string), "cannot be reached") {
+		t.Errorf("task %v", end)
+	}
+	if l := c.list("/vm/v3/os?where=name+EQ+'debian-12'"); len(l) != 0 {
+		t.Errorf("left: %v", l)
+	}
+	if status, _ := c.do("POST", "/vm/v3/catalogue/none/import", nil); status != 404 {
+		t.Errorf("an image that is not in the catalogue: %d", status)
 	}
 }

@@ -48,6 +48,8 @@ func TestMainPath(t *testing.T) {
 	pool := number(c.must("POST", "/ip/v3/userspace/public/ippool", object{"name": "e2e", "note": ""}), "id")
 	c.must("POST", fmt.Sprintf("/vm/v3/ippool/%d/range", pool), object{"name": "198.18.77.20-198.18.77.21"})
 	c.must("POST", fmt.Sprintf("/api/vm/v3/ippool/%d/cluster", pool), object{"clusters": []object{{"id": 1, "interface": 0}}})
+	c.must("POST", "/ip/v3/userspace/public/ipnet", object{"name": "fd77:198:18::/64"})
+	c.must("POST", fmt.Sprintf("/ip/v3/ippool/%d/range", pool), object{"name": "fd77:198:18::/112"})
 	if got := c.must("GET", fmt.Sprintf("/ip/v3/ipnet/%d", number(net, "id")), nil); got["name"] != "198.18.77.0/24" {
 		t.Errorf("network %v", got)
 	}
@@ -55,7 +57,7 @@ func TestMainPath(t *testing.T) {
 	// A host, with the body that a real client sends; objects that do not exist here are ignored.
 	key := newKey(t)
 	made := c.must("POST", "/vm/v3/host", fmt.Sprintf(`{"account":1,"anti_spoofing":false,"cluster":1,"comment":"testing",
-		"cpu_mode":"default","cpu_number":1,"domain":"mein.example.com","hdd_mib":256,"ipv4_number":1,"ipv4_pool":[%d],"name":"mein",
+		"cpu_mode":"default","cpu_number":1,"domain":"mein.example.com","hdd_mib":256,"ipv4_number":1,"ipv4_pool":[%d],"ipv6_enabled":true,"name":"mein",
 		"node":1,"os":%d,"password":"guest-Pass-1","ram_mib":256,"recipe_list":[{"recipe":11,"recipe_params":null}],
 		"vxlan":[{"id":16,"ipnet":17,"ipv4_number":1}],"ssh_keys":[%q]}`, pool, c.tiny(), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey())))))
 	id, task := number(made, "id"), number(made, "task")
@@ -64,8 +66,8 @@ func TestMainPath(t *testing.T) {
 	}
 	c.complete(made)
 	h := c.host(id)
-	addr := h["ip4"].([]any)[0].(object)["ip"].(string)
-	if h["state"] != "active" || addr != "198.18.77.20" || h["domain"] != "mein.example.com" {
+	addr, addr6 := h["ip4"].([]any)[0].(object)["ip"].(string), h["ip6"].([]any)[0].(object)["ip"].(string)
+	if h["state"] != "active" || !strings.HasPrefix(addr6, "fd77:198:18::") || addr != "198.18.77.20" || h["domain"] != "mein.example.com" {
 		t.Errorf("host %v", h)
 	}
 	if nested := c.must("GET", fmt.Sprintf("/vm/v3/task/%d", task), nil); nested["task"].(object)["status"] != "complete" || nested["status"] != "complete" {
@@ -82,6 +84,10 @@ func TestMainPath(t *testing.T) {
 		if !strings.HasPrefix(out, "mein\n") || !strings.Contains(out, "default via 198.18.77.1") || !strings.Contains(out, "nameserver") {
 			t.Errorf("by %s: %s", name, out)
 		}
+	}
+
+	if out := onGuest(t, addr6, ssh.Password("guest-Pass-1"), "ip -6 route"); !strings.Contains(out, "default via fd77:198:18::1") {
+		t.Errorf("IPv6: %s", out)
 	}
 
 	// Power and names, each through a task.

@@ -34,7 +34,7 @@ const (
 // Client fetches images: over HTTPS alone, following few redirects, to HTTPS alone.
 func Client() *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{ResponseHeaderTimeout: dialTimeout, TLSHandshakeTimeout: dialTimeout},
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: dialTimeout, TLSHandshakeTimeout: dialTimeout},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if r.URL.Scheme != "https" || len(via) > 5 {
 				return fmt.Errorf("redirect to %s refused", r.URL.Scheme)
