@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,6 +31,23 @@ type infra struct {
 	bus      *bus.Bus
 }
 
+// connections are how many each service may have: vm has as many jobs at once as it has workers, and requests besides. A
+// PostgreSQL takes 100 unless told otherwise.
+var connections = map[string]int{authSchema: 16, ipSchema: 24, vm.Schema: 40}
+
+// withConns bounds the pool that is made of a URL, unless the URL does.
+func withConns(url string, n int) string {
+	const key = "pool_max_conns="
+	switch {
+	case strings.Contains(url, key):
+		return url
+	case strings.Contains(url, "?"):
+		return fmt.Sprintf("%s&%s%d", url, key, n)
+	default:
+		return fmt.Sprintf("%s?%s%d", url, key, n)
+	}
+}
+
 // start starts or reaches database and bus.
 func start(ctx context.Context, cfg Config, log *slog.Logger) (i *infra, err error) {
 	i = &infra{pools: map[string]*pgxpool.Pool{}}
@@ -45,8 +63,8 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (i *infra, err err
 		}
 		url = i.postgres.URL()
 	}
-	for _, schema := range []string{authSchema, ipSchema, vm.Schema} {
-		if i.pools[schema], err = pg.Open(ctx, url, schema); err != nil {
+	for schema, conns := range connections {
+		if i.pools[schema], err = pg.Open(ctx, withConns(url, conns), schema); err != nil {
 			return nil, err
 		}
 	}

@@ -44,8 +44,8 @@ func (b *bench) launch(name string, env []string, args ...string) (*process, *bu
 }
 
 // up starts slipway and waits until it is ready.
-func (b *bench) up(hypervisor, data, url string) (*process, error) {
-	p, lines, err := b.launch("slipway", []string{"SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL=" + url, "SLIPWAY_LOG=warn"},
+func (b *bench) up(hypervisor, data, url string, env ...string) (*process, error) {
+	p, lines, err := b.launch("slipway", append(env, "SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL="+url, "SLIPWAY_LOG=warn"),
 		"up", "--data", filepath.Join(b.dir, data), "--listen", "127.0.0.1:0", "--hypervisor", hypervisor, "--accel", "tcg")
 	if err != nil {
 		return nil, err
@@ -133,6 +133,8 @@ func (a *api) do(method, path string, body, into any) error {
 type made struct {
 	ID   int `json:"id"`
 	Task int `json:"task"`
+
+	at time.Time
 }
 
 // host makes a host and waits until it is active; it returns how long that took.

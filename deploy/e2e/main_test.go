@@ -5,6 +5,7 @@ package e2e
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -149,13 +150,27 @@ func (s *stack) noTrace() {
 			s.t.Errorf("machine left: %s", p)
 		}
 	}
-	for _, dir := range []string{"machines", "sim"} {
-		files, _ := os.ReadDir(filepath.Join(s.data, "node", dir))
-		for _, f := range files {
-			if !strings.HasPrefix(f.Name(), "networks") {
-				s.t.Errorf("left in %s: %s", dir, f.Name())
-			}
+	files, _ := os.ReadDir(filepath.Join(s.data, "node", "machines"))
+	for _, f := range files {
+		s.t.Errorf("left of a machine: %s", f.Name())
+	}
+	// A simulated node keeps a log of what became of each machine.
+	text, _ := os.ReadFile(filepath.Join(s.data, "node", "sim", "machines.log"))
+	there := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		var r struct {
+			Gone    string
+			Machine struct{ UUID string }
 		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			s.t.Fatal(err)
+		}
+		there[r.Machine.UUID] = r.Machine.UUID != ""
+		delete(there, r.Gone)
+	}
+	delete(there, "")
+	if len(there) > 0 {
+		s.t.Errorf("simulated machines left: %v", there)
 	}
 }
 

@@ -28,15 +28,16 @@ type Bridges struct {
 	table string
 	dir   string
 
-	mu   sync.Mutex
-	nets map[string]hyper.Network // what was asked for, kept in dir
+	mu    sync.Mutex
+	nets  map[string]hyper.Network // what was asked for, kept in dir
+	ruled map[string]bool          // whose rules this process has set
 }
 
 // Open reads what root/networks says was asked for. It changes nothing.
 func Open(root, stackID string) (*Bridges, error) {
 	b := &Bridges{
 		tag: "slipway " + hyper.Tag(stackID), table: hyper.NFTable(stackID),
-		dir: filepath.Join(root, "networks"), nets: map[string]hyper.Network{},
+		dir: filepath.Join(root, "networks"), nets: map[string]hyper.Network{}, ruled: map[string]bool{},
 	}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make network directory: %w", err)
@@ -65,14 +66,16 @@ func Open(root, stackID string) (*Bridges, error) {
 	return b, nil
 }
 
-// Ensure makes the bridge exist and be up, with the addresses and no others, and its packets be forwarded and
-// translated. A bridge that somebody else made is used as it is: missing addresses are added, nothing is taken away.
+// Ensure makes the bridge exist and be up, with the addresses and those that were asked for before but no others, and its
+// packets be forwarded and translated. A bridge that somebody else made is used as it is: missing addresses are added,
+// nothing is taken away. What has not changed since this process set the rules costs a look at the bridge.
 func (b *Bridges) Ensure(n hyper.Network) error {
 	if err := n.Check(); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n = b.nets[n.Name].And(n)
 	link, err := b.link(n)
 	if err != nil {
 		return explain("make bridge "+n.Name, err)
@@ -83,6 +86,9 @@ func (b *Bridges) Ensure(n hyper.Network) error {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return explain("set up "+n.Name, err)
 	}
+	if b.ruled[n.Name] && n.Equal(b.nets[n.Name]) {
+		return nil
+	}
 	if err := forwarding(n); err != nil {
 		return explain("enable forwarding", err)
 	}
@@ -90,7 +96,11 @@ func (b *Bridges) Ensure(n hyper.Network) error {
 		return err
 	}
 	b.nets[n.Name] = n
-	return explain("set rules", b.applyRules())
+	if err := b.applyRules(); err != nil {
+		return explain("set rules", err)
+	}
+	b.ruled[n.Name] = true
+	return nil
 }
 
 // Remove takes the bridge away. One that somebody else made only loses our rules.
@@ -128,6 +138,7 @@ func (b *Bridges) remove(name string) error {
 		return fmt.Errorf("forget network: %w", err)
 	}
 	delete(b.nets, name)
+	delete(b.ruled, name)
 	return explain("set rules", b.applyRules())
 }
 

@@ -17,7 +17,8 @@ type Driver interface {
 	// Facts describes the node.
 	Facts(ctx context.Context) (Facts, error)
 
-	// EnsureNetwork makes the bridge exist, be up, carry the host's addresses and translate what NAT names.
+	// EnsureNetwork makes the bridge exist, be up, carry the host's addresses and translate what NAT names, besides what
+	// was asked for before.
 	EnsureNetwork(ctx context.Context, n Network) error
 	// RemoveNetwork takes the bridge away. ErrNetworkInUse while anything is plugged in; success when it is not there.
 	RemoveNetwork(ctx context.Context, name string) error

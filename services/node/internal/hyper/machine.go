@@ -1,8 +1,10 @@
 package hyper
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -17,6 +19,25 @@ type Network struct {
 	NAT []netip.Prefix
 	// MTU of the bridge, 0 leaves the kernel's.
 	MTU int
+}
+
+// And adds what another wish for the same bridge asks for: nobody's gateway is taken away by a newcomer's wish.
+func (n Network) And(more Network) Network {
+	n.Addresses = union(n.Addresses, more.Addresses)
+	n.NAT = union(n.NAT, more.NAT)
+	n.Name, n.MTU = more.Name, cmp.Or(more.MTU, n.MTU)
+	return n
+}
+
+// Equal reports whether two wishes are the same.
+func (n Network) Equal(m Network) bool {
+	return n.Name == m.Name && n.MTU == m.MTU && slices.Equal(n.Addresses, m.Addresses) && slices.Equal(n.NAT, m.NAT)
+}
+
+func union(a, b []netip.Prefix) []netip.Prefix {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
 }
 
 // Disk is a qcow2 image of a machine.

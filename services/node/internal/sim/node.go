@@ -39,6 +39,9 @@ func (d *Driver) EnsureNetwork(ctx context.Context, n hyper.Network) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if n = d.networks[n.Name].And(n); n.Equal(d.networks[n.Name]) {
+		return nil
+	}
 	d.networks[n.Name] = n
 	return d.saveNetworks()
 }

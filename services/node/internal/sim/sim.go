@@ -4,13 +4,8 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +18,7 @@ import (
 type Config struct {
 	StackID string
 	NodeID  string
-	Dir     string // machines are kept here, one small file each; empty keeps them in memory
+	Dir     string // machines are kept here, in one log; empty keeps them in memory
 	// Latency of a call, by the name of the method.
 	Latency func(op string) time.Duration
 	// Hook runs before a call and may fail it or block it; After runs when the work is done and may claim that it
@@ -59,6 +54,7 @@ type Driver struct {
 	mu       sync.Mutex
 	machines map[uuid.UUID]*machine
 	networks map[string]hyper.Network
+	log      *os.File // nil: nothing is kept
 	closed   bool
 }
 
@@ -153,6 +149,9 @@ func (d *Driver) Close() error {
 		return nil
 	}
 	d.closed = true
+	if d.log != nil {
+		defer d.log.Close()
+	}
 	for name := range d.networks {
 		if len(d.plugged(name)) == 0 {
 			delete(d.networks, name)
@@ -166,77 +165,4 @@ func (d *Driver) Reload() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.load()
-}
-
-const networksFile = "networks.json"
-
-func (d *Driver) load() error {
-	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
-		return fmt.Errorf("make machine directory: %w", err)
-	}
-	files, err := os.ReadDir(d.cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("list machines: %w", err)
-	}
-	for _, f := range files {
-		name, isJSON := strings.CutSuffix(f.Name(), ".json")
-		id, err := uuid.Parse(name)
-		if !isJSON || err != nil {
-			continue
-		}
-		m := &machine{}
-		if err := d.read(f.Name(), m); err != nil {
-			return err
-		}
-		if m.Disks == nil {
-			m.Disks = map[string]hyper.Disk{}
-		}
-		d.machines[id] = m
-	}
-	if err := d.read(networksFile, &d.networks); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func (d *Driver) read(name string, v any) error {
-	b, err := os.ReadFile(filepath.Join(d.cfg.Dir, name))
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	return nil
-}
-
-// write replaces a file in one step. There is no fsync: what is kept is a game.
-func (d *Driver) write(name string, v any) error {
-	if d.cfg.Dir == "" {
-		return nil
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(d.cfg.Dir, name)
-	if err := os.WriteFile(path+".partial", b, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return os.Rename(path+".partial", path)
-}
-
-func (d *Driver) save(m *machine) error { return d.write(m.UUID.String()+".json", m) }
-
-func (d *Driver) saveNetworks() error { return d.write(networksFile, d.networks) }
-
-func (d *Driver) forget(id uuid.UUID) error {
-	if d.cfg.Dir == "" {
-		return nil
-	}
-	err := os.Remove(filepath.Join(d.cfg.Dir, id.String()+".json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

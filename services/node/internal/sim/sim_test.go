@@ -139,7 +139,20 @@ func TestCloseDropsIdleBridges(t *testing.T) {
 func TestBrokenFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, uuid.NewString()+".json"), []byte("{"), 0o600); err != nil {
+	d := open(t, sim.Config{Dir: dir})
+	m := hypertest.Machine(t, d)
+	path := filepath.Join(dir, "machines.log")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(text, `{"gone":"`...), 0o600); err != nil { // killed in the middle of a record
+		t.Fatal(err)
+	}
+	if s, err := open(t, sim.Config{Dir: dir}).State(context.Background(), m.UUID); err != nil {
+		t.Errorf("after half a record: %v %v", s, err)
+	}
+	if err := os.WriteFile(path, append([]byte("{\n"), text...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sim.Open(sim.Config{StackID: stack, Dir: dir}); err == nil {

@@ -73,18 +73,18 @@ func wish(r *vmpb.CreateHostRequest) *domain.Wish {
 // plan resolves what the wish names and completes it. The host that it returns has everything but id, node and rows.
 func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error) {
 	caller, _ := identity.From(ctx)
-	cluster, err := s.store.Cluster(ctx, w.Cluster)
-	if err != nil {
-		return nil, blame(err, "cluster", "there is no cluster %d", w.Cluster)
-	}
-	os, err := s.store.OS(ctx, w.OS, caller.Admin())
-	if err != nil {
-		return nil, blame(err, "os", "there is no OS %d", w.OS)
-	}
-	if os.State != "active" {
+	g, err := s.store.Ground(ctx, w.Cluster, w.OS, caller.Admin())
+	switch {
+	case err != nil:
+		return nil, err
+	case g.ClusterID == 0:
+		return nil, fault.Invalid.With("cluster: there is no cluster %d", w.Cluster).On("cluster")
+	case g.OSID == 0:
+		return nil, fault.Invalid.With("os: there is no OS %d", w.OS).On("os")
+	case !g.Ready:
 		return nil, fault.Invalid.With("os: OS %d is being imported", w.OS).On("os")
 	}
-	if err := w.Fill(os.MinRAM, os.MinDisk, os.SHA256); err != nil {
+	if err := w.Fill(g.MinRAM, g.MinDisk, g.Template); err != nil {
 		return nil, err
 	}
 	account, err := s.accountFor(ctx, caller, w.Account)
@@ -105,10 +105,10 @@ func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error)
 	id := uuid.New()
 	h := &domain.Host{
 		UUID: id, Name: w.Name, Comment: w.Comment, State: domain.Creating, Wanted: domain.WantActive,
-		AccountID: account, ClusterID: cluster.ID, OSID: os.ID, CPUs: w.CPUs, RAM: w.RAM, MAC: domain.MAC(id),
+		AccountID: account, ClusterID: g.ClusterID, OSID: g.OSID, CPUs: w.CPUs, RAM: w.RAM, MAC: domain.MAC(id),
 		AntiSpoofing: w.AntiSpoofing, PasswordHash: hash, SSHKeys: w.SSHKeys,
 	}
-	h.Hostname, h.Domain = domain.Hostname(w.Name, w.Domain, cluster.DomainTemplate)
+	h.Hostname, h.Domain = domain.Hostname(w.Name, w.Domain, g.DomainTemplate)
 	return h, nil
 }
 
@@ -178,22 +178,31 @@ func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([
 	return list, nil
 }
 
+// record stores the host. When others take the room that was chosen, it chooses again; that ends, for they use it up.
 func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (job jobs.Job, err error) {
-	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		h.NodeID, err = tx.Place(ctx, h.ClusterID, w.Node, h.OSID, store.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: w.DiskTotal()})
-		if err != nil {
-			return err
+	size := store.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: w.DiskTotal()}
+	for {
+		err = s.store.InTx(ctx, func(tx store.Tx) error {
+			h.NodeID, err = tx.Choose(ctx, h.ClusterID, w.Node, h.OSID, size)
+			if err != nil {
+				return err
+			}
+			if err := tx.InsertHost(ctx, h, w.Disks, addrs); err != nil {
+				return err
+			}
+			job, err = enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
+			if err != nil {
+				return err
+			}
+			if err := work.Tell(ctx, tx, h, "created"); err != nil {
+				return err
+			}
+			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
+		})
+		if !errors.Is(err, store.ErrTaken) {
+			return job, err
 		}
-		if err := tx.InsertHost(ctx, h, w.Disks, addrs); err != nil {
-			return err
-		}
-		job, err = enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
-		if err != nil {
-			return err
-		}
-		return work.Tell(ctx, tx, h, "created")
-	})
-	return job, err
+	}
 }
 
 // giveBack releases reservations of a host that will not be. When that fails they lapse.

@@ -38,9 +38,6 @@ func (s *Server) ListClusters(ctx context.Context, r *vmpb.ListClustersRequest) 
 
 // GetCluster reads one cluster.
 func (s *Server) GetCluster(ctx context.Context, r *vmpb.GetClusterRequest) (*vmpb.Cluster, error) {
-	if r.GetId() <= 0 {
-		return nil, fault.NotFound.With("no cluster %d", r.GetId())
-	}
 	c, err := s.store.Cluster(ctx, r.GetId())
 	if err != nil {
 		return nil, err

@@ -35,11 +35,34 @@ func (s *Store) Clusters(ctx context.Context, q *querypb.Query) ([]Cluster, int3
 	return page[Cluster](ctx, s, clusterList, q, clusterColumns, "FROM cluster c", "true")
 }
 
-// Cluster returns one cluster; id 0 is the first.
+// Cluster returns one cluster.
 func (s *Store) Cluster(ctx context.Context, id int32) (Cluster, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT `+clusterColumns+` FROM cluster c WHERE c.id = $1 OR $1 = 0 ORDER BY c.id LIMIT 1`, id)
+	rows, err := s.pool.Query(ctx, `SELECT `+clusterColumns+` FROM cluster c WHERE c.id = $1`, id)
 	return one[Cluster](rows, err, missing("cluster", id))
+}
+
+// Ground is what a new host is planned on.
+type Ground struct {
+	ClusterID      int32
+	DomainTemplate string
+	OSID           int32
+	Template       string // sha256
+	Ready          bool   // the OS is not being imported any more
+	MinRAM         int32
+	MinDisk        int32
+}
+
+// Ground reads cluster and OS of a new host in one round trip; cluster 0 is the first. OSes for administrators only are
+// seen when all is set. What is missing stays 0.
+func (s *Store) Ground(ctx context.Context, cluster, os int32, all bool) (g Ground, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.sha256, ''),
+		       coalesce(o.state = 'active', false), coalesce(o.min_ram_mib, 0), coalesce(o.min_disk_mib, 0)
+		FROM (SELECT) one
+		LEFT JOIN LATERAL (SELECT id, domain_template FROM cluster WHERE id = $1 OR $1 = 0 ORDER BY id LIMIT 1) c ON true
+		LEFT JOIN LATERAL (SELECT id, sha256, state, min_ram_mib, min_disk_mib FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true`,
+		cluster, os, all).Scan(&g.ClusterID, &g.DomainTemplate, &g.OSID, &g.Template, &g.Ready, &g.MinRAM, &g.MinDisk)
+	return g, err
 }
 
 // EnsureCluster makes the first cluster where there is none.

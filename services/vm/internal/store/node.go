@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,7 +37,7 @@ type Node struct {
 func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, err error) {
 	var boot string
 	err = t.tx.QueryRow(ctx, `SELECT boot_id FROM node WHERE uuid = $1 FOR UPDATE`, n.UUID).Scan(&boot)
-	if err != nil && err != pgx.ErrNoRows { //nolint:errorlint // pgx documents the bare value
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, err
 	}
 	err = t.tx.QueryRow(ctx, `
@@ -71,27 +73,45 @@ type Size struct {
 	Disk      int64
 }
 
-// Place takes room for a host: on the named node, or, with node 0, on the one of the cluster with the most free RAM that
-// holds the OS. ErrNoCapacity says what is lacking.
-func (t Tx) Place(ctx context.Context, cluster, node, os int32, size Size) (int32, error) {
-	if size.Disk > 1<<31-1 {
+// fits is the condition under which a node has room: parameters $4 CPUs, $5 RAM and $6 disk.
+const fits = `n.ram_allocated + $5 <= n.ram_mib * c.overselling
+	AND n.storage_allocated + $6 <= n.storage_mib AND n.storage_free_mib > $6 / 10`
+
+// ErrTaken says that the room which Choose found was taken by somebody else meanwhile: choose again.
+var ErrTaken = errors.New("the room on the node was taken meanwhile")
+
+// Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free RAM
+// that holds the OS. ErrNoCapacity says what is lacking. The room is the host's only after Take.
+func (t Tx) Choose(ctx context.Context, cluster, node, os int32, size Size) (int32, error) {
+	if size.Disk > math.MaxInt32 {
 		return 0, t.noRoom(ctx, cluster, node, os, size)
 	}
 	var id int32
 	err := t.tx.QueryRow(ctx, `
-		UPDATE node SET cpu_allocated = cpu_allocated + $4, ram_allocated = ram_allocated + $5, storage_allocated = storage_allocated + $6
-		WHERE id = (
-			SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id
-			WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - `+silence+`
-			  AND EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3)
-			  AND n.ram_allocated + $5 <= n.ram_mib * c.overselling
-			  AND n.storage_allocated + $6 <= n.storage_mib AND n.storage_free_mib > $6 / 10
-			ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1 FOR UPDATE OF n)
-		RETURNING id`, cluster, node, os, size.CPUs, size.RAM, size.Disk).Scan(&id)
-	if err == pgx.ErrNoRows { //nolint:errorlint // pgx documents the bare value
+		SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id
+		WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - `+silence+`
+		  AND EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3) AND $4::int > 0 AND `+fits+`
+		ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1`,
+		cluster, node, os, size.CPUs, size.RAM, size.Disk).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, t.noRoom(ctx, cluster, node, os, size)
 	}
 	return id, err
+}
+
+// Take takes the room, or ErrTaken. It is the last statement of its unit of work: the node's row is locked from here to
+// the commit, and every host on the node passes through it.
+func (t Tx) Take(ctx context.Context, cluster, node, os int32, size Size) error {
+	tag, err := t.tx.Exec(ctx, `
+		UPDATE node n SET cpu_allocated = n.cpu_allocated + $4, ram_allocated = n.ram_allocated + $5,
+			storage_allocated = n.storage_allocated + $6
+		FROM cluster c
+		WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::int > 0 AND `+fits,
+		cluster, node, os, size.CPUs, size.RAM, size.Disk)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrTaken
+	}
+	return err
 }
 
 // noRoom finds out what is lacking, for the message.

@@ -1,0 +1,111 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// logFile holds every change, one record a line, the last of a machine counts. It is not flushed to the disk: what is
+// kept is a game, that has to outlive the process but not the power.
+const logFile = "machines.log"
+
+// record is one line: a machine as it became, one that is gone, or all networks.
+type record struct {
+	Machine  *machine                  `json:"machine,omitempty"`
+	Gone     *uuid.UUID                `json:"gone,omitempty"`
+	Networks *map[string]hyper.Network `json:"networks,omitempty"`
+}
+
+// load reads the log and goes on with a new one that has only what still counts.
+func (d *Driver) load() error {
+	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make machine directory: %w", err)
+	}
+	path := filepath.Join(d.cfg.Dir, logFile)
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read machines: %w", err)
+	}
+	clear(d.machines)
+	for n := 1; len(text) > 0; n++ {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		text = rest
+		if !whole {
+			break // the process died while it wrote this: the change never happened
+		}
+		var r record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("read %s, line %d: %w", logFile, n, err)
+		}
+		d.apply(r)
+	}
+	return d.compact(path)
+}
+
+func (d *Driver) apply(r record) {
+	switch {
+	case r.Machine != nil:
+		if r.Machine.Disks == nil {
+			r.Machine.Disks = map[string]hyper.Disk{}
+		}
+		d.machines[r.Machine.UUID] = r.Machine
+	case r.Gone != nil:
+		delete(d.machines, *r.Gone)
+	case r.Networks != nil:
+		d.networks = *r.Networks
+	}
+}
+
+// compact replaces the log by one with a record for each thing that there is.
+func (d *Driver) compact(path string) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	err := enc.Encode(record{Networks: &d.networks})
+	for _, m := range d.machines {
+		err = errors.Join(err, enc.Encode(record{Machine: m}))
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".partial", b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write machines: %w", err)
+	}
+	if err := os.Rename(path+".partial", path); err != nil {
+		return err
+	}
+	if d.log != nil {
+		_ = d.log.Close() // of the log that was replaced
+	}
+	d.log, err = os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o600)
+	return err
+}
+
+// keep appends a record. One write: a process that dies leaves all of it or a line without an end.
+func (d *Driver) keep(r record) error {
+	if d.log == nil {
+		return nil
+	}
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if _, err := d.log.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("keep machine: %w", err)
+	}
+	return nil
+}
+
+func (d *Driver) save(m *machine) error { return d.keep(record{Machine: m}) }
+
+func (d *Driver) forget(id uuid.UUID) error { return d.keep(record{Gone: &id}) }
+
+func (d *Driver) saveNetworks() error { return d.keep(record{Networks: &d.networks}) }
