@@ -39,6 +39,9 @@ type Step[A any] struct {
 // Run is one attempt at a job.
 type Run struct {
 	Job
+	// Memo is the handler's own, to keep between the steps of this attempt what they all need. A later attempt starts
+	// without it.
+	Memo any
 
 	fence int64
 }

@@ -4,10 +4,7 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,50 +23,39 @@ const Keep = 30 * 24 * time.Hour
 var ErrStale = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
 
 type entry struct {
+	Machine uuid.UUID `json:"machine"`
 	Fence   int64     `json:"fence"`
 	Removed time.Time `json:"removed,omitzero"`
 }
 
 // Journal is safe for many goroutines; one process may use a directory at a time.
 type Journal struct {
-	dir string
-	now func() time.Time
+	path string
+	now  func() time.Time
 
 	mu      sync.Mutex
 	entries map[uuid.UUID]entry
 	busy    map[uuid.UUID]chan struct{} // held while a command of the machine runs
+	log     *os.File
+	size    int64 // of the log, up to its last whole line
+	lines   int
 }
 
-// Open reads the journal under root, in files apart from the machines' own so that they outlive a removal. Tombstones
+// Open reads the journal under root, in a file apart from the machines' own so that it outlives a removal. Tombstones
 // older than Keep are dropped.
 func Open(root string, now func() time.Time) (*Journal, error) {
 	j := &Journal{
-		dir: filepath.Join(root, "fences"), now: now,
+		path: filepath.Join(root, "fences.log"), now: now,
 		entries: map[uuid.UUID]entry{}, busy: map[uuid.UUID]chan struct{}{},
 	}
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make fence directory: %w", err)
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return nil, fmt.Errorf("make root: %w", err)
 	}
-	files, err := os.ReadDir(j.dir)
-	if err != nil {
-		return nil, fmt.Errorf("list fences: %w", err)
+	if err := j.load(); err != nil {
+		return nil, fmt.Errorf("read fences: %w", err)
 	}
-	for _, f := range files {
-		id, err := uuid.Parse(f.Name())
-		if err != nil || id.String() != f.Name() {
-			continue // half-written, replaced by the next write
-		}
-		e, err := read(filepath.Join(j.dir, f.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("read fence of %s: %w", id, err)
-		}
-		if !e.Removed.IsZero() && now().Sub(e.Removed) > Keep {
-			if err := os.Remove(filepath.Join(j.dir, f.Name())); err != nil {
-				return nil, fmt.Errorf("drop old fence: %w", err)
-			}
-			continue
-		}
-		j.entries[id] = e
+	if err := j.compact(); err != nil {
+		return nil, fmt.Errorf("write fences: %w", err)
 	}
 	return j, nil
 }
@@ -86,7 +72,7 @@ func (j *Journal) Accept(machine uuid.UUID, fence int64) error {
 	case known && fence == e.Fence:
 		return nil
 	}
-	return j.write(machine, entry{Fence: fence})
+	return j.write(entry{Machine: machine, Fence: fence})
 }
 
 // AcceptRemoval is Accept for the command that removes the machine; what it leaves is a tombstone.
@@ -100,7 +86,7 @@ func (j *Journal) AcceptRemoval(machine uuid.UUID, fence int64) error {
 	case known && fence == e.Fence && !e.Removed.IsZero():
 		return nil
 	}
-	return j.write(machine, entry{Fence: fence, Removed: j.now().UTC()})
+	return j.write(entry{Machine: machine, Fence: fence, Removed: j.now().UTC()})
 }
 
 // Do accepts the command and runs it, one command of a machine at a time: without that, an accepted command that is slow
@@ -154,56 +140,4 @@ func (j *Journal) Removed(machine uuid.UUID) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return !j.entries[machine].Removed.IsZero()
-}
-
-func read(path string) (entry, error) {
-	var e entry
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return e, err
-	}
-	return e, json.Unmarshal(b, &e)
-}
-
-// write makes the entry durable before it counts.
-func (j *Journal) write(machine uuid.UUID, e entry) error {
-	b, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(j.dir, machine.String())
-	if err := replace(path, b); err != nil {
-		return fmt.Errorf("record fence: %w", err)
-	}
-	j.entries[machine] = e
-	return nil
-}
-
-func replace(path string, b []byte) (err error) {
-	tmp := path + ".partial"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(tmp)
-		}
-	}()
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	err = errors.Join(d.Sync(), d.Close())
-	if errors.Is(err, fs.ErrInvalid) {
-		return nil // a file system that cannot sync directories
-	}
-	return err
 }

@@ -37,13 +37,13 @@ func TestAccept(t *testing.T) {
 		{"first", func() error { return j.Accept(id, 5) }, nil},
 		{"retry", func() error { return j.Accept(id, 5) }, nil},
 		{"late", func() error { return j.Accept(id, 4) }, journal.ErrStale},
-		{"late after restart", func() error { return open(t, root, now).Accept(id, 4) }, journal.ErrStale},
+		{"late after restart", func() error { j = open(t, root, now); return j.Accept(id, 4) }, journal.ErrStale},
 		{"newer", func() error { return j.Accept(id, 7) }, nil},
 		{"late removal", func() error { return j.AcceptRemoval(id, 6) }, journal.ErrStale},
 		{"removal", func() error { return j.AcceptRemoval(id, 8) }, nil},
 		{"removal again", func() error { return j.AcceptRemoval(id, 8) }, nil},
 		{"resurrection", func() error { return j.Accept(id, 8) }, journal.ErrStale},
-		{"resurrection after restart", func() error { return open(t, root, now).Accept(id, 7) }, journal.ErrStale},
+		{"resurrection after restart", func() error { j = open(t, root, now); return j.Accept(id, 7) }, journal.ErrStale},
 		{"other machine", func() error { return j.Accept(uuid.New(), 1) }, nil},
 		{"a new life", func() error { return j.Accept(id, 9) }, nil},
 	} {
@@ -73,14 +73,32 @@ func TestTombstonesAge(t *testing.T) {
 func TestHalfWritten(t *testing.T) {
 	t.Parallel()
 	root, id := t.TempDir(), uuid.New()
+	path := filepath.Join(root, "fences.log")
 	if err := open(t, root, time.Now()).Accept(id, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "fences", id.String()+".partial"), []byte(`{"fe`), 0o600); err != nil {
+	text, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := open(t, root, time.Now()).Fence(id); got != 3 {
+	if err := os.WriteFile(path, append(text, `{"machine":"`...), 0o600); err != nil { // died while it wrote
+		t.Fatal(err)
+	}
+	j := open(t, root, time.Now())
+	if got := j.Fence(id); got != 3 {
 		t.Errorf("fence %d, want 3", got)
+	}
+	if err := j.Accept(id, 4); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, root, time.Now()).Fence(id); got != 4 {
+		t.Errorf("after half a line: fence %d, want 4", got)
+	}
+	if err := os.WriteFile(path, []byte("nonsense\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := journal.Open(root, time.Now); err == nil {
+		t.Error("nonsense was taken for no fences: late commands would pass")
 	}
 }
 

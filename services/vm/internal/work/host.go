@@ -22,8 +22,8 @@ import (
 const grace = 60 * time.Second
 
 // confirmAddress may run twice: confirming what is confirmed succeeds. A host without addresses has nothing to confirm.
-func (w *Worker) confirmAddress(ctx context.Context, _ *jobs.Run, a Host) error {
-	b, err := w.store.Build(ctx, a.ID)
+func (w *Worker) confirmAddress(ctx context.Context, run *jobs.Run, a Host) error {
+	b, err := w.build(ctx, run, a)
 	if err != nil || len(b.Addresses) == 0 {
 		return err
 	}
@@ -38,8 +38,8 @@ func (w *Worker) releaseAddress(ctx context.Context, _ *jobs.Run, a Host) error 
 }
 
 // ensureNetwork may run twice: the agent adds what the bridge lacks.
-func (w *Worker) ensureNetwork(ctx context.Context, _ *jobs.Run, a Host) error {
-	b, agent, err := w.build(ctx, a)
+func (w *Worker) ensureNetwork(ctx context.Context, run *jobs.Run, a Host) error {
+	b, agent, err := w.buildOn(ctx, run, a)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (w *Worker) ensureNetwork(ctx context.Context, _ *jobs.Run, a Host) error {
 
 // ensureDisks may run twice: a disk that is there is left alone.
 func (w *Worker) ensureDisks(ctx context.Context, run *jobs.Run, a Host) error {
-	b, agent, err := w.build(ctx, a)
+	b, agent, err := w.buildOn(ctx, run, a)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (w *Worker) ensureDisks(ctx context.Context, run *jobs.Run, a Host) error {
 
 // ensureSeed may run twice: the seed is written anew from the same data.
 func (w *Worker) ensureSeed(ctx context.Context, run *jobs.Run, a Host) error {
-	b, agent, err := w.build(ctx, a)
+	b, agent, err := w.buildOn(ctx, run, a)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (w *Worker) ensureSeed(ctx context.Context, run *jobs.Run, a Host) error {
 
 // define may run twice: the agent redefines.
 func (w *Worker) define(ctx context.Context, run *jobs.Run, a Host) error {
-	b, agent, err := w.build(ctx, a)
+	b, agent, err := w.buildOn(ctx, run, a)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (w *Worker) define(ctx context.Context, run *jobs.Run, a Host) error {
 
 // start may run twice: starting a running machine succeeds.
 func (w *Worker) start(ctx context.Context, run *jobs.Run, a Host) error {
-	_, agent, err := w.build(ctx, a)
+	_, agent, err := w.buildOn(ctx, run, a)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (w *Worker) start(ctx context.Context, run *jobs.Run, a Host) error {
 
 // stop may run twice: stopping a stopped machine succeeds.
 func (w *Worker) stop(ctx context.Context, run *jobs.Run, a Host) error {
-	_, agent, err := w.build(ctx, a)
+	_, agent, err := w.buildOn(ctx, run, a)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (w *Worker) stop(ctx context.Context, run *jobs.Run, a Host) error {
 
 // removeMachine may run twice: removing what is not there succeeds. When vm has no row of the host any more, it is gone.
 func (w *Worker) removeMachine(ctx context.Context, run *jobs.Run, a Host) error {
-	_, agent, err := w.build(ctx, a)
+	_, agent, err := w.buildOn(ctx, run, a)
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}

@@ -100,9 +100,21 @@ func (w *Worker) agent(endpoint string) (nodepb.NodeServiceClient, error) {
 	return c, nil
 }
 
-// build reads what the agent must know of a host, and connects to its node.
-func (w *Worker) build(ctx context.Context, a Host) (*store.Build, nodepb.NodeServiceClient, error) {
+// build reads what the agent must know of a host, once in an attempt: nothing of it changes while a job of the host runs.
+func (w *Worker) build(ctx context.Context, run *jobs.Run, a Host) (*store.Build, error) {
+	if b, ok := run.Memo.(*store.Build); ok {
+		return b, nil
+	}
 	b, err := w.store.Build(ctx, a.ID)
+	if err == nil {
+		run.Memo = b
+	}
+	return b, err
+}
+
+// buildOn is build with a connection to the host's node.
+func (w *Worker) buildOn(ctx context.Context, run *jobs.Run, a Host) (*store.Build, nodepb.NodeServiceClient, error) {
+	b, err := w.build(ctx, run, a)
 	if err != nil {
 		return nil, nil, err
 	}
