@@ -72,6 +72,7 @@ for _ in $(seq 300); do
 	sleep 0.2
 done
 call "curl -s $auth $url/vm/v3/host/$id/console" | tail -n 15
+accel=$(eval "curl -s $auth $url/vm/v3/node" | field accel)
 address=$(eval "curl -s $auth $url/vm/v3/host/$id/ipv4" | field ip_addr)
 cat <<END
 
@@ -79,6 +80,7 @@ The stack runs.
   URL        $url   (API description: $url/swagger/)
   e-mail     $email
   password   $password
+  hosts run  with $accel$([ "$accel" != tcg ] || echo ", emulated: KVM does not work here")$([ "$accel" != sim ] || echo ", simulated only: see the log for what is missing")
   host       ssh root@$address   (password demo-password)
   log        $logfile
   stop       make down      (hosts go on; make demo or make up finds them again)

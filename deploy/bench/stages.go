@@ -27,7 +27,8 @@ func (b *bench) start(context.Context) error {
 		memory = append(memory, p.memory())
 		p.stop()
 	}
-	b.row("P10 start to ready, first start included", ms(median(took)), "bar 5 s", ratio(median(took).Seconds(), 5))
+	b.row("P10 first start to ready, database made", ms(took[0]), "bar 5 s", ratio(took[0].Seconds(), 5))
+	b.row("P10 later start to ready", ms(median(took[1:])), "bar 5 s", ratio(median(took[1:]).Seconds(), 5))
 	b.row("P8 memory at rest, one process", fmt.Sprintf("%d MiB", median(memory)), "bar 150 MiB", ratio(float64(median(memory)), 150))
 	return nil
 }

@@ -3,21 +3,28 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"slipway.dev/pkg/pg/pgembed"
 )
 
 // TestBadInput sends what must be refused: clearly, in the dialect's shape, and before anything is made.
 func TestBadInput(t *testing.T) {
 	s := newStack(t, "sim")
 	c, nobody := s.login(), &client{s: s}
-	os := c.tiny()
+	tiny := c.tiny()
 	host := func(change string) string {
-		return fmt.Sprintf(`{"name":"bad","os":%d,"password":"x"%s}`, os, change)
+		return fmt.Sprintf(`{"name":"bad","os":%d,"password":"x"%s}`, tiny, change)
 	}
 	for _, tt := range []struct {
 		name   string
@@ -38,7 +45,7 @@ func TestBadInput(t *testing.T) {
 		{"malformed JSON", c, "POST", "/vm/v3/host", `{"name":`, 400, 0, "JSON"},
 		{"not an object", c, "POST", "/vm/v3/host", `[1]`, 400, 0, ""},
 		{"wrong type", c, "POST", "/vm/v3/host", host(`,"cpu_number":"many"`), 400, 0, "cpu_number"},
-		{"no name", c, "POST", "/vm/v3/host", object{"os": os, "password": "x"}, 400, 0, "name"},
+		{"no name", c, "POST", "/vm/v3/host", object{"os": tiny, "password": "x"}, 400, 0, "name"},
 		{"no os", c, "POST", "/vm/v3/host", object{"name": "bad", "password": "x"}, 400, 0, "os"},
 		{"no such os", c, "POST", "/vm/v3/host", object{"name": "bad", "os": 99, "password": "x"}, 400, 0, "os"},
 		{"no such cluster", c, "POST", "/vm/v3/host", host(`,"cluster":99`), 400, 0, "cluster"},
@@ -60,7 +67,7 @@ func TestBadInput(t *testing.T) {
 			pool := number(c.must("POST", "/ip/v3/userspace/public/ippool", object{"name": "one"}), "id")
 			c.must("POST", fmt.Sprintf("/vm/v3/ippool/%d/range", pool), object{"name": "198.18.5.9"})
 			c.must("POST", fmt.Sprintf("/vm/v3/ippool/%d/cluster", pool), object{"clusters": []object{{"id": 1, "interface": 0}}})
-			c.complete(c.must("POST", "/vm/v3/host", fmt.Sprintf(`{"name":"one","os":%d,"password":"x","ipv4_pool":[%d]}`, os, pool)))
+			c.complete(c.must("POST", "/vm/v3/host", fmt.Sprintf(`{"name":"one","os":%d,"password":"x","ipv4_pool":[%d]}`, tiny, pool)))
 		}
 		status, body := tt.by.do(tt.method, tt.path, tt.body)
 		e, _ := body["error"].(object)
@@ -128,9 +135,10 @@ func TestOpenDoors(t *testing.T) {
 	}
 }
 
-// TestSideBySide runs two stacks on one machine, each with a real host.
+// TestSideBySide runs two stacks on one machine, each with a real host; one in a directory whose name is too long for the
+// sockets below it.
 func TestSideBySide(t *testing.T) {
-	a, b := newStack(t, "libvirt"), newStack(t, "libvirt")
+	a, b := newStackAt(t, "a-directory-with-a-long-name-for-the-data-of-this-stack", "libvirt"), newStack(t, "libvirt")
 	ca, cb := a.login(), b.login()
 	made := ca.must("POST", "/vm/v3/host", object{"name": "only-in-a", "os": ca.tiny(), "password": "x"})
 	ca.complete(made)
@@ -174,5 +182,41 @@ func TestCatalogue(t *testing.T) {
 	}
 	if status, _ := c.do("POST", "/vm/v3/catalogue/none/import", nil); status != 404 {
 		t.Errorf("an image that is not in the catalogue: %d", status)
+	}
+}
+
+// TestGivenServers runs a stack on a PostgreSQL and a NATS that are there already.
+func TestGivenServers(t *testing.T) {
+	dir, err := os.MkdirTemp("", "slipway-e2e-servers-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgembed.Start(t.Context(), pgembed.Config{Dir: filepath.Join(dir, "postgres"), Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Stop(context.WithoutCancel(t.Context()))
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	defer ns.Shutdown()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats is not ready")
+	}
+	s := newStack(t, "sim", "SLIPWAY_POSTGRES_URL="+db.URL(), "SLIPWAY_NATS_URL="+ns.ClientURL())
+	c := s.login()
+	c.complete(c.must("POST", "/vm/v3/host", object{"name": "a", "os": c.tiny(), "password": "x"}))
+	for _, sub := range []string{"postgres", "nats"} {
+		if _, err := os.Stat(filepath.Join(s.data, sub)); err == nil {
+			t.Errorf("a private %s was made", sub)
+		}
 	}
 }

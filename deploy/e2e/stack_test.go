@@ -58,6 +58,12 @@ func program(t *testing.T) string {
 // left of it fails the test.
 func newStack(t *testing.T, hypervisor string, env ...string) *stack {
 	t.Helper()
+	return newStackAt(t, "data", hypervisor, env...)
+}
+
+// newStackAt is newStack in a directory of this name.
+func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "slipway-e2e-")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +71,7 @@ func newStack(t *testing.T, hypervisor string, env ...string) *stack {
 	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL and QEMU run as users of their own
 		t.Fatal(err)
 	}
-	s := &stack{t: t, data: filepath.Join(dir, "data"), hypervisor: hypervisor, env: env}
+	s := &stack{t: t, data: filepath.Join(dir, name), hypervisor: hypervisor, env: env}
 	if s.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}

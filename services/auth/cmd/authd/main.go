@@ -19,7 +19,7 @@ import (
 func main() { run.Main(serve) }
 
 // memoryLimit makes the collector give back what password hashes took, 19 MiB each, before the process grows over its share.
-const memoryLimit = 56 << 20
+const memoryLimit = 40 << 20
 
 func serve(ctx context.Context, log *slog.Logger) error {
 	if os.Getenv("GOMEMLIMIT") == "" {

@@ -21,8 +21,8 @@ import (
 
 // Config of the driver.
 type Config struct {
-	// Root holds everything: machines/<uuid>, templates, networks, libvirt's own files. Absolute, and short: at most
-	// MaxRoot bytes when libvirt is embedded, for its sockets lie below.
+	// Root holds everything: machines/<uuid>, templates, networks, libvirt's own files. Absolute. An embedded libvirt comes
+	// to a root longer than MaxRoot by a short link, for the paths of its sockets must be short.
 	Root    string
 	StackID string
 	NodeID  string
@@ -49,6 +49,7 @@ const (
 	uriSystem = "qemu:///system"
 	uriTest   = "test:///default"
 	qemuUser  = "libvirt-qemu"
+	runDir    = "/run"
 )
 
 func (c *Config) check() error {
@@ -65,7 +66,42 @@ func (c *Config) check() error {
 }
 
 // embedURI is where libvirt keeps its own files when it is embedded.
-func (c *Config) embedURI() string { return "qemu:///embed?root=" + c.libvirtDir() }
+func (c *Config) embedURI() string {
+	if len(c.Root) > MaxRoot {
+		return "qemu:///embed?root=" + c.shortcut()
+	}
+	return "qemu:///embed?root=" + c.libvirtDir()
+}
+
+// shortcut is the link by which libvirt comes to a root with a long name. It is gone after a reboot, and made again.
+func (c *Config) shortcut() string { return filepath.Join(runDir, "slipway-"+hyper.Tag(c.StackID)) }
+
+// unlink removes the shortcut. Machines that run do without it; the next start makes it again.
+func (c *Config) unlink() error {
+	if len(c.Root) <= MaxRoot {
+		return nil
+	}
+	if err := os.Remove(c.shortcut()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// link makes the shortcut, or finds it made.
+func (c *Config) link() error {
+	if len(c.Root) <= MaxRoot {
+		return nil
+	}
+	err := os.Symlink(c.libvirtDir(), c.shortcut())
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	to, err := os.Readlink(c.shortcut())
+	if err == nil && to != c.libvirtDir() {
+		err = hyper.ErrForeign.With("%s leads to %s", c.shortcut(), to)
+	}
+	return err
+}
 
 func (c *Config) libvirtDir() string { return filepath.Join(c.Root, "libvirt") }
 

@@ -118,8 +118,8 @@ func (d *Driver) prepare(ctx context.Context, uri string) error {
 		}
 	}
 	if embedded(uri) {
-		if len(d.cfg.Root) > MaxRoot {
-			return hyper.ErrInvalid.With("root %q is longer than %d bytes, too long for an embedded libvirt's sockets", d.cfg.Root, MaxRoot)
+		if err := d.cfg.link(); err != nil {
+			return fmt.Errorf("short name for %s: %w", d.cfg.Root, err)
 		}
 		if err := writeConf(d.cfg.libvirtDir(), o); err != nil {
 			return fmt.Errorf("configure libvirt: %w", err)
@@ -154,7 +154,7 @@ func (d *Driver) letGo() error {
 	err = errors.Join(err, d.conn.close())
 	d.stop()
 	d.done.Wait()
-	return errors.Join(err, d.files.close())
+	return errors.Join(err, d.files.close(), d.cfg.unlink())
 }
 
 // janitor keeps consoles bounded: a guest writes a few MiB in a second at most.
