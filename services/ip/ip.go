@@ -3,7 +3,6 @@ package ip
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"time"
@@ -11,14 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
-	authpb "slipway.dev/proto/auth/v4"
-
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
+	"slipway.dev/services/internal/keys"
 	"slipway.dev/services/ip/internal/server"
 	"slipway.dev/services/ip/internal/store"
 )
@@ -78,7 +76,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	}
 	s := &Service{log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
 	s.store = store.New(d.Pool, s.relay.Poke)
-	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(keysOf(d.Auth)))
+	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -111,18 +109,5 @@ func (s *Service) sweep(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-	}
-}
-
-// keysOf asks auth for the keys that verify identities.
-func keysOf(auth grpc.ClientConnInterface) func(context.Context) (map[string]ed25519.PublicKey, error) {
-	client := authpb.NewTokenServiceClient(auth)
-	return func(ctx context.Context) (map[string]ed25519.PublicKey, error) {
-		resp, err := client.ListKeys(ctx, &authpb.ListKeysRequest{})
-		keys := map[string]ed25519.PublicKey{}
-		for _, k := range resp.GetKeys() {
-			keys[k.GetId()] = k.GetKey()
-		}
-		return keys, err
 	}
 }
