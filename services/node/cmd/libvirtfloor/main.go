@@ -62,7 +62,7 @@ func measure(pattern, root string) (took time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close() //nolint:errcheck // the process ends
+	defer conn.Close()
 	// What libvirt does once for a process is not the machine's.
 	if dom, err := conn.DomainDefineXML(xml); err != nil {
 		return 0, err
