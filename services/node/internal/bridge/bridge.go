@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"slipway.dev/services/node/internal/hyper"
 )
@@ -292,4 +293,18 @@ func explain(what string, err error) error {
 		return hyper.ErrNotAllowed.With("networks need CAP_NET_ADMIN: run the agent as root").Wrap(fmt.Errorf("%s: %w", what, err))
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// Allowed returns hyper.ErrNotAllowed when this process may not make bridges: better at its start than at the first host.
+func Allowed() error {
+	const netAdmin = 1 << unix.CAP_NET_ADMIN
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	if data[0].Effective&netAdmin == 0 {
+		return explain("make bridges", syscall.EPERM)
+	}
+	return nil
 }

@@ -130,6 +130,9 @@ func (d *Driver) prepare(ctx context.Context, uri string) error {
 	}
 	var err error
 	if !d.cfg.NoNetworks {
+		if err := bridge.Allowed(); err != nil {
+			return err
+		}
 		if d.bridges, err = bridge.Open(d.cfg.Root, d.cfg.StackID); err != nil {
 			return err
 		}
