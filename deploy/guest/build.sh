@@ -74,7 +74,15 @@ rm -f "$out/tiny.stamp"
 
 mkdir "$work/debs" "$work/sys" "$work/root"
 # shellcheck disable=SC2086 # a list of words
-(cd "$work/debs" && "${apt[@]}" download $packages)
+if ! (cd "$work/debs" && "${apt[@]}" download $packages); then
+	# Debian has newer packages than the lists here name.
+	if [ "$(id -u)" -eq 0 ] && [ -z "${SLIPWAY_LISTS_UPDATED:-}" ]; then
+		rm -rf "$work"
+		apt-get -qq update
+		SLIPWAY_LISTS_UPDATED=1 exec "$0" "$@"
+	fi
+	die "a package cannot be downloaded: run apt-get update"
+fi
 for deb in "$work"/debs/*.deb; do
 	dpkg-deb -x "$deb" "$work/sys"
 done
