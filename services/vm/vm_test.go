@@ -377,3 +377,27 @@ func TestKeepsCopiesFromEvents(t *testing.T) {
 	w.publish("auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 5})
 	w.wait("the account is gone", func() bool { return accounts().GetSize() == 0 })
 }
+
+// TestIdsStaySmall: signs of life, also two first ones at once, use up no ids. Clients print large ones in ways that are no
+// numbers any more.
+func TestIdsStaySmall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				w.registerAs("99999999-2222-3333-4444-555555555555", "boot-1", "second")
+			}
+		})
+	}
+	wg.Wait()
+	nodes, err := vmpb.NewNodeServiceClient(w.conn).ListNodes(w.admin(), &vmpb.ListNodesRequest{})
+	if err != nil || nodes.GetSize() != 2 || nodes.GetList()[1].GetId() != 2 {
+		t.Errorf("nodes %v %v", nodes, err)
+	}
+	oses, err := vmpb.NewOSServiceClient(w.conn).ListOS(w.admin(), &vmpb.ListOSRequest{})
+	if err != nil || oses.GetSize() != 2 || oses.GetList()[1].GetId() != 2 {
+		t.Errorf("templates %v %v", oses, err)
+	}
+}

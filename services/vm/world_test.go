@@ -93,17 +93,23 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) register(bootID string) {
 	w.Helper()
+	w.nodeID = w.registerAs("11111111-2222-3333-4444-555555555555", bootID, "tiny")
+}
+
+// registerAs is a sign of life of a node that holds one template.
+func (w *world) registerAs(uuid, bootID, template string) int32 {
+	w.Helper()
 	resp, err := vmpb.NewNodeServiceClient(w.svc.Server().Local("node")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{
 		Endpoint: "local", Description: &nodepb.Description{
-			Uuid: "11111111-2222-3333-4444-555555555555", Hostname: "n1", CpuNumber: 4, RamMib: 1280, StorageMib: 100000,
+			Uuid: uuid, Hostname: "n1", CpuNumber: 4, RamMib: 1280, StorageMib: 100000,
 			StorageFreeMib: 100000, Hypervisor: "sim", Accel: "sim", BootId: bootID, Bridge: "br0", Dns: []string{"192.0.2.53"},
-			Templates: []*nodepb.Template{{Name: "tiny", Sha256: "abc", MinRamMib: 128, MinDiskMib: 64}},
+			Templates: []*nodepb.Template{{Name: template, Sha256: "abc", MinRamMib: 128, MinDiskMib: 64}},
 		},
 	})
 	if err != nil {
-		w.Fatal(err)
+		w.Error(err)
 	}
-	w.nodeID = resp.GetId()
+	return resp.GetId()
 }
 
 // publish emits an event as another service would.

@@ -35,26 +35,42 @@ type Node struct {
 // RegisterNode stores a sign of life. The first one of a node puts it into the cluster with the smallest id. rebooted
 // says that the machine was started anew since the last sign.
 func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, err error) {
-	var boot string
-	err = t.tx.QueryRow(ctx, `SELECT boot_id FROM node WHERE uuid = $1 FOR UPDATE`, n.UUID).Scan(&boot)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	// An upsert would take a new id with every sign of life, and the first two at once would race for the first.
+	if _, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' node ' || $1, 0))`, n.UUID.String()); err != nil {
 		return 0, false, err
 	}
+	var boot string
+	err = t.tx.QueryRow(ctx, `SELECT id, boot_id FROM node WHERE uuid = $1 FOR NO KEY UPDATE`, n.UUID).Scan(&id, &boot)
+	if errors.Is(err, pgx.ErrNoRows) {
+		id, err = t.insertNode(ctx, n)
+		return id, false, err
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	_, err = t.tx.Exec(ctx, `
+		UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
+			storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
+			libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
+		WHERE uuid = $1`, n.columns()...)
+	return id, boot != n.BootID, err
+}
+
+func (t Tx) insertNode(ctx context.Context, n Node) (id int32, err error) {
 	err = t.tx.QueryRow(ctx, `
 		INSERT INTO node (cluster_id, uuid, name, endpoint, cpu_number, cpu_model, ram_mib, storage_mib, storage_free_mib,
 			hypervisor, accel, kernel_version, os_version, qemu_version, libvirt_version, boot_id, bridge, dns)
 		VALUES ((SELECT min(id) FROM cluster), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-		ON CONFLICT (uuid) DO UPDATE SET
-			name = excluded.name, endpoint = excluded.endpoint, cpu_number = excluded.cpu_number,
-			cpu_model = excluded.cpu_model, ram_mib = excluded.ram_mib, storage_mib = excluded.storage_mib,
-			storage_free_mib = excluded.storage_free_mib, hypervisor = excluded.hypervisor, accel = excluded.accel,
-			kernel_version = excluded.kernel_version, os_version = excluded.os_version,
-			qemu_version = excluded.qemu_version, libvirt_version = excluded.libvirt_version, boot_id = excluded.boot_id,
-			bridge = excluded.bridge, dns = excluded.dns, seen_at = now()
-		RETURNING id`,
+		RETURNING id`, n.columns()...).Scan(&id)
+	return id, err
+}
+
+// columns are the values of a node's row, in the order that both statements have.
+func (n Node) columns() []any {
+	return []any{
 		n.UUID, n.Name, n.Endpoint, n.CPUs, n.CPUModel, n.RAM, n.StorageMiB, n.StorageFreeMiB, n.Hypervisor, n.Accel,
-		n.Kernel, n.OS, n.QEMU, n.Libvirt, n.BootID, n.Bridge, append([]string{}, n.DNS...)).Scan(&id)
-	return id, boot != "" && boot != n.BootID, err
+		n.Kernel, n.OS, n.QEMU, n.Libvirt, n.BootID, n.Bridge, append([]string{}, n.DNS...),
+	}
 }
 
 // WantedHosts returns the hosts of a node that shall run.

@@ -56,19 +56,20 @@ func (s *Store) OS(ctx context.Context, id int32, all bool) (OS, error) {
 }
 
 // HoldOS records that a node holds a template. A template of the same name with another checksum is a newer version of it:
-// hosts made later start from that.
+// hosts made later start from that. Nodes say so with every sign of life, mostly of what is known: that writes nothing.
 func (t Tx) HoldOS(ctx context.Context, node int32, o OS) error {
 	_, err := t.tx.Exec(ctx, `
-		WITH kept AS (
-			INSERT INTO os (name, sha256, state, os_group, min_ram_mib, min_disk_mib) VALUES ($2, $3, 'active', $4, $5, $6)
-			ON CONFLICT (name) DO UPDATE SET
-				sha256 = excluded.sha256, state = 'active', os_group = excluded.os_group,
-				min_ram_mib = excluded.min_ram_mib, min_disk_mib = excluded.min_disk_mib, updated_at = now()
-			WHERE (os.sha256, os.state, os.min_ram_mib, os.min_disk_mib) IS DISTINCT FROM
-				(excluded.sha256, 'active', excluded.min_ram_mib, excluded.min_disk_mib)
+		WITH changed AS (
+			UPDATE os SET sha256 = $3, state = 'active', os_group = $4, min_ram_mib = $5, min_disk_mib = $6, updated_at = now()
+			WHERE name = $2 AND (sha256, state, min_ram_mib, min_disk_mib) IS DISTINCT FROM ($3, 'active', $5::integer, $6::integer)
+		), made AS (
+			INSERT INTO os (name, sha256, state, os_group, min_ram_mib, min_disk_mib)
+			SELECT $2, $3, 'active', $4, $5, $6 WHERE NOT EXISTS (SELECT FROM os WHERE name = $2)
+			ON CONFLICT (name) DO NOTHING
 			RETURNING id)
 		INSERT INTO os_node (os_id, node_id)
-		SELECT id, $1 FROM (SELECT id FROM kept UNION SELECT id FROM os WHERE name = $2) v
+		SELECT id, $1 FROM (SELECT id FROM made UNION SELECT id FROM os WHERE name = $2) v
+		WHERE NOT EXISTS (SELECT FROM os_node x WHERE x.os_id = v.id AND x.node_id = $1)
 		ON CONFLICT DO NOTHING`, node, o.Name, o.SHA256, o.Group, o.MinRAM, o.MinDisk)
 	return err
 }
