@@ -51,6 +51,8 @@ func newStack(t testing.TB, cfg gateway.Config, log *slog.Logger) *stack {
 	auth, vm, ip := rpc.NewServer(quiet, verifier), rpc.NewServer(quiet, verifier), rpc.NewServer(quiet, verifier)
 	authpb.RegisterTokenServiceServer(auth, s.auth)
 	authpb.RegisterUserServiceServer(auth, fakeUsers{})
+	authpb.RegisterKeyServiceServer(auth, fakeKeys{})
+	authpb.RegisterSettingServiceServer(auth, fakeSettings{})
 	vmpb.RegisterHostServiceServer(vm, s.vm)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})

@@ -34,6 +34,8 @@ type world struct {
 	tokens authpb.TokenServiceClient // as the gateway
 	users  authpb.UserServiceClient  // as the gateway
 	vm     authpb.UserServiceClient  // as vm
+	keys   authpb.KeyServiceClient   // as the gateway
+	set    authpb.SettingServiceClient
 }
 
 func start(t testing.TB, now func() time.Time) *world {
@@ -51,7 +53,8 @@ func startOn(t testing.TB, pool *pgxpool.Pool, b *bus.Bus, now func() time.Time)
 	gateway := s.Server().Local("gateway")
 	return &world{
 		s, pool, b, authpb.NewTokenServiceClient(gateway), authpb.NewUserServiceClient(gateway),
-		authpb.NewUserServiceClient(s.Server().Local("vm")),
+		authpb.NewUserServiceClient(s.Server().Local("vm")), authpb.NewKeyServiceClient(gateway),
+		authpb.NewSettingServiceClient(gateway),
 	}
 }
 

@@ -35,12 +35,13 @@ type Kind struct {
 // Errors is the table. 1000, 1106, 3001, 3080 and 22013 are numbers of the original; those from 90000 are our own.
 //
 // A wrong password is 400: Terraform's provider shows the body of 400 and 500 alone, and clients that log in again
-// after a 401 would do so for ever.
+// after a 401 would do so for ever. So would they with a one-time key, which is 3001 as in the original, hence 403.
 var Errors = []Kind{
 	{"UNAUTHENTICATED", codes.Unauthenticated, 1000, http.StatusUnauthorized, "no credential, or one that is unknown or expired: log in again"},
 	{"NO_METHOD", codes.NotFound, 1106, http.StatusMethodNotAllowed, "the path does not take this method"},
 	{"NO_HANDLER", codes.NotFound, 1106, http.StatusNotFound, "there is nothing at this path"},
 	{"INVALID_PASSWORD", codes.Unauthenticated, 22013, http.StatusBadRequest, "wrong e-mail or password"},
+	{"INVALID_KEY", codes.Unauthenticated, 3001, http.StatusForbidden, "the one-time key is unknown, used or expired, or its account may not log in"},
 	{"BODY_TOO_LARGE", codes.InvalidArgument, 90010, http.StatusRequestEntityTooLarge, "the body is too large"},
 	{"URL_TOO_LONG", codes.InvalidArgument, 90011, http.StatusRequestURITooLong, "the address is too long"},
 	{"NO_FREE_ADDRESS", codes.ResourceExhausted, 90004, http.StatusBadRequest, "the pools have no free address left"},

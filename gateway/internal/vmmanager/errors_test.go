@@ -47,6 +47,7 @@ func TestErrors(t *testing.T) {
 		"unavailable":       {fault.Unavailable, 90007, 503, fault.Unavailable.Msg},
 		"connection lost":   {grpcstatus.Error(codes.Unavailable, "canary 10.0.0.1"), 90007, 503, fault.Unavailable.Msg},
 		"deadline":          {context.DeadlineExceeded, 90008, 504, "the request took too long"},
+		"key":               {fault.New(codes.Unauthenticated, "INVALID_KEY", "no such key"), 3001, 403, "no such key"},
 		"late service":      {grpcstatus.Error(codes.DeadlineExceeded, "canary"), 90008, 504, "the request was interrupted"},
 		"bug":               {errors.New("canary"), 90000, 500, "internal error"},
 		"internal":          {fault.Internal.With("canary"), 90000, 500, "internal error"},

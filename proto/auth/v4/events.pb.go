@@ -135,7 +135,7 @@ func (x *UserDeleted) GetId() int32 {
 	return 0
 }
 
-// SessionRevoked says that a credential is worth nothing from now on. Subject auth.v4.session.revoked.
+// SessionRevoked says that a credential is worth nothing from now on, or less than before. Subject auth.v4.session.revoked.
 type SessionRevoked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The one session; 0: all of the account.

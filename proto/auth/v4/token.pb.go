@@ -14,6 +14,7 @@ import (
 	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	v1 "slipway.dev/proto/query/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -204,10 +205,11 @@ func (x *CreateTokenRequest) GetDescription() string {
 	return ""
 }
 
-// DeleteTokenRequest names a token by its value.
+// DeleteTokenRequest names a token.
 type DeleteTokenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, or its value.
+	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +288,456 @@ func (*DeleteTokenResponse) Descriptor() ([]byte, []int) {
 	return file_auth_v4_token_proto_rawDescGZIP(), []int{4}
 }
 
+// TokenInfo describes a token without its value. Times are "YYYY-MM-DD HH:MM:SS" in UTC.
+type TokenInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token's own id.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "session": ends when it was unused for token_ttl; "token": ends at expires_at.
+	Kind        string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// null for a session, and for a token without an end.
+	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// To within a minute.
+	LastUsed string `protobuf:"bytes,5,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	Created  string `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
+	// Whose it is.
+	AccountId     int32 `protobuf:"varint,7,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenInfo) Reset() {
+	*x = TokenInfo{}
+	mi := &file_auth_v4_token_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenInfo) ProtoMessage() {}
+
+func (x *TokenInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
+func (*TokenInfo) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TokenInfo) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TokenInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *TokenInfo) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *TokenInfo) GetExpiresAt() *wrapperspb.StringValue {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *TokenInfo) GetLastUsed() string {
+	if x != nil {
+		return x.LastUsed
+	}
+	return ""
+}
+
+func (x *TokenInfo) GetCreated() string {
+	if x != nil {
+		return x.Created
+	}
+	return ""
+}
+
+func (x *TokenInfo) GetAccountId() int32 {
+	if x != nil {
+		return x.AccountId
+	}
+	return 0
+}
+
+// ListTokensRequest is a page of the caller's tokens.
+type ListTokensRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Query         *v1.Query              `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensRequest) Reset() {
+	*x = ListTokensRequest{}
+	mi := &file_auth_v4_token_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensRequest) ProtoMessage() {}
+
+func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListTokensRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListTokensRequest) GetQuery() *v1.Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+// ListTokensResponse is the list envelope of the dialect.
+type ListTokensResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastNotify    int32                  `protobuf:"varint,1,opt,name=last_notify,json=lastNotify,proto3" json:"last_notify,omitempty"`
+	List          []*TokenInfo           `protobuf:"bytes,2,rep,name=list,proto3" json:"list,omitempty"`
+	Size          int32                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensResponse) Reset() {
+	*x = ListTokensResponse{}
+	mi := &file_auth_v4_token_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensResponse) ProtoMessage() {}
+
+func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListTokensResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListTokensResponse) GetLastNotify() int32 {
+	if x != nil {
+		return x.LastNotify
+	}
+	return 0
+}
+
+func (x *ListTokensResponse) GetList() []*TokenInfo {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *ListTokensResponse) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// GetSelfSessionRequest is empty: the session is the one of the call.
+type GetSelfSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSelfSessionRequest) Reset() {
+	*x = GetSelfSessionRequest{}
+	mi := &file_auth_v4_token_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSelfSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSelfSessionRequest) ProtoMessage() {}
+
+func (x *GetSelfSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSelfSessionRequest.ProtoReflect.Descriptor instead.
+func (*GetSelfSessionRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{8}
+}
+
+// DeleteSelfSessionRequest is empty: the session is the one of the call.
+type DeleteSelfSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSelfSessionRequest) Reset() {
+	*x = DeleteSelfSessionRequest{}
+	mi := &file_auth_v4_token_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSelfSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSelfSessionRequest) ProtoMessage() {}
+
+func (x *DeleteSelfSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSelfSessionRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSelfSessionRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{9}
+}
+
+// DeleteSelfSessionResponse is empty.
+type DeleteSelfSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSelfSessionResponse) Reset() {
+	*x = DeleteSelfSessionResponse{}
+	mi := &file_auth_v4_token_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSelfSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSelfSessionResponse) ProtoMessage() {}
+
+func (x *DeleteSelfSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSelfSessionResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSelfSessionResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{10}
+}
+
+// CreateLegacySessionRequest is a login.
+type CreateLegacySessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Email         string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLegacySessionRequest) Reset() {
+	*x = CreateLegacySessionRequest{}
+	mi := &file_auth_v4_token_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLegacySessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLegacySessionRequest) ProtoMessage() {}
+
+func (x *CreateLegacySessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLegacySessionRequest.ProtoReflect.Descriptor instead.
+func (*CreateLegacySessionRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CreateLegacySessionRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *CreateLegacySessionRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// LegacySession is a session as older clients read it.
+type LegacySession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's id.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The token, for the cookie ses6 and the header x-xsrf-token.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The same.
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// null: a session ends by disuse.
+	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The account's e-mail is confirmed.
+	Confirmed     bool `protobuf:"varint,5,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LegacySession) Reset() {
+	*x = LegacySession{}
+	mi := &file_auth_v4_token_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LegacySession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LegacySession) ProtoMessage() {}
+
+func (x *LegacySession) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LegacySession.ProtoReflect.Descriptor instead.
+func (*LegacySession) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LegacySession) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LegacySession) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *LegacySession) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *LegacySession) GetExpiresAt() *wrapperspb.StringValue {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *LegacySession) GetConfirmed() bool {
+	if x != nil {
+		return x.Confirmed
+	}
+	return false
+}
+
 // WhoamiRequest is empty: the caller is who it is.
 type WhoamiRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -295,7 +747,7 @@ type WhoamiRequest struct {
 
 func (x *WhoamiRequest) Reset() {
 	*x = WhoamiRequest{}
-	mi := &file_auth_v4_token_proto_msgTypes[5]
+	mi := &file_auth_v4_token_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +759,7 @@ func (x *WhoamiRequest) String() string {
 func (*WhoamiRequest) ProtoMessage() {}
 
 func (x *WhoamiRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_token_proto_msgTypes[5]
+	mi := &file_auth_v4_token_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +772,7 @@ func (x *WhoamiRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoamiRequest.ProtoReflect.Descriptor instead.
 func (*WhoamiRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_token_proto_rawDescGZIP(), []int{5}
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{13}
 }
 
 // IntrospectRequest carries a token as the client sent it.
@@ -333,7 +785,7 @@ type IntrospectRequest struct {
 
 func (x *IntrospectRequest) Reset() {
 	*x = IntrospectRequest{}
-	mi := &file_auth_v4_token_proto_msgTypes[6]
+	mi := &file_auth_v4_token_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +797,7 @@ func (x *IntrospectRequest) String() string {
 func (*IntrospectRequest) ProtoMessage() {}
 
 func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_token_proto_msgTypes[6]
+	mi := &file_auth_v4_token_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +810,7 @@ func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectRequest.ProtoReflect.Descriptor instead.
 func (*IntrospectRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_token_proto_rawDescGZIP(), []int{6}
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IntrospectRequest) GetToken() string {
@@ -384,7 +836,7 @@ type IntrospectResponse struct {
 
 func (x *IntrospectResponse) Reset() {
 	*x = IntrospectResponse{}
-	mi := &file_auth_v4_token_proto_msgTypes[7]
+	mi := &file_auth_v4_token_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +848,7 @@ func (x *IntrospectResponse) String() string {
 func (*IntrospectResponse) ProtoMessage() {}
 
 func (x *IntrospectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_token_proto_msgTypes[7]
+	mi := &file_auth_v4_token_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +861,7 @@ func (x *IntrospectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectResponse.ProtoReflect.Descriptor instead.
 func (*IntrospectResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_token_proto_rawDescGZIP(), []int{7}
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IntrospectResponse) GetIdentity() string {
@@ -449,7 +901,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_auth_v4_token_proto_msgTypes[8]
+	mi := &file_auth_v4_token_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +913,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_token_proto_msgTypes[8]
+	mi := &file_auth_v4_token_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +926,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_token_proto_rawDescGZIP(), []int{8}
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{16}
 }
 
 // ListKeysResponse carries all keys that signed identities still alive.
@@ -487,7 +939,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_auth_v4_token_proto_msgTypes[9]
+	mi := &file_auth_v4_token_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +951,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_token_proto_msgTypes[9]
+	mi := &file_auth_v4_token_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +964,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_token_proto_rawDescGZIP(), []int{9}
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListKeysResponse) GetKeys() []*PublicKey {
@@ -533,7 +985,7 @@ type PublicKey struct {
 
 func (x *PublicKey) Reset() {
 	*x = PublicKey{}
-	mi := &file_auth_v4_token_proto_msgTypes[10]
+	mi := &file_auth_v4_token_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +997,7 @@ func (x *PublicKey) String() string {
 func (*PublicKey) ProtoMessage() {}
 
 func (x *PublicKey) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_token_proto_msgTypes[10]
+	mi := &file_auth_v4_token_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +1010,7 @@ func (x *PublicKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKey.ProtoReflect.Descriptor instead.
 func (*PublicKey) Descriptor() ([]byte, []int) {
-	return file_auth_v4_token_proto_rawDescGZIP(), []int{10}
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PublicKey) GetId() string {
@@ -579,7 +1031,7 @@ var File_auth_v4_token_proto protoreflect.FileDescriptor
 
 const file_auth_v4_token_proto_rawDesc = "" +
 	"\n" +
-	"\x13auth/v4/token.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x12auth/v4/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"H\n" +
+	"\x13auth/v4/token.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x12auth/v4/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"H\n" +
 	"\x14CreateSessionRequest\x12\x14\n" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\"\x88\x01\n" +
@@ -595,7 +1047,37 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\"*\n" +
 	"\x12DeleteTokenRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\x15\n" +
-	"\x13DeleteTokenResponse\"\x0f\n" +
+	"\x13DeleteTokenResponse\"\xe4\x01\n" +
+	"\tTokenInfo\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12;\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x1b\n" +
+	"\tlast_used\x18\x05 \x01(\tR\blastUsed\x12\x18\n" +
+	"\acreated\x18\x06 \x01(\tR\acreated\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\a \x01(\x05R\taccountId\":\n" +
+	"\x11ListTokensRequest\x12%\n" +
+	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"q\n" +
+	"\x12ListTokensResponse\x12\x1f\n" +
+	"\vlast_notify\x18\x01 \x01(\x05R\n" +
+	"lastNotify\x12&\n" +
+	"\x04list\x18\x02 \x03(\v2\x12.auth.v4.TokenInfoR\x04list\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\x17\n" +
+	"\x15GetSelfSessionRequest\"\x1a\n" +
+	"\x18DeleteSelfSessionRequest\"\x1b\n" +
+	"\x19DeleteSelfSessionResponse\"N\n" +
+	"\x1aCreateLegacySessionRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\"\xaa\x01\n" +
+	"\rLegacySession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12;\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x1c\n" +
+	"\tconfirmed\x18\x05 \x01(\bR\tconfirmed\"\x0f\n" +
 	"\rWhoamiRequest\")\n" +
 	"\x11IntrospectRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\xa9\x01\n" +
@@ -612,11 +1094,16 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x03(\v2\x12.auth.v4.PublicKeyR\x04keys\"-\n" +
 	"\tPublicKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key2\xd5\x04\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key2\xd8\b\n" +
 	"\fTokenService\x12f\n" +
 	"\rCreateSession\x12\x1d.auth.v4.CreateSessionRequest\x1a\x0e.auth.v4.Token\"&\xea\xc7\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/auth/v4/public/token\x12]\n" +
-	"\vCreateToken\x12\x1b.auth.v4.CreateTokenRequest\x1a\x0e.auth.v4.Token\"!\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/auth/v4/token\x12p\n" +
-	"\vDeleteToken\x12\x1b.auth.v4.DeleteTokenRequest\x1a\x1c.auth.v4.DeleteTokenResponse\"&\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x18*\x16/auth/v4/token/{token}\x12P\n" +
+	"\vCreateToken\x12\x1b.auth.v4.CreateTokenRequest\x1a\x0e.auth.v4.Token\"!\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/auth/v4/token\x12\x8c\x01\n" +
+	"\vDeleteToken\x12\x1b.auth.v4.DeleteTokenRequest\x1a\x1c.auth.v4.DeleteTokenResponse\"B\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x024Z\x1a*\x18/auth/v3/session/{token}*\x16/auth/v4/token/{token}\x12e\n" +
+	"\n" +
+	"ListTokens\x12\x1a.auth.v4.ListTokensRequest\x1a\x1b.auth.v4.ListTokensResponse\"\x1e\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/auth/v4/token\x12k\n" +
+	"\x0eGetSelfSession\x12\x1e.auth.v4.GetSelfSessionRequest\x1a\x12.auth.v4.TokenInfo\"%\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/auth/v4/self/session\x12\x81\x01\n" +
+	"\x11DeleteSelfSession\x12!.auth.v4.DeleteSelfSessionRequest\x1a\".auth.v4.DeleteSelfSessionResponse\"%\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x17*\x15/auth/v4/self/session\x12\x8b\x01\n" +
+	"\x13CreateLegacySession\x12#.auth.v4.CreateLegacySessionRequest\x1a\x16.auth.v4.LegacySession\"7\xea\xc7\x18\x02\b\x01\x82\xd3\xe4\x93\x02+:\x01*Z\x17:\x01*\"\x12/vm/v3/public/auth\"\r/auth/v3/auth\x12P\n" +
 	"\x06Whoami\x12\x16.auth.v4.WhoamiRequest\x1a\r.auth.v4.User\"\x1f\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/auth/v4/whoami\x12X\n" +
 	"\n" +
 	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12`\n" +
@@ -634,45 +1121,66 @@ func file_auth_v4_token_proto_rawDescGZIP() []byte {
 	return file_auth_v4_token_proto_rawDescData
 }
 
-var file_auth_v4_token_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_auth_v4_token_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_auth_v4_token_proto_goTypes = []any{
-	(*CreateSessionRequest)(nil),   // 0: auth.v4.CreateSessionRequest
-	(*Token)(nil),                  // 1: auth.v4.Token
-	(*CreateTokenRequest)(nil),     // 2: auth.v4.CreateTokenRequest
-	(*DeleteTokenRequest)(nil),     // 3: auth.v4.DeleteTokenRequest
-	(*DeleteTokenResponse)(nil),    // 4: auth.v4.DeleteTokenResponse
-	(*WhoamiRequest)(nil),          // 5: auth.v4.WhoamiRequest
-	(*IntrospectRequest)(nil),      // 6: auth.v4.IntrospectRequest
-	(*IntrospectResponse)(nil),     // 7: auth.v4.IntrospectResponse
-	(*ListKeysRequest)(nil),        // 8: auth.v4.ListKeysRequest
-	(*ListKeysResponse)(nil),       // 9: auth.v4.ListKeysResponse
-	(*PublicKey)(nil),              // 10: auth.v4.PublicKey
-	(*wrapperspb.StringValue)(nil), // 11: google.protobuf.StringValue
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
-	(*User)(nil),                   // 13: auth.v4.User
+	(*CreateSessionRequest)(nil),       // 0: auth.v4.CreateSessionRequest
+	(*Token)(nil),                      // 1: auth.v4.Token
+	(*CreateTokenRequest)(nil),         // 2: auth.v4.CreateTokenRequest
+	(*DeleteTokenRequest)(nil),         // 3: auth.v4.DeleteTokenRequest
+	(*DeleteTokenResponse)(nil),        // 4: auth.v4.DeleteTokenResponse
+	(*TokenInfo)(nil),                  // 5: auth.v4.TokenInfo
+	(*ListTokensRequest)(nil),          // 6: auth.v4.ListTokensRequest
+	(*ListTokensResponse)(nil),         // 7: auth.v4.ListTokensResponse
+	(*GetSelfSessionRequest)(nil),      // 8: auth.v4.GetSelfSessionRequest
+	(*DeleteSelfSessionRequest)(nil),   // 9: auth.v4.DeleteSelfSessionRequest
+	(*DeleteSelfSessionResponse)(nil),  // 10: auth.v4.DeleteSelfSessionResponse
+	(*CreateLegacySessionRequest)(nil), // 11: auth.v4.CreateLegacySessionRequest
+	(*LegacySession)(nil),              // 12: auth.v4.LegacySession
+	(*WhoamiRequest)(nil),              // 13: auth.v4.WhoamiRequest
+	(*IntrospectRequest)(nil),          // 14: auth.v4.IntrospectRequest
+	(*IntrospectResponse)(nil),         // 15: auth.v4.IntrospectResponse
+	(*ListKeysRequest)(nil),            // 16: auth.v4.ListKeysRequest
+	(*ListKeysResponse)(nil),           // 17: auth.v4.ListKeysResponse
+	(*PublicKey)(nil),                  // 18: auth.v4.PublicKey
+	(*wrapperspb.StringValue)(nil),     // 19: google.protobuf.StringValue
+	(*v1.Query)(nil),                   // 20: query.v1.Query
+	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
+	(*User)(nil),                       // 22: auth.v4.User
 }
 var file_auth_v4_token_proto_depIdxs = []int32{
-	11, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
-	11, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
-	12, // 2: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
-	10, // 3: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
-	0,  // 4: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
-	2,  // 5: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
-	3,  // 6: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
-	5,  // 7: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
-	6,  // 8: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
-	8,  // 9: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
-	1,  // 10: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
-	1,  // 11: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
-	4,  // 12: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
-	13, // 13: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
-	7,  // 14: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
-	9,  // 15: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
-	10, // [10:16] is the sub-list for method output_type
-	4,  // [4:10] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	19, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
+	19, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
+	19, // 2: auth.v4.TokenInfo.expires_at:type_name -> google.protobuf.StringValue
+	20, // 3: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
+	5,  // 4: auth.v4.ListTokensResponse.list:type_name -> auth.v4.TokenInfo
+	19, // 5: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
+	21, // 6: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 7: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
+	0,  // 8: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
+	2,  // 9: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
+	3,  // 10: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
+	6,  // 11: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
+	8,  // 12: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
+	9,  // 13: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
+	11, // 14: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
+	13, // 15: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
+	14, // 16: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
+	16, // 17: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
+	1,  // 18: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
+	1,  // 19: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
+	4,  // 20: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
+	7,  // 21: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
+	5,  // 22: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
+	10, // 23: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
+	12, // 24: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
+	22, // 25: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
+	15, // 26: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
+	17, // 27: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
+	18, // [18:28] is the sub-list for method output_type
+	8,  // [8:18] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_auth_v4_token_proto_init() }
@@ -687,7 +1195,7 @@ func file_auth_v4_token_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_token_proto_rawDesc), len(file_auth_v4_token_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

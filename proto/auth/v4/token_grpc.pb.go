@@ -19,12 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TokenService_CreateSession_FullMethodName = "/auth.v4.TokenService/CreateSession"
-	TokenService_CreateToken_FullMethodName   = "/auth.v4.TokenService/CreateToken"
-	TokenService_DeleteToken_FullMethodName   = "/auth.v4.TokenService/DeleteToken"
-	TokenService_Whoami_FullMethodName        = "/auth.v4.TokenService/Whoami"
-	TokenService_Introspect_FullMethodName    = "/auth.v4.TokenService/Introspect"
-	TokenService_ListKeys_FullMethodName      = "/auth.v4.TokenService/ListKeys"
+	TokenService_CreateSession_FullMethodName       = "/auth.v4.TokenService/CreateSession"
+	TokenService_CreateToken_FullMethodName         = "/auth.v4.TokenService/CreateToken"
+	TokenService_DeleteToken_FullMethodName         = "/auth.v4.TokenService/DeleteToken"
+	TokenService_ListTokens_FullMethodName          = "/auth.v4.TokenService/ListTokens"
+	TokenService_GetSelfSession_FullMethodName      = "/auth.v4.TokenService/GetSelfSession"
+	TokenService_DeleteSelfSession_FullMethodName   = "/auth.v4.TokenService/DeleteSelfSession"
+	TokenService_CreateLegacySession_FullMethodName = "/auth.v4.TokenService/CreateLegacySession"
+	TokenService_Whoami_FullMethodName              = "/auth.v4.TokenService/Whoami"
+	TokenService_Introspect_FullMethodName          = "/auth.v4.TokenService/Introspect"
+	TokenService_ListKeys_FullMethodName            = "/auth.v4.TokenService/ListKeys"
 )
 
 // TokenServiceClient is the client API for TokenService service.
@@ -37,8 +41,18 @@ type TokenServiceClient interface {
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Token, error)
 	// CreateToken makes a token with a lifetime of its own for the caller.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*Token, error)
-	// DeleteToken ends a token of the caller, named by its value.
+	// DeleteToken ends a token of the caller, session or not, named by its id or its value. An administrator may end
+	// anybody's.
 	DeleteToken(ctx context.Context, in *DeleteTokenRequest, opts ...grpc.CallOption) (*DeleteTokenResponse, error)
+	// ListTokens lists the caller's sessions and tokens that are good now, never their values.
+	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
+	// GetSelfSession describes the session or token that the call came with.
+	GetSelfSession(ctx context.Context, in *GetSelfSessionRequest, opts ...grpc.CallOption) (*TokenInfo, error)
+	// DeleteSelfSession ends the session or token that the call came with: the caller is logged out.
+	DeleteSelfSession(ctx context.Context, in *DeleteSelfSessionRequest, opts ...grpc.CallOption) (*DeleteSelfSessionResponse, error)
+	// CreateLegacySession is CreateSession for older clients: the limits are the same, the answer is 200 and names the token
+	// twice.
+	CreateLegacySession(ctx context.Context, in *CreateLegacySessionRequest, opts ...grpc.CallOption) (*LegacySession, error)
 	// Whoami says who the caller is.
 	Whoami(ctx context.Context, in *WhoamiRequest, opts ...grpc.CallOption) (*User, error)
 	// Introspect turns a token into a signed identity. For the gateway alone.
@@ -85,6 +99,46 @@ func (c *tokenServiceClient) DeleteToken(ctx context.Context, in *DeleteTokenReq
 	return out, nil
 }
 
+func (c *tokenServiceClient) ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTokensResponse)
+	err := c.cc.Invoke(ctx, TokenService_ListTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokenServiceClient) GetSelfSession(ctx context.Context, in *GetSelfSessionRequest, opts ...grpc.CallOption) (*TokenInfo, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TokenInfo)
+	err := c.cc.Invoke(ctx, TokenService_GetSelfSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokenServiceClient) DeleteSelfSession(ctx context.Context, in *DeleteSelfSessionRequest, opts ...grpc.CallOption) (*DeleteSelfSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteSelfSessionResponse)
+	err := c.cc.Invoke(ctx, TokenService_DeleteSelfSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokenServiceClient) CreateLegacySession(ctx context.Context, in *CreateLegacySessionRequest, opts ...grpc.CallOption) (*LegacySession, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LegacySession)
+	err := c.cc.Invoke(ctx, TokenService_CreateLegacySession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tokenServiceClient) Whoami(ctx context.Context, in *WhoamiRequest, opts ...grpc.CallOption) (*User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(User)
@@ -125,8 +179,18 @@ type TokenServiceServer interface {
 	CreateSession(context.Context, *CreateSessionRequest) (*Token, error)
 	// CreateToken makes a token with a lifetime of its own for the caller.
 	CreateToken(context.Context, *CreateTokenRequest) (*Token, error)
-	// DeleteToken ends a token of the caller, named by its value.
+	// DeleteToken ends a token of the caller, session or not, named by its id or its value. An administrator may end
+	// anybody's.
 	DeleteToken(context.Context, *DeleteTokenRequest) (*DeleteTokenResponse, error)
+	// ListTokens lists the caller's sessions and tokens that are good now, never their values.
+	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
+	// GetSelfSession describes the session or token that the call came with.
+	GetSelfSession(context.Context, *GetSelfSessionRequest) (*TokenInfo, error)
+	// DeleteSelfSession ends the session or token that the call came with: the caller is logged out.
+	DeleteSelfSession(context.Context, *DeleteSelfSessionRequest) (*DeleteSelfSessionResponse, error)
+	// CreateLegacySession is CreateSession for older clients: the limits are the same, the answer is 200 and names the token
+	// twice.
+	CreateLegacySession(context.Context, *CreateLegacySessionRequest) (*LegacySession, error)
 	// Whoami says who the caller is.
 	Whoami(context.Context, *WhoamiRequest) (*User, error)
 	// Introspect turns a token into a signed identity. For the gateway alone.
@@ -151,6 +215,18 @@ func (UnimplementedTokenServiceServer) CreateToken(context.Context, *CreateToken
 }
 func (UnimplementedTokenServiceServer) DeleteToken(context.Context, *DeleteTokenRequest) (*DeleteTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteToken not implemented")
+}
+func (UnimplementedTokenServiceServer) ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTokens not implemented")
+}
+func (UnimplementedTokenServiceServer) GetSelfSession(context.Context, *GetSelfSessionRequest) (*TokenInfo, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSelfSession not implemented")
+}
+func (UnimplementedTokenServiceServer) DeleteSelfSession(context.Context, *DeleteSelfSessionRequest) (*DeleteSelfSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSelfSession not implemented")
+}
+func (UnimplementedTokenServiceServer) CreateLegacySession(context.Context, *CreateLegacySessionRequest) (*LegacySession, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateLegacySession not implemented")
 }
 func (UnimplementedTokenServiceServer) Whoami(context.Context, *WhoamiRequest) (*User, error) {
 	return nil, status.Error(codes.Unimplemented, "method Whoami not implemented")
@@ -236,6 +312,78 @@ func _TokenService_DeleteToken_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TokenService_ListTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).ListTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_ListTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).ListTokens(ctx, req.(*ListTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TokenService_GetSelfSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSelfSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).GetSelfSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_GetSelfSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).GetSelfSession(ctx, req.(*GetSelfSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TokenService_DeleteSelfSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSelfSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).DeleteSelfSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_DeleteSelfSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).DeleteSelfSession(ctx, req.(*DeleteSelfSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TokenService_CreateLegacySession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateLegacySessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).CreateLegacySession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_CreateLegacySession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).CreateLegacySession(ctx, req.(*CreateLegacySessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TokenService_Whoami_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WhoamiRequest)
 	if err := dec(in); err != nil {
@@ -308,6 +456,22 @@ var TokenService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteToken",
 			Handler:    _TokenService_DeleteToken_Handler,
+		},
+		{
+			MethodName: "ListTokens",
+			Handler:    _TokenService_ListTokens_Handler,
+		},
+		{
+			MethodName: "GetSelfSession",
+			Handler:    _TokenService_GetSelfSession_Handler,
+		},
+		{
+			MethodName: "DeleteSelfSession",
+			Handler:    _TokenService_DeleteSelfSession_Handler,
+		},
+		{
+			MethodName: "CreateLegacySession",
+			Handler:    _TokenService_CreateLegacySession_Handler,
 		},
 		{
 			MethodName: "Whoami",

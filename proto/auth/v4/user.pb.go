@@ -378,6 +378,473 @@ func (x *CreateUserResponse) GetId() int32 {
 	return 0
 }
 
+// UpdateUserRequest is what to change.
+type UpdateUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// All roles that the account has from now on, such as ["@user"].
+	Roles         []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateUserRequest) Reset() {
+	*x = UpdateUserRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateUserRequest) ProtoMessage() {}
+
+func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
+func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UpdateUserRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *UpdateUserRequest) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+// UpdateUserResponse names the account.
+type UpdateUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateUserResponse) Reset() {
+	*x = UpdateUserResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateUserResponse) ProtoMessage() {}
+
+func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateUserResponse.ProtoReflect.Descriptor instead.
+func (*UpdateUserResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UpdateUserResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// SuspendUserRequest names an account.
+type SuspendUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendUserRequest) Reset() {
+	*x = SuspendUserRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendUserRequest) ProtoMessage() {}
+
+func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendUserRequest.ProtoReflect.Descriptor instead.
+func (*SuspendUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SuspendUserRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// SuspendUserResponse names the account.
+type SuspendUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendUserResponse) Reset() {
+	*x = SuspendUserResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendUserResponse) ProtoMessage() {}
+
+func (x *SuspendUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendUserResponse.ProtoReflect.Descriptor instead.
+func (*SuspendUserResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SuspendUserResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ResumeUserRequest names an account.
+type ResumeUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeUserRequest) Reset() {
+	*x = ResumeUserRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeUserRequest) ProtoMessage() {}
+
+func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeUserRequest.ProtoReflect.Descriptor instead.
+func (*ResumeUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ResumeUserRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ResumeUserResponse names the account.
+type ResumeUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeUserResponse) Reset() {
+	*x = ResumeUserResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeUserResponse) ProtoMessage() {}
+
+func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeUserResponse.ProtoReflect.Descriptor instead.
+func (*ResumeUserResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ResumeUserResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// SetUserPasswordRequest is a new password.
+type SetUserPasswordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUserPasswordRequest) Reset() {
+	*x = SetUserPasswordRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUserPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUserPasswordRequest) ProtoMessage() {}
+
+func (x *SetUserPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUserPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetUserPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetUserPasswordRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetUserPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// SetUserPasswordResponse names the account.
+type SetUserPasswordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUserPasswordResponse) Reset() {
+	*x = SetUserPasswordResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUserPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUserPasswordResponse) ProtoMessage() {}
+
+func (x *SetUserPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUserPasswordResponse.ProtoReflect.Descriptor instead.
+func (*SetUserPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetUserPasswordResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// DeleteUserRequest names an account.
+type DeleteUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteUserRequest) Reset() {
+	*x = DeleteUserRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteUserRequest) ProtoMessage() {}
+
+func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
+func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteUserRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// DeleteUserResponse names the account that is gone.
+type DeleteUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteUserResponse) Reset() {
+	*x = DeleteUserResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteUserResponse) ProtoMessage() {}
+
+func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteUserResponse.ProtoReflect.Descriptor instead.
+func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeleteUserResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // AddSSHKeyRequest is a public key in the authorized_keys format, without options.
 type AddSSHKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -390,7 +857,7 @@ type AddSSHKeyRequest struct {
 
 func (x *AddSSHKeyRequest) Reset() {
 	*x = AddSSHKeyRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[6]
+	mi := &file_auth_v4_user_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +869,7 @@ func (x *AddSSHKeyRequest) String() string {
 func (*AddSSHKeyRequest) ProtoMessage() {}
 
 func (x *AddSSHKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[6]
+	mi := &file_auth_v4_user_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +882,7 @@ func (x *AddSSHKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSSHKeyRequest.ProtoReflect.Descriptor instead.
 func (*AddSSHKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{6}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AddSSHKeyRequest) GetUser() int32 {
@@ -449,7 +916,7 @@ type AddSSHKeyResponse struct {
 
 func (x *AddSSHKeyResponse) Reset() {
 	*x = AddSSHKeyResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[7]
+	mi := &file_auth_v4_user_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +928,7 @@ func (x *AddSSHKeyResponse) String() string {
 func (*AddSSHKeyResponse) ProtoMessage() {}
 
 func (x *AddSSHKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[7]
+	mi := &file_auth_v4_user_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +941,7 @@ func (x *AddSSHKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSSHKeyResponse.ProtoReflect.Descriptor instead.
 func (*AddSSHKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{7}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddSSHKeyResponse) GetId() int32 {
@@ -494,7 +961,7 @@ type ListSSHKeysRequest struct {
 
 func (x *ListSSHKeysRequest) Reset() {
 	*x = ListSSHKeysRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[8]
+	mi := &file_auth_v4_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +973,7 @@ func (x *ListSSHKeysRequest) String() string {
 func (*ListSSHKeysRequest) ProtoMessage() {}
 
 func (x *ListSSHKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[8]
+	mi := &file_auth_v4_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +986,7 @@ func (x *ListSSHKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{8}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListSSHKeysRequest) GetUser() int32 {
@@ -539,7 +1006,7 @@ type ListSSHKeysOfRequest struct {
 
 func (x *ListSSHKeysOfRequest) Reset() {
 	*x = ListSSHKeysOfRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[9]
+	mi := &file_auth_v4_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +1018,7 @@ func (x *ListSSHKeysOfRequest) String() string {
 func (*ListSSHKeysOfRequest) ProtoMessage() {}
 
 func (x *ListSSHKeysOfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[9]
+	mi := &file_auth_v4_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +1031,7 @@ func (x *ListSSHKeysOfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysOfRequest.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysOfRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{9}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListSSHKeysOfRequest) GetUser() int32 {
@@ -586,7 +1053,7 @@ type ListSSHKeysResponse struct {
 
 func (x *ListSSHKeysResponse) Reset() {
 	*x = ListSSHKeysResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[10]
+	mi := &file_auth_v4_user_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +1065,7 @@ func (x *ListSSHKeysResponse) String() string {
 func (*ListSSHKeysResponse) ProtoMessage() {}
 
 func (x *ListSSHKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[10]
+	mi := &file_auth_v4_user_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +1078,7 @@ func (x *ListSSHKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{10}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListSSHKeysResponse) GetLastNotify() int32 {
@@ -647,7 +1114,7 @@ type SSHKey struct {
 
 func (x *SSHKey) Reset() {
 	*x = SSHKey{}
-	mi := &file_auth_v4_user_proto_msgTypes[11]
+	mi := &file_auth_v4_user_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +1126,7 @@ func (x *SSHKey) String() string {
 func (*SSHKey) ProtoMessage() {}
 
 func (x *SSHKey) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[11]
+	mi := &file_auth_v4_user_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +1139,7 @@ func (x *SSHKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SSHKey.ProtoReflect.Descriptor instead.
 func (*SSHKey) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{11}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SSHKey) GetId() int32 {
@@ -724,6 +1191,28 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\"$\n" +
 	"\x12CreateUserResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"9\n" +
+	"\x11UpdateUserRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\"$\n" +
+	"\x12UpdateUserResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
+	"\x12SuspendUserRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"%\n" +
+	"\x13SuspendUserResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"#\n" +
+	"\x11ResumeUserRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
+	"\x12ResumeUserResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"D\n" +
+	"\x16SetUserPasswordRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\")\n" +
+	"\x17SetUserPasswordResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"#\n" +
+	"\x11DeleteUserRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
+	"\x12DeleteUserResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"Z\n" +
 	"\x10AddSSHKeyRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\x05R\x04user\x12\x12\n" +
@@ -743,12 +1232,20 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x06SSHKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
-	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xb5\x05\n" +
+	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\x84\v\n" +
 	"\vUserService\x12a\n" +
 	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\"\x1d\xea\xc7\x18\x04\b\x03\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/auth/v4/user\x12?\n" +
 	"\aGetUser\x12\x17.auth.v4.GetUserRequest\x1a\r.auth.v4.User\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12z\n" +
 	"\n" +
-	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"3\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\x92\x01\n" +
+	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"3\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\x81\x01\n" +
+	"\n" +
+	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\":\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02.:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}\"\x12/auth/v4/user/{id}\x12\x94\x01\n" +
+	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"J\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02>:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\x8f\x01\n" +
+	"\n" +
+	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"H\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02<:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xa2\x01\n" +
+	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"L\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02@:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/password\"\x1b/auth/v4/user/{id}/password\x12{\n" +
+	"\n" +
+	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"4\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02(Z\x12*\x10/vm/v3/user/{id}*\x12/auth/v4/user/{id}\x12\x92\x01\n" +
 	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"N\xea\xc7\x18\x02\b\x02\x82\xd3\xe4\x93\x02B:\x01*Z :\x01*\"\x1b/auth/v3/user/{user}/sshkey\"\x1b/auth/v4/user/{user}/sshkey\x12\x94\x01\n" +
 	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"J\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02<Z\x1d\x12\x1b/auth/v3/user/{user}/sshkey\x12\x1b/auth/v4/user/{user}/sshkey\x12Z\n" +
 	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
@@ -765,40 +1262,60 @@ func file_auth_v4_user_proto_rawDescGZIP() []byte {
 	return file_auth_v4_user_proto_rawDescData
 }
 
-var file_auth_v4_user_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_auth_v4_user_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_auth_v4_user_proto_goTypes = []any{
-	(*User)(nil),                 // 0: auth.v4.User
-	(*ListUsersRequest)(nil),     // 1: auth.v4.ListUsersRequest
-	(*ListUsersResponse)(nil),    // 2: auth.v4.ListUsersResponse
-	(*GetUserRequest)(nil),       // 3: auth.v4.GetUserRequest
-	(*CreateUserRequest)(nil),    // 4: auth.v4.CreateUserRequest
-	(*CreateUserResponse)(nil),   // 5: auth.v4.CreateUserResponse
-	(*AddSSHKeyRequest)(nil),     // 6: auth.v4.AddSSHKeyRequest
-	(*AddSSHKeyResponse)(nil),    // 7: auth.v4.AddSSHKeyResponse
-	(*ListSSHKeysRequest)(nil),   // 8: auth.v4.ListSSHKeysRequest
-	(*ListSSHKeysOfRequest)(nil), // 9: auth.v4.ListSSHKeysOfRequest
-	(*ListSSHKeysResponse)(nil),  // 10: auth.v4.ListSSHKeysResponse
-	(*SSHKey)(nil),               // 11: auth.v4.SSHKey
-	(*v1.Query)(nil),             // 12: query.v1.Query
+	(*User)(nil),                    // 0: auth.v4.User
+	(*ListUsersRequest)(nil),        // 1: auth.v4.ListUsersRequest
+	(*ListUsersResponse)(nil),       // 2: auth.v4.ListUsersResponse
+	(*GetUserRequest)(nil),          // 3: auth.v4.GetUserRequest
+	(*CreateUserRequest)(nil),       // 4: auth.v4.CreateUserRequest
+	(*CreateUserResponse)(nil),      // 5: auth.v4.CreateUserResponse
+	(*UpdateUserRequest)(nil),       // 6: auth.v4.UpdateUserRequest
+	(*UpdateUserResponse)(nil),      // 7: auth.v4.UpdateUserResponse
+	(*SuspendUserRequest)(nil),      // 8: auth.v4.SuspendUserRequest
+	(*SuspendUserResponse)(nil),     // 9: auth.v4.SuspendUserResponse
+	(*ResumeUserRequest)(nil),       // 10: auth.v4.ResumeUserRequest
+	(*ResumeUserResponse)(nil),      // 11: auth.v4.ResumeUserResponse
+	(*SetUserPasswordRequest)(nil),  // 12: auth.v4.SetUserPasswordRequest
+	(*SetUserPasswordResponse)(nil), // 13: auth.v4.SetUserPasswordResponse
+	(*DeleteUserRequest)(nil),       // 14: auth.v4.DeleteUserRequest
+	(*DeleteUserResponse)(nil),      // 15: auth.v4.DeleteUserResponse
+	(*AddSSHKeyRequest)(nil),        // 16: auth.v4.AddSSHKeyRequest
+	(*AddSSHKeyResponse)(nil),       // 17: auth.v4.AddSSHKeyResponse
+	(*ListSSHKeysRequest)(nil),      // 18: auth.v4.ListSSHKeysRequest
+	(*ListSSHKeysOfRequest)(nil),    // 19: auth.v4.ListSSHKeysOfRequest
+	(*ListSSHKeysResponse)(nil),     // 20: auth.v4.ListSSHKeysResponse
+	(*SSHKey)(nil),                  // 21: auth.v4.SSHKey
+	(*v1.Query)(nil),                // 22: query.v1.Query
 }
 var file_auth_v4_user_proto_depIdxs = []int32{
-	12, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
+	22, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
 	0,  // 1: auth.v4.ListUsersResponse.list:type_name -> auth.v4.User
-	11, // 2: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
+	21, // 2: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
 	1,  // 3: auth.v4.UserService.ListUsers:input_type -> auth.v4.ListUsersRequest
 	3,  // 4: auth.v4.UserService.GetUser:input_type -> auth.v4.GetUserRequest
 	4,  // 5: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
-	6,  // 6: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
-	8,  // 7: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
-	9,  // 8: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
-	2,  // 9: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
-	0,  // 10: auth.v4.UserService.GetUser:output_type -> auth.v4.User
-	5,  // 11: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
-	7,  // 12: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
-	10, // 13: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
-	10, // 14: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
-	9,  // [9:15] is the sub-list for method output_type
-	3,  // [3:9] is the sub-list for method input_type
+	6,  // 6: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
+	8,  // 7: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
+	10, // 8: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
+	12, // 9: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
+	14, // 10: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
+	16, // 11: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
+	18, // 12: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
+	19, // 13: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
+	2,  // 14: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
+	0,  // 15: auth.v4.UserService.GetUser:output_type -> auth.v4.User
+	5,  // 16: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
+	7,  // 17: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
+	9,  // 18: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
+	11, // 19: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
+	13, // 20: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
+	15, // 21: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
+	17, // 22: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
+	20, // 23: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
+	20, // 24: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
+	14, // [14:25] is the sub-list for method output_type
+	3,  // [3:14] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -815,7 +1332,7 @@ func file_auth_v4_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_user_proto_rawDesc), len(file_auth_v4_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

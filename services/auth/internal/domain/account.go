@@ -34,6 +34,7 @@ type Account struct {
 	Roles        []string
 	State        string
 	AuthSource   string
+	Epoch        int32 // grows when what was proven of the account before is worth nothing any more
 }
 
 // Identity is what the account may claim to be.

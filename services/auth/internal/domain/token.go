@@ -30,6 +30,14 @@ const IdentityLife = time.Minute
 
 const maxDescription = 1000
 
+// TokenInfo is what may be shown of a token.
+type TokenInfo struct {
+	ID, AccountID       int32
+	Kind, Description   string
+	ExpiresAt           *time.Time
+	LastUsed, CreatedAt time.Time
+}
+
 // NewToken makes the value of a token: whose it is and 256 random bits.
 func NewToken(account int32) string {
 	var b [32]byte

@@ -16,10 +16,12 @@ import (
 	"slipway.dev/services/auth/internal/store"
 )
 
-// Server is both services of auth.
+// Server is all services of auth.
 type Server struct {
 	authpb.UnimplementedTokenServiceServer
 	authpb.UnimplementedUserServiceServer
+	authpb.UnimplementedKeyServiceServer
+	authpb.UnimplementedSettingServiceServer
 
 	store     *store.Store
 	passwords *password.Hasher
@@ -43,6 +45,8 @@ func New(s *store.Store, h *password.Hasher, signer *identity.Signer, c Config) 
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterTokenServiceServer(r, s)
 	authpb.RegisterUserServiceServer(r, s)
+	authpb.RegisterKeyServiceServer(r, s)
+	authpb.RegisterSettingServiceServer(r, s)
 }
 
 // Sign signs what an account may claim to be, for at most domain.IdentityLife.

@@ -15,55 +15,70 @@ import (
 
 // CreateSession logs in. Whether the account is unknown, suspended or has another password, the same is done and said.
 func (s *Server) CreateSession(ctx context.Context, r *authpb.CreateSessionRequest) (*authpb.Token, error) {
-	email, err := domain.LoginEmail(r.GetEmail())
+	account, token, err := s.login(ctx, r.GetEmail(), r.GetPassword())
 	if err != nil {
 		return nil, err
 	}
-	if err := domain.CheckPassword(r.GetPassword()); err != nil {
+	return &authpb.Token{Id: account, Token: token, Confirmed: true}, nil
+}
+
+// CreateLegacySession is CreateSession for older clients.
+func (s *Server) CreateLegacySession(ctx context.Context, r *authpb.CreateLegacySessionRequest) (*authpb.LegacySession, error) {
+	account, token, err := s.login(ctx, r.GetEmail(), r.GetPassword())
+	if err != nil {
 		return nil, err
+	}
+	return legacy(account, token), nil
+}
+
+func (s *Server) login(ctx context.Context, email, password string) (account int32, token string, err error) {
+	email, err = domain.LoginEmail(email)
+	if err != nil {
+		return 0, "", err
+	}
+	if err := domain.CheckPassword(password); err != nil {
+		return 0, "", err
 	}
 	leave, err := s.passwords.Enter()
 	if err != nil {
-		return nil, err
+		return 0, "", err
 	}
 	defer leave()
 	counters := domain.Counters(email, clientIP(ctx))
 	if err := s.store.CountGuess(ctx, counters); err != nil {
-		return nil, err
+		return 0, "", err
 	}
 	a, err := s.store.AccountByEmail(ctx, email)
 	if err != nil && !isNotFound(err) {
-		return nil, err
+		return 0, "", err
 	}
-	ok, stale, err := s.passwords.Check(ctx, r.GetPassword(), a.PasswordHash)
+	ok, stale, err := s.passwords.Check(ctx, password, a.PasswordHash)
 	if err != nil {
-		return nil, err
+		return 0, "", err
 	}
 	if !ok || a.State != domain.Active {
-		return nil, domain.ErrInvalidPassword
+		return 0, "", domain.ErrInvalidPassword
 	}
 	if stale {
-		s.rehash(ctx, a, r.GetPassword())
+		s.rehash(ctx, a, password)
 	}
-	return s.openSession(ctx, a, counters)
+	token, err = s.openSession(ctx, a, counters)
+	return a.ID, token, err
 }
 
-func (s *Server) openSession(ctx context.Context, a domain.Account, counters []domain.Counter) (*authpb.Token, error) {
+func (s *Server) openSession(ctx context.Context, a domain.Account, counters []domain.Counter) (string, error) {
 	token := domain.NewToken(a.ID)
 	hash, err := domain.HashToken(token)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		if err := tx.ForgetGuesses(ctx, counters); err != nil {
 			return err
 		}
-		return tx.OpenSession(ctx, a.ID, hash)
+		return tx.OpenSession(ctx, a, hash)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &authpb.Token{Id: a.ID, Token: token, Confirmed: true}, nil
+	return token, err
 }
 
 // rehash is a courtesy: the login goes on without it.

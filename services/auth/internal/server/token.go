@@ -37,29 +37,12 @@ func (s *Server) CreateToken(ctx context.Context, r *authpb.CreateTokenRequest) 
 		return nil, err
 	}
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		return tx.CreateToken(ctx, me.AccountID, hash, expires, r.GetDescription())
+		return tx.CreateToken(ctx, me.AccountID, me.SessionID, hash, expires, r.GetDescription())
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &authpb.Token{Id: me.AccountID, Token: token, ExpiresAt: r.GetExpiresAt(), Confirmed: true}, nil
-}
-
-// DeleteToken ends a token of the caller.
-func (s *Server) DeleteToken(ctx context.Context, r *authpb.DeleteTokenRequest) (*authpb.DeleteTokenResponse, error) {
-	me, err := caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	hash, err := domain.HashToken(r.GetToken())
-	if err != nil {
-		hash = nil // no token has it, and that is what the caller is told
-	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.DeleteToken(ctx, me.AccountID, hash) })
-	if err != nil {
-		return nil, err
-	}
-	return &authpb.DeleteTokenResponse{}, nil
 }
 
 // Whoami reads the caller's account as it is now.

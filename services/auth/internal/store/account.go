@@ -16,7 +16,7 @@ import (
 	"slipway.dev/services/auth/internal/domain"
 )
 
-const accountColumns = `id, email, password_hash, roles, state, auth_source`
+const accountColumns = `id, email, password_hash, roles, state, auth_source, epoch`
 
 var accounts = query.List{Fields: map[string]query.Field{
 	"id":          {SQL: "id", Type: query.Int},

@@ -7,9 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	authpb "slipway.dev/proto/auth/v4"
-
-	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 )
@@ -50,24 +47,33 @@ func (s *Store) Use(ctx context.Context, hash []byte, ttl time.Duration) (Live, 
 	return l, err
 }
 
-// OpenSession makes a sliding token, unless the account was suspended meanwhile.
-func (t Tx) OpenSession(ctx context.Context, account int32, hash []byte) error {
+// OpenSession makes a sliding token, unless the account was suspended or got another password since it was read.
+func (t Tx) OpenSession(ctx context.Context, a domain.Account, hash []byte) error {
 	tag, err := t.tx.Exec(ctx, `
 		INSERT INTO token (account_id, hash, sliding)
-		SELECT id, $2, true FROM user_account WHERE id = $1 AND state = 'active'`, account, hash)
+		SELECT id, $2, true FROM user_account WHERE id = $1 AND state = 'active' AND epoch = $3
+		FOR SHARE`, a.ID, hash, a.Epoch)
 	if err == nil && tag.RowsAffected() == 0 {
 		return domain.ErrInvalidPassword
 	}
 	return err
 }
 
-// CreateToken makes a token that ends at expires, or never when it is nil.
-func (t Tx) CreateToken(ctx context.Context, account int32, hash []byte, expires *time.Time, description string) error {
+// CreateToken makes a token that ends at expires, or never when it is nil. session is the one that asks, 0 for none.
+func (t Tx) CreateToken(ctx context.Context, account, session int32, hash []byte, expires *time.Time, description string) error {
 	state, err := t.LockAccount(ctx, account)
 	if err != nil {
 		return err
 	}
-	if state != domain.Active {
+	lives := session == 0
+	if !lives {
+		err := t.tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM token WHERE id = $1 AND account_id = $2)`, session, account).Scan(&lives)
+		if err != nil {
+			return err
+		}
+	}
+	if state != domain.Active || !lives {
 		return identity.ErrInvalid // the identity is older than that
 	}
 	tag, err := t.tx.Exec(ctx, `
@@ -81,24 +87,12 @@ func (t Tx) CreateToken(ctx context.Context, account int32, hash []byte, expires
 	return err
 }
 
-// DeleteToken ends a token of the account and tells it.
-func (t Tx) DeleteToken(ctx context.Context, account int32, hash []byte) error {
-	var id int32
-	err := t.tx.QueryRow(ctx, `
-		DELETE FROM token WHERE account_id = $1 AND hash = $2 RETURNING id`, account, hash).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return fault.NotFound.With("no such token")
-	}
-	if err != nil {
-		return err
-	}
-	return t.emit(ctx, "auth.v4.session.revoked", account,
-		&authpb.SessionRevoked{SessionId: id, AccountId: account})
-}
-
-// DeleteDead removes tokens that ended and counters of failed logins that no longer count.
+// DeleteDead removes tokens and one-time keys that ended and counters of failed logins that no longer count.
 func (s *Store) DeleteDead(ctx context.Context, ttl time.Duration) error {
 	if _, err := s.pool.Exec(ctx, `DELETE FROM login_failure WHERE since < now() - $1::interval`, domain.GuessWindow); err != nil {
+		return err
+	}
+	if _, err := s.pool.Exec(ctx, `DELETE FROM login_key WHERE expires_at < now()`); err != nil {
 		return err
 	}
 	_, err := s.pool.Exec(ctx, `

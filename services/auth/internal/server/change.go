@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/store"
+)
+
+// UpdateUser gives an account other roles.
+func (s *Server) UpdateUser(ctx context.Context, r *authpb.UpdateUserRequest) (*authpb.UpdateUserResponse, error) {
+	err := s.change(ctx, r.GetId(), func(by, a *domain.Account) (domain.Ends, error) { return a.Grant(by, r.GetRoles()) })
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.UpdateUserResponse{Id: r.GetId()}, nil
+}
+
+// SuspendUser shuts an account out.
+func (s *Server) SuspendUser(ctx context.Context, r *authpb.SuspendUserRequest) (*authpb.SuspendUserResponse, error) {
+	err := s.change(ctx, r.GetId(), func(_, a *domain.Account) (domain.Ends, error) { return a.Suspend(), nil })
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.SuspendUserResponse{Id: r.GetId()}, nil
+}
+
+// ResumeUser lets an account in again.
+func (s *Server) ResumeUser(ctx context.Context, r *authpb.ResumeUserRequest) (*authpb.ResumeUserResponse, error) {
+	err := s.change(ctx, r.GetId(), func(_, a *domain.Account) (domain.Ends, error) { return a.Resume(), nil })
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.ResumeUserResponse{Id: r.GetId()}, nil
+}
+
+// SetUserPassword gives an account another password.
+func (s *Server) SetUserPassword(ctx context.Context, r *authpb.SetUserPasswordRequest) (*authpb.SetUserPasswordResponse, error) {
+	if err := domain.CheckPassword(r.GetPassword()); err != nil {
+		return nil, err
+	}
+	leave, err := s.passwords.Enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	hash, err := s.passwords.Hash(ctx, r.GetPassword())
+	if err != nil {
+		return nil, err
+	}
+	err = s.change(ctx, r.GetId(), func(_, a *domain.Account) (domain.Ends, error) { return a.SetPassword(hash), nil })
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.SetUserPasswordResponse{Id: r.GetId()}, nil
+}
+
+// DeleteUser removes an account.
+func (s *Server) DeleteUser(ctx context.Context, r *authpb.DeleteUserRequest) (*authpb.DeleteUserResponse, error) {
+	err := s.administer(ctx, r.GetId(), func(tx store.Tx, _, a *domain.Account) error {
+		if err := keepAdmin(ctx, tx, *a, domain.Account{}); err != nil {
+			return err
+		}
+		return tx.DeleteAccount(ctx, a.ID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.DeleteUserResponse{Id: r.GetId()}, nil
+}
+
+// change changes an account and ends what the change puts an end to.
+func (s *Server) change(ctx context.Context, id int32, apply func(by, a *domain.Account) (domain.Ends, error)) error {
+	return s.administer(ctx, id, func(tx store.Tx, by, a *domain.Account) error {
+		was := *a
+		ends, err := apply(by, a)
+		if err != nil {
+			return err
+		}
+		if err := keepAdmin(ctx, tx, was, *a); err != nil {
+			return err
+		}
+		if err := tx.SaveAccount(ctx, *a); err != nil || ends == domain.EndsNothing {
+			return err
+		}
+		return tx.EndSessions(ctx, a.ID, ends == domain.EndsTokens)
+	})
+}
+
+// administer loads the caller and an account, both as they are now: an identity may be a minute old. One such unit of work
+// runs at a time, so that two administrators cannot end each other.
+func (s *Server) administer(ctx context.Context, id int32, do func(tx store.Tx, by, a *domain.Account) error) error {
+	me, err := caller(ctx)
+	if err != nil {
+		return err
+	}
+	return s.store.InTx(ctx, func(tx store.Tx) error {
+		if err := tx.Lock(ctx, "administrators"); err != nil {
+			return err
+		}
+		by, err := tx.Account(ctx, me.AccountID)
+		if isNotFound(err) || err == nil && by.State != domain.Active {
+			return identity.ErrInvalid
+		}
+		if err != nil {
+			return err
+		}
+		if !by.Administers() {
+			return fault.Denied.With("this needs an administrator")
+		}
+		a, err := tx.Account(ctx, id)
+		if err != nil {
+			return err
+		}
+		return do(tx, &by, &a)
+	})
+}
+
+// keepAdmin refuses to lose the last administrator.
+func keepAdmin(ctx context.Context, tx store.Tx, was, is domain.Account) error {
+	if !was.Administers() || is.Administers() {
+		return nil
+	}
+	ok, err := tx.OtherAdmin(ctx, was.ID)
+	if err == nil && !ok {
+		return domain.ErrLastAdmin
+	}
+	return err
+}

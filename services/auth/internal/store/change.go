@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/services/auth/internal/domain"
+)
+
+// Account reads an account and holds it until the end of the unit of work.
+func (t Tx) Account(ctx context.Context, id int32) (domain.Account, error) {
+	rows, err := t.tx.Query(ctx, `SELECT `+accountColumns+` FROM user_account WHERE id = $1 FOR NO KEY UPDATE`, id)
+	if err != nil {
+		return domain.Account{}, err
+	}
+	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[domain.Account])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return a, fault.NotFound.With("no such account")
+	}
+	return a, err
+}
+
+// OtherAdmin reports whether there is an active administrator besides this account.
+func (t Tx) OtherAdmin(ctx context.Context, id int32) (ok bool, err error) {
+	err = t.tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM user_account WHERE id <> $1 AND state = 'active' AND $2 = ANY(roles))`,
+		id, identity.RoleAdmin).Scan(&ok)
+	return ok, err
+}
+
+// SaveAccount stores what may change of an account and tells it.
+func (t Tx) SaveAccount(ctx context.Context, a domain.Account) error {
+	_, err := t.tx.Exec(ctx, `
+		UPDATE user_account SET password_hash = $2, roles = $3, state = $4, epoch = $5 WHERE id = $1`,
+		a.ID, a.PasswordHash, a.Roles, a.State, a.Epoch)
+	if err != nil {
+		return err
+	}
+	return t.emit(ctx, "auth.v4.user.updated", a.ID, &authpb.UserChanged{
+		Id: a.ID, Email: a.Email, Roles: a.Roles, State: a.State,
+	})
+}
+
+// EndSessions ends the sessions and one-time keys of an account, with all also the tokens that have a lifetime of their own,
+// and tells it.
+func (t Tx) EndSessions(ctx context.Context, account int32, all bool) error {
+	if _, err := t.tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
+		return err
+	}
+	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE account_id = $1 AND (sliding OR $2)`, account, all); err != nil {
+		return err
+	}
+	return t.revoked(ctx, 0, account)
+}
+
+// DeleteAccount removes an account with all that hangs on it, and tells it.
+func (t Tx) DeleteAccount(ctx context.Context, id int32) error {
+	if _, err := t.tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
+		return err
+	}
+	if err := t.revoked(ctx, 0, id); err != nil {
+		return err
+	}
+	return t.emit(ctx, "auth.v4.user.deleted", id, &authpb.UserDeleted{Id: id})
+}
+
+func (t Tx) revoked(ctx context.Context, session, account int32) error {
+	return t.emit(ctx, "auth.v4.session.revoked", account, &authpb.SessionRevoked{SessionId: session, AccountId: account})
+}
