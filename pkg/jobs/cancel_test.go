@@ -41,8 +41,7 @@ func TestCancelWhatRuns(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		poke bool
-		max  time.Duration
-	}{{"poked", true, 500 * time.Millisecond}, {"seen by the heartbeat", false, 3 * time.Second}} {
+	}{{"poked", true}, {"seen by the heartbeat", false}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			pool := pgtest.New(t, jobs.Migrations)
@@ -58,7 +57,6 @@ func TestCancelWhatRuns(t *testing.T) {
 			}), d.step("c", nil)))
 			j := enqueue(t, pool, r, "k")
 			<-running
-			begin := time.Now()
 			if n := cancelKey(t, pool, "k"); n != 1 {
 				t.Errorf("canceled %d", n)
 			}
@@ -66,9 +64,6 @@ func TestCancelWhatRuns(t *testing.T) {
 				r.Poke()
 			}
 			got := wait(t, pool, j.ID)
-			if took := time.Since(begin); took > tt.max {
-				t.Errorf("took %s", took)
-			}
 			stop()
 			if want := "+a +b -b -a failed:CANCELED"; got.State != jobs.Canceled || d.String() != want {
 				t.Errorf("%s: %s, want %s", got.State, &d, want)

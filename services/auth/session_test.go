@@ -46,7 +46,6 @@ func TestLoginTellsNothing(t *testing.T) {
 	w := start(t, nil)
 	w.user(t, "suspended@example.com", "")
 	w.exec(t, `UPDATE user_account SET state = 'suspended' WHERE email = 'suspended@example.com'`)
-	took := map[string]time.Duration{}
 	answers := map[string]string{}
 	for _, tt := range []struct{ email, password string }{
 		{adminEmail, "wrong"},
@@ -54,9 +53,11 @@ func TestLoginTellsNothing(t *testing.T) {
 		{"suspended@example.com", "pw"},
 		{"suspended@example.com", "wrong"},
 	} {
-		begin := time.Now()
+		before := w.Hashes()
 		_, err := w.login(t, tt.email, tt.password, "")
-		took[tt.email] = time.Since(begin)
+		if n := w.Hashes() - before; n != 1 {
+			t.Errorf("%s: %d hashes were computed, which take all the time that there is to measure", tt.email, n)
+		}
 		answers[fmt.Sprint(status.Convert(err).Proto())] = tt.email
 		if f, _ := fault.From(err); f == nil || f.Msg != "Invalid password" {
 			t.Errorf("%s: %v", tt.email, err)
@@ -64,9 +65,6 @@ func TestLoginTellsNothing(t *testing.T) {
 	}
 	if len(answers) != 1 {
 		t.Errorf("the answers differ: %v", answers)
-	}
-	if fast := took["nobody@example.com"]; fast < took[adminEmail]/4 {
-		t.Errorf("an unknown account is refused in %s, a known one in %s", fast, took[adminEmail])
 	}
 }
 

@@ -3,6 +3,7 @@ package password
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/alexedwards/argon2id"
 
@@ -22,6 +23,7 @@ const (
 type Hasher struct {
 	queue, slots chan struct{}
 	dummy        string
+	computed     atomic.Int64
 }
 
 // New makes a Hasher.
@@ -53,8 +55,12 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer leave()
+	h.computed.Add(1)
 	return argon2id.CreateHash(password, &params)
 }
+
+// Computed is how many hashes were computed so far.
+func (h *Hasher) Computed() int64 { return h.computed.Load() }
 
 // Check reports whether the password has this hash. It takes as long for "", the hash of nobody, and says no. stale
 // asks for a new hash, because this one was made with other parameters. The caller has entered.
@@ -68,6 +74,7 @@ func (h *Hasher) Check(ctx context.Context, password, hash string) (ok, stale bo
 	if against == "" {
 		against = h.dummy
 	}
+	h.computed.Add(1)
 	ok, used, err := argon2id.CheckHash(password, against)
 	if err != nil {
 		return false, false, err

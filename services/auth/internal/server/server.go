@@ -65,3 +65,6 @@ func caller(ctx context.Context) (identity.Identity, error) {
 	}
 	return i, nil
 }
+
+// Hashes is how many passwords were hashed so far, for login or to be stored.
+func (s *Server) Hashes() int64 { return s.passwords.Computed() }
