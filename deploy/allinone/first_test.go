@@ -1,0 +1,107 @@
+package allinone
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestOneProcessAtATime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	unlock, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "another slipway uses") {
+		t.Errorf("a second process: %v", err)
+	}
+	unlock()
+	again, err := lock(dir)
+	if err != nil {
+		t.Fatalf("after the first is gone: %v", err)
+	}
+	again()
+}
+
+func TestFirstStartIsKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := adminPassword(Config{Data: dir})
+	if err != nil || len(first) < 20 {
+		t.Fatalf("password %q %v", first, err)
+	}
+	if second, err := adminPassword(Config{Data: dir}); err != nil || second != first {
+		t.Errorf("the next start has another password: %q %v", second, err)
+	}
+	if given, err := adminPassword(Config{Data: dir, AdminPassword: "given"}); err != nil || given != "given" {
+		t.Errorf("given: %q %v", given, err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, passwordFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("password file: %v %v", info.Mode(), err)
+	}
+	id, err := stackID(dir)
+	if again, err2 := stackID(dir); err != nil || err2 != nil || again != id {
+		t.Errorf("stack id %q, then %q %v %v", id, again, err, err2)
+	}
+}
+
+func TestFreePrefix(t *testing.T) {
+	t.Parallel()
+	s := &stack{cfg: Config{Data: t.TempDir()}}
+	p, err := s.freePrefix()
+	if err != nil || p.Bits() != 24 || !netip.MustParsePrefix("10.64.0.0/10").Overlaps(p) {
+		t.Fatalf("prefix %s %v", p, err)
+	}
+	if again, err := s.freePrefix(); err != nil || again != p {
+		t.Errorf("the same stack gets %s, then %s %v", p, again, err)
+	}
+	near := &net.IPNet{IP: p.Addr().Next().AsSlice(), Mask: net.CIDRMask(16, 32)}
+	far := &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}
+	if !overlaps(p, []net.Addr{far, near}) || overlaps(p, []net.Addr{far}) {
+		t.Errorf("overlap of %s with %s and %s", p, near, far)
+	}
+}
+
+func TestConnectionsOfAURL(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"postgres://h/d":                    "postgres://h/d?pool_max_conns=7",
+		"postgres://h/d?sslmode=disable":    "postgres://h/d?sslmode=disable&pool_max_conns=7",
+		"postgres://h/d?pool_max_conns=100": "postgres://h/d?pool_max_conns=100",
+	} {
+		if got := withConns(url, 7); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+}
+
+// TestWipeTouchesOnlyOurs: a directory that no stack used is refused, one in use as well.
+func TestWipeTouchesOnlyOurs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "precious")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Wipe(t.Context(), dir, nil); err == nil {
+		t.Error("a foreign directory was wiped")
+	}
+	if _, err := stackID(dir); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := Wipe(t.Context(), dir, nil); err == nil {
+		t.Error("a directory in use was wiped")
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
