@@ -25,41 +25,48 @@ type process struct {
 	url  string
 }
 
-// launch starts a program; its log goes to a file in the bench's directory.
-func (b *bench) launch(name string, env []string, args ...string) (*process, *bufio.Scanner, error) {
+// launch starts a program; its log goes to a file in the bench's directory, each line of its output to say.
+func (b *bench) launch(name string, say func(line string), env []string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(filepath.Join(b.bin, name), args...), done: make(chan struct{})}
 	log, err := os.Create(filepath.Join(b.dir, name+".log"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p.cmd.Stderr, p.cmd.Env = log, append(os.Environ(), env...)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, nil, err
-	}
-	return p, bufio.NewScanner(out), nil
-}
-
-// up starts slipway and waits until it is ready.
-func (b *bench) up(hypervisor, data, url string, env ...string) (*process, error) {
-	p, lines, err := b.launch("slipway", append(env, "SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL="+url, "SLIPWAY_LOG=warn"),
-		"up", "--data", filepath.Join(b.dir, data), "--listen", "127.0.0.1:0", "--hypervisor", hypervisor, "--accel", "tcg")
-	if err != nil {
 		return nil, err
 	}
-	ready := make(chan string, 1)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
 	go func() {
-		for lines.Scan() {
-			if url, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
-				ready <- url
-			}
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			say(lines.Text())
 		}
 		_ = p.cmd.Wait()
 		close(p.done)
 	}()
+	return p, nil
+}
+
+// silent is for programs whose output says nothing.
+func silent(string) {}
+
+// up starts slipway and waits until it is ready.
+func (b *bench) up(hypervisor, data, url string, env ...string) (*process, error) {
+	ready := make(chan string, 1)
+	say := func(line string) {
+		if url, ok := strings.CutPrefix(line, "ready "); ok {
+			ready <- url
+		}
+	}
+	env = append(env, "SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL="+url, "SLIPWAY_LOG=warn")
+	p, err := b.launch("slipway", say, env, "up", "--data", filepath.Join(b.dir, data), "--listen", "127.0.0.1:0",
+		"--hypervisor", hypervisor, "--accel", "tcg")
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case p.url = <-ready:
 		return p, nil

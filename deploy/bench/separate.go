@@ -48,17 +48,11 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 		}
 	}()
 	start := func(name string, env ...string) error {
-		p, lines, err := b.launch(name, append(env, "SLIPWAY_LOG=warn"))
+		p, err := b.launch(name, silent, append(env, "SLIPWAY_LOG=warn"))
 		if err != nil {
 			return err
 		}
 		running = append(running, p)
-		go func() {
-			for lines.Scan() { //nolint:revive // they say nothing
-			}
-			_ = p.cmd.Wait()
-			close(p.done)
-		}()
 		return nil
 	}
 	common := func(prefix, self string) []string {

@@ -83,16 +83,10 @@ func (b *bench) floor(ctx context.Context) (url string, stop func(), err error) 
 		return "", nil, err
 	}
 	inner := &bench{bin: filepath.Dir(self), dir: b.dir}
-	p, lines, err := inner.launch(filepath.Base(self), []string{"FLOOR_POSTGRES_URL=" + b.url}, "-floor", addr)
+	p, err := inner.launch(filepath.Base(self), silent, []string{"FLOOR_POSTGRES_URL=" + b.url}, "-floor", addr)
 	if err != nil {
 		return "", nil, err
 	}
-	go func() {
-		for lines.Scan() { //nolint:revive // it says nothing
-		}
-		_ = p.cmd.Wait()
-		close(p.done)
-	}()
 	for range 100 {
 		if _, err = get(ctx, httpClient, target{url: "http://" + addr + "/host/1"}); err == nil {
 			return "http://" + addr, p.stop, nil

@@ -8,7 +8,7 @@ import (
 
 // What a caller of a Driver must be able to tell apart. Everything else is a plain error.
 var (
-	ErrInvalid      = fault.New(codes.InvalidArgument, "INVALID_ARGUMENT", "the request is not valid") // same kind as fault.Invalid
+	ErrInvalid      = fault.Invalid
 	ErrNotDefined   = fault.New(codes.NotFound, "MACHINE_NOT_DEFINED", "the machine is not defined on this node")
 	ErrForeign      = fault.New(codes.FailedPrecondition, "MACHINE_NOT_OURS", "the machine belongs to another stack")
 	ErrNoDisk       = fault.New(codes.FailedPrecondition, "DISK_NOT_READY", "a disk of the machine is not there")

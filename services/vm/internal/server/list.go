@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	ippb "slipway.dev/proto/ip/v3"
@@ -196,8 +195,8 @@ func (s *Server) GetTask(ctx context.Context, r *vmpb.GetTaskRequest) (*vmpb.Get
 	if err != nil {
 		return nil, err
 	}
-	_, steps, err := s.store.Job(ctx, r.GetId())
-	if err != nil && !errors.Is(err, fault.NotFound) {
+	steps, err := s.store.Steps(ctx, t.ID)
+	if err != nil {
 		return nil, err
 	}
 	p := task(&t)

@@ -58,14 +58,9 @@ func (t Tx) Emit(ctx context.Context, subject, key string, msg proto.Message) er
 	return outbox.Emit(ctx, t.tx, subject, key, msg)
 }
 
-// Job returns one job with its steps.
-func (s *Store) Job(ctx context.Context, id int32) (jobs.Job, []jobs.StepRecord, error) {
-	j, err := jobs.Get(ctx, s.pool, id)
-	if err != nil {
-		return j, nil, err
-	}
-	steps, err := jobs.Steps(ctx, s.pool, id)
-	return j, steps, err
+// Steps returns the steps of a job, none for one that has not begun.
+func (s *Store) Steps(ctx context.Context, job int32) ([]jobs.StepRecord, error) {
+	return jobs.Steps(ctx, s.pool, job)
 }
 
 // one returns the row of a query, or notFound.
