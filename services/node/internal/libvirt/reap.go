@@ -37,18 +37,34 @@ func reap() {
 		case <-died:
 		case <-tick.C:
 		}
-		for range 20 {
-			pid := firstDead()
-			if pid == 0 {
-				break
-			}
+		if firstDead() == 0 {
+			continue
+		}
+		// All are looked at: a dead child that nobody waits for must not hide a qemu behind it, because libvirt would
+		// wait for that for a minute and more.
+		for _, pid := range processes() {
 			if orphanedQEMU(pid) {
 				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
-				continue
 			}
-			time.Sleep(5 * time.Millisecond) // whoever waits for it is about to; another may hide behind it
 		}
 	}
+}
+
+// processes lists all processes of the machine.
+func processes() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1) // what could be read
+	var pids []int
+	for _, n := range names {
+		if pid, err := strconv.Atoi(n); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // firstDead looks at one child that has ended without burying it, 0 when there is none.
@@ -78,5 +94,5 @@ func orphanedQEMU(pid int) bool {
 		return false
 	}
 	mine, err := unix.Getsid(0)
-	return err == nil && fields[3] != strconv.Itoa(mine)
+	return err == nil && fields[0] == "Z" && fields[1] == strconv.Itoa(os.Getpid()) && fields[3] != strconv.Itoa(mine)
 }
