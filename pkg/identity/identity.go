@@ -34,17 +34,59 @@ type Identity struct {
 	SessionID int32     `json:"sid"`
 	Email     string    `json:"email"`
 	Roles     []string  `json:"roles"`
+	Issued    time.Time `json:"iat"`
 	Expires   time.Time `json:"exp"`
+
+	// Grants are the scopes that the account's custom roles give it for its own objects, GrantsAll those for the objects of
+	// every account. They add to what the built-in roles give.
+	Grants    []string `json:"grants,omitempty"`
+	GrantsAll []string `json:"grants_all,omitempty"`
+	// Only are the scopes that a Limited credential is for, whatever else its account may do.
+	Limited bool     `json:"limited,omitempty"`
+	Only    []string `json:"only,omitempty"`
+
+	reachesAll bool
 }
 
-// Admin reports whether the account may do everything.
+// ScopeSelf is the scope of methods that concern nobody but the credential of the call. Every identity has it.
+const ScopeSelf = "self"
+
+// Admin reports whether the account may do everything. The credential may still be Limited.
 func (i Identity) Admin() bool { return slices.Contains(i.Roles, RoleAdmin) }
 
-// ReadsAll reports whether the account may see everything.
-func (i Identity) ReadsAll() bool { return i.Admin() || i.ReadOnly() }
-
-// ReadOnly reports whether the account may look but not touch.
+// ReadOnly reports whether the account has the role that may look at everything but not touch it.
 func (i Identity) ReadOnly() bool { return !i.Admin() && slices.Contains(i.Roles, RoleReadOnlyAdmin) }
+
+// ReachesAll reports whether the call may reach the objects of every account, and not only the caller's own.
+func (i Identity) ReachesAll() bool { return i.Admin() || i.reachesAll }
+
+// Demand is what a method wants of its caller.
+type Demand struct {
+	Scope string
+	// Admin: of the built-in roles, only those of administrators may call.
+	Admin bool
+	// Read: a read-only administrator may call.
+	Read bool
+}
+
+// For returns the identity as a method sees it: with the reach that the caller has there. It is false when the caller may
+// not call the method at all.
+func (i Identity) For(d Demand) (Identity, bool) {
+	if d.Scope == ScopeSelf {
+		return i, true
+	}
+	if i.Limited && !slices.Contains(i.Only, d.Scope) {
+		return i, false
+	}
+	all := slices.Contains(i.GrantsAll, d.Scope)
+	i.reachesAll = all || d.Read && i.ReadOnly()
+	switch {
+	case i.ReachesAll(), slices.Contains(i.Grants, d.Scope):
+		return i, true
+	default:
+		return i, !d.Admin && (slices.Contains(i.Roles, RoleUser) || slices.Contains(i.Roles, RoleAdvancedUser))
+	}
+}
 
 // Signer signs identities with one key. It belongs to auth alone.
 type Signer struct {

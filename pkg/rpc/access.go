@@ -31,7 +31,7 @@ var ErrNoRule = fault.New(codes.PermissionDenied, "PERMISSION_DENIED", "not allo
 type rule struct {
 	level   accesspb.Level
 	callers []string
-	read    bool
+	demand  identity.Demand
 }
 
 // rulesOf reads the rules of a service's methods from its descriptor, by full method name. Methods without a rule are
@@ -43,7 +43,7 @@ func rulesOf(service string) (map[string]rule, error) {
 	}
 	methods := d.(protoreflect.ServiceDescriptor).Methods()
 	rules := map[string]rule{}
-	var missing []string
+	var missing, scopeless []string
 	for i := range methods.Len() {
 		m := methods.Get(i)
 		opts, _ := m.Options().(*descriptorpb.MethodOptions)
@@ -52,40 +52,56 @@ func rulesOf(service string) (map[string]rule, error) {
 			missing = append(missing, string(m.Name()))
 			continue
 		}
-		rules[fmt.Sprintf("/%s/%s", service, m.Name())] = rule{a.GetLevel(), a.GetCallers(), a.GetRead()}
+		if a.GetScope() == "" && (a.GetLevel() == levelUser || a.GetLevel() == levelAdmin) {
+			scopeless = append(scopeless, string(m.Name()))
+			continue
+		}
+		rules[fmt.Sprintf("/%s/%s", service, m.Name())] = rule{
+			level: a.GetLevel(), callers: a.GetCallers(),
+			demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == levelAdmin, Read: a.GetRead()},
+		}
 	}
 	if missing != nil {
 		return rules, fmt.Errorf("rpc: methods of %s declare no access: %v", service, missing)
 	}
+	if scopeless != nil {
+		return rules, fmt.Errorf("rpc: methods of %s declare no scope: %v", service, scopeless)
+	}
 	return rules, nil
 }
 
-// allow returns nil when the caller of ctx satisfies the rule of method.
-func (s *Server) allow(ctx context.Context, method string) error {
+// allow returns the context for the handler when the caller of ctx satisfies the rule of method: the identity in it has the
+// reach that the caller has there.
+func (s *Server) allow(ctx context.Context, method string) (context.Context, error) {
 	r, ok := s.rules[method]
 	if !ok {
-		return ErrNoRule
+		return nil, ErrNoRule
 	}
-	if r.level == levelPublic {
-		return nil
-	}
-	if r.level == levelService {
+	switch r.level {
+	case levelPublic:
+		return ctx, nil
+	case levelService:
 		if !slices.Contains(r.callers, CallerOf(ctx)) {
-			return fault.Denied
+			return nil, fault.Denied
 		}
-		return nil
+		return ctx, nil
 	}
 	id, ok := identity.From(ctx)
-	switch {
-	case !ok:
-		return fault.Unauthenticated
-	case id.ReadOnly():
-		if !r.read {
-			return fault.Denied.With("a read-only administrator may not change anything")
-		}
-		return nil
-	case r.level == levelAdmin && !id.Admin():
-		return fault.Denied.With("this needs an administrator")
+	if !ok {
+		return nil, fault.Unauthenticated
 	}
-	return nil
+	narrowed, ok := id.For(r.demand)
+	if ok {
+		return identity.With(ctx, narrowed), nil
+	}
+	switch {
+	case id.Limited:
+		return nil, fault.Denied.With("this credential is not for %s", r.demand.Scope)
+	case id.ReadOnly():
+		return nil, fault.Denied.With("a read-only administrator may not change anything")
+	case r.demand.Admin:
+		return nil, fault.Denied.With("this needs an administrator")
+	default:
+		return nil, fault.Denied.With("no role of yours is for %s", r.demand.Scope)
+	}
 }

@@ -95,7 +95,8 @@ func (s *Server) guarded(ctx context.Context, method string, h func(context.Cont
 		}
 		ctx = identity.With(ctx, id)
 	}
-	if err := s.allow(ctx, method); err != nil {
+	ctx, err = s.allow(ctx, method)
+	if err != nil {
 		return nil, err
 	}
 	return h(ctx)

@@ -82,11 +82,13 @@ func (b *builder) operation(r vmmanager.Route, id string) object {
 		},
 	}
 	describe(op, r.RPC)
-	if access(r.RPC) == accesspb.Level_LEVEL_PUBLIC {
+	switch a := access(r.RPC); a.GetLevel() {
+	case accesspb.Level_LEVEL_PUBLIC:
 		op["security"] = []object{}
-	}
-	if access(r.RPC) == accesspb.Level_LEVEL_ADMIN {
-		op["x-needs"] = "administrator"
+	case accesspb.Level_LEVEL_ADMIN:
+		op["x-needs"], op["x-scope"] = "administrator", a.GetScope()
+	default:
+		op["x-scope"] = a.GetScope()
 	}
 	var params []object
 	for _, name := range r.Params() {
@@ -235,9 +237,9 @@ func describe(o object, d protoreflect.Descriptor) {
 	o["description"] = text
 }
 
-func access(m protoreflect.MethodDescriptor) accesspb.Level {
+func access(m protoreflect.MethodDescriptor) *accesspb.Access {
 	a, _ := proto.GetExtension(m.Options(), accesspb.E_Access).(*accesspb.Access)
-	return a.GetLevel()
+	return a
 }
 
 func jsonContent(schema object) object {

@@ -91,7 +91,10 @@ type Access struct {
 	// With LEVEL_SERVICE: names of the services that may call, such as "vm".
 	Callers []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
 	// The method changes nothing but what concerns the caller's own tokens: a read-only administrator may call it.
-	Read          bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	Read bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	// What a custom role or a limited credential must have to call the method, such as "vms.read". Required with LEVEL_USER and
+	// LEVEL_ADMIN. "self" is for what concerns nobody but the credential of the call: every caller has it.
+	Scope         string `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -147,6 +150,13 @@ func (x *Access) GetRead() bool {
 	return false
 }
 
+func (x *Access) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
 var file_access_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -170,11 +180,12 @@ var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"^\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"t\n" +
 	"\x06Access\x12&\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x10.access.v1.LevelR\x05level\x12\x18\n" +
 	"\acallers\x18\x02 \x03(\tR\acallers\x12\x12\n" +
-	"\x04read\x18\x03 \x01(\bR\x04read*d\n" +
+	"\x04read\x18\x03 \x01(\bR\x04read\x12\x14\n" +
+	"\x05scope\x18\x04 \x01(\tR\x05scope*d\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fLEVEL_PUBLIC\x10\x01\x12\x0e\n" +

@@ -187,11 +187,11 @@ const file_auth_v4_setting_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
 	"\x14UpdateSettingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\xe1\x01\n" +
-	"\x0eSettingService\x12c\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\x80\x02\n" +
+	"\x0eSettingService\x12r\n" +
 	"\n" +
-	"GetSetting\x12\x1a.auth.v4.GetSettingRequest\x1a\x10.auth.v4.Setting\"'\xea\xc7\x18\x04\b\x03\x18\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/auth/v4/setting/{name}\x12j\n" +
-	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"(\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"GetSetting\x12\x1a.auth.v4.GetSettingRequest\x1a\x10.auth.v4.Setting\"6\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x19\x12\x17/auth/v4/setting/{name}\x12z\n" +
+	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"8\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_setting_proto_rawDescOnce sync.Once

@@ -1232,22 +1232,23 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x06SSHKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
-	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\x84\v\n" +
-	"\vUserService\x12a\n" +
-	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\"\x1d\xea\xc7\x18\x04\b\x03\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/auth/v4/user\x12?\n" +
-	"\aGetUser\x12\x17.auth.v4.GetUserRequest\x1a\r.auth.v4.User\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12z\n" +
+	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xfd\v\n" +
+	"\vUserService\x12m\n" +
+	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\")\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"users.read\x82\xd3\xe4\x93\x02\x0f\x12\r/auth/v4/user\x12?\n" +
+	"\aGetUser\x12\x17.auth.v4.GetUserRequest\x1a\r.auth.v4.User\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12\x87\x01\n" +
 	"\n" +
-	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"3\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\x81\x01\n" +
+	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"@\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\x8e\x01\n" +
 	"\n" +
-	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\":\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02.:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}\"\x12/auth/v4/user/{id}\x12\x94\x01\n" +
-	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"J\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02>:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\x8f\x01\n" +
+	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\"G\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02.:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}\"\x12/auth/v4/user/{id}\x12\xa1\x01\n" +
+	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"W\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02>:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\x9c\x01\n" +
 	"\n" +
-	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"H\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02<:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xa2\x01\n" +
-	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"L\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02@:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/password\"\x1b/auth/v4/user/{id}/password\x12{\n" +
+	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"U\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02<:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xaf\x01\n" +
+	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"Y\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02@:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/password\"\x1b/auth/v4/user/{id}/password\x12\x88\x01\n" +
 	"\n" +
-	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"4\xea\xc7\x18\x02\b\x03\x82\xd3\xe4\x93\x02(Z\x12*\x10/vm/v3/user/{id}*\x12/auth/v4/user/{id}\x12\x92\x01\n" +
-	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"N\xea\xc7\x18\x02\b\x02\x82\xd3\xe4\x93\x02B:\x01*Z :\x01*\"\x1b/auth/v3/user/{user}/sshkey\"\x1b/auth/v4/user/{user}/sshkey\x12\x94\x01\n" +
-	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"J\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02<Z\x1d\x12\x1b/auth/v3/user/{user}/sshkey\x12\x1b/auth/v4/user/{user}/sshkey\x12Z\n" +
+	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"A\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02(Z\x12*\x10/vm/v3/user/{id}*\x12/auth/v4/user/{id}\x12\xa1\x01\n" +
+	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"]\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\x82\xd3\xe4\x93\x02B:\x01*Z :\x01*\"\x1b/auth/v3/user/{user}/sshkey\"\x1b/auth/v4/user/{user}/sshkey\x12\xa2\x01\n" +
+	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"X\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02<Z\x1d\x12\x1b/auth/v3/user/{user}/sshkey\x12\x1b/auth/v4/user/{user}/sshkey\x12Z\n" +
 	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (

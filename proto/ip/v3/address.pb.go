@@ -658,9 +658,9 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"-\n" +
 	"\x0fReleaseResponse\x12\x1a\n" +
-	"\breleased\x18\x01 \x01(\x05R\breleased2\xd6\x02\n" +
-	"\x0eAddressService\x12r\n" +
-	"\rListAddresses\x12\x1b.ip.v3.ListAddressesRequest\x1a\x1c.ip.v3.ListAddressesResponse\"&\xea\xc7\x18\x04\b\x03\x18\x01\x82\xd3\xe4\x93\x02\x18Z\v\x12\t/vm/v3/ip\x12\t/ip/v3/ip\x12D\n" +
+	"\breleased\x18\x01 \x01(\x05R\breleased2\xe1\x02\n" +
+	"\x0eAddressService\x12}\n" +
+	"\rListAddresses\x12\x1b.ip.v3.ListAddressesRequest\x1a\x1c.ip.v3.ListAddressesResponse\"1\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x18Z\v\x12\t/vm/v3/ip\x12\t/ip/v3/ip\x12D\n" +
 	"\aReserve\x12\x15.ip.v3.ReserveRequest\x1a\x16.ip.v3.ReserveResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
 	"\aConfirm\x12\x15.ip.v3.ConfirmRequest\x1a\x16.ip.v3.ConfirmResponse\"\n" +

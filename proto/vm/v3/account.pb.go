@@ -309,11 +309,13 @@ const file_vm_v3_account_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\x0e.vm.v3.AccountR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"#\n" +
 	"\x11GetAccountRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xd6\x01\n" +
-	"\x0eAccountService\x12g\n" +
-	"\fListAccounts\x12\x1a.vm.v3.ListAccountsRequest\x1a\x1b.vm.v3.ListAccountsResponse\"\x1e\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/account\x12[\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xee\x01\n" +
+	"\x0eAccountService\x12s\n" +
+	"\fListAccounts\x12\x1a.vm.v3.ListAccountsRequest\x1a\x1b.vm.v3.ListAccountsResponse\"*\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
+	"users.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/account\x12g\n" +
 	"\n" +
-	"GetAccount\x12\x18.vm.v3.GetAccountRequest\x1a\x0e.vm.v3.Account\"#\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/account/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"GetAccount\x12\x18.vm.v3.GetAccountRequest\x1a\x0e.vm.v3.Account\"/\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
+	"users.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/account/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_account_proto_rawDescOnce sync.Once

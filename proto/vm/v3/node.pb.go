@@ -909,10 +909,12 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\"S\n" +
 	"\x14RegisterNodeResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12+\n" +
-	"\x11heartbeat_seconds\x18\x02 \x01(\x05R\x10heartbeatSeconds2\x92\x02\n" +
-	"\vNodeService\x12[\n" +
-	"\tListNodes\x12\x17.vm.v3.ListNodesRequest\x1a\x18.vm.v3.ListNodesResponse\"\x1b\xea\xc7\x18\x04\b\x03\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/node\x12O\n" +
-	"\aGetNode\x12\x15.vm.v3.GetNodeRequest\x1a\v.vm.v3.Node\" \xea\xc7\x18\x04\b\x03\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12U\n" +
+	"\x11heartbeat_seconds\x18\x02 \x01(\x05R\x10heartbeatSeconds2\xaa\x02\n" +
+	"\vNodeService\x12g\n" +
+	"\tListNodes\x12\x17.vm.v3.ListNodesRequest\x1a\x18.vm.v3.ListNodesResponse\"'\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"nodes.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/node\x12[\n" +
+	"\aGetNode\x12\x15.vm.v3.GetNodeRequest\x1a\v.vm.v3.Node\",\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"nodes.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12U\n" +
 	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\f\xea\xc7\x18\b\b\x04\x12\x04nodeB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (

@@ -531,10 +531,10 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	" \x03(\v2\x0f.vm.v3.TaskStepR\x05steps\"4\n" +
 	"\bTaskStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05state\x18\x02 \x01(\tR\x05state2\xc6\x01\n" +
-	"\vTaskService\x12[\n" +
-	"\tListTasks\x12\x17.vm.v3.ListTasksRequest\x1a\x18.vm.v3.ListTasksResponse\"\x1b\xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/task\x12Z\n" +
-	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\" \xea\xc7\x18\x04\b\x02\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x05state\x18\x02 \x01(\tR\x05state2\xdc\x01\n" +
+	"\vTaskService\x12f\n" +
+	"\tListTasks\x12\x17.vm.v3.ListTasksRequest\x1a\x18.vm.v3.ListTasksResponse\"&\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/task\x12e\n" +
+	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_task_proto_rawDescOnce sync.Once

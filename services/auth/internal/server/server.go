@@ -52,7 +52,8 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 // Sign signs what an account may claim to be, for at most domain.IdentityLife.
 func (s *Server) Sign(a domain.Account, session int32, life time.Duration) (string, time.Time, error) {
 	i := a.Identity(session)
-	i.Expires = s.Now().Add(life)
+	i.Issued = s.Now()
+	i.Expires = i.Issued.Add(life)
 	text, err := s.signer.Sign(i)
 	return text, i.Expires, err
 }

@@ -6,14 +6,13 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
 
 // AddSSHKey stores a key of the caller, or of anybody when the caller is an administrator.
 func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*authpb.AddSSHKeyResponse, error) {
-	if err := mine(ctx, r.GetUser(), identity.Identity.Admin); err != nil {
+	if err := mine(ctx, r.GetUser()); err != nil {
 		return nil, err
 	}
 	k, err := domain.NewSSHKey(r.GetName(), r.GetSshPubKey())
@@ -33,7 +32,7 @@ func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*au
 
 // ListSSHKeys lists the keys of the caller, or of anybody when the caller may see everything.
 func (s *Server) ListSSHKeys(ctx context.Context, r *authpb.ListSSHKeysRequest) (*authpb.ListSSHKeysResponse, error) {
-	if err := mine(ctx, r.GetUser(), identity.Identity.ReadsAll); err != nil {
+	if err := mine(ctx, r.GetUser()); err != nil {
 		return nil, err
 	}
 	return s.sshKeys(ctx, r.GetUser())
@@ -58,12 +57,12 @@ func (s *Server) sshKeys(ctx context.Context, account int32) (*authpb.ListSSHKey
 
 // mine lets the caller at their own account, and those at all accounts who may. To the others a foreign account is one
 // that does not exist.
-func mine(ctx context.Context, account int32, may func(identity.Identity) bool) error {
+func mine(ctx context.Context, account int32) error {
 	me, err := caller(ctx)
 	if err != nil {
 		return err
 	}
-	if me.AccountID != account && !may(me) {
+	if me.AccountID != account && !me.ReachesAll() {
 		return fault.NotFound.With("no such account")
 	}
 	return nil

@@ -125,7 +125,7 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 	if wanted == 0 || wanted == caller.AccountID {
 		return caller.AccountID, nil
 	}
-	if !caller.Admin() {
+	if !caller.ReachesAll() {
 		return 0, fault.Invalid.With("account: there is no account %d", wanted).On("account")
 	}
 	a, err := s.store.Account(ctx, wanted, 0)

@@ -57,7 +57,7 @@ func owner(ctx context.Context) int32 {
 	switch {
 	case !ok:
 		return -1 // nobody: no row has this owner
-	case id.ReadsAll():
+	case id.ReachesAll():
 		return 0
 	default:
 		return id.AccountID
