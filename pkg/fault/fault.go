@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/codes"
 )
@@ -30,6 +31,8 @@ type Fault struct {
 	Msg    string
 	// Field names the request field at fault, in the spelling of the proto; empty when no single field is.
 	Field string
+	// RetryAfter is how long it makes sense to wait before another try; 0 when nobody can say.
+	RetryAfter time.Duration
 
 	cause error
 }
@@ -50,6 +53,13 @@ func (f *Fault) With(format string, args ...any) *Fault {
 func (f *Fault) On(field string) *Fault {
 	c := *f
 	c.Field = field
+	return &c
+}
+
+// After returns a copy that says how long to wait before another try.
+func (f *Fault) After(d time.Duration) *Fault {
+	c := *f
+	c.RetryAfter = d
 	return &c
 }
 

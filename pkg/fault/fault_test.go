@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,7 +18,7 @@ var errFull = fault.New(codes.ResourceExhausted, "POOL_EXHAUSTED", "no free addr
 func TestStatusCarriesFaultAndHidesCause(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("pq: relation \"secret\" does not exist at 10.0.0.1")
-	err := fmt.Errorf("reserve: %w", errFull.With("no free address in pool %d", 7).On("ipv4_pool").Wrap(cause))
+	err := fmt.Errorf("reserve: %w", errFull.With("no free address in pool %d", 7).On("ipv4_pool").After(90*time.Second).Wrap(cause))
 
 	st := fault.Status(err)
 	if st.Code() != codes.ResourceExhausted || st.Message() != "no free address in pool 7" {
@@ -25,7 +26,7 @@ func TestStatusCarriesFaultAndHidesCause(t *testing.T) {
 	}
 	// A service that calls another and wraps what it got must pass the same fault on.
 	back, ok := fault.From(fmt.Errorf("call ip: %w", st.Err()))
-	if !ok || !errors.Is(back, errFull) || back.Field != "ipv4_pool" || back.Msg != "no free address in pool 7" {
+	if !ok || !errors.Is(back, errFull) || back.Field != "ipv4_pool" || back.RetryAfter != 90*time.Second || back.Msg != "no free address in pool 7" {
 		t.Fatalf("back %+v %v", back, ok)
 	}
 }

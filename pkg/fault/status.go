@@ -7,6 +7,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // domain marks an ErrorInfo as ours.
@@ -32,8 +34,12 @@ func Status(err error) *status.Status {
 	if f.Field != "" {
 		info.Metadata = map[string]string{"field": f.Field}
 	}
+	details := []protoadapt.MessageV1{info}
+	if f.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
+	}
 	st := status.New(f.Code, f.Msg)
-	if with, err := st.WithDetails(info); err == nil {
+	if with, err := st.WithDetails(details...); err == nil {
 		return with
 	}
 	return st
@@ -49,13 +55,23 @@ func fromStatus(err error) (*Fault, bool) {
 		return nil, false
 	}
 	st, _ := status.FromError(err)
+	var ours *Fault
+	var wait *errdetails.RetryInfo
 	for _, d := range st.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {
-			return &Fault{
-				Code: st.Code(), Reason: info.GetReason(), Msg: statusMessage(err, st),
-				Field: info.GetMetadata()["field"],
-			}, true
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			if d.GetDomain() == domain {
+				ours = &Fault{
+					Code: st.Code(), Reason: d.GetReason(), Msg: statusMessage(err, st), Field: d.GetMetadata()["field"],
+				}
+			}
+		case *errdetails.RetryInfo:
+			wait = d
 		}
+	}
+	if ours != nil {
+		ours.RetryAfter = wait.GetRetryDelay().AsDuration()
+		return ours, true
 	}
 	switch st.Code() {
 	case codes.Unavailable:
