@@ -53,6 +53,7 @@ func newStack(t testing.TB, cfg gateway.Config, log *slog.Logger) *stack {
 	authpb.RegisterUserServiceServer(auth, fakeUsers{})
 	authpb.RegisterKeyServiceServer(auth, fakeKeys{})
 	authpb.RegisterSettingServiceServer(auth, fakeSettings{})
+	authpb.RegisterTOTPServiceServer(auth, fakeTOTP{})
 	vmpb.RegisterHostServiceServer(vm, s.vm)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})
@@ -100,17 +101,6 @@ func (a *fakeAuth) Introspect(_ context.Context, r *authpb.IntrospectRequest) (*
 	}, err
 }
 
-func (a *fakeAuth) CreateSession(_ context.Context, r *authpb.CreateSessionRequest) (*authpb.Token, error) {
-	switch r.GetPassword() {
-	case "secret":
-		return &authpb.Token{Id: 3, Token: "3-cafe", Confirmed: true}, nil
-	case "again":
-		return nil, fault.New(codes.ResourceExhausted, "TOO_MANY_ATTEMPTS", "too many attempts, wait a while")
-	default:
-		return nil, fault.New(codes.Unauthenticated, "INVALID_PASSWORD", "Invalid password")
-	}
-}
-
 func (a *fakeAuth) CreateToken(_ context.Context, r *authpb.CreateTokenRequest) (*authpb.Token, error) {
 	return &authpb.Token{Id: 3, Token: "3-long", Confirmed: true, ExpiresAt: r.GetExpiresAt()}, nil
 }
@@ -140,7 +130,7 @@ func (fakeUsers) AddSSHKey(context.Context, *authpb.AddSSHKeyRequest) (*authpb.A
 }
 
 func (fakeUsers) ListSSHKeys(_ context.Context, r *authpb.ListSSHKeysRequest) (*authpb.ListSSHKeysResponse, error) {
-	return &authpb.ListSSHKeysResponse{List: []*authpb.SSHKey{{Id: 9, Name: fmt.Sprint("of ", r.GetUser())}}, Size: 1}, nil
+	return &authpb.ListSSHKeysResponse{List: []*authpb.SSHKey{{Id: 9, Name: "of " + r.GetAccount()}}, Size: 1}, nil
 }
 
 type fakeVM struct {

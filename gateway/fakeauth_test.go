@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -18,6 +19,24 @@ func (a *fakeAuth) CreateLegacySession(_ context.Context, r *authpb.CreateLegacy
 		return nil, fault.New(codes.Unauthenticated, "INVALID_PASSWORD", "Invalid password")
 	}
 	return &authpb.LegacySession{Id: 3, Session: "3-cafe", Token: "3-cafe", Confirmed: true}, nil
+}
+
+func (a *fakeAuth) CreateSession(_ context.Context, r *authpb.CreateSessionRequest) (*authpb.Token, error) {
+	switch r.GetPassword() {
+	case "secret":
+		return &authpb.Token{Id: 3, Token: "3-cafe", Confirmed: true}, nil
+	case "two":
+		if r.GetTotp() == "123456" {
+			return &authpb.Token{Id: 3, Token: "3-cafe", Confirmed: true}, nil
+		}
+		return nil, fault.New(codes.Unauthenticated, "TOTP_REQUIRED", "the account has a second factor: send a code as totp")
+	case "again":
+		return nil, fault.New(codes.ResourceExhausted, "RATE_LIMITED", "too many attempts, wait a while")
+	case "window":
+		return nil, fault.New(codes.ResourceExhausted, "RATE_LIMITED", "too many attempts, wait a while").After(754*time.Second + time.Millisecond)
+	default:
+		return nil, fault.New(codes.Unauthenticated, "INVALID_PASSWORD", "Invalid password")
+	}
 }
 
 func (a *fakeAuth) ListTokens(_ context.Context, r *authpb.ListTokensRequest) (*authpb.ListTokensResponse, error) {
@@ -68,8 +87,55 @@ func (fakeSettings) UpdateSetting(_ context.Context, r *authpb.UpdateSettingRequ
 	return &authpb.Setting{Name: r.GetName(), Value: r.GetValue()}, nil
 }
 
+func (fakeSettings) ListSettings(context.Context, *authpb.ListSettingsRequest) (*authpb.ListSettingsResponse, error) {
+	return &authpb.ListSettingsResponse{Size: 1, List: []*authpb.Setting{{Name: "token_ttl", Value: "999", DefaultValue: "60", Min: 1, Max: 525600}}}, nil
+}
+
+// fakeTOTP takes the code 123456.
+type fakeTOTP struct {
+	authpb.UnimplementedTOTPServiceServer
+}
+
+func (fakeTOTP) CreateTOTP(context.Context, *authpb.CreateTOTPRequest) (*authpb.CreateTOTPResponse, error) {
+	return &authpb.CreateTOTPResponse{Secret: "ABC", Uri: "otpauth://totp/Slipway:user@example.com?secret=ABC&issuer=Slipway"}, nil
+}
+
+func (fakeTOTP) ConfirmTOTP(_ context.Context, r *authpb.ConfirmTOTPRequest) (*authpb.ConfirmTOTPResponse, error) {
+	if err := codeIn(r.GetCode()); err != nil {
+		return nil, err
+	}
+	return &authpb.ConfirmTOTPResponse{RecoveryCodes: []string{"AAAA-BBBB-CCCC-DDDD"}}, nil
+}
+
+func (fakeTOTP) GetTOTP(context.Context, *authpb.GetTOTPRequest) (*authpb.GetTOTPResponse, error) {
+	return &authpb.GetTOTPResponse{Totp: true, RecoveryCodes: 9}, nil
+}
+
+func (fakeTOTP) DeleteTOTP(_ context.Context, r *authpb.DeleteTOTPRequest) (*authpb.DeleteTOTPResponse, error) {
+	return &authpb.DeleteTOTPResponse{}, codeIn(r.GetCode())
+}
+
+func (fakeTOTP) ResetTOTP(_ context.Context, r *authpb.ResetTOTPRequest) (*authpb.ResetTOTPResponse, error) {
+	return &authpb.ResetTOTPResponse{Id: int32(len(r.GetUser()))}, nil //nolint:gosec // short
+}
+
+func codeIn(code string) error {
+	if code != "123456" {
+		return fault.New(codes.InvalidArgument, "INVALID_CODE", "code: wrong, or used already").On("code")
+	}
+	return nil
+}
+
+func (fakeUsers) FindUser(_ context.Context, r *authpb.FindUserRequest) (*authpb.User, error) {
+	return &authpb.User{Id: 4, Email: r.GetUser(), Roles: []string{identity.RoleUser}, State: "active", Created: "2026-01-01 00:00:00"}, nil
+}
+
+func (fakeUsers) DeleteSSHKey(_ context.Context, r *authpb.DeleteSSHKeyRequest) (*authpb.DeleteSSHKeyResponse, error) {
+	return &authpb.DeleteSSHKeyResponse{Id: r.GetId()}, nil
+}
+
 func (fakeUsers) UpdateUser(_ context.Context, r *authpb.UpdateUserRequest) (*authpb.UpdateUserResponse, error) {
-	if len(r.GetRoles()) != 1 {
+	if len(r.GetRoles()) != 1 && r.FullName == nil {
 		return nil, fault.Invalid.With("roles: found %s", fmt.Sprint(r.GetRoles())).On("roles")
 	}
 	return &authpb.UpdateUserResponse{Id: r.GetId()}, nil

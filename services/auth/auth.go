@@ -89,7 +89,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
-	s.handlers = server.New(s.store, hasher, signer, server.Config{TokenTTL: cfg.TokenTTL, Now: d.Now})
+	s.handlers = server.New(s.store, hasher, signer, server.Config{TokenTTL: cfg.TokenTTL, Now: d.Now, Sealer: unsealed{}})
 	if err := s.firstAdmin(ctx); err != nil {
 		return nil, fmt.Errorf("first administrator: %w", err)
 	}
@@ -190,6 +190,14 @@ func (s *Service) firstAdmin(ctx context.Context) error {
 	if s.cfg.AdminPassword == "" {
 		return errors.New("there is no account yet: set SLIPWAY_AUTH_ADMIN_PASSWORD, or SLIPWAY_AUTH_ADMIN_PASSWORD_FILE")
 	}
-	_, err = s.handlers.AddAccount(ctx, s.cfg.AdminEmail, s.cfg.AdminPassword, identity.RoleAdmin, look)
+	_, err = s.handlers.AddAccount(ctx, server.NewAccount{
+		Email: s.cfg.AdminEmail, Password: s.cfg.AdminPassword, Role: identity.RoleAdmin,
+	}, look)
 	return err
 }
+
+// unsealed stands in for encryption at rest.
+type unsealed struct{}
+
+func (unsealed) Seal(plain []byte, _ string) []byte           { return plain }
+func (unsealed) Open(sealed []byte, _ string) ([]byte, error) { return sealed, nil }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/codes"
@@ -35,12 +37,14 @@ type Kind struct {
 // Errors is the table. 1000, 1106, 3001, 3080 and 22013 are numbers of the original; those from 90000 are our own.
 //
 // A wrong password is 400: Terraform's provider shows the body of 400 and 500 alone, and clients that log in again
-// after a 401 would do so for ever. So would they with a one-time key, which is 3001 as in the original, hence 403.
+// after a 401 would do so for ever. So would they with a one-time key, which is 3001 as in the original, hence 403. A code
+// that is missing is 401, for another login is what helps, but never 1000, on which clients repeat the same one.
 var Errors = []Kind{
 	{"UNAUTHENTICATED", codes.Unauthenticated, 1000, http.StatusUnauthorized, "no credential, or one that is unknown or expired: log in again"},
 	{"NO_METHOD", codes.NotFound, 1106, http.StatusMethodNotAllowed, "the path does not take this method"},
 	{"NO_HANDLER", codes.NotFound, 1106, http.StatusNotFound, "there is nothing at this path"},
 	{"INVALID_PASSWORD", codes.Unauthenticated, 22013, http.StatusBadRequest, "wrong e-mail or password"},
+	{"TOTP_REQUIRED", codes.Unauthenticated, 90012, http.StatusUnauthorized, "the password is right and the account has a second factor: log in again with totp"},
 	{"INVALID_KEY", codes.Unauthenticated, 3001, http.StatusForbidden, "the one-time key is unknown, used or expired, or its account may not log in"},
 	{"BODY_TOO_LARGE", codes.InvalidArgument, 90010, http.StatusRequestEntityTooLarge, "the body is too large"},
 	{"URL_TOO_LONG", codes.InvalidArgument, 90011, http.StatusRequestURITooLong, "the address is too long"},
@@ -114,9 +118,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusUnauthorized:
 		h.Set("Www-Authenticate", "Bearer")
 	case http.StatusTooManyRequests:
-		h.Set("Retry-After", "10")
+		h.Set("Retry-After", seconds(f.RetryAfter, 10))
 	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", "1")
+		h.Set("Retry-After", seconds(f.RetryAfter, 1))
 	}
 	text, err := json.Marshal(errorReply{errorBody{k.Number, msg, value}})
 	if err != nil {
@@ -124,6 +128,14 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.WriteHeader(k.HTTP)
 	_, _ = w.Write(text) // the client went away: nobody is left to tell
+}
+
+// seconds is a wait as the header wants it, never too short.
+func seconds(wait time.Duration, otherwise int) string {
+	if wait > 0 {
+		otherwise = int((wait + time.Second - 1) / time.Second)
+	}
+	return strconv.Itoa(otherwise)
 }
 
 func onError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {

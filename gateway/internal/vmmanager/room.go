@@ -50,6 +50,8 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 		ippb.RegisterAddressServiceHandlerClient(ctx, mux, ippb.NewAddressServiceClient(ip)),
 		ippb.RegisterNetworkServiceHandlerClient(ctx, mux, ippb.NewNetworkServiceClient(ip)),
 		ippb.RegisterPoolServiceHandlerClient(ctx, mux, ippb.NewPoolServiceClient(ip)),
+		authpb.RegisterTOTPServiceHandlerClient(ctx, mux, authpb.NewTOTPServiceClient(auth)),
+		authpb.RegisterSelfServiceHandlerClient(ctx, mux, authpb.NewSelfServiceClient(auth)),
 		authpb.RegisterSettingServiceHandlerClient(ctx, mux, authpb.NewSettingServiceClient(auth)),
 		authpb.RegisterKeyServiceHandlerClient(ctx, mux, authpb.NewKeyServiceClient(auth)),
 		authpb.RegisterUserServiceHandlerClient(ctx, mux, authpb.NewUserServiceClient(auth)),

@@ -30,8 +30,9 @@ const (
 //
 // KeyService lets an administrator, such as a billing system, open a session for somebody else by a one-time key.
 type KeyServiceClient interface {
-	// CreateKey makes a key that opens one session of an account, once, within an hour. It is worth nothing as soon as the
-	// account is suspended, changes its roles or its password, or is deleted. For administrators.
+	// CreateKey makes a key that opens one session of an account, once, within key_ttl minutes (an hour, if it was not
+	// set otherwise). In a browser /auth/key/{key} does the same at the press of a button. It is worth nothing as soon as the account
+	// is suspended, changes its roles or its password, or is deleted. For administrators.
 	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error)
 	// RedeemKey opens the session that a key stands for. A key that is unknown, used or over, and one whose account may not
 	// log in, are refused in the same words: 3001.
@@ -84,8 +85,9 @@ func (c *keyServiceClient) RedeemLegacyKey(ctx context.Context, in *RedeemLegacy
 //
 // KeyService lets an administrator, such as a billing system, open a session for somebody else by a one-time key.
 type KeyServiceServer interface {
-	// CreateKey makes a key that opens one session of an account, once, within an hour. It is worth nothing as soon as the
-	// account is suspended, changes its roles or its password, or is deleted. For administrators.
+	// CreateKey makes a key that opens one session of an account, once, within key_ttl minutes (an hour, if it was not
+	// set otherwise). In a browser /auth/key/{key} does the same at the press of a button. It is worth nothing as soon as the account
+	// is suspended, changes its roles or its password, or is deleted. For administrators.
 	CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error)
 	// RedeemKey opens the session that a key stands for. A key that is unknown, used or over, and one whose account may not
 	// log in, are refused in the same words: 3001.

@@ -25,9 +25,14 @@ const (
 
 // Setting is a setting.
 type Setting struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// What it is where nobody has changed it.
+	DefaultValue string `protobuf:"bytes,3,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
+	// The least and the most that it may be.
+	Min           int32 `protobuf:"varint,4,opt,name=min,proto3" json:"min,omitempty"`
+	Max           int32 `protobuf:"varint,5,opt,name=max,proto3" json:"max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -76,6 +81,125 @@ func (x *Setting) GetValue() string {
 	return ""
 }
 
+func (x *Setting) GetDefaultValue() string {
+	if x != nil {
+		return x.DefaultValue
+	}
+	return ""
+}
+
+func (x *Setting) GetMin() int32 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *Setting) GetMax() int32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+// ListSettingsRequest is empty: there are few.
+type ListSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSettingsRequest) Reset() {
+	*x = ListSettingsRequest{}
+	mi := &file_auth_v4_setting_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSettingsRequest) ProtoMessage() {}
+
+func (x *ListSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_setting_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSettingsRequest.ProtoReflect.Descriptor instead.
+func (*ListSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_setting_proto_rawDescGZIP(), []int{1}
+}
+
+// ListSettingsResponse is the list envelope of the dialect.
+type ListSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastNotify    int32                  `protobuf:"varint,1,opt,name=last_notify,json=lastNotify,proto3" json:"last_notify,omitempty"`
+	List          []*Setting             `protobuf:"bytes,2,rep,name=list,proto3" json:"list,omitempty"`
+	Size          int32                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSettingsResponse) Reset() {
+	*x = ListSettingsResponse{}
+	mi := &file_auth_v4_setting_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSettingsResponse) ProtoMessage() {}
+
+func (x *ListSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_setting_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSettingsResponse.ProtoReflect.Descriptor instead.
+func (*ListSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_setting_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListSettingsResponse) GetLastNotify() int32 {
+	if x != nil {
+		return x.LastNotify
+	}
+	return 0
+}
+
+func (x *ListSettingsResponse) GetList() []*Setting {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *ListSettingsResponse) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // GetSettingRequest names a setting.
 type GetSettingRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -86,7 +210,7 @@ type GetSettingRequest struct {
 
 func (x *GetSettingRequest) Reset() {
 	*x = GetSettingRequest{}
-	mi := &file_auth_v4_setting_proto_msgTypes[1]
+	mi := &file_auth_v4_setting_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -98,7 +222,7 @@ func (x *GetSettingRequest) String() string {
 func (*GetSettingRequest) ProtoMessage() {}
 
 func (x *GetSettingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_setting_proto_msgTypes[1]
+	mi := &file_auth_v4_setting_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -111,7 +235,7 @@ func (x *GetSettingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingRequest.ProtoReflect.Descriptor instead.
 func (*GetSettingRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_setting_proto_rawDescGZIP(), []int{1}
+	return file_auth_v4_setting_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetSettingRequest) GetName() string {
@@ -133,7 +257,7 @@ type UpdateSettingRequest struct {
 
 func (x *UpdateSettingRequest) Reset() {
 	*x = UpdateSettingRequest{}
-	mi := &file_auth_v4_setting_proto_msgTypes[2]
+	mi := &file_auth_v4_setting_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +269,7 @@ func (x *UpdateSettingRequest) String() string {
 func (*UpdateSettingRequest) ProtoMessage() {}
 
 func (x *UpdateSettingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_setting_proto_msgTypes[2]
+	mi := &file_auth_v4_setting_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +282,7 @@ func (x *UpdateSettingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSettingRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_setting_proto_rawDescGZIP(), []int{2}
+	return file_auth_v4_setting_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UpdateSettingRequest) GetName() string {
@@ -179,16 +303,26 @@ var File_auth_v4_setting_proto protoreflect.FileDescriptor
 
 const file_auth_v4_setting_proto_rawDesc = "" +
 	"\n" +
-	"\x15auth/v4/setting.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"3\n" +
+	"\x15auth/v4/setting.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"|\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"'\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12#\n" +
+	"\rdefault_value\x18\x03 \x01(\tR\fdefaultValue\x12\x10\n" +
+	"\x03min\x18\x04 \x01(\x05R\x03min\x12\x10\n" +
+	"\x03max\x18\x05 \x01(\x05R\x03max\"\x15\n" +
+	"\x13ListSettingsRequest\"q\n" +
+	"\x14ListSettingsResponse\x12\x1f\n" +
+	"\vlast_notify\x18\x01 \x01(\x05R\n" +
+	"lastNotify\x12$\n" +
+	"\x04list\x18\x02 \x03(\v2\x10.auth.v4.SettingR\x04list\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"'\n" +
 	"\x11GetSettingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
 	"\x14UpdateSettingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\x80\x02\n" +
-	"\x0eSettingService\x12r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\xfe\x02\n" +
+	"\x0eSettingService\x12|\n" +
+	"\fListSettings\x12\x1c.auth.v4.ListSettingsRequest\x1a\x1d.auth.v4.ListSettingsResponse\"/\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x12\x12\x10/auth/v4/setting\x12r\n" +
 	"\n" +
 	"GetSetting\x12\x1a.auth.v4.GetSettingRequest\x1a\x10.auth.v4.Setting\"6\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x19\x12\x17/auth/v4/setting/{name}\x12z\n" +
 	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"8\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
@@ -205,22 +339,27 @@ func file_auth_v4_setting_proto_rawDescGZIP() []byte {
 	return file_auth_v4_setting_proto_rawDescData
 }
 
-var file_auth_v4_setting_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_auth_v4_setting_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_auth_v4_setting_proto_goTypes = []any{
 	(*Setting)(nil),              // 0: auth.v4.Setting
-	(*GetSettingRequest)(nil),    // 1: auth.v4.GetSettingRequest
-	(*UpdateSettingRequest)(nil), // 2: auth.v4.UpdateSettingRequest
+	(*ListSettingsRequest)(nil),  // 1: auth.v4.ListSettingsRequest
+	(*ListSettingsResponse)(nil), // 2: auth.v4.ListSettingsResponse
+	(*GetSettingRequest)(nil),    // 3: auth.v4.GetSettingRequest
+	(*UpdateSettingRequest)(nil), // 4: auth.v4.UpdateSettingRequest
 }
 var file_auth_v4_setting_proto_depIdxs = []int32{
-	1, // 0: auth.v4.SettingService.GetSetting:input_type -> auth.v4.GetSettingRequest
-	2, // 1: auth.v4.SettingService.UpdateSetting:input_type -> auth.v4.UpdateSettingRequest
-	0, // 2: auth.v4.SettingService.GetSetting:output_type -> auth.v4.Setting
-	0, // 3: auth.v4.SettingService.UpdateSetting:output_type -> auth.v4.Setting
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0, // 0: auth.v4.ListSettingsResponse.list:type_name -> auth.v4.Setting
+	1, // 1: auth.v4.SettingService.ListSettings:input_type -> auth.v4.ListSettingsRequest
+	3, // 2: auth.v4.SettingService.GetSetting:input_type -> auth.v4.GetSettingRequest
+	4, // 3: auth.v4.SettingService.UpdateSetting:input_type -> auth.v4.UpdateSettingRequest
+	2, // 4: auth.v4.SettingService.ListSettings:output_type -> auth.v4.ListSettingsResponse
+	0, // 5: auth.v4.SettingService.GetSetting:output_type -> auth.v4.Setting
+	0, // 6: auth.v4.SettingService.UpdateSetting:output_type -> auth.v4.Setting
+	4, // [4:7] is the sub-list for method output_type
+	1, // [1:4] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_auth_v4_setting_proto_init() }
@@ -234,7 +373,7 @@ func file_auth_v4_setting_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_setting_proto_rawDesc), len(file_auth_v4_setting_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,6 +19,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	SettingService_ListSettings_FullMethodName  = "/auth.v4.SettingService/ListSettings"
 	SettingService_GetSetting_FullMethodName    = "/auth.v4.SettingService/GetSetting"
 	SettingService_UpdateSetting_FullMethodName = "/auth.v4.SettingService/UpdateSetting"
 )
@@ -27,12 +28,19 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SettingService holds what administrators may set for the whole installation. The one setting so far is token_ttl: for
-// how many minutes a session may be unused, 1 to 525600.
+// SettingService holds what administrators may set for the whole installation. All settings are whole numbers; a change counts
+// from the next request on, in every process, also for what exists already where nothing else is said.
+//
+// token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends however much it is
+// used, 0 for never. key_ttl: minutes for which a new one-time key is good. login_attempts_account, login_attempts_address: failed
+// logins that an account, and a client's address, may have within login_window minutes. password_min_length: characters of a
+// new password.
 type SettingServiceClient interface {
+	// ListSettings lists all settings, those that were never changed too.
+	ListSettings(ctx context.Context, in *ListSettingsRequest, opts ...grpc.CallOption) (*ListSettingsResponse, error)
 	// GetSetting reads a setting, or its default.
 	GetSetting(ctx context.Context, in *GetSettingRequest, opts ...grpc.CallOption) (*Setting, error)
-	// UpdateSetting changes a setting, from the next request on and for sessions that exist already.
+	// UpdateSetting changes a setting.
 	UpdateSetting(ctx context.Context, in *UpdateSettingRequest, opts ...grpc.CallOption) (*Setting, error)
 }
 
@@ -42,6 +50,16 @@ type settingServiceClient struct {
 
 func NewSettingServiceClient(cc grpc.ClientConnInterface) SettingServiceClient {
 	return &settingServiceClient{cc}
+}
+
+func (c *settingServiceClient) ListSettings(ctx context.Context, in *ListSettingsRequest, opts ...grpc.CallOption) (*ListSettingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSettingsResponse)
+	err := c.cc.Invoke(ctx, SettingService_ListSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *settingServiceClient) GetSetting(ctx context.Context, in *GetSettingRequest, opts ...grpc.CallOption) (*Setting, error) {
@@ -68,12 +86,19 @@ func (c *settingServiceClient) UpdateSetting(ctx context.Context, in *UpdateSett
 // All implementations must embed UnimplementedSettingServiceServer
 // for forward compatibility.
 //
-// SettingService holds what administrators may set for the whole installation. The one setting so far is token_ttl: for
-// how many minutes a session may be unused, 1 to 525600.
+// SettingService holds what administrators may set for the whole installation. All settings are whole numbers; a change counts
+// from the next request on, in every process, also for what exists already where nothing else is said.
+//
+// token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends however much it is
+// used, 0 for never. key_ttl: minutes for which a new one-time key is good. login_attempts_account, login_attempts_address: failed
+// logins that an account, and a client's address, may have within login_window minutes. password_min_length: characters of a
+// new password.
 type SettingServiceServer interface {
+	// ListSettings lists all settings, those that were never changed too.
+	ListSettings(context.Context, *ListSettingsRequest) (*ListSettingsResponse, error)
 	// GetSetting reads a setting, or its default.
 	GetSetting(context.Context, *GetSettingRequest) (*Setting, error)
-	// UpdateSetting changes a setting, from the next request on and for sessions that exist already.
+	// UpdateSetting changes a setting.
 	UpdateSetting(context.Context, *UpdateSettingRequest) (*Setting, error)
 	mustEmbedUnimplementedSettingServiceServer()
 }
@@ -85,6 +110,9 @@ type SettingServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedSettingServiceServer struct{}
 
+func (UnimplementedSettingServiceServer) ListSettings(context.Context, *ListSettingsRequest) (*ListSettingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSettings not implemented")
+}
 func (UnimplementedSettingServiceServer) GetSetting(context.Context, *GetSettingRequest) (*Setting, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSetting not implemented")
 }
@@ -110,6 +138,24 @@ func RegisterSettingServiceServer(s grpc.ServiceRegistrar, srv SettingServiceSer
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&SettingService_ServiceDesc, srv)
+}
+
+func _SettingService_ListSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingServiceServer).ListSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingService_ListSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingServiceServer).ListSettings(ctx, req.(*ListSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _SettingService_GetSetting_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -155,6 +201,10 @@ var SettingService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "auth.v4.SettingService",
 	HandlerType: (*SettingServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListSettings",
+			Handler:    _SettingService_ListSettings_Handler,
+		},
 		{
 			MethodName: "GetSetting",
 			Handler:    _SettingService_GetSetting_Handler,

@@ -28,9 +28,12 @@ const (
 
 // CreateSessionRequest is a login.
 type CreateSessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Email         string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
-	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// Of an account with a second factor: six digits of the authenticator app, or a recovery code. Without it the answer is
+	// TOTP_REQUIRED.
+	Totp          string `protobuf:"bytes,3,opt,name=totp,proto3" json:"totp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -75,6 +78,13 @@ func (x *CreateSessionRequest) GetEmail() string {
 func (x *CreateSessionRequest) GetPassword() string {
 	if x != nil {
 		return x.Password
+	}
+	return ""
+}
+
+func (x *CreateSessionRequest) GetTotp() string {
+	if x != nil {
+		return x.Totp
 	}
 	return ""
 }
@@ -302,7 +312,9 @@ type TokenInfo struct {
 	LastUsed string `protobuf:"bytes,5,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
 	Created  string `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
 	// Whose it is.
-	AccountId     int32 `protobuf:"varint,7,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	AccountId int32 `protobuf:"varint,7,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// When it ends if it is not used again; null for a token without an end.
+	ValidUntil    *wrapperspb.StringValue `protobuf:"bytes,8,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +396,13 @@ func (x *TokenInfo) GetAccountId() int32 {
 		return x.AccountId
 	}
 	return 0
+}
+
+func (x *TokenInfo) GetValidUntil() *wrapperspb.StringValue {
+	if x != nil {
+		return x.ValidUntil
+	}
+	return nil
 }
 
 // ListTokensRequest is a page of the caller's tokens.
@@ -605,9 +624,12 @@ func (*DeleteSelfSessionResponse) Descriptor() ([]byte, []int) {
 
 // CreateLegacySessionRequest is a login.
 type CreateLegacySessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Email         string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
-	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// Of an account with a second factor: six digits of the authenticator app, or a recovery code. Without it the answer is
+	// TOTP_REQUIRED.
+	Totp          string `protobuf:"bytes,3,opt,name=totp,proto3" json:"totp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -652,6 +674,13 @@ func (x *CreateLegacySessionRequest) GetEmail() string {
 func (x *CreateLegacySessionRequest) GetPassword() string {
 	if x != nil {
 		return x.Password
+	}
+	return ""
+}
+
+func (x *CreateLegacySessionRequest) GetTotp() string {
+	if x != nil {
+		return x.Totp
 	}
 	return ""
 }
@@ -1031,10 +1060,11 @@ var File_auth_v4_token_proto protoreflect.FileDescriptor
 
 const file_auth_v4_token_proto_rawDesc = "" +
 	"\n" +
-	"\x13auth/v4/token.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x12auth/v4/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"H\n" +
+	"\x13auth/v4/token.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x12auth/v4/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\\\n" +
 	"\x14CreateSessionRequest\x12\x14\n" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\"\x88\x01\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04totp\x18\x03 \x01(\tR\x04totp\"\x88\x01\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12;\n" +
@@ -1047,7 +1077,7 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\"*\n" +
 	"\x12DeleteTokenRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\x15\n" +
-	"\x13DeleteTokenResponse\"\xe4\x01\n" +
+	"\x13DeleteTokenResponse\"\xa3\x02\n" +
 	"\tTokenInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n" +
@@ -1057,7 +1087,9 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\tlast_used\x18\x05 \x01(\tR\blastUsed\x12\x18\n" +
 	"\acreated\x18\x06 \x01(\tR\acreated\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\a \x01(\x05R\taccountId\":\n" +
+	"account_id\x18\a \x01(\x05R\taccountId\x12=\n" +
+	"\vvalid_until\x18\b \x01(\v2\x1c.google.protobuf.StringValueR\n" +
+	"validUntil\":\n" +
 	"\x11ListTokensRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"q\n" +
 	"\x12ListTokensResponse\x12\x1f\n" +
@@ -1067,10 +1099,11 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"\x17\n" +
 	"\x15GetSelfSessionRequest\"\x1a\n" +
 	"\x18DeleteSelfSessionRequest\"\x1b\n" +
-	"\x19DeleteSelfSessionResponse\"N\n" +
+	"\x19DeleteSelfSessionResponse\"b\n" +
 	"\x1aCreateLegacySessionRequest\x12\x14\n" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\"\xaa\x01\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04totp\x18\x03 \x01(\tR\x04totp\"\xaa\x01\n" +
 	"\rLegacySession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +
@@ -1154,36 +1187,37 @@ var file_auth_v4_token_proto_depIdxs = []int32{
 	19, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
 	19, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
 	19, // 2: auth.v4.TokenInfo.expires_at:type_name -> google.protobuf.StringValue
-	20, // 3: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
-	5,  // 4: auth.v4.ListTokensResponse.list:type_name -> auth.v4.TokenInfo
-	19, // 5: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
-	21, // 6: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 7: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
-	0,  // 8: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
-	2,  // 9: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
-	3,  // 10: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
-	6,  // 11: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
-	8,  // 12: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
-	9,  // 13: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
-	11, // 14: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
-	13, // 15: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
-	14, // 16: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
-	16, // 17: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
-	1,  // 18: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
-	1,  // 19: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
-	4,  // 20: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
-	7,  // 21: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
-	5,  // 22: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
-	10, // 23: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
-	12, // 24: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
-	22, // 25: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
-	15, // 26: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
-	17, // 27: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
-	18, // [18:28] is the sub-list for method output_type
-	8,  // [8:18] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	19, // 3: auth.v4.TokenInfo.valid_until:type_name -> google.protobuf.StringValue
+	20, // 4: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
+	5,  // 5: auth.v4.ListTokensResponse.list:type_name -> auth.v4.TokenInfo
+	19, // 6: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
+	21, // 7: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 8: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
+	0,  // 9: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
+	2,  // 10: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
+	3,  // 11: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
+	6,  // 12: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
+	8,  // 13: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
+	9,  // 14: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
+	11, // 15: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
+	13, // 16: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
+	14, // 17: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
+	16, // 18: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
+	1,  // 19: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
+	1,  // 20: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
+	4,  // 21: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
+	7,  // 22: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
+	5,  // 23: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
+	10, // 24: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
+	12, // 25: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
+	22, // 26: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
+	15, // 27: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
+	17, // 28: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
+	19, // [19:29] is the sub-list for method output_type
+	9,  // [9:19] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_auth_v4_token_proto_init() }

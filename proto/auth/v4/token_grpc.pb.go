@@ -37,7 +37,8 @@ const (
 //
 // TokenService gives tokens for credentials and says whose a token is.
 type TokenServiceClient interface {
-	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl.
+	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl, at
+	// most for session_max_age (see the settings).
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Token, error)
 	// CreateToken makes a token with a lifetime of its own for the caller.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*Token, error)
@@ -175,7 +176,8 @@ func (c *tokenServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, 
 //
 // TokenService gives tokens for credentials and says whose a token is.
 type TokenServiceServer interface {
-	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl.
+	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl, at
+	// most for session_max_age (see the settings).
 	CreateSession(context.Context, *CreateSessionRequest) (*Token, error)
 	// CreateToken makes a token with a lifetime of its own for the caller.
 	CreateToken(context.Context, *CreateTokenRequest) (*Token, error)

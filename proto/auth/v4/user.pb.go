@@ -35,7 +35,17 @@ type User struct {
 	State     string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	Confirmed bool   `protobuf:"varint,5,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
 	// "local".
-	AuthSource    string `protobuf:"bytes,6,opt,name=auth_source,json=authSource,proto3" json:"auth_source,omitempty"`
+	AuthSource string `protobuf:"bytes,6,opt,name=auth_source,json=authSource,proto3" json:"auth_source,omitempty"`
+	FullName   string `protobuf:"bytes,7,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
+	// Such as "en" or "pt-BR"; empty where nobody said.
+	Lang        string `protobuf:"bytes,8,opt,name=lang,proto3" json:"lang,omitempty"`
+	PhoneNumber string `protobuf:"bytes,9,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
+	// What administrators wrote down. Its owner does not see it.
+	Note string `protobuf:"bytes,10,opt,name=note,proto3" json:"note,omitempty"`
+	// Logins need a second factor.
+	Totp bool `protobuf:"varint,11,opt,name=totp,proto3" json:"totp,omitempty"`
+	// "YYYY-MM-DD HH:MM:SS" in UTC.
+	Created       string `protobuf:"bytes,12,opt,name=created,proto3" json:"created,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -108,6 +118,48 @@ func (x *User) GetConfirmed() bool {
 func (x *User) GetAuthSource() string {
 	if x != nil {
 		return x.AuthSource
+	}
+	return ""
+}
+
+func (x *User) GetFullName() string {
+	if x != nil {
+		return x.FullName
+	}
+	return ""
+}
+
+func (x *User) GetLang() string {
+	if x != nil {
+		return x.Lang
+	}
+	return ""
+}
+
+func (x *User) GetPhoneNumber() string {
+	if x != nil {
+		return x.PhoneNumber
+	}
+	return ""
+}
+
+func (x *User) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *User) GetTotp() bool {
+	if x != nil {
+		return x.Totp
+	}
+	return false
+}
+
+func (x *User) GetCreated() string {
+	if x != nil {
+		return x.Created
 	}
 	return ""
 }
@@ -271,20 +323,72 @@ func (x *GetUserRequest) GetEmail() string {
 	return ""
 }
 
+// FindUserRequest names an account.
+type FindUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id or e-mail.
+	User          string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindUserRequest) Reset() {
+	*x = FindUserRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindUserRequest) ProtoMessage() {}
+
+func (x *FindUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindUserRequest.ProtoReflect.Descriptor instead.
+func (*FindUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FindUserRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
 // CreateUserRequest is a new account.
 type CreateUserRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
 	// Default "@user".
-	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Role     string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	FullName string `protobuf:"bytes,4,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
+	// Such as "en" or "pt-BR".
+	Lang        string `protobuf:"bytes,5,opt,name=lang,proto3" json:"lang,omitempty"`
+	PhoneNumber string `protobuf:"bytes,6,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
+	// For administrators alone.
+	Note          string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[4]
+	mi := &file_auth_v4_user_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +400,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[4]
+	mi := &file_auth_v4_user_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +413,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{4}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateUserRequest) GetEmail() string {
@@ -333,6 +437,34 @@ func (x *CreateUserRequest) GetRole() string {
 	return ""
 }
 
+func (x *CreateUserRequest) GetFullName() string {
+	if x != nil {
+		return x.FullName
+	}
+	return ""
+}
+
+func (x *CreateUserRequest) GetLang() string {
+	if x != nil {
+		return x.Lang
+	}
+	return ""
+}
+
+func (x *CreateUserRequest) GetPhoneNumber() string {
+	if x != nil {
+		return x.PhoneNumber
+	}
+	return ""
+}
+
+func (x *CreateUserRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // CreateUserResponse names the new account.
 type CreateUserResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -343,7 +475,7 @@ type CreateUserResponse struct {
 
 func (x *CreateUserResponse) Reset() {
 	*x = CreateUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[5]
+	mi := &file_auth_v4_user_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -355,7 +487,7 @@ func (x *CreateUserResponse) String() string {
 func (*CreateUserResponse) ProtoMessage() {}
 
 func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[5]
+	mi := &file_auth_v4_user_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -368,7 +500,7 @@ func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserResponse.ProtoReflect.Descriptor instead.
 func (*CreateUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{5}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateUserResponse) GetId() int32 {
@@ -378,19 +510,27 @@ func (x *CreateUserResponse) GetId() int32 {
 	return 0
 }
 
-// UpdateUserRequest is what to change.
+// UpdateUserRequest is what to change. What is absent stays.
 type UpdateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// All roles that the account has from now on, such as ["@user"].
-	Roles         []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	// The account logs in with it from now on.
+	Email    *string `protobuf:"bytes,3,opt,name=email,proto3,oneof" json:"email,omitempty"`
+	FullName *string `protobuf:"bytes,4,opt,name=full_name,json=fullName,proto3,oneof" json:"full_name,omitempty"`
+	// Such as "en" or "pt-BR".
+	Lang        *string `protobuf:"bytes,5,opt,name=lang,proto3,oneof" json:"lang,omitempty"`
+	PhoneNumber *string `protobuf:"bytes,6,opt,name=phone_number,json=phoneNumber,proto3,oneof" json:"phone_number,omitempty"`
+	// For administrators alone.
+	Note          *string `protobuf:"bytes,7,opt,name=note,proto3,oneof" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[6]
+	mi := &file_auth_v4_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +542,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[6]
+	mi := &file_auth_v4_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +555,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{6}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UpdateUserRequest) GetId() int32 {
@@ -432,6 +572,41 @@ func (x *UpdateUserRequest) GetRoles() []string {
 	return nil
 }
 
+func (x *UpdateUserRequest) GetEmail() string {
+	if x != nil && x.Email != nil {
+		return *x.Email
+	}
+	return ""
+}
+
+func (x *UpdateUserRequest) GetFullName() string {
+	if x != nil && x.FullName != nil {
+		return *x.FullName
+	}
+	return ""
+}
+
+func (x *UpdateUserRequest) GetLang() string {
+	if x != nil && x.Lang != nil {
+		return *x.Lang
+	}
+	return ""
+}
+
+func (x *UpdateUserRequest) GetPhoneNumber() string {
+	if x != nil && x.PhoneNumber != nil {
+		return *x.PhoneNumber
+	}
+	return ""
+}
+
+func (x *UpdateUserRequest) GetNote() string {
+	if x != nil && x.Note != nil {
+		return *x.Note
+	}
+	return ""
+}
+
 // UpdateUserResponse names the account.
 type UpdateUserResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -442,7 +617,7 @@ type UpdateUserResponse struct {
 
 func (x *UpdateUserResponse) Reset() {
 	*x = UpdateUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[7]
+	mi := &file_auth_v4_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +629,7 @@ func (x *UpdateUserResponse) String() string {
 func (*UpdateUserResponse) ProtoMessage() {}
 
 func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[7]
+	mi := &file_auth_v4_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +642,7 @@ func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserResponse.ProtoReflect.Descriptor instead.
 func (*UpdateUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{7}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateUserResponse) GetId() int32 {
@@ -487,7 +662,7 @@ type SuspendUserRequest struct {
 
 func (x *SuspendUserRequest) Reset() {
 	*x = SuspendUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[8]
+	mi := &file_auth_v4_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +674,7 @@ func (x *SuspendUserRequest) String() string {
 func (*SuspendUserRequest) ProtoMessage() {}
 
 func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[8]
+	mi := &file_auth_v4_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +687,7 @@ func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendUserRequest.ProtoReflect.Descriptor instead.
 func (*SuspendUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{8}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SuspendUserRequest) GetId() int32 {
@@ -532,7 +707,7 @@ type SuspendUserResponse struct {
 
 func (x *SuspendUserResponse) Reset() {
 	*x = SuspendUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[9]
+	mi := &file_auth_v4_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +719,7 @@ func (x *SuspendUserResponse) String() string {
 func (*SuspendUserResponse) ProtoMessage() {}
 
 func (x *SuspendUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[9]
+	mi := &file_auth_v4_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +732,7 @@ func (x *SuspendUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendUserResponse.ProtoReflect.Descriptor instead.
 func (*SuspendUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{9}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SuspendUserResponse) GetId() int32 {
@@ -577,7 +752,7 @@ type ResumeUserRequest struct {
 
 func (x *ResumeUserRequest) Reset() {
 	*x = ResumeUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[10]
+	mi := &file_auth_v4_user_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +764,7 @@ func (x *ResumeUserRequest) String() string {
 func (*ResumeUserRequest) ProtoMessage() {}
 
 func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[10]
+	mi := &file_auth_v4_user_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +777,7 @@ func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeUserRequest.ProtoReflect.Descriptor instead.
 func (*ResumeUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{10}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResumeUserRequest) GetId() int32 {
@@ -622,7 +797,7 @@ type ResumeUserResponse struct {
 
 func (x *ResumeUserResponse) Reset() {
 	*x = ResumeUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[11]
+	mi := &file_auth_v4_user_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +809,7 @@ func (x *ResumeUserResponse) String() string {
 func (*ResumeUserResponse) ProtoMessage() {}
 
 func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[11]
+	mi := &file_auth_v4_user_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +822,7 @@ func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeUserResponse.ProtoReflect.Descriptor instead.
 func (*ResumeUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{11}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResumeUserResponse) GetId() int32 {
@@ -668,7 +843,7 @@ type SetUserPasswordRequest struct {
 
 func (x *SetUserPasswordRequest) Reset() {
 	*x = SetUserPasswordRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[12]
+	mi := &file_auth_v4_user_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +855,7 @@ func (x *SetUserPasswordRequest) String() string {
 func (*SetUserPasswordRequest) ProtoMessage() {}
 
 func (x *SetUserPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[12]
+	mi := &file_auth_v4_user_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +868,7 @@ func (x *SetUserPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUserPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetUserPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{12}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetUserPasswordRequest) GetId() int32 {
@@ -720,7 +895,7 @@ type SetUserPasswordResponse struct {
 
 func (x *SetUserPasswordResponse) Reset() {
 	*x = SetUserPasswordResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[13]
+	mi := &file_auth_v4_user_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +907,7 @@ func (x *SetUserPasswordResponse) String() string {
 func (*SetUserPasswordResponse) ProtoMessage() {}
 
 func (x *SetUserPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[13]
+	mi := &file_auth_v4_user_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +920,7 @@ func (x *SetUserPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUserPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetUserPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{13}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetUserPasswordResponse) GetId() int32 {
@@ -765,7 +940,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[14]
+	mi := &file_auth_v4_user_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +952,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[14]
+	mi := &file_auth_v4_user_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +965,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{14}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteUserRequest) GetId() int32 {
@@ -810,7 +985,7 @@ type DeleteUserResponse struct {
 
 func (x *DeleteUserResponse) Reset() {
 	*x = DeleteUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[15]
+	mi := &file_auth_v4_user_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +997,7 @@ func (x *DeleteUserResponse) String() string {
 func (*DeleteUserResponse) ProtoMessage() {}
 
 func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[15]
+	mi := &file_auth_v4_user_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +1010,7 @@ func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserResponse.ProtoReflect.Descriptor instead.
 func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{15}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteUserResponse) GetId() int32 {
@@ -847,17 +1022,18 @@ func (x *DeleteUserResponse) GetId() int32 {
 
 // AddSSHKeyRequest is a public key in the authorized_keys format, without options.
 type AddSSHKeyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	User          int32                  `protobuf:"varint,1,opt,name=user,proto3" json:"user,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	SshPubKey     string                 `protobuf:"bytes,3,opt,name=ssh_pub_key,json=sshPubKey,proto3" json:"ssh_pub_key,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	SshPubKey string                 `protobuf:"bytes,3,opt,name=ssh_pub_key,json=sshPubKey,proto3" json:"ssh_pub_key,omitempty"`
+	// The account's id or e-mail.
+	Account       string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AddSSHKeyRequest) Reset() {
 	*x = AddSSHKeyRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[16]
+	mi := &file_auth_v4_user_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1045,7 @@ func (x *AddSSHKeyRequest) String() string {
 func (*AddSSHKeyRequest) ProtoMessage() {}
 
 func (x *AddSSHKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[16]
+	mi := &file_auth_v4_user_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,14 +1058,7 @@ func (x *AddSSHKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSSHKeyRequest.ProtoReflect.Descriptor instead.
 func (*AddSSHKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{16}
-}
-
-func (x *AddSSHKeyRequest) GetUser() int32 {
-	if x != nil {
-		return x.User
-	}
-	return 0
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddSSHKeyRequest) GetName() string {
@@ -906,6 +1075,13 @@ func (x *AddSSHKeyRequest) GetSshPubKey() string {
 	return ""
 }
 
+func (x *AddSSHKeyRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 // AddSSHKeyResponse names the key.
 type AddSSHKeyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -916,7 +1092,7 @@ type AddSSHKeyResponse struct {
 
 func (x *AddSSHKeyResponse) Reset() {
 	*x = AddSSHKeyResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[17]
+	mi := &file_auth_v4_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1104,7 @@ func (x *AddSSHKeyResponse) String() string {
 func (*AddSSHKeyResponse) ProtoMessage() {}
 
 func (x *AddSSHKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[17]
+	mi := &file_auth_v4_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1117,7 @@ func (x *AddSSHKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSSHKeyResponse.ProtoReflect.Descriptor instead.
 func (*AddSSHKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{17}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AddSSHKeyResponse) GetId() int32 {
@@ -953,15 +1129,16 @@ func (x *AddSSHKeyResponse) GetId() int32 {
 
 // ListSSHKeysRequest names the account.
 type ListSSHKeysRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	User          int32                  `protobuf:"varint,1,opt,name=user,proto3" json:"user,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id or e-mail.
+	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListSSHKeysRequest) Reset() {
 	*x = ListSSHKeysRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[18]
+	mi := &file_auth_v4_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1150,7 @@ func (x *ListSSHKeysRequest) String() string {
 func (*ListSSHKeysRequest) ProtoMessage() {}
 
 func (x *ListSSHKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[18]
+	mi := &file_auth_v4_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,12 +1163,111 @@ func (x *ListSSHKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{18}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *ListSSHKeysRequest) GetUser() int32 {
+func (x *ListSSHKeysRequest) GetAccount() string {
 	if x != nil {
-		return x.User
+		return x.Account
+	}
+	return ""
+}
+
+// DeleteSSHKeyRequest names a key.
+type DeleteSSHKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account's id or e-mail.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Id            int32  `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSSHKeyRequest) Reset() {
+	*x = DeleteSSHKeyRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSSHKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSSHKeyRequest) ProtoMessage() {}
+
+func (x *DeleteSSHKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSSHKeyRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSSHKeyRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DeleteSSHKeyRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *DeleteSSHKeyRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// DeleteSSHKeyResponse names the key that is gone.
+type DeleteSSHKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSSHKeyResponse) Reset() {
+	*x = DeleteSSHKeyResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSSHKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSSHKeyResponse) ProtoMessage() {}
+
+func (x *DeleteSSHKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSSHKeyResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSSHKeyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeleteSSHKeyResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
 	}
 	return 0
 }
@@ -1006,7 +1282,7 @@ type ListSSHKeysOfRequest struct {
 
 func (x *ListSSHKeysOfRequest) Reset() {
 	*x = ListSSHKeysOfRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[19]
+	mi := &file_auth_v4_user_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1294,7 @@ func (x *ListSSHKeysOfRequest) String() string {
 func (*ListSSHKeysOfRequest) ProtoMessage() {}
 
 func (x *ListSSHKeysOfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[19]
+	mi := &file_auth_v4_user_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1307,7 @@ func (x *ListSSHKeysOfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysOfRequest.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysOfRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{19}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListSSHKeysOfRequest) GetUser() int32 {
@@ -1053,7 +1329,7 @@ type ListSSHKeysResponse struct {
 
 func (x *ListSSHKeysResponse) Reset() {
 	*x = ListSSHKeysResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[20]
+	mi := &file_auth_v4_user_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1341,7 @@ func (x *ListSSHKeysResponse) String() string {
 func (*ListSSHKeysResponse) ProtoMessage() {}
 
 func (x *ListSSHKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[20]
+	mi := &file_auth_v4_user_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1354,7 @@ func (x *ListSSHKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{20}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListSSHKeysResponse) GetLastNotify() int32 {
@@ -1114,7 +1390,7 @@ type SSHKey struct {
 
 func (x *SSHKey) Reset() {
 	*x = SSHKey{}
-	mi := &file_auth_v4_user_proto_msgTypes[21]
+	mi := &file_auth_v4_user_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1402,7 @@ func (x *SSHKey) String() string {
 func (*SSHKey) ProtoMessage() {}
 
 func (x *SSHKey) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[21]
+	mi := &file_auth_v4_user_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1415,7 @@ func (x *SSHKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SSHKey.ProtoReflect.Descriptor instead.
 func (*SSHKey) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{21}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SSHKey) GetId() int32 {
@@ -1167,7 +1443,7 @@ var File_auth_v4_user_proto protoreflect.FileDescriptor
 
 const file_auth_v4_user_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v4/user.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\x97\x01\n" +
+	"\x12auth/v4/user.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\xad\x02\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x14\n" +
@@ -1175,7 +1451,14 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\bR\tconfirmed\x12\x1f\n" +
 	"\vauth_source\x18\x06 \x01(\tR\n" +
-	"authSource\"9\n" +
+	"authSource\x12\x1b\n" +
+	"\tfull_name\x18\a \x01(\tR\bfullName\x12\x12\n" +
+	"\x04lang\x18\b \x01(\tR\x04lang\x12!\n" +
+	"\fphone_number\x18\t \x01(\tR\vphoneNumber\x12\x12\n" +
+	"\x04note\x18\n" +
+	" \x01(\tR\x04note\x12\x12\n" +
+	"\x04totp\x18\v \x01(\bR\x04totp\x12\x18\n" +
+	"\acreated\x18\f \x01(\tR\acreated\"9\n" +
 	"\x10ListUsersRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"k\n" +
 	"\x11ListUsersResponse\x12\x1f\n" +
@@ -1185,16 +1468,33 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"6\n" +
 	"\x0eGetUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05email\x18\x02 \x01(\tR\x05email\"Y\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"%\n" +
+	"\x0fFindUserRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\"\xc1\x01\n" +
 	"\x11CreateUserRequest\x12\x14\n" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
-	"\x04role\x18\x03 \x01(\tR\x04role\"$\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1b\n" +
+	"\tfull_name\x18\x04 \x01(\tR\bfullName\x12\x12\n" +
+	"\x04lang\x18\x05 \x01(\tR\x04lang\x12!\n" +
+	"\fphone_number\x18\x06 \x01(\tR\vphoneNumber\x12\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\"$\n" +
 	"\x12CreateUserResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"9\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\x8b\x02\n" +
 	"\x11UpdateUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05roles\x18\x02 \x03(\tR\x05roles\"$\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x19\n" +
+	"\x05email\x18\x03 \x01(\tH\x00R\x05email\x88\x01\x01\x12 \n" +
+	"\tfull_name\x18\x04 \x01(\tH\x01R\bfullName\x88\x01\x01\x12\x17\n" +
+	"\x04lang\x18\x05 \x01(\tH\x02R\x04lang\x88\x01\x01\x12&\n" +
+	"\fphone_number\x18\x06 \x01(\tH\x03R\vphoneNumber\x88\x01\x01\x12\x17\n" +
+	"\x04note\x18\a \x01(\tH\x04R\x04note\x88\x01\x01B\b\n" +
+	"\x06_emailB\f\n" +
+	"\n" +
+	"_full_nameB\a\n" +
+	"\x05_langB\x0f\n" +
+	"\r_phone_numberB\a\n" +
+	"\x05_note\"$\n" +
 	"\x12UpdateUserResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
 	"\x12SuspendUserRequest\x12\x0e\n" +
@@ -1213,15 +1513,20 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x11DeleteUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
 	"\x12DeleteUserResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"Z\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"l\n" +
 	"\x10AddSSHKeyRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\x05R\x04user\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
-	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey\"#\n" +
+	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccountJ\x04\b\x01\x10\x02R\x04user\"#\n" +
 	"\x11AddSSHKeyResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"(\n" +
-	"\x12ListSSHKeysRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\x05R\x04user\"*\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\":\n" +
+	"\x12ListSSHKeysRequest\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccountJ\x04\b\x01\x10\x02R\x04user\"?\n" +
+	"\x13DeleteSSHKeyRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x05R\x02id\"&\n" +
+	"\x14DeleteSSHKeyResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"*\n" +
 	"\x14ListSSHKeysOfRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\x05R\x04user\"o\n" +
 	"\x13ListSSHKeysResponse\x12\x1f\n" +
@@ -1232,23 +1537,26 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x06SSHKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
-	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xfd\v\n" +
-	"\vUserService\x12m\n" +
-	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\")\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"users.read\x82\xd3\xe4\x93\x02\x0f\x12\r/auth/v4/user\x12?\n" +
+	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xe3\x0f\n" +
+	"\vUserService\x12|\n" +
+	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\"8\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"users.read\x82\xd3\xe4\x93\x02\x1eZ\r\x12\v/vm/v3/user\x12\r/auth/v4/user\x12{\n" +
+	"\bFindUser\x12\x18.auth.v4.FindUserRequest\x1a\r.auth.v4.User\"F\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
+	"users.read\x82\xd3\xe4\x93\x02,Z\x14\x12\x12/vm/v3/user/{user}\x12\x14/auth/v4/user/{user}\x12?\n" +
 	"\aGetUser\x12\x17.auth.v4.GetUserRequest\x1a\r.auth.v4.User\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12\x87\x01\n" +
 	"\n" +
-	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"@\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\x8e\x01\n" +
+	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"@\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\xa8\x01\n" +
 	"\n" +
-	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\"G\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02.:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}\"\x12/auth/v4/user/{id}\x12\xa1\x01\n" +
-	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"W\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02>:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\x9c\x01\n" +
+	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\"a\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02H:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}Z\x18:\x01*\"\x13/vm/v3/account/{id}\"\x12/auth/v4/user/{id}\x12\xc3\x01\n" +
+	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"y\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02`:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspendZ :\x01*\"\x1b/vm/v3/account/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\xbd\x01\n" +
 	"\n" +
-	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"U\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02<:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xaf\x01\n" +
-	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"Y\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02@:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/password\"\x1b/auth/v4/user/{id}/password\x12\x88\x01\n" +
+	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"v\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02]:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resumeZ\x1f:\x01*\"\x1a/vm/v3/account/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xd2\x01\n" +
+	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"|\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02c:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/passwordZ!:\x01*\"\x1c/vm/v3/account/{id}/password\"\x1b/auth/v4/user/{id}/password\x12\x9f\x01\n" +
 	"\n" +
-	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"A\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02(Z\x12*\x10/vm/v3/user/{id}*\x12/auth/v4/user/{id}\x12\xa1\x01\n" +
-	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"]\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\x82\xd3\xe4\x93\x02B:\x01*Z :\x01*\"\x1b/auth/v3/user/{user}/sshkey\"\x1b/auth/v4/user/{user}/sshkey\x12\xa2\x01\n" +
-	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"X\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02<Z\x1d\x12\x1b/auth/v3/user/{user}/sshkey\x12\x1b/auth/v4/user/{user}/sshkey\x12Z\n" +
+	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"X\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02?Z\x12*\x10/vm/v3/user/{id}Z\x15*\x13/vm/v3/account/{id}*\x12/auth/v4/user/{id}\x12\xa7\x01\n" +
+	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"c\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/auth/v3/user/{account}/sshkey\"\x1e/auth/v4/user/{account}/sshkey\x12\xa8\x01\n" +
+	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"^\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02BZ \x12\x1e/auth/v3/user/{account}/sshkey\x12\x1e/auth/v4/user/{account}/sshkey\x12\xb4\x01\n" +
+	"\fDeleteSSHKey\x12\x1c.auth.v4.DeleteSSHKeyRequest\x1a\x1d.auth.v4.DeleteSSHKeyResponse\"g\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\x82\xd3\xe4\x93\x02LZ%*#/auth/v3/user/{account}/sshkey/{id}*#/auth/v4/user/{account}/sshkey/{id}\x12Z\n" +
 	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
@@ -1263,60 +1571,67 @@ func file_auth_v4_user_proto_rawDescGZIP() []byte {
 	return file_auth_v4_user_proto_rawDescData
 }
 
-var file_auth_v4_user_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_auth_v4_user_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_auth_v4_user_proto_goTypes = []any{
 	(*User)(nil),                    // 0: auth.v4.User
 	(*ListUsersRequest)(nil),        // 1: auth.v4.ListUsersRequest
 	(*ListUsersResponse)(nil),       // 2: auth.v4.ListUsersResponse
 	(*GetUserRequest)(nil),          // 3: auth.v4.GetUserRequest
-	(*CreateUserRequest)(nil),       // 4: auth.v4.CreateUserRequest
-	(*CreateUserResponse)(nil),      // 5: auth.v4.CreateUserResponse
-	(*UpdateUserRequest)(nil),       // 6: auth.v4.UpdateUserRequest
-	(*UpdateUserResponse)(nil),      // 7: auth.v4.UpdateUserResponse
-	(*SuspendUserRequest)(nil),      // 8: auth.v4.SuspendUserRequest
-	(*SuspendUserResponse)(nil),     // 9: auth.v4.SuspendUserResponse
-	(*ResumeUserRequest)(nil),       // 10: auth.v4.ResumeUserRequest
-	(*ResumeUserResponse)(nil),      // 11: auth.v4.ResumeUserResponse
-	(*SetUserPasswordRequest)(nil),  // 12: auth.v4.SetUserPasswordRequest
-	(*SetUserPasswordResponse)(nil), // 13: auth.v4.SetUserPasswordResponse
-	(*DeleteUserRequest)(nil),       // 14: auth.v4.DeleteUserRequest
-	(*DeleteUserResponse)(nil),      // 15: auth.v4.DeleteUserResponse
-	(*AddSSHKeyRequest)(nil),        // 16: auth.v4.AddSSHKeyRequest
-	(*AddSSHKeyResponse)(nil),       // 17: auth.v4.AddSSHKeyResponse
-	(*ListSSHKeysRequest)(nil),      // 18: auth.v4.ListSSHKeysRequest
-	(*ListSSHKeysOfRequest)(nil),    // 19: auth.v4.ListSSHKeysOfRequest
-	(*ListSSHKeysResponse)(nil),     // 20: auth.v4.ListSSHKeysResponse
-	(*SSHKey)(nil),                  // 21: auth.v4.SSHKey
-	(*v1.Query)(nil),                // 22: query.v1.Query
+	(*FindUserRequest)(nil),         // 4: auth.v4.FindUserRequest
+	(*CreateUserRequest)(nil),       // 5: auth.v4.CreateUserRequest
+	(*CreateUserResponse)(nil),      // 6: auth.v4.CreateUserResponse
+	(*UpdateUserRequest)(nil),       // 7: auth.v4.UpdateUserRequest
+	(*UpdateUserResponse)(nil),      // 8: auth.v4.UpdateUserResponse
+	(*SuspendUserRequest)(nil),      // 9: auth.v4.SuspendUserRequest
+	(*SuspendUserResponse)(nil),     // 10: auth.v4.SuspendUserResponse
+	(*ResumeUserRequest)(nil),       // 11: auth.v4.ResumeUserRequest
+	(*ResumeUserResponse)(nil),      // 12: auth.v4.ResumeUserResponse
+	(*SetUserPasswordRequest)(nil),  // 13: auth.v4.SetUserPasswordRequest
+	(*SetUserPasswordResponse)(nil), // 14: auth.v4.SetUserPasswordResponse
+	(*DeleteUserRequest)(nil),       // 15: auth.v4.DeleteUserRequest
+	(*DeleteUserResponse)(nil),      // 16: auth.v4.DeleteUserResponse
+	(*AddSSHKeyRequest)(nil),        // 17: auth.v4.AddSSHKeyRequest
+	(*AddSSHKeyResponse)(nil),       // 18: auth.v4.AddSSHKeyResponse
+	(*ListSSHKeysRequest)(nil),      // 19: auth.v4.ListSSHKeysRequest
+	(*DeleteSSHKeyRequest)(nil),     // 20: auth.v4.DeleteSSHKeyRequest
+	(*DeleteSSHKeyResponse)(nil),    // 21: auth.v4.DeleteSSHKeyResponse
+	(*ListSSHKeysOfRequest)(nil),    // 22: auth.v4.ListSSHKeysOfRequest
+	(*ListSSHKeysResponse)(nil),     // 23: auth.v4.ListSSHKeysResponse
+	(*SSHKey)(nil),                  // 24: auth.v4.SSHKey
+	(*v1.Query)(nil),                // 25: query.v1.Query
 }
 var file_auth_v4_user_proto_depIdxs = []int32{
-	22, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
+	25, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
 	0,  // 1: auth.v4.ListUsersResponse.list:type_name -> auth.v4.User
-	21, // 2: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
+	24, // 2: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
 	1,  // 3: auth.v4.UserService.ListUsers:input_type -> auth.v4.ListUsersRequest
-	3,  // 4: auth.v4.UserService.GetUser:input_type -> auth.v4.GetUserRequest
-	4,  // 5: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
-	6,  // 6: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
-	8,  // 7: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
-	10, // 8: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
-	12, // 9: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
-	14, // 10: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
-	16, // 11: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
-	18, // 12: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
-	19, // 13: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
-	2,  // 14: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
-	0,  // 15: auth.v4.UserService.GetUser:output_type -> auth.v4.User
-	5,  // 16: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
-	7,  // 17: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
-	9,  // 18: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
-	11, // 19: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
-	13, // 20: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
-	15, // 21: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
-	17, // 22: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
-	20, // 23: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
-	20, // 24: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
-	14, // [14:25] is the sub-list for method output_type
-	3,  // [3:14] is the sub-list for method input_type
+	4,  // 4: auth.v4.UserService.FindUser:input_type -> auth.v4.FindUserRequest
+	3,  // 5: auth.v4.UserService.GetUser:input_type -> auth.v4.GetUserRequest
+	5,  // 6: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
+	7,  // 7: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
+	9,  // 8: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
+	11, // 9: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
+	13, // 10: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
+	15, // 11: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
+	17, // 12: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
+	19, // 13: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
+	20, // 14: auth.v4.UserService.DeleteSSHKey:input_type -> auth.v4.DeleteSSHKeyRequest
+	22, // 15: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
+	2,  // 16: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
+	0,  // 17: auth.v4.UserService.FindUser:output_type -> auth.v4.User
+	0,  // 18: auth.v4.UserService.GetUser:output_type -> auth.v4.User
+	6,  // 19: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
+	8,  // 20: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
+	10, // 21: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
+	12, // 22: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
+	14, // 23: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
+	16, // 24: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
+	18, // 25: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
+	23, // 26: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
+	21, // 27: auth.v4.UserService.DeleteSSHKey:output_type -> auth.v4.DeleteSSHKeyResponse
+	23, // 28: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
+	16, // [16:29] is the sub-list for method output_type
+	3,  // [3:16] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -1327,13 +1642,14 @@ func file_auth_v4_user_proto_init() {
 	if File_auth_v4_user_proto != nil {
 		return
 	}
+	file_auth_v4_user_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_user_proto_rawDesc), len(file_auth_v4_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	UserService_ListUsers_FullMethodName       = "/auth.v4.UserService/ListUsers"
+	UserService_FindUser_FullMethodName        = "/auth.v4.UserService/FindUser"
 	UserService_GetUser_FullMethodName         = "/auth.v4.UserService/GetUser"
 	UserService_CreateUser_FullMethodName      = "/auth.v4.UserService/CreateUser"
 	UserService_UpdateUser_FullMethodName      = "/auth.v4.UserService/UpdateUser"
@@ -29,6 +30,7 @@ const (
 	UserService_DeleteUser_FullMethodName      = "/auth.v4.UserService/DeleteUser"
 	UserService_AddSSHKey_FullMethodName       = "/auth.v4.UserService/AddSSHKey"
 	UserService_ListSSHKeys_FullMethodName     = "/auth.v4.UserService/ListSSHKeys"
+	UserService_DeleteSSHKey_FullMethodName    = "/auth.v4.UserService/DeleteSSHKey"
 	UserService_ListSSHKeysOf_FullMethodName   = "/auth.v4.UserService/ListSSHKeysOf"
 )
 
@@ -40,12 +42,15 @@ const (
 type UserServiceClient interface {
 	// ListUsers lists accounts.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
+	// FindUser reads one account: its own for everybody, any for administrators. To the others a foreign account does not exist.
+	FindUser(ctx context.Context, in *FindUserRequest, opts ...grpc.CallOption) (*User, error)
 	// GetUser reads one account. For other services, which keep a copy of what they need.
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*User, error)
 	// CreateUser makes an account. Services call it for the dialect's POST /vm/v3/account.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*CreateUserResponse, error)
-	// UpdateUser gives an account other roles, at most those of the caller. Its sessions and one-time keys end; tokens with a
-	// lifetime of their own go on with the new roles. The last active administrator stays one.
+	// UpdateUser changes what is given, and at least one thing must be. Other roles, at most those of the caller, end the account's
+	// sessions and one-time keys; tokens with a lifetime of their own go on with the new roles. The last active administrator stays
+	// one.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
 	// SuspendUser shuts an account out: its sessions and one-time keys end, and tokens with a lifetime of their own are refused
 	// until it is resumed. Its hosts go on. The last active administrator cannot be suspended.
@@ -62,6 +67,8 @@ type UserServiceClient interface {
 	AddSSHKey(ctx context.Context, in *AddSSHKeyRequest, opts ...grpc.CallOption) (*AddSSHKeyResponse, error)
 	// ListSSHKeys lists the keys of an account.
 	ListSSHKeys(ctx context.Context, in *ListSSHKeysRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
+	// DeleteSSHKey removes a key. Hosts that exist keep it.
+	DeleteSSHKey(ctx context.Context, in *DeleteSSHKeyRequest, opts ...grpc.CallOption) (*DeleteSSHKeyResponse, error)
 	// ListSSHKeysOf is ListSSHKeys for services.
 	ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOfRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
 }
@@ -78,6 +85,16 @@ func (c *userServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListUsersResponse)
 	err := c.cc.Invoke(ctx, UserService_ListUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) FindUser(ctx context.Context, in *FindUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, UserService_FindUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +191,16 @@ func (c *userServiceClient) ListSSHKeys(ctx context.Context, in *ListSSHKeysRequ
 	return out, nil
 }
 
+func (c *userServiceClient) DeleteSSHKey(ctx context.Context, in *DeleteSSHKeyRequest, opts ...grpc.CallOption) (*DeleteSSHKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteSSHKeyResponse)
+	err := c.cc.Invoke(ctx, UserService_DeleteSSHKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *userServiceClient) ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOfRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListSSHKeysResponse)
@@ -192,12 +219,15 @@ func (c *userServiceClient) ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOf
 type UserServiceServer interface {
 	// ListUsers lists accounts.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
+	// FindUser reads one account: its own for everybody, any for administrators. To the others a foreign account does not exist.
+	FindUser(context.Context, *FindUserRequest) (*User, error)
 	// GetUser reads one account. For other services, which keep a copy of what they need.
 	GetUser(context.Context, *GetUserRequest) (*User, error)
 	// CreateUser makes an account. Services call it for the dialect's POST /vm/v3/account.
 	CreateUser(context.Context, *CreateUserRequest) (*CreateUserResponse, error)
-	// UpdateUser gives an account other roles, at most those of the caller. Its sessions and one-time keys end; tokens with a
-	// lifetime of their own go on with the new roles. The last active administrator stays one.
+	// UpdateUser changes what is given, and at least one thing must be. Other roles, at most those of the caller, end the account's
+	// sessions and one-time keys; tokens with a lifetime of their own go on with the new roles. The last active administrator stays
+	// one.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
 	// SuspendUser shuts an account out: its sessions and one-time keys end, and tokens with a lifetime of their own are refused
 	// until it is resumed. Its hosts go on. The last active administrator cannot be suspended.
@@ -214,6 +244,8 @@ type UserServiceServer interface {
 	AddSSHKey(context.Context, *AddSSHKeyRequest) (*AddSSHKeyResponse, error)
 	// ListSSHKeys lists the keys of an account.
 	ListSSHKeys(context.Context, *ListSSHKeysRequest) (*ListSSHKeysResponse, error)
+	// DeleteSSHKey removes a key. Hosts that exist keep it.
+	DeleteSSHKey(context.Context, *DeleteSSHKeyRequest) (*DeleteSSHKeyResponse, error)
 	// ListSSHKeysOf is ListSSHKeys for services.
 	ListSSHKeysOf(context.Context, *ListSSHKeysOfRequest) (*ListSSHKeysResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
@@ -228,6 +260,9 @@ type UnimplementedUserServiceServer struct{}
 
 func (UnimplementedUserServiceServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
+}
+func (UnimplementedUserServiceServer) FindUser(context.Context, *FindUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindUser not implemented")
 }
 func (UnimplementedUserServiceServer) GetUser(context.Context, *GetUserRequest) (*User, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUser not implemented")
@@ -255,6 +290,9 @@ func (UnimplementedUserServiceServer) AddSSHKey(context.Context, *AddSSHKeyReque
 }
 func (UnimplementedUserServiceServer) ListSSHKeys(context.Context, *ListSSHKeysRequest) (*ListSSHKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSSHKeys not implemented")
+}
+func (UnimplementedUserServiceServer) DeleteSSHKey(context.Context, *DeleteSSHKeyRequest) (*DeleteSSHKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSSHKey not implemented")
 }
 func (UnimplementedUserServiceServer) ListSSHKeysOf(context.Context, *ListSSHKeysOfRequest) (*ListSSHKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSSHKeysOf not implemented")
@@ -294,6 +332,24 @@ func _UserService_ListUsers_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(UserServiceServer).ListUsers(ctx, req.(*ListUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_FindUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).FindUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_FindUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).FindUser(ctx, req.(*FindUserRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -460,6 +516,24 @@ func _UserService_ListSSHKeys_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_DeleteSSHKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSSHKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).DeleteSSHKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_DeleteSSHKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).DeleteSSHKey(ctx, req.(*DeleteSSHKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UserService_ListSSHKeysOf_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListSSHKeysOfRequest)
 	if err := dec(in); err != nil {
@@ -488,6 +562,10 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListUsers",
 			Handler:    _UserService_ListUsers_Handler,
+		},
+		{
+			MethodName: "FindUser",
+			Handler:    _UserService_FindUser_Handler,
 		},
 		{
 			MethodName: "GetUser",
@@ -524,6 +602,10 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSSHKeys",
 			Handler:    _UserService_ListSSHKeys_Handler,
+		},
+		{
+			MethodName: "DeleteSSHKey",
+			Handler:    _UserService_DeleteSSHKey_Handler,
 		},
 		{
 			MethodName: "ListSSHKeysOf",

@@ -5,6 +5,7 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -35,6 +36,9 @@ type Account struct {
 	State        string
 	AuthSource   string
 	Epoch        int32 // grows when what was proven of the account before is worth nothing any more
+	TOTP         bool  // logins need a second factor
+	CreatedAt    time.Time
+	Profile
 }
 
 // Identity is what the account may claim to be.
@@ -73,15 +77,25 @@ func NewEmail(s string) (string, error) {
 	return email, nil
 }
 
-// CheckPassword demands a password of 1 to 128 characters. There is no other minimum: billing systems make accounts
-// with passwords of their own making, and what protects a short one is the limit on guesses. The maximum bounds the
-// work that one request can cause.
+// CheckPassword demands a password of 1 to 128 characters. The maximum bounds the work that one request can cause.
 func CheckPassword(s string) error {
 	switch {
 	case s == "":
 		return fault.Invalid.With("password: a value is required").On("password")
 	case utf8.RuneCountInString(s) > maxPassword:
 		return fault.Invalid.With("password: at most %d characters", maxPassword).On("password")
+	}
+	return nil
+}
+
+// CheckNewPassword demands a password of so many characters, see the setting. By default any will do: billing systems make
+// accounts with passwords of their own making, and what protects a short one is the limit on guesses.
+func CheckNewPassword(s string, least int) error {
+	if err := CheckPassword(s); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(s) < least {
+		return fault.Invalid.With("password: at least %d characters", least).On("password")
 	}
 	return nil
 }

@@ -3,21 +3,13 @@ package domain
 import (
 	"crypto/sha256"
 	"net/netip"
-	"time"
 )
 
-// GuessWindow is the time in which failed logins are counted together.
-const GuessWindow = 15 * time.Minute
-
-const (
-	guessesPerAccount = 10
-	guessesPerAddress = 100
-)
-
-// Counter is one count of failed logins. Key is a hash, so that its size does not depend on what the client sent.
+// Counter is one count of failed logins. Key is a hash, so that its size does not depend on what the client sent; Limit names
+// the setting that bounds it.
 type Counter struct {
 	Key   []byte
-	Limit int
+	Limit string
 }
 
 // Counters returns what a login counts against: the client's address, when it is known, and the account, which need
@@ -25,9 +17,9 @@ type Counter struct {
 func Counters(email, clientIP string) []Counter {
 	var list []Counter
 	if a, err := netip.ParseAddr(clientIP); err == nil {
-		list = append(list, Counter{key("address " + prefix(a).String()), guessesPerAddress})
+		list = append(list, Counter{key("address " + prefix(a).String()), LoginAttemptsAddress})
 	}
-	return append(list, Counter{key("account " + email), guessesPerAccount})
+	return append(list, Counter{key("account " + email), LoginAttemptsAccount})
 }
 
 // prefix is what one client has for itself: an IPv4 address, or 64 bits of IPv6.

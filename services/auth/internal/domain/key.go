@@ -3,7 +3,6 @@ package domain
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -15,9 +14,6 @@ var (
 	ErrInvalidKey = fault.New(codes.Unauthenticated, "INVALID_KEY", "Unauthorized: the key is unknown, used or expired")
 	ErrSuspended  = fault.New(codes.FailedPrecondition, "ACCOUNT_SUSPENDED", "the account is suspended")
 )
-
-// KeyLife is how long a one-time key may be redeemed.
-const KeyLife = time.Hour
 
 // NewKey makes the value of a one-time key, in the form of a token.
 func NewKey(account int32) string { return NewToken(account) }

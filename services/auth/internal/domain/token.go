@@ -35,6 +35,7 @@ type TokenInfo struct {
 	ID, AccountID       int32
 	Kind, Description   string
 	ExpiresAt           *time.Time
+	ValidUntil          *time.Time // when it ends if it is not used again; nil is never
 	LastUsed, CreatedAt time.Time
 }
 

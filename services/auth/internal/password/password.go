@@ -4,6 +4,7 @@ package password
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/alexedwards/argon2id"
 
@@ -16,6 +17,8 @@ var params = argon2id.Params{Memory: 19456, Iterations: 2, Parallelism: 1, SaltL
 const (
 	atOnce  = 2
 	waiting = 64
+	// busy is when to come again: the queue is through in less.
+	busy = 2 * time.Second
 )
 
 // Hasher lets few hashes be computed at once and few wait for it; the rest are told to come again. Without that a flood
@@ -44,7 +47,7 @@ func (h *Hasher) Enter() (leave func(), err error) {
 	case h.queue <- struct{}{}:
 		return func() { <-h.queue }, nil
 	default:
-		return nil, domain.ErrRateLimited
+		return nil, domain.ErrRateLimited.After(busy)
 	}
 }
 

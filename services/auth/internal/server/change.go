@@ -11,9 +11,12 @@ import (
 	"slipway.dev/services/auth/internal/store"
 )
 
-// UpdateUser gives an account other roles.
+// UpdateUser changes what is given of an account.
 func (s *Server) UpdateUser(ctx context.Context, r *authpb.UpdateUserRequest) (*authpb.UpdateUserResponse, error) {
-	err := s.change(ctx, r.GetId(), func(by, a *domain.Account) (domain.Ends, error) { return a.Grant(by, r.GetRoles()) })
+	edit := domain.Edit{
+		Roles: r.GetRoles(), Email: r.Email, FullName: r.FullName, Lang: r.Lang, PhoneNumber: r.PhoneNumber, Note: r.Note,
+	}
+	err := s.change(ctx, r.GetId(), func(by, a *domain.Account) (domain.Ends, error) { return a.Apply(by, edit) })
 	if err != nil {
 		return nil, err
 	}
@@ -40,15 +43,10 @@ func (s *Server) ResumeUser(ctx context.Context, r *authpb.ResumeUserRequest) (*
 
 // SetUserPassword gives an account another password.
 func (s *Server) SetUserPassword(ctx context.Context, r *authpb.SetUserPasswordRequest) (*authpb.SetUserPasswordResponse, error) {
-	if err := domain.CheckPassword(r.GetPassword()); err != nil {
+	if err := s.newPassword(ctx, r.GetPassword()); err != nil {
 		return nil, err
 	}
-	leave, err := s.passwords.Enter()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	hash, err := s.passwords.Hash(ctx, r.GetPassword())
+	hash, err := s.hash(ctx, r.GetPassword())
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +85,7 @@ func (s *Server) change(ctx context.Context, id int32, apply func(by, a *domain.
 		if err := tx.SaveAccount(ctx, *a); err != nil || ends == domain.EndsNothing {
 			return err
 		}
-		return tx.EndSessions(ctx, a.ID, ends == domain.EndsTokens)
+		return tx.EndSessions(ctx, a.ID, ends == domain.EndsTokens, 0)
 	})
 }
 

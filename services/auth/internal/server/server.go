@@ -22,6 +22,8 @@ type Server struct {
 	authpb.UnimplementedUserServiceServer
 	authpb.UnimplementedKeyServiceServer
 	authpb.UnimplementedSettingServiceServer
+	authpb.UnimplementedSelfServiceServer
+	authpb.UnimplementedTOTPServiceServer
 
 	store     *store.Store
 	passwords *password.Hasher
@@ -34,6 +36,14 @@ type Config struct {
 	// TokenTTL is how long a session may be unused where the setting says nothing.
 	TokenTTL time.Duration
 	Now      func() time.Time
+	// Sealer hides what must be read again from whoever sees the database.
+	Sealer Sealer
+}
+
+// Sealer encrypts. about binds what it seals to its place: it opens there and nowhere else.
+type Sealer interface {
+	Seal(plain []byte, about string) []byte
+	Open(sealed []byte, about string) ([]byte, error)
 }
 
 // New makes a server.
@@ -47,6 +57,8 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterUserServiceServer(r, s)
 	authpb.RegisterKeyServiceServer(r, s)
 	authpb.RegisterSettingServiceServer(r, s)
+	authpb.RegisterSelfServiceServer(r, s)
+	authpb.RegisterTOTPServiceServer(r, s)
 }
 
 // Sign signs what an account may claim to be, for at most domain.IdentityLife.

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"google.golang.org/grpc/metadata"
 
@@ -15,7 +17,7 @@ import (
 
 // CreateSession logs in. Whether the account is unknown, suspended or has another password, the same is done and said.
 func (s *Server) CreateSession(ctx context.Context, r *authpb.CreateSessionRequest) (*authpb.Token, error) {
-	account, token, err := s.login(ctx, r.GetEmail(), r.GetPassword())
+	account, token, err := s.login(ctx, r.GetEmail(), r.GetPassword(), r.GetTotp())
 	if err != nil {
 		return nil, err
 	}
@@ -24,14 +26,14 @@ func (s *Server) CreateSession(ctx context.Context, r *authpb.CreateSessionReque
 
 // CreateLegacySession is CreateSession for older clients.
 func (s *Server) CreateLegacySession(ctx context.Context, r *authpb.CreateLegacySessionRequest) (*authpb.LegacySession, error) {
-	account, token, err := s.login(ctx, r.GetEmail(), r.GetPassword())
+	account, token, err := s.login(ctx, r.GetEmail(), r.GetPassword(), r.GetTotp())
 	if err != nil {
 		return nil, err
 	}
 	return legacy(account, token), nil
 }
 
-func (s *Server) login(ctx context.Context, email, password string) (account int32, token string, err error) {
+func (s *Server) login(ctx context.Context, email, password, code string) (account int32, token string, err error) {
 	email, err = domain.LoginEmail(email)
 	if err != nil {
 		return 0, "", err
@@ -39,44 +41,70 @@ func (s *Server) login(ctx context.Context, email, password string) (account int
 	if err := domain.CheckPassword(password); err != nil {
 		return 0, "", err
 	}
-	leave, err := s.passwords.Enter()
+	a, guess, err := s.proven(ctx, email, password)
 	if err != nil {
 		return 0, "", err
 	}
+	if a.TOTP && strings.TrimSpace(code) == "" {
+		// Not more than this login is given back: whoever knows the password alone must not start the count of codes anew.
+		if err := s.store.InTx(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); err != nil {
+			return 0, "", err
+		}
+		return 0, "", domain.ErrTOTPRequired
+	}
+	token, err = s.openSession(ctx, a, code, guess)
+	if errors.Is(err, domain.ErrInvalidCode) {
+		return 0, "", domain.ErrInvalidPassword
+	}
+	return a.ID, token, err
+}
+
+// proven finds the account that has this e-mail and password, at the same cost when there is none. It is counted as a failed
+// login by then; who makes something of it forgets that again.
+func (s *Server) proven(ctx context.Context, email, password string) (domain.Account, []domain.Counter, error) {
+	leave, err := s.passwords.Enter()
+	if err != nil {
+		return domain.Account{}, nil, err
+	}
 	defer leave()
-	counters := domain.Counters(email, clientIP(ctx))
-	if err := s.store.CountGuess(ctx, counters); err != nil {
-		return 0, "", err
+	guess := domain.Counters(email, clientIP(ctx))
+	if err := s.store.CountGuess(ctx, guess); err != nil {
+		return domain.Account{}, nil, err
 	}
 	a, err := s.store.AccountByEmail(ctx, email)
 	if err != nil && !isNotFound(err) {
-		return 0, "", err
+		return a, nil, err
 	}
 	ok, stale, err := s.passwords.Check(ctx, password, a.PasswordHash)
 	if err != nil {
-		return 0, "", err
+		return a, nil, err
 	}
 	if !ok || a.State != domain.Active {
-		return 0, "", domain.ErrInvalidPassword
+		return a, nil, domain.ErrInvalidPassword
 	}
 	if stale {
 		s.rehash(ctx, a, password)
 	}
-	token, err = s.openSession(ctx, a, counters)
-	return a.ID, token, err
+	return a, guess, nil
 }
 
-func (s *Server) openSession(ctx context.Context, a domain.Account, counters []domain.Counter) (string, error) {
+// openSession takes the code in the unit of work that makes the session: it is used up with it, and not without.
+func (s *Server) openSession(ctx context.Context, a domain.Account, code string, guess []domain.Counter) (string, error) {
 	token := domain.NewToken(a.ID)
 	hash, err := domain.HashToken(token)
 	if err != nil {
 		return "", err
 	}
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		if err := tx.ForgetGuesses(ctx, counters); err != nil {
+		if err := tx.OpenSession(ctx, a, hash); err != nil {
 			return err
 		}
-		return tx.OpenSession(ctx, a, hash)
+		if a.TOTP {
+			if err := s.useCode(ctx, tx, a.ID, code); err != nil {
+				return err
+			}
+		}
+		return tx.ForgetGuesses(ctx, guess)
 	})
 	return token, err
 }

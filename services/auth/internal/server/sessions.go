@@ -54,7 +54,7 @@ func (s *Server) GetSelfSession(ctx context.Context, _ *authpb.GetSelfSessionReq
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.store.Token(ctx, me.AccountID, me.SessionID)
+	t, err := s.store.Token(ctx, me.AccountID, me.SessionID, s.TokenTTL)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +93,9 @@ func tokenInfo(t domain.TokenInfo) *authpb.TokenInfo {
 	}
 	if t.ExpiresAt != nil {
 		info.ExpiresAt = wrapperspb.String(dateTime(*t.ExpiresAt))
+	}
+	if t.ValidUntil != nil {
+		info.ValidUntil = wrapperspb.String(dateTime(*t.ValidUntil))
 	}
 	return info
 }

@@ -12,28 +12,57 @@ import (
 	"slipway.dev/services/auth/internal/store"
 )
 
-// GetSetting reads a setting, or its default.
-func (s *Server) GetSetting(ctx context.Context, r *authpb.GetSettingRequest) (*authpb.Setting, error) {
-	if err := domain.CheckSettingName(r.GetName()); err != nil {
-		return nil, err
-	}
-	value, err := s.store.Setting(ctx, r.GetName())
+// ListSettings lists all settings.
+func (s *Server) ListSettings(ctx context.Context, _ *authpb.ListSettingsRequest) (*authpb.ListSettingsResponse, error) {
+	values, last, err := s.store.Settings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	value = cmp.Or(value, strconv.Itoa(int(s.TokenTTL/time.Minute))) // there is no other setting
-	return &authpb.Setting{Name: r.GetName(), Value: value}, nil
+	resp := &authpb.ListSettingsResponse{LastNotify: last, Size: int32(len(domain.Settings))} //nolint:gosec // a handful
+	for _, k := range domain.Settings {
+		resp.List = append(resp.List, s.setting(k, values[k.Name]))
+	}
+	return resp, nil
 }
 
-// UpdateSetting changes a setting. Every process reads it with every use of a token.
+// GetSetting reads a setting, or its default.
+func (s *Server) GetSetting(ctx context.Context, r *authpb.GetSettingRequest) (*authpb.Setting, error) {
+	k, err := domain.SettingOf(r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	value, err := s.store.Setting(ctx, k.Name)
+	if err != nil {
+		return nil, err
+	}
+	return s.setting(k, value), nil
+}
+
+// UpdateSetting changes a setting. Every process reads it wherever it uses it.
 func (s *Server) UpdateSetting(ctx context.Context, r *authpb.UpdateSettingRequest) (*authpb.Setting, error) {
-	value, err := domain.NewSetting(r.GetName(), r.GetValue())
+	k, err := domain.SettingOf(r.GetName())
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.SetSetting(ctx, r.GetName(), value) })
+	value, err := k.Value(r.GetValue())
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.Setting{Name: r.GetName(), Value: value}, nil
+	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.SetSetting(ctx, k.Name, value) })
+	if err != nil {
+		return nil, err
+	}
+	return s.setting(k, value), nil
+}
+
+// setting renders a setting; "" stands for its default.
+func (s *Server) setting(k domain.Setting, value string) *authpb.Setting {
+	if k.Name == domain.TokenTTL {
+		k.Default = int(s.TokenTTL / time.Minute)
+	}
+	otherwise := strconv.Itoa(k.Default)
+	return &authpb.Setting{
+		Name: k.Name, Value: cmp.Or(value, otherwise), DefaultValue: otherwise,
+		Min: int32(k.Min), Max: int32(k.Max), //nolint:gosec // of a table
+	}
 }

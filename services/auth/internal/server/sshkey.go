@@ -12,7 +12,8 @@ import (
 
 // AddSSHKey stores a key of the caller, or of anybody when the caller is an administrator.
 func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*authpb.AddSSHKeyResponse, error) {
-	if err := mine(ctx, r.GetUser()); err != nil {
+	a, err := s.mine(ctx, r.GetAccount())
+	if err != nil {
 		return nil, err
 	}
 	k, err := domain.NewSSHKey(r.GetName(), r.GetSshPubKey())
@@ -21,7 +22,7 @@ func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*au
 	}
 	var id int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.AddSSHKey(ctx, r.GetUser(), k)
+		id, err = tx.AddSSHKey(ctx, a.ID, k)
 		return err
 	})
 	if err != nil {
@@ -32,10 +33,24 @@ func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*au
 
 // ListSSHKeys lists the keys of the caller, or of anybody when the caller may see everything.
 func (s *Server) ListSSHKeys(ctx context.Context, r *authpb.ListSSHKeysRequest) (*authpb.ListSSHKeysResponse, error) {
-	if err := mine(ctx, r.GetUser()); err != nil {
+	a, err := s.mine(ctx, r.GetAccount())
+	if err != nil {
 		return nil, err
 	}
-	return s.sshKeys(ctx, r.GetUser())
+	return s.sshKeys(ctx, a.ID)
+}
+
+// DeleteSSHKey removes a key of the caller, or of anybody when the caller is an administrator.
+func (s *Server) DeleteSSHKey(ctx context.Context, r *authpb.DeleteSSHKeyRequest) (*authpb.DeleteSSHKeyResponse, error) {
+	a, err := s.mine(ctx, r.GetAccount())
+	if err != nil {
+		return nil, err
+	}
+	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.DeleteSSHKey(ctx, a.ID, r.GetId()) })
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.DeleteSSHKeyResponse{Id: r.GetId()}, nil
 }
 
 // ListSSHKeysOf is ListSSHKeys for services.
@@ -55,15 +70,16 @@ func (s *Server) sshKeys(ctx context.Context, account int32) (*authpb.ListSSHKey
 	return resp, nil
 }
 
-// mine lets the caller at their own account, and those at all accounts who may. To the others a foreign account is one
-// that does not exist.
-func mine(ctx context.Context, account int32) error {
+// mine finds an account by what stands in a path: the caller's own, or any for those who may reach all. To the others a
+// foreign account is one that does not exist.
+func (s *Server) mine(ctx context.Context, name string) (domain.Account, error) {
 	me, err := caller(ctx)
 	if err != nil {
-		return err
+		return domain.Account{}, err
 	}
-	if me.AccountID != account && !me.ReachesAll() {
-		return fault.NotFound.With("no such account")
+	a, err := s.named(ctx, name)
+	if err == nil && a.ID != me.AccountID && !me.ReachesAll() {
+		return domain.Account{}, fault.NotFound.With("no such account")
 	}
-	return nil
+	return a, err
 }

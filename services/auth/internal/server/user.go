@@ -22,7 +22,23 @@ func (s *Server) ListUsers(ctx context.Context, r *authpb.ListUsersRequest) (*au
 	return resp, nil
 }
 
-// GetUser reads one account.
+// FindUser reads an account by its id or e-mail: the caller's own, or any for those who see all.
+func (s *Server) FindUser(ctx context.Context, r *authpb.FindUserRequest) (*authpb.User, error) {
+	a, err := s.mine(ctx, r.GetUser())
+	if err != nil {
+		return nil, err
+	}
+	me, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !me.ReachesAll() {
+		a.Note = ""
+	}
+	return user(a), nil
+}
+
+// GetUser reads one account. For services.
 func (s *Server) GetUser(ctx context.Context, r *authpb.GetUserRequest) (*authpb.User, error) {
 	var a domain.Account
 	var err error
@@ -39,32 +55,39 @@ func (s *Server) GetUser(ctx context.Context, r *authpb.GetUserRequest) (*authpb
 
 // CreateUser makes an account. Only an administrator may, so no role is more than the caller has.
 func (s *Server) CreateUser(ctx context.Context, r *authpb.CreateUserRequest) (*authpb.CreateUserResponse, error) {
-	id, err := s.AddAccount(ctx, r.GetEmail(), r.GetPassword(), r.GetRole(), func(store.Tx) (bool, error) { return true, nil })
+	id, err := s.AddAccount(ctx, NewAccount{
+		Email: r.GetEmail(), Password: r.GetPassword(), Role: r.GetRole(),
+		Profile: domain.Profile{FullName: r.GetFullName(), Lang: r.GetLang(), PhoneNumber: r.GetPhoneNumber(), Note: r.GetNote()},
+	}, func(store.Tx) (bool, error) { return true, nil })
 	if err != nil {
 		return nil, err
 	}
 	return &authpb.CreateUserResponse{Id: id}, nil
 }
 
+// NewAccount is what an account begins with.
+type NewAccount struct {
+	Email, Password, Role string
+	Profile               domain.Profile
+}
+
 // AddAccount makes an account if, inside the unit of work, it is still wanted. Without one it returns 0.
-func (s *Server) AddAccount(ctx context.Context, email, password, role string, wanted func(store.Tx) (bool, error)) (int32, error) {
-	email, err := domain.NewEmail(email)
+func (s *Server) AddAccount(ctx context.Context, n NewAccount, wanted func(store.Tx) (bool, error)) (int32, error) {
+	email, err := domain.NewEmail(n.Email)
 	if err != nil {
 		return 0, err
 	}
-	if err := domain.CheckPassword(password); err != nil {
+	if err := s.newPassword(ctx, n.Password); err != nil {
 		return 0, err
 	}
-	roles, err := domain.NewRoles(role)
+	roles, err := domain.NewRoles(n.Role)
 	if err != nil {
 		return 0, err
 	}
-	leave, err := s.passwords.Enter()
-	if err != nil {
+	if err := n.Profile.Check(); err != nil {
 		return 0, err
 	}
-	defer leave()
-	hash, err := s.passwords.Hash(ctx, password)
+	hash, err := s.hash(ctx, n.Password)
 	if err != nil {
 		return 0, err
 	}
@@ -74,7 +97,7 @@ func (s *Server) AddAccount(ctx context.Context, email, password, role string, w
 		if err != nil || !ok {
 			return err
 		}
-		id, err = tx.CreateAccount(ctx, domain.Account{Email: email, PasswordHash: hash, Roles: roles})
+		id, err = tx.CreateAccount(ctx, domain.Account{Email: email, PasswordHash: hash, Roles: roles, Profile: n.Profile})
 		return err
 	})
 	return id, err
@@ -83,5 +106,6 @@ func (s *Server) AddAccount(ctx context.Context, email, password, role string, w
 func user(a domain.Account) *authpb.User {
 	return &authpb.User{
 		Id: a.ID, Email: a.Email, Roles: a.Roles, State: a.State, Confirmed: true, AuthSource: a.AuthSource,
+		FullName: a.FullName, Lang: a.Lang, PhoneNumber: a.PhoneNumber, Note: a.Note, Totp: a.TOTP, Created: dateTime(a.CreatedAt),
 	}
 }

@@ -16,7 +16,11 @@ import (
 	"slipway.dev/services/auth/internal/domain"
 )
 
-const accountColumns = `id, email, password_hash, roles, state, auth_source, epoch`
+const (
+	profileColumns = `full_name, lang, phone_number, note, created_at, ` + hasTOTP + ` AS totp`
+	accountColumns = `id, email, password_hash, roles, state, auth_source, epoch, ` + profileColumns
+	hasTOTP        = `EXISTS (SELECT FROM totp f WHERE f.account_id = user_account.id AND f.confirmed_at IS NOT NULL)`
+)
 
 var accounts = query.List{Fields: map[string]query.Field{
 	"id":          {SQL: "id", Type: query.Int},
@@ -24,6 +28,13 @@ var accounts = query.List{Fields: map[string]query.Field{
 	"state":       {SQL: "state", Type: query.Text},
 	"roles":       {SQL: "roles", Type: query.TextList},
 	"auth_source": {SQL: "auth_source", Type: query.Text},
+
+	"full_name":    {SQL: "full_name", Type: query.Text},
+	"lang":         {SQL: "lang", Type: query.Text},
+	"phone_number": {SQL: "phone_number", Type: query.Text},
+	"note":         {SQL: "note", Type: query.Text},
+	"created":      {SQL: "created_at", Type: query.Time},
+	"totp":         {SQL: hasTOTP, Type: query.Bool},
 }}
 
 // Accounts lists accounts, without their password hashes.
@@ -32,7 +43,7 @@ func (s *Store) Accounts(ctx context.Context, q *querypb.Query) (Listing[domain.
 	if err != nil {
 		return Listing[domain.Account]{}, err
 	}
-	return list[domain.Account](ctx, s.pool, p, "id, email, roles, state, auth_source", "FROM user_account", "true")
+	return list[domain.Account](ctx, s.pool, p, "id, email, roles, state, auth_source, "+profileColumns, "FROM user_account", "true")
 }
 
 // Account reads one account.
@@ -73,17 +84,22 @@ func (t Tx) AnyAccount(ctx context.Context) (ok bool, err error) {
 // CreateAccount inserts a, tells it, and returns its id.
 func (t Tx) CreateAccount(ctx context.Context, a domain.Account) (int32, error) {
 	err := t.tx.QueryRow(ctx, `
-		INSERT INTO user_account (email, password_hash, roles) VALUES ($1, $2, $3)
-		RETURNING id, state`, a.Email, a.PasswordHash, a.Roles).Scan(&a.ID, &a.State)
-	if pg.IsUnique(err, "user_account_email") {
-		return 0, fault.Conflict.With("an account with the e-mail %s exists already", a.Email).On("email")
-	}
-	if err != nil {
+		INSERT INTO user_account (email, password_hash, roles, full_name, lang, phone_number, note) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		RETURNING id, state`, a.Email, a.PasswordHash, a.Roles, a.FullName, a.Lang, a.PhoneNumber, a.Note).Scan(&a.ID, &a.State)
+	if err := emailTaken(err, a.Email); err != nil {
 		return 0, err
 	}
 	return a.ID, t.emit(ctx, "auth.v4.user.created", a.ID, &authpb.UserChanged{
 		Id: a.ID, Email: a.Email, Roles: a.Roles, State: a.State,
 	})
+}
+
+// emailTaken says so where err is about that.
+func emailTaken(err error, email string) error {
+	if pg.IsUnique(err, "user_account_email") {
+		return fault.Conflict.With("an account with the e-mail %s exists already", email).On("email")
+	}
+	return err
 }
 
 // LockAccount holds an account until the end of the unit of work, so that its state and what is counted of it stay true.

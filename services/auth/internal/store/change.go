@@ -37,9 +37,11 @@ func (t Tx) OtherAdmin(ctx context.Context, id int32) (ok bool, err error) {
 // SaveAccount stores what may change of an account and tells it.
 func (t Tx) SaveAccount(ctx context.Context, a domain.Account) error {
 	_, err := t.tx.Exec(ctx, `
-		UPDATE user_account SET password_hash = $2, roles = $3, state = $4, epoch = $5 WHERE id = $1`,
-		a.ID, a.PasswordHash, a.Roles, a.State, a.Epoch)
-	if err != nil {
+		UPDATE user_account SET password_hash = $2, roles = $3, state = $4, epoch = $5, email = $6,
+			full_name = $7, lang = $8, phone_number = $9, note = $10
+		WHERE id = $1`,
+		a.ID, a.PasswordHash, a.Roles, a.State, a.Epoch, a.Email, a.FullName, a.Lang, a.PhoneNumber, a.Note)
+	if err := emailTaken(err, a.Email); err != nil {
 		return err
 	}
 	return t.emit(ctx, "auth.v4.user.updated", a.ID, &authpb.UserChanged{
@@ -48,12 +50,12 @@ func (t Tx) SaveAccount(ctx context.Context, a domain.Account) error {
 }
 
 // EndSessions ends the sessions and one-time keys of an account, with all also the tokens that have a lifetime of their own,
-// and tells it.
-func (t Tx) EndSessions(ctx context.Context, account int32, all bool) error {
+// and tells it. The session or token with the id but goes on.
+func (t Tx) EndSessions(ctx context.Context, account int32, all bool, but int32) error {
 	if _, err := t.tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE account_id = $1 AND (sliding OR $2)`, account, all); err != nil {
+	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE account_id = $1 AND (sliding OR $2) AND id <> $3`, account, all, but); err != nil {
 		return err
 	}
 	return t.revoked(ctx, 0, account)

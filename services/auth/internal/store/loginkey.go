@@ -12,8 +12,8 @@ import (
 // CreateKey stores a one-time key of an account.
 func (t Tx) CreateKey(ctx context.Context, account int32, hash []byte) error {
 	_, err := t.tx.Exec(ctx, `
-		INSERT INTO login_key (hash, account_id, expires_at) VALUES ($1, $2, now() + $3::interval)`,
-		hash, account, domain.KeyLife)
+		INSERT INTO login_key (hash, account_id, expires_at) VALUES ($1, $2, now() + `+minutes(domain.KeyTTL)+`)`,
+		hash, account)
 	return err
 }
 

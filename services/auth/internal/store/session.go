@@ -14,11 +14,13 @@ import (
 	"slipway.dev/services/auth/internal/domain"
 )
 
-const (
-	tokenKind    = `CASE WHEN sliding THEN 'session' ELSE 'token' END`
-	tokenColumns = `id, account_id, ` + tokenKind + ` AS kind, description, expires_at, last_used, created_at`
-	// tokenLives is for statements whose $1 is the default of idle.
-	tokenLives = `CASE WHEN sliding THEN last_used + ` + idle + ` > now() ELSE coalesce(expires_at > now(), true) END`
+const tokenKind = `CASE WHEN sliding THEN 'session' ELSE 'token' END`
+
+// For statements whose $1 is the default of idle.
+var (
+	tokenColumns = `id, account_id, ` + tokenKind + ` AS kind, description, expires_at, last_used, created_at, ` + tokenEnds + ` AS valid_until`
+	tokenEnds    = `CASE WHEN sliding THEN least(last_used + ` + idle + `, created_at + ` + maxAge + `) ELSE expires_at END`
+	tokenLives   = `coalesce(` + tokenEnds + ` > now(), true)`
 )
 
 var tokens = query.List{Fields: map[string]query.Field{
@@ -40,8 +42,8 @@ func (s *Store) Tokens(ctx context.Context, q *querypb.Query, account int32, ttl
 }
 
 // Token reads one token of an account.
-func (s *Store) Token(ctx context.Context, account, id int32) (domain.TokenInfo, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+tokenColumns+` FROM token WHERE id = $1 AND account_id = $2`, id, account)
+func (s *Store) Token(ctx context.Context, account, id int32, ttl time.Duration) (domain.TokenInfo, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+tokenColumns+` FROM token WHERE id = $2 AND account_id = $3`, ttl, id, account)
 	if err != nil {
 		return domain.TokenInfo{}, err
 	}

@@ -44,3 +44,12 @@ func (t Tx) AddSSHKey(ctx context.Context, account int32, k domain.SSHKey) (id i
 	}
 	return id, err
 }
+
+// DeleteSSHKey removes a key of an account.
+func (t Tx) DeleteSSHKey(ctx context.Context, account, id int32) error {
+	tag, err := t.tx.Exec(ctx, `DELETE FROM ssh_key WHERE account_id = $1 AND id = $2`, account, id)
+	if err == nil && tag.RowsAffected() == 0 {
+		return fault.NotFound.With("no such key")
+	}
+	return err
+}

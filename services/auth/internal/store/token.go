@@ -21,6 +21,9 @@ type Live struct {
 // idle is how long a session may be unused; $1 is the default.
 const idle = `coalesce((SELECT value::integer * interval '1 minute' FROM setting WHERE name = 'token_ttl'), $1::interval)`
 
+// maxAge is how long a session may be used at all; NULL is for ever.
+var maxAge = `(nullif(` + number(domain.SessionMaxAge) + `, 0) * interval '1 minute')`
+
 // Use looks a token up and notes that it was used: at most once a minute, and for short lives more often.
 func (s *Store) Use(ctx context.Context, hash []byte, ttl time.Duration) (Live, error) {
 	var l Live
@@ -28,12 +31,12 @@ func (s *Store) Use(ctx context.Context, hash []byte, ttl time.Duration) (Live, 
 	a := &l.Account
 	err := s.pool.QueryRow(ctx, `
 		SELECT t.id, a.id, a.email, a.roles, a.state, a.auth_source,
-		       CASE WHEN t.sliding THEN t.last_used + i.idle ELSE t.expires_at END - now(),
+		       CASE WHEN t.sliding THEN least(t.last_used + i.idle, t.created_at + i.age) ELSE t.expires_at END - now(),
 		       t.last_used < now() - least(interval '1 minute', i.idle / 4)
-		FROM token t JOIN user_account a ON a.id = t.account_id CROSS JOIN (SELECT `+idle+` AS idle) i
+		FROM token t JOIN user_account a ON a.id = t.account_id CROSS JOIN (SELECT `+idle+` AS idle, `+maxAge+` AS age) i
 		WHERE t.hash = $2 AND a.state = 'active'
 		  AND (t.sliding OR coalesce(t.expires_at > now(), true))
-		  AND (NOT t.sliding OR t.last_used + i.idle > now())`, ttl, hash).
+		  AND (NOT t.sliding OR least(t.last_used + i.idle, t.created_at + i.age) > now())`, ttl, hash).
 		Scan(&l.Session, &a.ID, &a.Email, &a.Roles, &a.State, &a.AuthSource, &l.Left, &stale)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return l, identity.ErrInvalid
@@ -89,13 +92,12 @@ func (t Tx) CreateToken(ctx context.Context, account, session int32, hash []byte
 
 // DeleteDead removes tokens and one-time keys that ended and counters of failed logins that no longer count.
 func (s *Store) DeleteDead(ctx context.Context, ttl time.Duration) error {
-	if _, err := s.pool.Exec(ctx, `DELETE FROM login_failure WHERE since < now() - $1::interval`, domain.GuessWindow); err != nil {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM login_failure WHERE since < now() - `+minutes(domain.LoginWindow)); err != nil {
 		return err
 	}
 	if _, err := s.pool.Exec(ctx, `DELETE FROM login_key WHERE expires_at < now()`); err != nil {
 		return err
 	}
-	_, err := s.pool.Exec(ctx, `
-		DELETE FROM token WHERE expires_at < now() OR sliding AND last_used + `+idle+` < now()`, ttl)
+	_, err := s.pool.Exec(ctx, `DELETE FROM token WHERE NOT `+tokenLives, ttl)
 	return err
 }

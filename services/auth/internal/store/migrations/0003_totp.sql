@@ -1,0 +1,19 @@
+-- +goose Up
+
+-- A second factor. Without confirmed_at it was offered to an app and counts for nothing yet. secret is sealed. A code counts once:
+-- only those of steps after last_step do, where a step is half a minute since 1970.
+CREATE TABLE totp (
+    account_id   integer PRIMARY KEY REFERENCES user_account ON DELETE CASCADE,
+    secret       bytea       NOT NULL,
+    confirmed_at timestamptz,
+    last_step    bigint      NOT NULL DEFAULT 0,
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+CREATE TRIGGER changed AFTER UPDATE OF confirmed_at OR DELETE ON totp EXECUTE FUNCTION changed();
+
+-- Each is good once, and gone then.
+CREATE TABLE recovery_code (
+    account_id integer NOT NULL REFERENCES totp ON DELETE CASCADE,
+    hash       bytea   NOT NULL CHECK (octet_length(hash) = 32),
+    PRIMARY KEY (account_id, hash)
+);
