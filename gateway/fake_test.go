@@ -88,7 +88,7 @@ func (a *fakeAuth) Introspect(_ context.Context, r *authpb.IntrospectRequest) (*
 	switch token := r.GetToken(); {
 	case token == "admin":
 		i.AccountID, i.SessionID, i.Roles = 3, 30, []string{identity.RoleAdmin}
-	case token == "user" && !a.gone.Load():
+	case (token == "user" || token == "4-cafe") && !a.gone.Load():
 		i.AccountID, i.SessionID, i.Roles = 4, 40, []string{identity.RoleUser}
 	case token == "reader":
 		i.AccountID, i.SessionID, i.Roles = 5, 50, []string{identity.RoleReadOnlyAdmin}

@@ -48,7 +48,7 @@ func (a *fakeAuth) ListTokens(_ context.Context, r *authpb.ListTokensRequest) (*
 
 func (a *fakeAuth) GetSelfSession(ctx context.Context, _ *authpb.GetSelfSessionRequest) (*authpb.TokenInfo, error) {
 	i, _ := identity.From(ctx)
-	return &authpb.TokenInfo{Id: i.SessionID, Kind: "session", AccountId: i.AccountID}, nil
+	return &authpb.TokenInfo{Id: i.SessionID, Kind: "session", AccountId: i.AccountID, ValidUntil: wrapperspb.String("2030-01-31 00:00:00")}, nil
 }
 
 func (a *fakeAuth) DeleteSelfSession(context.Context, *authpb.DeleteSelfSessionRequest) (*authpb.DeleteSelfSessionResponse, error) {
@@ -65,6 +65,9 @@ func (fakeKeys) CreateKey(_ context.Context, r *authpb.CreateKeyRequest) (*authp
 }
 
 func (fakeKeys) RedeemKey(_ context.Context, r *authpb.RedeemKeyRequest) (*authpb.RedeemKeyResponse, error) {
+	if r.GetKey() == "4-later" {
+		return nil, fault.Unavailable
+	}
 	if r.GetKey() != "4-key" {
 		return nil, fault.New(codes.Unauthenticated, "INVALID_KEY", "Unauthorized: the key is unknown, used or expired")
 	}

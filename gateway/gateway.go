@@ -5,6 +5,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 
 	"slipway.dev/gateway/internal/docs"
 	"slipway.dev/gateway/internal/edge"
+	"slipway.dev/gateway/internal/keypage"
 	"slipway.dev/gateway/internal/vmmanager"
 )
 
@@ -33,6 +35,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Secure: clients come by HTTPS, so browsers are told never to come without.
 	Secure bool
+	// PanelURL is where somebody goes who logged in by a one-time link; empty for a page that says who that is.
+	PanelURL string
 	// HideDocs takes /openapi.json and /swagger/ away.
 	HideDocs bool
 	// Ready are asked for /readyz.
@@ -60,7 +64,11 @@ func New(cfg Config, conns Conns, log *slog.Logger) (*Gateway, error) {
 	}
 	sessions := edge.NewSessions(authpb.NewTokenServiceClient(conns.Auth), cfg.SessionTTL)
 	guarded := edge.Guard(sessions, vmmanager.WriteError, dialect)
-	open := docs.Handler(docs.Config{Hide: cfg.HideDocs, Ready: cfg.Ready}, guarded)
+	links, err := keypage.Handler(keypage.Config{Secure: cfg.Secure, Panel: cfg.PanelURL}, conns.Auth, sessions, guarded)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	open := docs.Handler(docs.Config{Hide: cfg.HideDocs, Ready: cfg.Ready}, links)
 	handler := edge.Handler(edge.Config{
 		MaxBody: cfg.MaxBody, MaxURL: cfg.MaxURL, Timeout: cfg.Timeout, TrustedProxies: cfg.TrustedProxies,
 		Secure: cfg.Secure, Fail: vmmanager.WriteError,

@@ -140,7 +140,15 @@ func TestLog(t *testing.T) {
 			[]string{"DELETE /auth/v4/token/canary-token", "Cookie: ses6=canary-2; token=canary-3"},
 			[]string{`"path":"/auth/v4/token/***","status":401`, `"account":0`, `"reason":"UNAUTHENTICATED"`},
 		},
-		{[]string{"GET /auth/key/canary-4?key=canary-5", "Authorization: Bearer canary-6"}, []string{`"path":"/auth/key/***","status":404`}},
+		{[]string{"GET /auth/key/canary-4?key=canary-5", "Authorization: Bearer canary-6"}, []string{`"path":"/auth/key/***","status":200`}},
+		{
+			[]string{"POST /api/auth/key-v4/canary-9/", "Cookie: slipway-key=canary-10", "Sec-Fetch-Site: cross-site"},
+			[]string{`"path":"/auth/key-v4/***","status":403`, `"reason":"PERMISSION_DENIED"`},
+		},
+		{
+			[]string{"POST /auth/key/canary-11", "Cookie: slipway-key=canary-12", "Content-Type: application/x-www-form-urlencoded", "", "proof=canary-12"},
+			[]string{`"path":"/auth/key/***","status":403`, `"reason":"INVALID_KEY"`},
+		},
 		{
 			[]string{"POST /auth/v4/public/token", "", `{"email":"a","password":["canary-7"]}`},
 			[]string{`"status":400`, `"reason":"INVALID_ARGUMENT"`},

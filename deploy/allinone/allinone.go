@@ -37,6 +37,8 @@ type Config struct {
 	AdminEmail, AdminPassword string
 	// PostgresURL and NATSURL replace the embedded servers.
 	PostgresURL, NATSURL string
+	// PanelURL is where a one-time link leads after the login; empty for a page of the gateway's own.
+	PanelURL string
 }
 
 // stack is what runs.
@@ -127,7 +129,9 @@ func (s *stack) build(ctx context.Context) error {
 	}, s.vm.Server().Local("node"), s.log.With("service", "node")); err != nil {
 		return err
 	}
-	s.gateway, err = gateway.New(gateway.Config{Ready: []func(context.Context) error{s.infra.ready}}, gateway.Conns{
+	s.gateway, err = gateway.New(gateway.Config{
+		PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready},
+	}, gateway.Conns{
 		Auth: s.auth.Server().Local("gateway"), VM: s.vm.Server().Local("gateway"), IP: s.ip.Server().Local("gateway"),
 	}, s.log.With("service", "gateway"))
 	return err

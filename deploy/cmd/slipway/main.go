@@ -31,6 +31,7 @@ func up(log *slog.Logger) *cobra.Command {
 	cfg := allinone.Config{
 		AdminEmail: os.Getenv("SLIPWAY_ADMIN_EMAIL"), AdminPassword: os.Getenv("SLIPWAY_ADMIN_PASSWORD"),
 		PostgresURL: os.Getenv("SLIPWAY_POSTGRES_URL"), NATSURL: os.Getenv("SLIPWAY_NATS_URL"),
+		PanelURL: os.Getenv("SLIPWAY_GATEWAY_PANEL_URL"),
 	}
 	c := &cobra.Command{
 		Use:   "up",
@@ -44,6 +45,7 @@ Environment:
   SLIPWAY_ADMIN_PASSWORD  its password (default: made at the first start, kept in DATA/admin-password)
   SLIPWAY_POSTGRES_URL    use this PostgreSQL (default: a private one in DATA/postgres)
   SLIPWAY_NATS_URL        use this NATS (default: one in this process, in DATA/nats)
+  SLIPWAY_GATEWAY_PANEL_URL  where a one-time link leads after the login (default: a page that says who is logged in)
   SLIPWAY_LOG             debug, info, warn or error`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

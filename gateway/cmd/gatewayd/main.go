@@ -43,6 +43,8 @@ type config struct {
 	Secure         bool           `env:"SECURE"`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
 	HideDocs       bool           `env:"HIDE_DOCS"`
+	// PanelURL is where a one-time link leads after the login.
+	PanelURL string `env:"PANEL_URL"`
 }
 
 func main() {
@@ -79,7 +81,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	defer events.Close()
 	gw, err := gateway.New(gateway.Config{
-		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs,
+		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs, PanelURL: cfg.PanelURL,
 		Ready: []func(context.Context) error{healthy(conns[0]), healthy(conns[1]), healthy(conns[2])},
 	}, gateway.Conns{Auth: conns[0], VM: conns[1], IP: conns[2]}, log)
 	if err != nil {

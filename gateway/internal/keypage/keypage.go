@@ -1,0 +1,209 @@
+// Package keypage is what a one-time link opens in a browser: a page with a button, which logs in. Opening it alone does nothing,
+// for programs that look at links in mail open them too.
+package keypage
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/rpc"
+
+	"slipway.dev/gateway/internal/edge"
+)
+
+// Config says where people are.
+type Config struct {
+	// Secure: browsers come by HTTPS.
+	Secure bool
+	// Panel is where people go when they are logged in; empty for a page that says who they are.
+	Panel string
+}
+
+// paths come before a key.
+var paths = []string{"/auth/key/", "/auth/key-v4/"}
+
+// The session's cookie, which has its name from the dialect, and the others that would count were it not there.
+const sessionCookie = "ses6"
+
+var staleCookies = []string{"x-xsrf-token", "token"}
+
+type handler struct {
+	Config
+	policy   string
+	keys     authpb.KeyServiceClient
+	tokens   authpb.TokenServiceClient
+	sessions *edge.Sessions
+	origin   *http.CrossOriginProtection
+	next     http.Handler
+}
+
+// Handler serves its own paths and leaves all others to next. Paths come in the spelling of the edge.
+func Handler(cfg Config, auth grpc.ClientConnInterface, sessions *edge.Sessions, next http.Handler) (http.Handler, error) {
+	panel := ""
+	if cfg.Panel != "" {
+		u, err := url.Parse(cfg.Panel)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+			return nil, fmt.Errorf("the panel's URL %q is not like https://panel.example.com/", cfg.Panel)
+		}
+		panel = u.Scheme + "://" + u.Host
+	}
+	return &handler{
+		Config: cfg, policy: policy(panel), keys: authpb.NewKeyServiceClient(auth), tokens: authpb.NewTokenServiceClient(auth),
+		sessions: sessions, origin: http.NewCrossOriginProtection(), next: next,
+	}, nil
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	key, ours := keyIn(r.URL.Path)
+	switch {
+	case ours && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		h.offer(w, r)
+	case ours && r.Method == http.MethodPost:
+		h.redeem(w, r, key)
+	default:
+		h.next.ServeHTTP(w, r)
+	}
+}
+
+func keyIn(path string) (key string, ok bool) {
+	for _, p := range paths {
+		if key, ok := strings.CutPrefix(path, p); ok {
+			return key, key != "" && !strings.Contains(key, "/")
+		}
+	}
+	return "", false
+}
+
+// offer shows the button. The proof that it sends back is in a cookie as well, which no other site can read or set.
+func (h *handler) offer(w http.ResponseWriter, r *http.Request) {
+	proof := rand.Text()
+	if c, err := r.Cookie(h.proofCookie()); err == nil && len(c.Value) == len(proof) {
+		proof = c.Value // of another tab, which shall go on working
+	}
+	h.setCookie(w, h.proofCookie(), proof, http.SameSiteStrictMode)
+	h.show(w, http.StatusOK, page{
+		Title: "Log in", Text: []string{"Somebody gave you this link so that you can log in without a password. It works once."}, Proof: proof,
+	})
+}
+
+func (h *handler) redeem(w http.ResponseWriter, r *http.Request, key string) {
+	if err := h.pressedHere(r); err != nil {
+		edge.Of(r.Context()).Reason = fault.Denied.Reason
+		h.show(w, http.StatusForbidden, pageForeign)
+		return
+	}
+	q := edge.Of(r.Context())
+	ctx := metadata.AppendToOutgoingContext(r.Context(), rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client)
+	s, err := h.keys.RedeemKey(ctx, &authpb.RedeemKeyRequest{Key: key})
+	if err != nil {
+		h.refuse(w, q, err)
+		return
+	}
+	h.setCookie(w, sessionCookie, s.GetToken(), http.SameSiteLaxMode)
+	h.setCookie(w, h.proofCookie(), "", http.SameSiteStrictMode)
+	for _, name := range staleCookies {
+		h.setCookie(w, name, "", http.SameSiteLaxMode)
+	}
+	if h.Panel != "" {
+		w.Header().Set("Location", h.Panel)
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	h.show(w, http.StatusOK, h.welcome(ctx, q, s.GetToken()))
+}
+
+// pressedHere refuses a form of another site, which would log its victim in as somebody else. This page tells browsers to send no
+// referrer, and then their Origin is "null": where they say nothing of Sec-Fetch-Site either, the proof decides alone.
+func (h *handler) pressedHere(r *http.Request) error {
+	if r.Header.Get("Origin") != "null" || r.Header.Get("Sec-Fetch-Site") != "" {
+		if err := h.origin.Check(r); err != nil {
+			return err
+		}
+	}
+	c, err := r.Cookie(h.proofCookie())
+	if err != nil {
+		return err
+	}
+	if err := r.ParseForm(); err != nil {
+		return err
+	}
+	if c.Value == "" || subtle.ConstantTimeCompare([]byte(c.Value), []byte(r.PostForm.Get("proof"))) != 1 {
+		return fault.Denied
+	}
+	return nil
+}
+
+func (h *handler) refuse(w http.ResponseWriter, q *edge.Request, err error) {
+	f, ok := fault.From(err)
+	if !ok {
+		f = fault.Internal.Wrap(err)
+	}
+	q.Reason = f.Reason
+	switch f.Code {
+	case codes.Unauthenticated, codes.InvalidArgument, codes.NotFound:
+		h.show(w, http.StatusForbidden, pageRefused)
+	case codes.Unavailable, codes.ResourceExhausted, codes.Canceled, codes.DeadlineExceeded:
+		q.Err = err
+		w.Header().Set("Retry-After", "1")
+		h.show(w, http.StatusServiceUnavailable, pageLater)
+	default:
+		q.Err = err
+		h.show(w, http.StatusInternalServerError, pageBroken)
+	}
+}
+
+// welcome says who is logged in now and until when. That is a courtesy: the session is there without it.
+func (h *handler) welcome(ctx context.Context, q *edge.Request, token string) page {
+	p := page{Title: "You are logged in"}
+	s, ok, err := h.sessions.Find(ctx, token)
+	if err != nil || !ok {
+		q.Err = err
+		return p
+	}
+	q.Account = s.AccountID
+	ctx = metadata.AppendToOutgoingContext(ctx, identity.MetadataKey, s.Identity)
+	me, err := h.tokens.Whoami(ctx, &authpb.WhoamiRequest{})
+	if err != nil {
+		q.Err = err
+		return p
+	}
+	session, err := h.tokens.GetSelfSession(ctx, &authpb.GetSelfSessionRequest{})
+	if err != nil {
+		q.Err = err
+		return p
+	}
+	p.Text = []string{
+		"You are " + me.GetEmail() + ".", "Left alone, the session ends at " + session.GetValidUntil().GetValue() + " UTC.",
+	}
+	return p
+}
+
+// proofCookie has a name that only this very host can set, where there is such a thing.
+func (h *handler) proofCookie() string {
+	if h.Secure {
+		return "__Host-slipway-key"
+	}
+	return "slipway-key"
+}
+
+// setCookie sets a cookie until the browser ends; "" takes it away.
+func (h *handler) setCookie(w http.ResponseWriter, name, value string, site http.SameSite) {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: h.Secure, SameSite: site}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
