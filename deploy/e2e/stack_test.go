@@ -148,10 +148,19 @@ func (s *stack) kill() {
 	<-s.exited
 }
 
+// logged is the log so far.
+func (s *stack) logged() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.log.Name())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
 func (s *stack) showLog() {
-	text, _ := os.ReadFile(s.log.Name())
 	var lines []string
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(s.logged()) {
 		if !strings.Contains(line, `"status":200`) { // what went well is of no interest now
 			lines = append(lines, line)
 		}
