@@ -77,9 +77,10 @@ unit: ## run the unit tests alone (under three minutes)
 	go test work
 
 .PHONY: bench
-bench: packages build services ## measure, against floors in the same run; about six minutes
+bench: packages build services ## measure, against floors in the same run; about eight minutes
 	go build -o bin/ slipway.dev/deploy/bench slipway.dev/services/node/cmd/libvirtfloor
 	@bin/bench -bin bin
+	go test ./gateway -run '^$$' -bench SessionCheck -benchtime 5s
 
 .PHONY: gen
 gen: $(TOOLS) ## generate Go and OpenAPI from the protos

@@ -39,6 +39,17 @@ type stack struct {
 
 func newStack(t testing.TB, cfg gateway.Config, log *slog.Logger) *stack {
 	t.Helper()
+	s, conns := newServices(t)
+	var err error
+	if s.Gateway, err = gateway.New(cfg, conns, log); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newServices is a stack without a gateway.
+func newServices(t testing.TB) (*stack, gateway.Conns) {
+	t.Helper()
 	pub, priv, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -57,12 +68,7 @@ func newStack(t testing.TB, cfg gateway.Config, log *slog.Logger) *stack {
 	vmpb.RegisterHostServiceServer(vm, s.vm)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})
-	if s.Gateway, err = gateway.New(cfg, gateway.Conns{
-		Auth: auth.Local("gateway"), VM: vm.Local("gateway"), IP: ip.Local("gateway"),
-	}, log); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return s, gateway.Conns{Auth: auth.Local("gateway"), VM: vm.Local("gateway"), IP: ip.Local("gateway")}
 }
 
 func newQuietStack(t testing.TB) *stack {

@@ -23,7 +23,7 @@ func main() {
 	floor := flag.String("floor", "", "serve the floor on this address, for the bench itself")
 	seconds := flag.Float64("seconds", 3, "length of one measurement")
 	rounds := flag.Int("rounds", 5, "measurements of each thing; medians are shown")
-	only := flag.String("only", "", "get, create or start; empty for all")
+	only := flag.String("only", "", "start, get, login or create; empty for all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -70,7 +70,7 @@ func run(ctx context.Context, bin string, length time.Duration, rounds int, only
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"start", b.start}, {"get", b.get}, {"create", b.create}} {
+	}{{"start", b.start}, {"get", b.get}, {"login", b.logins}, {"create", b.create}} {
 		if only == "" || only == part.name {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

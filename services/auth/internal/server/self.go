@@ -29,7 +29,7 @@ func (s *Server) SetSelfPassword(ctx context.Context, r *authpb.SetSelfPasswordR
 	}
 	hash, err := s.hash(ctx, r.GetPassword())
 	if err != nil {
-		return nil, err
+		return nil, s.noGuess(ctx, guess, err)
 	}
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		a, err := s.self(ctx, tx)
@@ -49,7 +49,7 @@ func (s *Server) SetSelfPassword(ctx context.Context, r *authpb.SetSelfPasswordR
 		return tx.EndSessions(ctx, a.ID, true, me.SessionID)
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.noGuess(ctx, guess, err)
 	}
 	return &authpb.SetSelfPasswordResponse{Id: me.AccountID}, nil
 }

@@ -47,10 +47,7 @@ func (s *Server) login(ctx context.Context, email, password, code string) (accou
 	}
 	if a.TOTP && strings.TrimSpace(code) == "" {
 		// Not more than this login is given back: whoever knows the password alone must not start the count of codes anew.
-		if err := s.store.InTx(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); err != nil {
-			return 0, "", err
-		}
-		return 0, "", domain.ErrTOTPRequired
+		return 0, "", s.noGuess(ctx, guess, domain.ErrTOTPRequired)
 	}
 	token, err = s.openSession(ctx, a, code, guess)
 	if errors.Is(err, domain.ErrInvalidCode) {
@@ -107,6 +104,14 @@ func (s *Server) openSession(ctx context.Context, a domain.Account, code string,
 		return tx.ForgetGuesses(ctx, guess)
 	})
 	return token, err
+}
+
+// noGuess gives back what proven counted, where the answer is err and nothing was wrong with the secret.
+func (s *Server) noGuess(ctx context.Context, guess []domain.Counter, err error) error {
+	if back := s.store.InTx(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); back != nil {
+		return errors.Join(err, back)
+	}
+	return err
 }
 
 // rehash is a courtesy: the login goes on without it.

@@ -34,7 +34,7 @@ func (s *Server) CreateTOTP(ctx context.Context, r *authpb.CreateTOTPRequest) (*
 		return tx.ForgetGuesses(ctx, guess)
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.noGuess(ctx, guess, err)
 	}
 	return &authpb.CreateTOTPResponse{Secret: secret, Uri: uri}, nil
 }
@@ -167,7 +167,7 @@ func (s *Server) guess(ctx context.Context, do func(tx store.Tx, a *domain.Accou
 	if err == nil || errors.Is(err, domain.ErrInvalidCode) {
 		return err
 	}
-	return errors.Join(err, s.store.InTx(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, counters) }))
+	return s.noGuess(ctx, counters, err)
 }
 
 // useCode uses up a code of the account's app, or a recovery code.

@@ -17,3 +17,19 @@ CREATE TABLE recovery_code (
     hash       bytea   NOT NULL CHECK (octet_length(hash) = 32),
     PRIMARY KEY (account_id, hash)
 );
+
+-- What people say of themselves, and administrators of them.
+ALTER TABLE user_account
+    ADD COLUMN full_name    text NOT NULL DEFAULT '',
+    ADD COLUMN lang         text NOT NULL DEFAULT '',
+    ADD COLUMN phone_number text NOT NULL DEFAULT '',
+    ADD COLUMN note         text NOT NULL DEFAULT '';
+
+-- All settings are whole numbers; which there are and how far they go is the service's to say. What was never set has the
+-- service's own default.
+ALTER TABLE setting
+    DROP CONSTRAINT setting_name_check,
+    DROP CONSTRAINT setting_check,
+    ADD CONSTRAINT setting_name_check CHECK (name ~ '^[a-z][a-z_]*$'),
+    ADD CONSTRAINT setting_value_check CHECK (value ~ '^(0|[1-9][0-9]{0,6})$');
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON setting EXECUTE FUNCTION changed();
