@@ -46,12 +46,15 @@ func TestLoginTellsNothing(t *testing.T) {
 	w := start(t, nil)
 	w.user(t, "suspended@example.com", "")
 	w.exec(t, `UPDATE user_account SET state = 'suspended' WHERE email = 'suspended@example.com'`)
+	_, two := w.user(t, "two@example.com", "")
+	w.enrol(t, two, "pw")
 	answers := map[string]string{}
 	for _, tt := range []struct{ email, password string }{
 		{adminEmail, "wrong"},
 		{"nobody@example.com", "wrong"},
 		{"suspended@example.com", "pw"},
 		{"suspended@example.com", "wrong"},
+		{"two@example.com", "wrong"},
 	} {
 		before := w.Hashes()
 		_, err := w.login(t, tt.email, tt.password, "")
