@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	hashesAtOnce = 2 // as auth lets be computed
+	hashesAtOnce = 2  // as auth lets be computed
 	loginClients = 16 // so that auth never waits for the next login
 	guesses      = 1000
 )

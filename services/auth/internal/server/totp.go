@@ -72,11 +72,7 @@ func (s *Server) ConfirmTOTP(ctx context.Context, r *authpb.ConfirmTOTPRequest) 
 
 // GetTOTP says what second factor the caller has.
 func (s *Server) GetTOTP(ctx context.Context, _ *authpb.GetTOTPRequest) (*authpb.GetTOTPResponse, error) {
-	me, err := caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.store.Account(ctx, me.AccountID)
+	a, err := s.me(ctx)
 	if err != nil {
 		return nil, err
 	}
