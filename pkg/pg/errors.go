@@ -7,6 +7,9 @@ import (
 )
 
 const (
+	// CodeCanceled is that of a statement that took too long, or whose caller went away.
+	CodeCanceled = "57014"
+
 	codeReadOnly        = "25006"
 	codeAdminShutdown   = "57P01"
 	codeSerialization   = "40001"

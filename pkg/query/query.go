@@ -1,15 +1,12 @@
-// Package query compiles the filter, order and page of a list request into SQL. What may be named is what the list
-// declares; values become parameters; no text of a request ever becomes SQL text.
+// Package query runs the lists of a service: it compiles the filter, order and page of a request into SQL and reads the
+// page and the number of all rows. What may be named is what the list declares; values become parameters; no text of a
+// request ever becomes SQL text.
 package query
 
 import (
-	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-
-	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
 )
@@ -17,281 +14,127 @@ import (
 // Type says how values of a field are read.
 type Type int
 
-// Types of fields. A TextList is an array of texts: a comparison holds when it holds for one of them.
+// Types of fields. Mail is text in which a space stands for a + that the client did not encode: no address has a space.
 const (
 	Int Type = iota
 	Text
 	Bool
 	Time
-	TextList
 	IP
+	Mail
 )
 
-// Field is a column that clients may filter and order by.
+// Field is something of a row that clients may filter and order by.
 type Field struct {
 	// SQL is the expression, written by us.
 	SQL  string
 	Type Type
+	// Null: the expression may be null. Only "IS null", NE and NOT hold for a row without a value.
+	Null bool
+	// Needs is the join that SQL looks into, by its alias. The others are left out where only rows are counted.
+	Needs string
+	// Each makes the field a list, from which SQL reads one item: "host_address x WHERE x.host_id = h.id". A comparison
+	// holds when it holds for one of the items, NE when EQ holds for none. Nothing can be ordered by it.
+	Each string
+	// Admin: the rows show the field only to those who see everything. To others it does not exist.
+	Admin bool
 	// Alias maps other spellings of a value to the stored one, such as "fail" to "failed".
 	Alias map[string]string
 }
 
-// List declares what one list offers.
+// Join brings in what belongs to a row. It never changes the number of rows: where something may be missing it is a
+// LEFT JOIN.
+type Join struct{ Alias, SQL string }
+
+// Counter is a table that knows how many rows have which values. It has the columns of some fields, and n. It stands in
+// for the list's table, under the same alias, where a query asks for those fields alone.
+type Counter struct {
+	Table  string
+	Fields []string
+}
+
+// List declares a list, once, beside its table.
 type List struct {
+	// From is the table and its alias: "host h".
+	From  string
+	Joins []Join
+	// Columns are what is read of each row.
+	Columns string
+	// Only is a condition on every row; empty for none. Counters know nothing of it.
+	Only   string
 	Fields map[string]Field
-	// Default and Max bound the page; 0 stands for 1000 each.
+	// Key is the field that is unique in the list and ends every order; "id" when empty. Newest turns the order round
+	// for requests that ask for none.
+	Key    string
+	Newest bool
+	// Counters make the number of all rows cheap.
+	Counters []Counter
+	// LastNotify is an expression for the number of the last change.
+	LastNotify string
+	// Default and Max bound the page; 0 stands for what the reader allows.
 	Default, Max int
+}
+
+// Scope is the caller's own condition on a list: it is part of the page and of the number alike. Parameters of the
+// condition are $1 and so on. The zero Scope is every row.
+type Scope struct {
+	SQL  string
+	Args []any
 }
 
 // limits of a filter, so that no request costs more than its share.
 const (
 	maxDepth    = 32
 	maxCompares = 1000
-	maxLimit    = 1000
+	maxOrder    = 16
 )
 
 // ErrFilter refuses a filter, an order or a page. Source: the dialect's clients print the message of HTTP 400.
 var ErrFilter = fault.Invalid
 
-// Page is a compiled request. Where is a condition, "true" when everything matches; its parameters are the first of Args.
-type Page struct {
-	Where string
-	Order string
-	Args  []any
-	Limit int
-	// Offset counts rows to skip.
-	Offset int
+func (l List) key() string {
+	if l.Key == "" {
+		return "id"
+	}
+	return l.Key
 }
 
-// Compile checks q against the list. args are parameters that the caller's own SQL uses already ($1 …); the filter's
-// follow them.
-func (l List) Compile(q *querypb.Query, args ...any) (Page, error) {
-	c := compiler{list: l, args: slices.Clone(args)}
-	p := Page{Where: "true", Limit: l.limit(q), Offset: int(q.GetOffset())}
-	if q.GetOffset() < 0 || q.GetLimit() < 0 {
-		return p, ErrFilter.With("limit: a negative number").On("limit")
-	}
-	if m := l.max(); int(q.GetLimit()) > m {
-		return p, ErrFilter.With("limit: at most %d rows a page", m).On("limit")
-	}
-	if q.GetWhere() != nil {
-		where, err := c.expr(q.GetWhere(), 0)
-		if err != nil {
-			return p, err
-		}
-		p.Where = where
-	}
-	order, err := l.order(q.GetOrderBy())
-	if err != nil {
-		return p, err
-	}
-	p.Order, p.Args = order, c.args
-	return p, nil
-}
+// alias is the name under which expressions know the list's table.
+func (l List) alias() string { return l.From[strings.LastIndexByte(l.From, ' ')+1:] }
 
-// SQL completes a query: head is everything up to WHERE, scope the caller's own condition.
-func (p Page) SQL(head, scope string) string {
-	return fmt.Sprintf("%s WHERE (%s) AND (%s) ORDER BY %s LIMIT %d OFFSET %d", head, scope, p.Where, p.Order, p.Limit, p.Offset)
-}
-
-// CountSQL counts all rows that match, whatever the page.
-func (p Page) CountSQL(from, scope string) string {
-	return fmt.Sprintf("SELECT count(*)::int %s WHERE (%s) AND (%s)", from, scope, p.Where)
-}
-
-func (l List) max() int {
-	if l.Max > 0 {
-		return l.Max
-	}
-	return maxLimit
-}
-
-func (l List) limit(q *querypb.Query) int {
-	switch {
-	case q.GetLimit() > 0:
-		return int(q.GetLimit())
-	case l.Default > 0:
-		return l.Default
-	default:
-		return l.max()
-	}
-}
-
-func (l List) order(keys []*querypb.Order) (string, error) {
+// joins are those of the list that are wanted, or all.
+func (l List) joins(wanted map[string]bool, all bool) string {
 	var b strings.Builder
-	byID := false
-	for _, k := range keys {
-		f, ok := l.Fields[k.GetField()]
-		if !ok || f.Type == TextList {
-			return "", ErrFilter.With("orderby: unknown field %q; allowed: %s", k.GetField(), l.names()).On("orderby")
+	for _, j := range l.Joins {
+		if all || wanted[j.Alias] {
+			b.WriteString(" " + j.SQL)
 		}
-		byID = byID || k.GetField() == "id"
-		b.WriteString(f.SQL)
-		if k.GetDescending() {
-			b.WriteString(" DESC")
-		}
-		b.WriteString(", ")
 	}
-	if byID {
-		return strings.TrimSuffix(b.String(), ", "), nil
-	}
-	return b.String() + l.Fields["id"].SQL, nil // a page is only stable when the order is total
+	return b.String()
 }
 
-func (l List) names() string {
-	names := make([]string, 0, len(l.Fields))
-	for n := range l.Fields {
-		names = append(names, n)
+// field finds what a caller may name.
+func (l List) field(name string, admin bool) (Field, bool) {
+	f, ok := l.Fields[name]
+	return f, ok && (admin || !f.Admin)
+}
+
+// names lists what a caller may name, for messages.
+func (l List) names(admin bool, ok func(Field) bool) string {
+	var names []string
+	for _, n := range slices.Sorted(maps.Keys(l.Fields)) {
+		if f, known := l.field(n, admin); known && ok(f) {
+			names = append(names, n)
+		}
 	}
-	slices.Sort(names)
 	return strings.Join(names, ", ")
 }
 
-type compiler struct {
-	list     List
-	args     []any
-	compares int
-}
+func anyField(Field) bool { return true }
 
-func (c *compiler) expr(e *querypb.Expr, depth int) (string, error) {
-	if depth > maxDepth {
-		return "", ErrFilter.With("where: nested deeper than %d", maxDepth).On("where")
-	}
-	switch k := e.GetKind().(type) {
-	case *querypb.Expr_And:
-		return c.join(k.And.GetList(), " AND ", depth)
-	case *querypb.Expr_Or:
-		return c.join(k.Or.GetList(), " OR ", depth)
-	case *querypb.Expr_Not:
-		s, err := c.expr(k.Not, depth+1)
-		return "NOT " + s, err
-	case *querypb.Expr_Compare:
-		return c.compare(k.Compare)
-	default:
-		return "", ErrFilter.With("where: an empty condition").On("where")
-	}
-}
+func single(f Field) bool { return f.Each == "" }
 
-func (c *compiler) join(list []*querypb.Expr, with string, depth int) (string, error) {
-	if len(list) == 0 {
-		return "", ErrFilter.With("where: an empty condition").On("where")
-	}
-	parts := make([]string, len(list))
-	for i, e := range list {
-		s, err := c.expr(e, depth+1)
-		if err != nil {
-			return "", err
-		}
-		parts[i] = s
-	}
-	return "(" + strings.Join(parts, with) + ")", nil
-}
-
-var operators = map[querypb.Operator]string{
-	querypb.Operator_OPERATOR_EQ: "=",
-	querypb.Operator_OPERATOR_NE: "IS DISTINCT FROM", // rows without a value are not equal to it
-	querypb.Operator_OPERATOR_GT: ">",
-	querypb.Operator_OPERATOR_GE: ">=",
-	querypb.Operator_OPERATOR_LT: "<",
-	querypb.Operator_OPERATOR_LE: "<=",
-}
-
-func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
-	f, ok := c.list.Fields[cmp.GetField()]
-	if !ok {
-		return "", ErrFilter.With("where: unknown field %q at %d; allowed: %s", cmp.GetField(), cmp.GetPosition(), c.list.names()).On("where")
-	}
-	if c.compares++; c.compares > maxCompares {
-		return "", ErrFilter.With("where: more than %d comparisons", maxCompares).On("where")
-	}
-	op := cmp.GetOperator()
-	if op == querypb.Operator_OPERATOR_IS_NULL {
-		return "(" + f.SQL + " IS NULL)", nil
-	}
-	if op == querypb.Operator_OPERATOR_CP {
-		return c.pattern(f, cmp.GetValue()), nil
-	}
-	sql, ok := operators[op]
-	if !ok {
-		return "", ErrFilter.With("where: unknown operator at %d", cmp.GetPosition()).On("where")
-	}
-	v, err := f.read(cmp.GetValue())
-	if err != nil {
-		return "", ErrFilter.With("where: field %q at %d: %s", cmp.GetField(), cmp.GetPosition(), err).On("where")
-	}
-	if f.Type == TextList {
-		if op == querypb.Operator_OPERATOR_NE {
-			return fmt.Sprintf("(NOT %s = ANY(%s))", c.param(v), f.SQL), nil
-		}
-		return fmt.Sprintf("(EXISTS (SELECT FROM unnest(%s) AS item WHERE item %s %s))", f.SQL, sql, c.param(v)), nil
-	}
-	return fmt.Sprintf("(%s %s %s)", f.SQL, sql, c.param(v)), nil
-}
-
-// pattern is CP: any text for %, everything else literal. Letters compare without regard to case, as in the original.
-func (c *compiler) pattern(f Field, value string) string {
-	if a, ok := f.Alias[value]; ok {
-		value = a
-	}
-	like := strings.NewReplacer(`\`, `\\`, `_`, `\_`).Replace(value)
-	if f.Type == TextList {
-		return fmt.Sprintf("(EXISTS (SELECT FROM unnest(%s) AS item WHERE item ILIKE %s))", f.SQL, c.param(like))
-	}
-	if f.Type == IP {
-		return fmt.Sprintf("(host(%s) ILIKE %s)", f.SQL, c.param(like))
-	}
-	return fmt.Sprintf("((%s)::text ILIKE %s)", f.SQL, c.param(like))
-}
-
-func (c *compiler) param(v any) string {
-	c.args = append(c.args, v)
-	return "$" + strconv.Itoa(len(c.args))
-}
-
-// read turns the text of a value into what the field holds.
-func (f Field) read(value string) (any, error) {
-	if a, ok := f.Alias[value]; ok {
-		value = a
-	}
-	switch f.Type {
-	case Int:
-		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("%q is not a number", clip(value))
-		}
-		return n, nil
-	case Bool:
-		switch strings.ToLower(value) {
-		case "true", "1", "on", "yes":
-			return true, nil
-		case "false", "0", "off", "no":
-			return false, nil
-		}
-		return nil, fmt.Errorf("%q is neither true nor false", clip(value))
-	case Time:
-		for _, layout := range []string{time.DateTime, time.RFC3339, time.DateOnly} {
-			if t, err := time.Parse(layout, value); err == nil {
-				return t, nil
-			}
-		}
-		return nil, fmt.Errorf("%q is not a time such as %q", clip(value), time.DateTime)
-	case IP:
-		a, err := parseAddr(value)
-		if err != nil {
-			return nil, fmt.Errorf("%q is not an address", clip(value))
-		}
-		return a, nil
-	default:
-		if strings.ContainsRune(value, 0) {
-			return nil, fmt.Errorf("a zero byte")
-		}
-		return value, nil
-	}
-}
-
-func clip(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "…"
-	}
-	return s
+// Row reads what the page shows of rows under a condition, for those that are asked for one by one.
+func (l List) Row(condition string) string {
+	return "SELECT " + l.Columns + " FROM " + l.From + l.joins(nil, true) + " WHERE " + condition
 }

@@ -18,6 +18,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/auth/internal/domain"
@@ -40,6 +41,8 @@ type Config struct {
 	AdminPassword string `env:"ADMIN_PASSWORD"`
 	// TokenTTL is how long a session may be unused, where the setting token_ttl says nothing. Default an hour.
 	TokenTTL time.Duration `env:"TOKEN_TTL"`
+	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
+	Lists query.Limits `envPrefix:"LIST_"`
 }
 
 // Deps is what the service works with.
@@ -84,7 +87,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
-	s.store = store.New(d.Pool, s.relay.Poke)
+	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
 	signer, err := s.signer(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)

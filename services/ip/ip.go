@@ -14,6 +14,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/internal/keys"
@@ -35,6 +36,8 @@ type Config struct {
 	// Quarantine is how long a released address is given to nobody: somebody may still send to its old owner. Default 5
 	// minutes; below zero there is none.
 	Quarantine time.Duration `env:"QUARANTINE"`
+	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
+	Lists query.Limits `envPrefix:"LIST_"`
 }
 
 // Deps is what the service works with.
@@ -75,7 +78,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
 	}
 	s := &Service{log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
-	s.store = store.New(d.Pool, s.relay.Poke)
+	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
 	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
 	return s, s.rpc.Check()

@@ -20,6 +20,7 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/internal/keys"
@@ -44,6 +45,8 @@ type Config struct {
 	// Cluster and DomainTemplate are those of the cluster that the first start makes.
 	Cluster        string `env:"CLUSTER"         envDefault:"default"`
 	DomainTemplate string `env:"DOMAIN_TEMPLATE" envDefault:"{name}.slipway.internal"`
+	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
+	Lists query.Limits `envPrefix:"LIST_"`
 }
 
 // Deps is what vm works with.
@@ -76,7 +79,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
-	s := &Service{cfg: cfg, deps: d, store: store.New(d.Pool), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s := &Service{cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}

@@ -1131,7 +1131,8 @@ func (x *AddSSHKeyResponse) GetId() int32 {
 type ListSSHKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its id or e-mail.
-	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Account       string    `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Query         *v1.Query `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1171,6 +1172,13 @@ func (x *ListSSHKeysRequest) GetAccount() string {
 		return x.Account
 	}
 	return ""
+}
+
+func (x *ListSSHKeysRequest) GetQuery() *v1.Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
 }
 
 // DeleteSSHKeyRequest names a key.
@@ -1519,9 +1527,10 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey\x12\x18\n" +
 	"\aaccount\x18\x04 \x01(\tR\aaccountJ\x04\b\x01\x10\x02R\x04user\"#\n" +
 	"\x11AddSSHKeyResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\":\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"a\n" +
 	"\x12ListSSHKeysRequest\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\tR\aaccountJ\x04\b\x01\x10\x02R\x04user\"?\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12%\n" +
+	"\x05query\x18\x03 \x01(\v2\x0f.query.v1.QueryR\x05queryJ\x04\b\x01\x10\x02R\x04user\"?\n" +
 	"\x13DeleteSSHKeyRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x05R\x02id\"&\n" +
@@ -1603,38 +1612,39 @@ var file_auth_v4_user_proto_goTypes = []any{
 var file_auth_v4_user_proto_depIdxs = []int32{
 	25, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
 	0,  // 1: auth.v4.ListUsersResponse.list:type_name -> auth.v4.User
-	24, // 2: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
-	1,  // 3: auth.v4.UserService.ListUsers:input_type -> auth.v4.ListUsersRequest
-	4,  // 4: auth.v4.UserService.FindUser:input_type -> auth.v4.FindUserRequest
-	3,  // 5: auth.v4.UserService.GetUser:input_type -> auth.v4.GetUserRequest
-	5,  // 6: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
-	7,  // 7: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
-	9,  // 8: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
-	11, // 9: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
-	13, // 10: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
-	15, // 11: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
-	17, // 12: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
-	19, // 13: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
-	20, // 14: auth.v4.UserService.DeleteSSHKey:input_type -> auth.v4.DeleteSSHKeyRequest
-	22, // 15: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
-	2,  // 16: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
-	0,  // 17: auth.v4.UserService.FindUser:output_type -> auth.v4.User
-	0,  // 18: auth.v4.UserService.GetUser:output_type -> auth.v4.User
-	6,  // 19: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
-	8,  // 20: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
-	10, // 21: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
-	12, // 22: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
-	14, // 23: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
-	16, // 24: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
-	18, // 25: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
-	23, // 26: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
-	21, // 27: auth.v4.UserService.DeleteSSHKey:output_type -> auth.v4.DeleteSSHKeyResponse
-	23, // 28: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
-	16, // [16:29] is the sub-list for method output_type
-	3,  // [3:16] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	25, // 2: auth.v4.ListSSHKeysRequest.query:type_name -> query.v1.Query
+	24, // 3: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
+	1,  // 4: auth.v4.UserService.ListUsers:input_type -> auth.v4.ListUsersRequest
+	4,  // 5: auth.v4.UserService.FindUser:input_type -> auth.v4.FindUserRequest
+	3,  // 6: auth.v4.UserService.GetUser:input_type -> auth.v4.GetUserRequest
+	5,  // 7: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
+	7,  // 8: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
+	9,  // 9: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
+	11, // 10: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
+	13, // 11: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
+	15, // 12: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
+	17, // 13: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
+	19, // 14: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
+	20, // 15: auth.v4.UserService.DeleteSSHKey:input_type -> auth.v4.DeleteSSHKeyRequest
+	22, // 16: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
+	2,  // 17: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
+	0,  // 18: auth.v4.UserService.FindUser:output_type -> auth.v4.User
+	0,  // 19: auth.v4.UserService.GetUser:output_type -> auth.v4.User
+	6,  // 20: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
+	8,  // 21: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
+	10, // 22: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
+	12, // 23: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
+	14, // 24: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
+	16, // 25: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
+	18, // 26: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
+	23, // 27: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
+	21, // 28: auth.v4.UserService.DeleteSSHKey:output_type -> auth.v4.DeleteSSHKeyResponse
+	23, // 29: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
+	17, // [17:30] is the sub-list for method output_type
+	4,  // [4:17] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_auth_v4_user_proto_init() }

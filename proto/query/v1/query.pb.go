@@ -103,7 +103,13 @@ type Query struct {
 	// Rows to skip.
 	Offset int32 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	// Rows to return; 0 is the list's default.
-	Limit         int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Where the page before ended, as the answer to it said; empty for the first page. Absent: pages go by offset.
+	Cursor *string `protobuf:"bytes,5,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
+	// Say how the list is read instead of only reading it. For administrators.
+	Explain bool `protobuf:"varint,6,opt,name=explain,proto3" json:"explain,omitempty"`
+	// The number of all rows that match is not wanted.
+	Uncounted     bool `protobuf:"varint,7,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -164,6 +170,27 @@ func (x *Query) GetLimit() int32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *Query) GetCursor() string {
+	if x != nil && x.Cursor != nil {
+		return *x.Cursor
+	}
+	return ""
+}
+
+func (x *Query) GetExplain() bool {
+	if x != nil {
+		return x.Explain
+	}
+	return false
+}
+
+func (x *Query) GetUncounted() bool {
+	if x != nil {
+		return x.Uncounted
+	}
+	return false
 }
 
 // Order is one key of the order.
@@ -455,12 +482,16 @@ var File_query_v1_query_proto protoreflect.FileDescriptor
 
 const file_query_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x14query/v1/query.proto\x12\bquery.v1\"\x87\x01\n" +
+	"\x14query/v1/query.proto\x12\bquery.v1\"\xe7\x01\n" +
 	"\x05Query\x12$\n" +
 	"\x05where\x18\x01 \x01(\v2\x0e.query.v1.ExprR\x05where\x12*\n" +
 	"\border_by\x18\x02 \x03(\v2\x0f.query.v1.OrderR\aorderBy\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x05R\x06offset\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\x05R\x05limit\"=\n" +
+	"\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x1b\n" +
+	"\x06cursor\x18\x05 \x01(\tH\x00R\x06cursor\x88\x01\x01\x12\x18\n" +
+	"\aexplain\x18\x06 \x01(\bR\aexplain\x12\x1c\n" +
+	"\tuncounted\x18\a \x01(\bR\tuncountedB\t\n" +
+	"\a_cursor\"=\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1e\n" +
 	"\n" +
@@ -533,6 +564,7 @@ func file_query_v1_query_proto_init() {
 	if File_query_v1_query_proto != nil {
 		return
 	}
+	file_query_v1_query_proto_msgTypes[0].OneofWrappers = []any{}
 	file_query_v1_query_proto_msgTypes[2].OneofWrappers = []any{
 		(*Expr_And)(nil),
 		(*Expr_Or)(nil),

@@ -352,9 +352,10 @@ func (x *GetOSRequest) GetId() int32 {
 	return 0
 }
 
-// ListCatalogueRequest is empty.
+// ListCatalogueRequest is a page of images.
 type ListCatalogueRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Query         *v1.Query              `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +388,13 @@ func (x *ListCatalogueRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListCatalogueRequest.ProtoReflect.Descriptor instead.
 func (*ListCatalogueRequest) Descriptor() ([]byte, []int) {
 	return file_vm_v3_os_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListCatalogueRequest) GetQuery() *v1.Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
 }
 
 // ListCatalogueResponse lists images.
@@ -626,8 +634,9 @@ const file_vm_v3_os_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\t.vm.v3.OSR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"\x1e\n" +
 	"\fGetOSRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\x16\n" +
-	"\x14ListCatalogueRequest\"w\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"=\n" +
+	"\x14ListCatalogueRequest\x12%\n" +
+	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"w\n" +
 	"\x15ListCatalogueResponse\x12\x1f\n" +
 	"\vlast_notify\x18\x01 \x01(\x05R\n" +
 	"lastNotify\x12)\n" +
@@ -678,20 +687,21 @@ var file_vm_v3_os_proto_goTypes = []any{
 var file_vm_v3_os_proto_depIdxs = []int32{
 	8, // 0: vm.v3.ListOSRequest.query:type_name -> query.v1.Query
 	0, // 1: vm.v3.ListOSResponse.list:type_name -> vm.v3.OS
-	6, // 2: vm.v3.ListCatalogueResponse.list:type_name -> vm.v3.CatalogueImage
-	1, // 3: vm.v3.OSService.ListOS:input_type -> vm.v3.ListOSRequest
-	3, // 4: vm.v3.OSService.GetOS:input_type -> vm.v3.GetOSRequest
-	4, // 5: vm.v3.OSService.ListCatalogue:input_type -> vm.v3.ListCatalogueRequest
-	7, // 6: vm.v3.OSService.ImportOS:input_type -> vm.v3.ImportOSRequest
-	2, // 7: vm.v3.OSService.ListOS:output_type -> vm.v3.ListOSResponse
-	0, // 8: vm.v3.OSService.GetOS:output_type -> vm.v3.OS
-	5, // 9: vm.v3.OSService.ListCatalogue:output_type -> vm.v3.ListCatalogueResponse
-	9, // 10: vm.v3.OSService.ImportOS:output_type -> op.v1.Operation
-	7, // [7:11] is the sub-list for method output_type
-	3, // [3:7] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8, // 2: vm.v3.ListCatalogueRequest.query:type_name -> query.v1.Query
+	6, // 3: vm.v3.ListCatalogueResponse.list:type_name -> vm.v3.CatalogueImage
+	1, // 4: vm.v3.OSService.ListOS:input_type -> vm.v3.ListOSRequest
+	3, // 5: vm.v3.OSService.GetOS:input_type -> vm.v3.GetOSRequest
+	4, // 6: vm.v3.OSService.ListCatalogue:input_type -> vm.v3.ListCatalogueRequest
+	7, // 7: vm.v3.OSService.ImportOS:input_type -> vm.v3.ImportOSRequest
+	2, // 8: vm.v3.OSService.ListOS:output_type -> vm.v3.ListOSResponse
+	0, // 9: vm.v3.OSService.GetOS:output_type -> vm.v3.OS
+	5, // 10: vm.v3.OSService.ListCatalogue:output_type -> vm.v3.ListCatalogueResponse
+	9, // 11: vm.v3.OSService.ImportOS:output_type -> op.v1.Operation
+	8, // [8:12] is the sub-list for method output_type
+	4, // [4:8] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_os_proto_init() }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	authpb "slipway.dev/proto/auth/v4"
+	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/auth/internal/domain"
@@ -37,7 +38,7 @@ func (s *Server) ListSSHKeys(ctx context.Context, r *authpb.ListSSHKeysRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return s.sshKeys(ctx, a.ID)
+	return s.sshKeys(ctx, r.GetQuery(), a.ID)
 }
 
 // DeleteSSHKey removes a key of the caller, or of anybody when the caller is an administrator.
@@ -55,11 +56,11 @@ func (s *Server) DeleteSSHKey(ctx context.Context, r *authpb.DeleteSSHKeyRequest
 
 // ListSSHKeysOf is ListSSHKeys for services.
 func (s *Server) ListSSHKeysOf(ctx context.Context, r *authpb.ListSSHKeysOfRequest) (*authpb.ListSSHKeysResponse, error) {
-	return s.sshKeys(ctx, r.GetUser())
+	return s.sshKeys(ctx, nil, r.GetUser())
 }
 
-func (s *Server) sshKeys(ctx context.Context, account int32) (*authpb.ListSSHKeysResponse, error) {
-	l, err := s.store.SSHKeys(ctx, account)
+func (s *Server) sshKeys(ctx context.Context, q *querypb.Query, account int32) (*authpb.ListSSHKeysResponse, error) {
+	l, err := s.store.SSHKeys(ctx, q, account)
 	if err != nil {
 		return nil, err
 	}

@@ -22,28 +22,28 @@ const (
 	hasTOTP        = `EXISTS (SELECT FROM totp f WHERE f.account_id = user_account.id AND f.confirmed_at IS NOT NULL)`
 )
 
-var accounts = query.List{Fields: map[string]query.Field{
-	"id":          {SQL: "id", Type: query.Int},
-	"email":       {SQL: "email", Type: query.Text},
-	"state":       {SQL: "state", Type: query.Text},
-	"roles":       {SQL: "roles", Type: query.TextList},
-	"auth_source": {SQL: "auth_source", Type: query.Text},
+// accounts lists no password hashes, nor can they be filtered by.
+var accounts = query.List{
+	From: "user_account", Columns: "id, email, roles, state, auth_source, " + profileColumns, LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "id", Type: query.Int},
+		"email":       {SQL: "email", Type: query.Mail},
+		"state":       {SQL: "state", Type: query.Text},
+		"roles":       {SQL: "role", Type: query.Text, Each: "unnest(user_account.roles) AS role WHERE true"},
+		"auth_source": {SQL: "auth_source", Type: query.Text},
 
-	"full_name":    {SQL: "full_name", Type: query.Text},
-	"lang":         {SQL: "lang", Type: query.Text},
-	"phone_number": {SQL: "phone_number", Type: query.Text},
-	"note":         {SQL: "note", Type: query.Text},
-	"created":      {SQL: "created_at", Type: query.Time},
-	"totp":         {SQL: hasTOTP, Type: query.Bool},
-}}
+		"full_name":    {SQL: "full_name", Type: query.Text},
+		"lang":         {SQL: "lang", Type: query.Text},
+		"phone_number": {SQL: "phone_number", Type: query.Text},
+		"note":         {SQL: "note", Type: query.Text},
+		"created":      {SQL: "created_at", Type: query.Time},
+		"totp":         {SQL: hasTOTP, Type: query.Bool},
+	},
+}
 
 // Accounts lists accounts, without their password hashes.
-func (s *Store) Accounts(ctx context.Context, q *querypb.Query) (Listing[domain.Account], error) {
-	p, err := accounts.Compile(q)
-	if err != nil {
-		return Listing[domain.Account]{}, err
-	}
-	return list[domain.Account](ctx, s.pool, p, "id, email, roles, state, auth_source, "+profileColumns, "FROM user_account", "true")
+func (s *Store) Accounts(ctx context.Context, q *querypb.Query) (query.Rows[domain.Account], error) {
+	return query.Read[domain.Account](ctx, s.lists, accounts, q, query.Scope{})
 }
 
 // Account reads one account.

@@ -23,22 +23,22 @@ var (
 	tokenLives   = `coalesce(` + tokenEnds + ` > now(), true)`
 )
 
-var tokens = query.List{Fields: map[string]query.Field{
-	"id":          {SQL: "id", Type: query.Int},
-	"kind":        {SQL: tokenKind, Type: query.Text},
-	"description": {SQL: "description", Type: query.Text},
-	"expires_at":  {SQL: "expires_at", Type: query.Time},
-	"last_used":   {SQL: "last_used", Type: query.Time},
-	"created":     {SQL: "created_at", Type: query.Time},
-}}
+var tokens = query.List{
+	From: "token t", Columns: tokenColumns, LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "t.id", Type: query.Int},
+		"kind":        {SQL: "(" + tokenKind + ")", Type: query.Text},
+		"description": {SQL: "t.description", Type: query.Text},
+		"expires_at":  {SQL: "t.expires_at", Type: query.Time, Null: true},
+		"last_used":   {SQL: "t.last_used", Type: query.Time},
+		"created":     {SQL: "t.created_at", Type: query.Time},
+	},
+}
 
 // Tokens lists the sessions and tokens of an account that are good now.
-func (s *Store) Tokens(ctx context.Context, q *querypb.Query, account int32, ttl time.Duration) (Listing[domain.TokenInfo], error) {
-	p, err := tokens.Compile(q, ttl, account)
-	if err != nil {
-		return Listing[domain.TokenInfo]{}, err
-	}
-	return list[domain.TokenInfo](ctx, s.pool, p, tokenColumns, "FROM token", "account_id = $2 AND "+tokenLives)
+func (s *Store) Tokens(ctx context.Context, q *querypb.Query, account int32, ttl time.Duration) (query.Rows[domain.TokenInfo], error) {
+	scope := query.Scope{SQL: "account_id = $2 AND " + tokenLives, Args: []any{ttl, account}}
+	return query.Read[domain.TokenInfo](ctx, s.lists, tokens, q, scope)
 }
 
 // Token reads one token of an account.

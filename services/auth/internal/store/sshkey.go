@@ -3,9 +3,10 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
@@ -13,18 +14,21 @@ import (
 	"slipway.dev/services/auth/internal/domain"
 )
 
-var sshKeys = query.List{Fields: map[string]query.Field{"id": {SQL: "id", Type: query.Int}}}
+var sshKeys = query.List{
+	From: "ssh_key k", Columns: "k.id, k.name, k.public_key, k.fingerprint", LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "k.id", Type: query.Int},
+		"name":        {SQL: "k.name", Type: query.Text},
+		"ssh_pub_key": {SQL: "k.public_key", Type: query.Text},
+	},
+}
 
 // SSHKeys lists the keys of an account that exists.
-func (s *Store) SSHKeys(ctx context.Context, account int32) (Listing[domain.SSHKey], error) {
+func (s *Store) SSHKeys(ctx context.Context, q *querypb.Query, account int32) (query.Rows[domain.SSHKey], error) {
 	if _, err := s.Account(ctx, account); err != nil {
-		return Listing[domain.SSHKey]{}, err
+		return query.Rows[domain.SSHKey]{}, err
 	}
-	p, err := sshKeys.Compile(nil, account)
-	if err != nil {
-		return Listing[domain.SSHKey]{}, fmt.Errorf("ssh keys: %w", err)
-	}
-	return list[domain.SSHKey](ctx, s.pool, p, "id, name, public_key, fingerprint", "FROM ssh_key", "account_id = $1")
+	return query.Read[domain.SSHKey](ctx, s.lists, sshKeys, q, query.Scope{SQL: "k.account_id = $1", Args: []any{account}})
 }
 
 // AddSSHKey stores a key of an account.

@@ -14,24 +14,32 @@ import (
 	"slipway.dev/services/ip/internal/domain"
 )
 
-var addresses = query.List{Fields: map[string]query.Field{
-	"id":          {SQL: "a.id", Type: query.Int},
-	"ip_addr":     {SQL: "a.ip", Type: query.IP},
-	"name":        {SQL: "a.ip", Type: query.IP},
-	"state":       {SQL: "a.state", Type: query.Text},
-	"status":      {SQL: "a.state", Type: query.Text},
-	"family":      {SQL: "family(a.ip)", Type: query.Int},
-	"ippool":      {SQL: "a.pool_id", Type: query.Int},
-	"ipnet":       {SQL: "n.id", Type: query.Int},
-	"network":     {SQL: "n.id", Type: query.Int},
-	"ipnet_name":  {SQL: "n.cidr::text", Type: query.Text},
-	"gateway":     {SQL: "n.gateway", Type: query.IP},
-	"domain":      {SQL: "a.domain", Type: query.Text},
-	"owner":       {SQL: "a.owner::text", Type: query.Text},
-	"interface":   {SQL: "a.interface", Type: query.Int},
-	"ipnet.name":  {SQL: "n.cidr::text", Type: query.Text},
-	"ippool.name": {SQL: "(SELECT p.name FROM pool p WHERE p.id = a.pool_id)", Type: query.Text},
-}}
+// addresses lists those that are not free. Gateways are their networks' and not listed.
+var addresses = query.List{
+	From: "address a",
+	Joins: []query.Join{
+		{Alias: "n", SQL: "JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id"},
+	},
+	Columns: addressColumns, Only: "a.state <> 'free' AND a.state <> 'special'", LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "a.id", Type: query.Int},
+		"ip_addr":     {SQL: "a.ip", Type: query.IP},
+		"name":        {SQL: "a.ip", Type: query.IP},
+		"state":       {SQL: "a.state", Type: query.Text},
+		"status":      {SQL: "a.state", Type: query.Text},
+		"family":      {SQL: "family(a.ip)", Type: query.Int},
+		"ippool":      {SQL: "a.pool_id", Type: query.Int},
+		"ippool.name": {SQL: "(SELECT p.name FROM pool p WHERE p.id = a.pool_id)", Type: query.Text},
+		"ipnet":       {SQL: "n.id", Type: query.Int, Needs: "n"},
+		"network":     {SQL: "n.id", Type: query.Int, Needs: "n"},
+		"ipnet_name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
+		"ipnet.name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
+		"gateway":     {SQL: "n.gateway", Type: query.IP, Needs: "n"},
+		"domain":      {SQL: "a.domain", Type: query.Text},
+		"owner":       {SQL: "a.owner::text", Type: query.Text, Null: true},
+		"interface":   {SQL: "a.interface", Type: query.Int},
+	},
+}
 
 const (
 	addressColumns = `a.id, a.ip, a.state, a.pool_id, n.id AS network_id, n.cidr, n.gateway, a.domain,
@@ -39,13 +47,9 @@ const (
 	addressTables = `FROM address a JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id`
 )
 
-// Addresses lists the addresses that are not free. Gateways are their networks' and not listed.
-func (s *Store) Addresses(ctx context.Context, q *querypb.Query) (Listing[domain.Address], error) {
-	p, err := addresses.Compile(q)
-	if err != nil {
-		return Listing[domain.Address]{}, err
-	}
-	return list[domain.Address](ctx, s.pool, p, addressColumns, addressTables, "a.state <> 'free' AND a.state <> 'special'")
+// Addresses lists addresses.
+func (s *Store) Addresses(ctx context.Context, q *querypb.Query) (query.Rows[domain.Address], error) {
+	return query.Read[domain.Address](ctx, s.lists, addresses, q, query.Scope{})
 }
 
 // held reads what an owner has, in order.

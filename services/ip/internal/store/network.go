@@ -15,30 +15,29 @@ import (
 	"slipway.dev/services/ip/internal/domain"
 )
 
-var networks = query.List{Fields: map[string]query.Field{
-	"id":      {SQL: "n.id", Type: query.Int},
-	"name":    {SQL: "n.cidr::text", Type: query.Text},
-	"gateway": {SQL: "n.gateway", Type: query.IP},
-	"note":    {SQL: "n.note", Type: query.Text},
-	"family":  {SQL: "family(n.cidr)", Type: query.Int},
-}}
-
-const networkColumns = `n.id, n.cidr, n.gateway, n.note, (
-	SELECT count(*) FROM address a JOIN pool_range r ON r.id = a.range_id
-	WHERE r.network_id = n.id AND a.state NOT IN ('free', 'special')) AS used`
+var networks = query.List{
+	From: "network n",
+	Columns: `n.id, n.cidr, n.gateway, n.note, (
+		SELECT count(*) FROM address a JOIN pool_range r ON r.id = a.range_id
+		WHERE r.network_id = n.id AND a.state NOT IN ('free', 'special')) AS used`,
+	LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":      {SQL: "n.id", Type: query.Int},
+		"name":    {SQL: "n.cidr::text", Type: query.Text},
+		"gateway": {SQL: "n.gateway", Type: query.IP},
+		"note":    {SQL: "n.note", Type: query.Text},
+		"family":  {SQL: "family(n.cidr)", Type: query.Int},
+	},
+}
 
 // Networks lists networks.
-func (s *Store) Networks(ctx context.Context, q *querypb.Query) (Listing[domain.Network], error) {
-	p, err := networks.Compile(q)
-	if err != nil {
-		return Listing[domain.Network]{}, err
-	}
-	return list[domain.Network](ctx, s.pool, p, networkColumns, "FROM network n", "true")
+func (s *Store) Networks(ctx context.Context, q *querypb.Query) (query.Rows[domain.Network], error) {
+	return query.Read[domain.Network](ctx, s.lists, networks, q, query.Scope{})
 }
 
 // Network reads one network.
 func (s *Store) Network(ctx context.Context, id int32) (domain.Network, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+networkColumns+` FROM network n WHERE n.id = $1`, id)
+	rows, err := s.pool.Query(ctx, networks.Row(`n.id = $1`), id)
 	if err != nil {
 		return domain.Network{}, err
 	}

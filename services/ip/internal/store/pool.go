@@ -29,17 +29,22 @@ type Cluster struct {
 	Name      string `json:"name"`
 }
 
-var pools = query.List{Fields: map[string]query.Field{
-	"id":   {SQL: "p.id", Type: query.Int},
-	"name": {SQL: "p.name", Type: query.Text},
-	"note": {SQL: "p.note", Type: query.Text},
-}}
-
-// poolColumns counts what is not free, which has an index of its own; a gateway inside a range is no address to give.
-var poolColumns = `p.id, p.name, p.note, (
-	SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.cluster_id, 'interface', c.interface, 'name', c.name)
-		ORDER BY c.cluster_id), '[]') FROM pool_cluster c WHERE c.pool_id = p.id) AS clusters, ` +
-	fill(4) + `, ` + fill(6)
+// pools counts what is not free, which has an index of its own; a gateway inside a range is no address to give.
+var pools = query.List{
+	From: "pool p",
+	Columns: `p.id, p.name, p.note, (
+		SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.cluster_id, 'interface', c.interface, 'name', c.name)
+			ORDER BY c.cluster_id), '[]') FROM pool_cluster c WHERE c.pool_id = p.id) AS clusters, ` + fill(4) + `, ` + fill(6),
+	LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":   {SQL: "p.id", Type: query.Int},
+		"name": {SQL: "p.name", Type: query.Text},
+		"note": {SQL: "p.note", Type: query.Text},
+		"cluster": {
+			SQL: "c.cluster_id", Type: query.Int, Each: "pool_cluster c WHERE c.pool_id = p.id",
+		},
+	},
+}
 
 func fill(family int) string {
 	return fmt.Sprintf(`(
@@ -51,17 +56,13 @@ func fill(family int) string {
 }
 
 // Pools lists pools.
-func (s *Store) Pools(ctx context.Context, q *querypb.Query) (Listing[Pool], error) {
-	p, err := pools.Compile(q)
-	if err != nil {
-		return Listing[Pool]{}, err
-	}
-	return list[Pool](ctx, s.pool, p, poolColumns, "FROM pool p", "true")
+func (s *Store) Pools(ctx context.Context, q *querypb.Query) (query.Rows[Pool], error) {
+	return query.Read[Pool](ctx, s.lists, pools, q, query.Scope{})
 }
 
 // Pool reads one pool.
 func (s *Store) Pool(ctx context.Context, id int32) (Pool, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+poolColumns+` FROM pool p WHERE p.id = $1`, id)
+	rows, err := s.pool.Query(ctx, pools.Row(`p.id = $1`), id)
 	if err != nil {
 		return Pool{}, err
 	}

@@ -20,22 +20,21 @@ type Range struct {
 	Name                  string
 }
 
-var ranges = query.List{Fields: map[string]query.Field{
-	"id":      {SQL: "id", Type: query.Int},
-	"name":    {SQL: "name", Type: query.Text},
-	"ippool":  {SQL: "pool_id", Type: query.Int},
-	"ipnet":   {SQL: "network_id", Type: query.Int},
-	"network": {SQL: "network_id", Type: query.Int},
-	"family":  {SQL: "family(first)", Type: query.Int},
-}}
+var ranges = query.List{
+	From: "pool_range r", Columns: "r.id, r.pool_id, r.network_id, r.name", LastNotify: lastChange,
+	Fields: map[string]query.Field{
+		"id":      {SQL: "r.id", Type: query.Int},
+		"name":    {SQL: "r.name", Type: query.Text},
+		"ippool":  {SQL: "r.pool_id", Type: query.Int},
+		"ipnet":   {SQL: "r.network_id", Type: query.Int},
+		"network": {SQL: "r.network_id", Type: query.Int},
+		"family":  {SQL: "family(r.first)", Type: query.Int},
+	},
+}
 
 // Ranges lists the ranges of all pools.
-func (s *Store) Ranges(ctx context.Context, q *querypb.Query) (Listing[Range], error) {
-	p, err := ranges.Compile(q)
-	if err != nil {
-		return Listing[Range]{}, err
-	}
-	return list[Range](ctx, s.pool, p, "id, pool_id, network_id, name", "FROM pool_range", "true")
+func (s *Store) Ranges(ctx context.Context, q *querypb.Query) (query.Rows[Range], error) {
+	return query.Read[Range](ctx, s.lists, ranges, q, query.Scope{})
 }
 
 // AddRange adds r to a pool. All of it lies in one network, and no two ranges overlap.

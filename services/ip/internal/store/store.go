@@ -4,7 +4,6 @@ package store
 import (
 	"context"
 	"embed"
-	"fmt"
 	"net/netip"
 	"strconv"
 
@@ -27,12 +26,15 @@ var Migrations = pg.Line{Name: "ip", FS: files}
 
 // Store reads, and begins units of work.
 type Store struct {
-	pool *pgxpool.Pool
-	poke func()
+	pool  *pgxpool.Pool
+	lists query.Reader
+	poke  func()
 }
 
 // New makes a store. poke is called when a unit of work has left events in the outbox.
-func New(pool *pgxpool.Pool, poke func()) *Store { return &Store{pool, poke} }
+func New(pool *pgxpool.Pool, limits query.Limits, poke func()) *Store {
+	return &Store{pool, query.NewReader(pool, limits), poke}
+}
 
 // Tx is one unit of work.
 type Tx struct {
@@ -71,32 +73,5 @@ func (t Tx) bound(ctx context.Context, pool int32, clusters []Cluster) error {
 // lockOwner makes units of work for one owner wait for each other.
 const lockOwner = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' owner ' || $1, 0))`
 
-// Listing is a page of a list and what its envelope says.
-type Listing[T any] struct {
-	LastNotify, Size int32
-	Rows             []T
-}
-
-// list reads a page, the number of all rows that match, and the number of the last change, in one round trip.
-func list[T any](ctx context.Context, db *pgxpool.Pool, p query.Page, columns, from, scope string) (l Listing[T], err error) {
-	var b pgx.Batch
-	b.Queue(`SELECT (last_value & 2147483647)::integer FROM notify`)
-	b.Queue(p.SQL("SELECT "+columns+" "+from, scope), p.Args...)
-	b.Queue(p.CountSQL(from, scope), p.Args...)
-	r := db.SendBatch(ctx, &b)
-	defer r.Close()
-	if err := r.QueryRow().Scan(&l.LastNotify); err != nil {
-		return l, fmt.Errorf("last change: %w", err)
-	}
-	rows, err := r.Query()
-	if err != nil {
-		return l, fmt.Errorf("page: %w", err)
-	}
-	if l.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByNameLax[T]); err != nil {
-		return l, fmt.Errorf("page: %w", err)
-	}
-	if err := r.QueryRow().Scan(&l.Size); err != nil {
-		return l, fmt.Errorf("count: %w", err)
-	}
-	return l, nil
-}
+// lastChange is last_notify of the lists.
+const lastChange = `(SELECT (last_value & 2147483647)::integer FROM notify)`

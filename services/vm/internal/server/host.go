@@ -16,15 +16,11 @@ import (
 
 // ListHosts lists the hosts that the caller may see.
 func (s *Server) ListHosts(ctx context.Context, r *vmpb.ListHostsRequest) (*vmpb.ListHostsResponse, error) {
-	items, size, err := s.store.Hosts(ctx, r.GetQuery(), owner(ctx))
+	l, err := s.store.Hosts(ctx, r.GetQuery(), owner(ctx))
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListHostsResponse{LastNotify: notify(), Size: size, List: make([]*vmpb.Host, len(items))}
-	for i := range items {
-		resp.List[i] = host(&items[i])
-	}
-	return resp, nil
+	return &vmpb.ListHostsResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, host)}, nil
 }
 
 // GetHost reads one host.
@@ -78,12 +74,12 @@ func (s *Server) ListHostIPv4(ctx context.Context, r *vmpb.ListHostIPv4Request) 
 	if err != nil {
 		return nil, err
 	}
-	ips, err := s.store.HostIPs(ctx, h.ID, 4)
+	ips, err := s.store.HostIPs(ctx, r.GetQuery(), h.ID, 4)
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListHostIPv4Response{LastNotify: notify(), Size: int32(len(ips))}
-	for _, a := range ips {
+	resp := &vmpb.ListHostIPv4Response{LastNotify: ips.LastNotify, Size: ips.Size}
+	for _, a := range ips.Rows {
 		resp.List = append(resp.List, &vmpb.HostIP{
 			Id: a.ID, IpAddr: a.Addr, Domain: h.Domain, Gateway: a.Gateway, Mask: a.Mask, State: "active", Family: a.Family,
 			Ippool: a.Pool, Network: a.Network, ClusterInterface: a.Interface,
@@ -98,12 +94,12 @@ func (s *Server) ListHostHistory(ctx context.Context, r *vmpb.ListHostHistoryReq
 	if _, err := s.store.HostItem(ctx, r.GetId(), owner(ctx)); err != nil {
 		return nil, err
 	}
-	tasks, size, err := s.store.History(ctx, r.GetQuery(), r.GetId())
+	tasks, err := s.store.History(ctx, r.GetQuery(), r.GetId())
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListHostHistoryResponse{Size: size}
-	for _, t := range tasks {
+	resp := &vmpb.ListHostHistoryResponse{Size: tasks.Size}
+	for _, t := range tasks.Rows {
 		resp.MaxId = max(resp.MaxId, t.ID)
 		resp.List = append(resp.List, &vmpb.HistoryItem{
 			Id: t.ID, Name: t.Name, State: t.Status, Task: t.ID, DateCreate: date(t.CreatedAt),

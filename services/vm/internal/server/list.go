@@ -24,15 +24,11 @@ const (
 
 // ListClusters lists clusters.
 func (s *Server) ListClusters(ctx context.Context, r *vmpb.ListClustersRequest) (*vmpb.ListClustersResponse, error) {
-	items, size, err := s.store.Clusters(ctx, r.GetQuery())
+	l, err := s.store.Clusters(ctx, r.GetQuery())
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListClustersResponse{LastNotify: notify(), Size: size}
-	for i := range items {
-		resp.List = append(resp.List, cluster(&items[i]))
-	}
-	return resp, nil
+	return &vmpb.ListClustersResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, cluster)}, nil
 }
 
 // GetCluster reads one cluster.
@@ -78,15 +74,11 @@ func (s *Server) BindPool(ctx context.Context, r *vmpb.BindPoolRequest) (*vmpb.B
 
 // ListOS lists OS templates.
 func (s *Server) ListOS(ctx context.Context, r *vmpb.ListOSRequest) (*vmpb.ListOSResponse, error) {
-	items, size, err := s.store.OSes(ctx, r.GetQuery(), owner(ctx) == 0)
+	l, err := s.store.OSes(ctx, r.GetQuery(), owner(ctx) == 0)
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListOSResponse{LastNotify: notify(), Size: size}
-	for i := range items {
-		resp.List = append(resp.List, osTemplate(&items[i]))
-	}
-	return resp, nil
+	return &vmpb.ListOSResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, osTemplate)}, nil
 }
 
 // GetOS reads one OS template.
@@ -107,15 +99,19 @@ func osTemplate(o *store.OS) *vmpb.OS {
 }
 
 // ListCatalogue lists the images that can be imported.
-func (s *Server) ListCatalogue(context.Context, *vmpb.ListCatalogueRequest) (*vmpb.ListCatalogueResponse, error) {
-	resp := &vmpb.ListCatalogueResponse{LastNotify: notify(), Size: int32(len(domain.Catalogue))}
-	for _, i := range domain.Catalogue {
-		resp.List = append(resp.List, &vmpb.CatalogueImage{
-			Name: i.Name, Title: i.Title, Url: i.URL, ChecksumsUrl: i.ChecksumsURL,
-			MinRamMib: i.MinRAM, MinDiskMib: i.MinDisk, OsGroup: i.Group,
-		})
+func (s *Server) ListCatalogue(ctx context.Context, r *vmpb.ListCatalogueRequest) (*vmpb.ListCatalogueResponse, error) {
+	l, err := s.store.Catalogue(ctx, r.GetQuery())
+	if err != nil {
+		return nil, err
 	}
-	return resp, nil
+	return &vmpb.ListCatalogueResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, image)}, nil
+}
+
+func image(i *domain.Image) *vmpb.CatalogueImage {
+	return &vmpb.CatalogueImage{
+		Name: i.Name, Title: i.Title, Url: i.URL, ChecksumsUrl: i.ChecksumsURL,
+		MinRamMib: i.MinRAM, MinDiskMib: i.MinDisk, OsGroup: i.Group,
+	}
 }
 
 // ImportOS accepts a wish for an image of the catalogue. Addresses of images are ours alone: a caller cannot name one.
@@ -149,15 +145,11 @@ func (s *Server) importImage(ctx context.Context, i domain.Image) (*oppb.Operati
 
 // ListAccounts lists accounts with the sum of their hosts.
 func (s *Server) ListAccounts(ctx context.Context, r *vmpb.ListAccountsRequest) (*vmpb.ListAccountsResponse, error) {
-	items, size, err := s.store.Accounts(ctx, r.GetQuery(), owner(ctx))
+	l, err := s.store.Accounts(ctx, r.GetQuery(), owner(ctx))
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListAccountsResponse{LastNotify: notify(), Size: size}
-	for i := range items {
-		resp.List = append(resp.List, account(&items[i]))
-	}
-	return resp, nil
+	return &vmpb.ListAccountsResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, account)}, nil
 }
 
 // GetAccount reads one account.
@@ -178,15 +170,11 @@ func account(a *store.AccountItem) *vmpb.Account {
 
 // ListTasks lists tasks.
 func (s *Server) ListTasks(ctx context.Context, r *vmpb.ListTasksRequest) (*vmpb.ListTasksResponse, error) {
-	items, size, err := s.store.Tasks(ctx, r.GetQuery(), owner(ctx))
+	l, err := s.store.Tasks(ctx, r.GetQuery(), owner(ctx))
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListTasksResponse{LastNotify: notify(), Size: size}
-	for i := range items {
-		resp.List = append(resp.List, task(&items[i]))
-	}
-	return resp, nil
+	return &vmpb.ListTasksResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, task)}, nil
 }
 
 // GetTask reads one task with its steps, flat and nested: clients of both kinds are about.

@@ -19,15 +19,11 @@ const heartbeatSeconds = 10
 
 // ListNodes lists nodes.
 func (s *Server) ListNodes(ctx context.Context, r *vmpb.ListNodesRequest) (*vmpb.ListNodesResponse, error) {
-	items, size, err := s.store.Nodes(ctx, r.GetQuery())
+	l, err := s.store.Nodes(ctx, r.GetQuery())
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListNodesResponse{LastNotify: notify(), Size: size}
-	for i := range items {
-		resp.List = append(resp.List, node(&items[i]))
-	}
-	return resp, nil
+	return &vmpb.ListNodesResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, node)}, nil
 }
 
 // GetNode reads one node.

@@ -78,5 +78,11 @@ func operation(id int32, j jobs.Job) *oppb.Operation { return &oppb.Operation{Id
 // date renders a time as the dialect does.
 func date(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
-// notify is the number of the last change that the list knows of. Clients only hand it back; the time serves.
-func notify() int32 { return int32(time.Now().Unix()) }
+// each renders the rows of a list.
+func each[T, P any](rows []T, render func(*T) P) []P {
+	out := make([]P, len(rows))
+	for i := range rows {
+		out[i] = render(&rows[i])
+	}
+	return out
+}

@@ -43,29 +43,31 @@ type AccountItem struct {
 	Disk  int32
 }
 
-const accountColumns = `a.id, a.email, a.roles, a.state, v.hosts, v.cpus, v.ram,
-	(SELECT coalesce(sum(d.size_mib), 0)::int FROM disk d JOIN host h ON h.id = d.host_id WHERE h.account_id = a.id) AS disk`
-
-const accountFrom = `FROM account a CROSS JOIN LATERAL (
-	SELECT count(*)::int AS hosts, coalesce(sum(h.cpu_number), 0)::int AS cpus, coalesce(sum(h.ram_mib), 0)::int AS ram
-	FROM host h WHERE h.account_id = a.id) v`
-
-var accountList = query.List{Fields: map[string]query.Field{
-	"id":         {SQL: "a.id", Type: query.Int},
-	"email":      {SQL: "a.email", Type: query.Text},
-	"state":      {SQL: "a.state", Type: query.Text},
-	"roles":      {SQL: "a.roles", Type: query.TextList},
-	"host_count": {SQL: "v.hosts", Type: query.Int},
-}}
+var accountList = query.List{
+	From: "account a",
+	Joins: []query.Join{{Alias: "v", SQL: `CROSS JOIN LATERAL (
+		SELECT count(*)::int AS hosts, coalesce(sum(h.cpu_number), 0)::int AS cpus, coalesce(sum(h.ram_mib), 0)::int AS ram
+		FROM host h WHERE h.account_id = a.id) v`}},
+	Columns: `a.id, a.email, a.roles, a.state, v.hosts, v.cpus, v.ram,
+		(SELECT coalesce(sum(d.size_mib), 0)::int FROM disk d JOIN host h ON h.id = d.host_id WHERE h.account_id = a.id) AS disk`,
+	LastNotify: now,
+	Fields: map[string]query.Field{
+		"id":         {SQL: "a.id", Type: query.Int},
+		"email":      {SQL: "a.email", Type: query.Mail},
+		"state":      {SQL: "a.state", Type: query.Text},
+		"roles":      {SQL: "role", Type: query.Text, Each: "unnest(a.roles) AS role WHERE true"},
+		"host_count": {SQL: "v.hosts", Type: query.Int, Needs: "v"},
+	},
+}
 
 // Accounts returns a page of the accounts; owner sees itself, 0 all.
-func (s *Store) Accounts(ctx context.Context, q *querypb.Query, owner int32) ([]AccountItem, int32, error) {
-	return page[AccountItem](ctx, s, accountList, q, accountColumns, accountFrom, "$1 = 0 OR a.id = $1", owner)
+func (s *Store) Accounts(ctx context.Context, q *querypb.Query, owner int32) (query.Rows[AccountItem], error) {
+	return query.Read[AccountItem](ctx, s.lists, accountList, q, own("a.id", owner))
 }
 
 // Account returns one account.
 func (s *Store) Account(ctx context.Context, id, owner int32) (AccountItem, error) {
 	rows, err := s.pool.Query(ctx,
-		`SELECT `+accountColumns+` `+accountFrom+` WHERE a.id = $1 AND ($2 = 0 OR a.id = $2)`, id, owner)
+		accountList.Row(`a.id = $1 AND ($2 = 0 OR a.id = $2)`), id, owner)
 	return one[AccountItem](rows, err, missing("account", id))
 }

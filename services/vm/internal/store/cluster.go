@@ -20,24 +20,27 @@ type Cluster struct {
 	Pools          []int32
 }
 
-const clusterColumns = `c.id, c.name, c.domain_template, c.dns_servers, c.overselling,
-	(SELECT count(*)::int FROM node n WHERE n.cluster_id = c.id) AS nodes,
-	(SELECT count(*)::int FROM host h WHERE h.cluster_id = c.id) AS hosts,
-	ARRAY(SELECT p.pool_id FROM cluster_pool p WHERE p.cluster_id = c.id ORDER BY 1) AS pools`
-
-var clusterList = query.List{Fields: map[string]query.Field{
-	"id":   {SQL: "c.id", Type: query.Int},
-	"name": {SQL: "c.name", Type: query.Text},
-}}
+var clusterList = query.List{
+	From: "cluster c",
+	Columns: `c.id, c.name, c.domain_template, c.dns_servers, c.overselling,
+		(SELECT count(*)::int FROM node n WHERE n.cluster_id = c.id) AS nodes,
+		(SELECT coalesce(sum(h.n), 0)::int FROM host_count h WHERE h.cluster_id = c.id) AS hosts,
+		ARRAY(SELECT p.pool_id FROM cluster_pool p WHERE p.cluster_id = c.id ORDER BY 1) AS pools`,
+	LastNotify: now,
+	Fields: map[string]query.Field{
+		"id":   {SQL: "c.id", Type: query.Int},
+		"name": {SQL: "c.name", Type: query.Text},
+	},
+}
 
 // Clusters returns a page of the clusters.
-func (s *Store) Clusters(ctx context.Context, q *querypb.Query) ([]Cluster, int32, error) {
-	return page[Cluster](ctx, s, clusterList, q, clusterColumns, "FROM cluster c", "true")
+func (s *Store) Clusters(ctx context.Context, q *querypb.Query) (query.Rows[Cluster], error) {
+	return query.Read[Cluster](ctx, s.lists, clusterList, q, query.Scope{})
 }
 
 // Cluster returns one cluster.
 func (s *Store) Cluster(ctx context.Context, id int32) (Cluster, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+clusterColumns+` FROM cluster c WHERE c.id = $1`, id)
+	rows, err := s.pool.Query(ctx, clusterList.Row(`c.id = $1`), id)
 	return one[Cluster](rows, err, missing("cluster", id))
 }
 

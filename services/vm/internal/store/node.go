@@ -207,37 +207,41 @@ type NodeItem struct {
 	LeastRAM         int32 `db:"least_ram"`
 }
 
-const nodeColumns = `n.id, n.uuid, n.name, n.endpoint, n.cluster_id, c.name AS cluster_name,
-	n.seen_at > now() - ` + silence + ` AS alive, n.maintenance, n.cpu_number, n.cpu_model, n.cpu_allocated, n.ram_mib,
-	n.ram_allocated, n.storage_mib, n.storage_free_mib, n.storage_allocated, n.accel, n.kernel_version, n.os_version,
-	n.qemu_version, n.libvirt_version, n.seen_at, v.hosts, v.active, v.stopped, v.crashed,
-	coalesce((SELECT min(min_ram_mib) FROM os), 0) AS least_ram`
-
-const nodeFrom = `FROM node n JOIN cluster c ON c.id = n.cluster_id
-	CROSS JOIN LATERAL (
-		SELECT count(*)::int AS hosts, (count(*) FILTER (WHERE state = 'active'))::int AS active,
-		       (count(*) FILTER (WHERE state = 'stopped'))::int AS stopped, (count(*) FILTER (WHERE state = 'crashed'))::int AS crashed
-		FROM host h WHERE h.node_id = n.id) v`
-
-var nodeList = query.List{Fields: map[string]query.Field{
-	"id":               {SQL: "n.id", Type: query.Int},
-	"name":             {SQL: "n.name", Type: query.Text},
-	"cluster":          {SQL: "n.cluster_id", Type: query.Int},
-	"cluster.id":       {SQL: "n.cluster_id", Type: query.Int},
-	"cluster.name":     {SQL: "c.name", Type: query.Text},
-	"maintenance_mode": {SQL: "n.maintenance", Type: query.Bool},
-	"internal_name":    {SQL: "n.uuid::text", Type: query.Text},
-	"accel":            {SQL: "n.accel", Type: query.Text},
-	"state":            {SQL: "CASE WHEN n.seen_at > now() - " + silence + " THEN 'active' ELSE 'unavailable' END", Type: query.Text},
-}}
+var nodeList = query.List{
+	From: "node n",
+	Joins: []query.Join{
+		{Alias: "c", SQL: "JOIN cluster c ON c.id = n.cluster_id"},
+		{Alias: "v", SQL: `CROSS JOIN LATERAL (
+			SELECT count(*)::int AS hosts, (count(*) FILTER (WHERE state = 'active'))::int AS active,
+			       (count(*) FILTER (WHERE state = 'stopped'))::int AS stopped, (count(*) FILTER (WHERE state = 'crashed'))::int AS crashed
+			FROM host h WHERE h.node_id = n.id) v`},
+	},
+	Columns: `n.id, n.uuid, n.name, n.endpoint, n.cluster_id, c.name AS cluster_name,
+		n.seen_at > now() - ` + silence + ` AS alive, n.maintenance, n.cpu_number, n.cpu_model, n.cpu_allocated, n.ram_mib,
+		n.ram_allocated, n.storage_mib, n.storage_free_mib, n.storage_allocated, n.accel, n.kernel_version, n.os_version,
+		n.qemu_version, n.libvirt_version, n.seen_at, v.hosts, v.active, v.stopped, v.crashed,
+		coalesce((SELECT min(min_ram_mib) FROM os), 0) AS least_ram`,
+	LastNotify: now,
+	Fields: map[string]query.Field{
+		"id":               {SQL: "n.id", Type: query.Int},
+		"name":             {SQL: "n.name", Type: query.Text},
+		"cluster":          {SQL: "n.cluster_id", Type: query.Int},
+		"cluster.id":       {SQL: "n.cluster_id", Type: query.Int},
+		"cluster.name":     {SQL: "c.name", Type: query.Text, Needs: "c"},
+		"maintenance_mode": {SQL: "n.maintenance", Type: query.Bool},
+		"internal_name":    {SQL: "n.uuid::text", Type: query.Text},
+		"accel":            {SQL: "n.accel", Type: query.Text},
+		"state":            {SQL: "CASE WHEN n.seen_at > now() - " + silence + " THEN 'active' ELSE 'unavailable' END", Type: query.Text},
+	},
+}
 
 // Nodes returns a page of the nodes.
-func (s *Store) Nodes(ctx context.Context, q *querypb.Query) ([]NodeItem, int32, error) {
-	return page[NodeItem](ctx, s, nodeList, q, nodeColumns, nodeFrom, "true")
+func (s *Store) Nodes(ctx context.Context, q *querypb.Query) (query.Rows[NodeItem], error) {
+	return query.Read[NodeItem](ctx, s.lists, nodeList, q, query.Scope{})
 }
 
 // Node returns one node.
 func (s *Store) Node(ctx context.Context, id int32) (NodeItem, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+nodeColumns+` `+nodeFrom+` WHERE n.id = $1`, id)
+	rows, err := s.pool.Query(ctx, nodeList.Row(`n.id = $1`), id)
 	return one[NodeItem](rows, err, missing("node", id))
 }

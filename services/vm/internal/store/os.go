@@ -30,28 +30,41 @@ type OS struct {
 	Clusters  []int32   `db:"clusters"`
 }
 
-const osColumns = `o.id, o.name, o.sha256, o.state, o.os_group, o.min_ram_mib, o.min_disk_mib, o.adminonly, o.comment, o.updated_at,
-	ARRAY(SELECT DISTINCT n.cluster_id FROM os_node x JOIN node n ON n.id = x.node_id WHERE x.os_id = o.id ORDER BY 1) AS clusters`
-
-var osList = query.List{Fields: map[string]query.Field{
-	"id":           {SQL: "o.id", Type: query.Int},
-	"name":         {SQL: "o.name", Type: query.Text},
-	"state":        {SQL: "o.state", Type: query.Text},
-	"os_group":     {SQL: "o.os_group", Type: query.Text},
-	"adminonly":    {SQL: "o.adminonly", Type: query.Bool},
-	"min_ram_mib":  {SQL: "o.min_ram_mib", Type: query.Int},
-	"repository":   {SQL: "'local'", Type: query.Text},
-	"is_lxd_image": {SQL: "false", Type: query.Bool},
-}}
+var osList = query.List{
+	From: "os o",
+	Columns: `o.id, o.name, o.sha256, o.state, o.os_group, o.min_ram_mib, o.min_disk_mib, o.adminonly, o.comment, o.updated_at,
+		ARRAY(SELECT DISTINCT n.cluster_id FROM os_node x JOIN node n ON n.id = x.node_id WHERE x.os_id = o.id ORDER BY 1) AS clusters`,
+	LastNotify: now,
+	Fields: map[string]query.Field{
+		"id":               {SQL: "o.id", Type: query.Int},
+		"name":             {SQL: "o.name", Type: query.Text},
+		"state":            {SQL: "o.state", Type: query.Text},
+		"os_group":         {SQL: "o.os_group", Type: query.Text},
+		"adminonly":        {SQL: "o.adminonly", Type: query.Bool},
+		"min_ram_mib":      {SQL: "o.min_ram_mib", Type: query.Int},
+		"hdd_mib_required": {SQL: "o.min_disk_mib", Type: query.Int},
+		"comment":          {SQL: "o.comment", Type: query.Text},
+		"updated_at":       {SQL: "o.updated_at", Type: query.Time},
+		"clusters": {
+			SQL: "m.cluster_id", Type: query.Int, Each: "os_node x JOIN node m ON m.id = x.node_id WHERE x.os_id = o.id",
+		},
+		"repository":   {SQL: "'local'::text", Type: query.Text},
+		"is_lxd_image": {SQL: "false", Type: query.Bool},
+	},
+}
 
 // OSes returns a page of the templates; those for administrators only when all is set.
-func (s *Store) OSes(ctx context.Context, q *querypb.Query, all bool) ([]OS, int32, error) {
-	return page[OS](ctx, s, osList, q, osColumns, "FROM os o", "$1 OR NOT o.adminonly", all)
+func (s *Store) OSes(ctx context.Context, q *querypb.Query, all bool) (query.Rows[OS], error) {
+	scope := query.Scope{SQL: "NOT o.adminonly"}
+	if all {
+		scope = query.Scope{}
+	}
+	return query.Read[OS](ctx, s.lists, osList, q, scope)
 }
 
 // OS returns one template.
 func (s *Store) OS(ctx context.Context, id int32, all bool) (OS, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+osColumns+` FROM os o WHERE o.id = $1 AND ($2 OR NOT o.adminonly)`, id, all)
+	rows, err := s.pool.Query(ctx, osList.Row(`o.id = $1 AND ($2 OR NOT o.adminonly)`), id, all)
 	return one[OS](rows, err, missing("OS", id))
 }
 

@@ -15,8 +15,6 @@ import (
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
-
-	querypb "slipway.dev/proto/query/v1"
 )
 
 //go:embed migrations/*.sql
@@ -26,10 +24,15 @@ var files embed.FS
 var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, {Name: "vm", FS: files}}
 
 // Store reads and writes vm's tables.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct {
+	pool  *pgxpool.Pool
+	lists query.Reader
+}
 
 // New makes a store on a pool whose schema is migrated.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool} }
+func New(pool *pgxpool.Pool, limits query.Limits) *Store {
+	return &Store{pool, query.NewReader(pool, limits)}
+}
 
 // Tx is a unit of work: rows, jobs and events commit together.
 type Tx struct{ tx pgx.Tx }
@@ -76,28 +79,16 @@ func one[T any](rows pgx.Rows, err error, notFound error) (T, error) {
 	return v, err
 }
 
-// page runs a list: the rows of the page and the number of all that match. scope is a condition on from whose
-// parameters are args.
-func page[T any](ctx context.Context, s *Store, l query.List, q *querypb.Query, columns, from, scope string, args ...any) ([]T, int32, error) {
-	p, err := l.Compile(q, args...)
-	if err != nil {
-		return nil, 0, err
+// own is the scope of an owner in whose column the account is; 0 sees all.
+func own(column string, owner int32) query.Scope {
+	if owner == 0 {
+		return query.Scope{}
 	}
-	rows, err := s.pool.Query(ctx, p.SQL("SELECT "+columns+" "+from, scope), p.Args...)
-	if err != nil {
-		return nil, 0, err
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[T])
-	if err != nil {
-		return nil, 0, err
-	}
-	if n := len(list); n < p.Limit && (n > 0 || p.Offset == 0) {
-		return list, int32(p.Offset + n), nil // the page holds the end of the list: nothing left to count
-	}
-	var size int32
-	err = s.pool.QueryRow(ctx, p.CountSQL(from, scope), p.Args...).Scan(&size)
-	return list, size, err
+	return query.Scope{SQL: column + " = $1", Args: []any{owner}}
 }
+
+// now is last_notify of vm's lists. Clients only hand it back; the time serves.
+const now = `extract(epoch FROM now())::int`
 
 // missing is the fault of an object that is not there, or not the caller's.
 func missing(what string, id int32) error { return fault.NotFound.With("no %s %d", what, id) }

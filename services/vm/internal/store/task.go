@@ -29,43 +29,49 @@ const taskStatus = `CASE j.state WHEN 'done' THEN 'complete' WHEN 'undoing' THEN
 
 const taskHost = `coalesce(substring(j.key FROM '^host/([0-9]+)$'), '0')::int`
 
-const taskColumns = `j.id, j.kind AS name, ` + taskStatus + ` AS status, ` + taskHost + ` AS host, coalesce(j.account_id, 0) AS account,
-	coalesce(extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at), 0)::int AS running,
-	extract(epoch FROM coalesce(j.started_at, j.finished_at, now()) - j.created_at)::int AS waiting,
-	j.error AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`
-
-var taskList = query.List{Fields: map[string]query.Field{
-	"id":          {SQL: "j.id", Type: query.Int},
-	"consul_id":   {SQL: "j.id", Type: query.Int},
-	"name":        {SQL: "j.kind", Type: query.Text},
-	"status":      {SQL: "(" + taskStatus + ")", Type: query.Text, Alias: map[string]string{"fail": "failed"}},
-	"host":        {SQL: taskHost, Type: query.Int},
-	"account":     {SQL: "j.account_id", Type: query.Int},
-	"date_create": {SQL: "j.created_at", Type: query.Time},
-}}
-
-const ownTasks = `$1 = 0 OR j.account_id = $1`
+var taskList = query.List{
+	From: "job j",
+	Columns: `j.id, j.kind AS name, ` + taskStatus + ` AS status, ` + taskHost + ` AS host, coalesce(j.account_id, 0) AS account,
+		coalesce(extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at), 0)::int AS running,
+		extract(epoch FROM coalesce(j.started_at, j.finished_at, now()) - j.created_at)::int AS waiting,
+		j.error AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`,
+	LastNotify: now,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "j.id", Type: query.Int},
+		"consul_id":   {SQL: "j.id", Type: query.Int},
+		"name":        {SQL: "j.kind", Type: query.Text},
+		"status":      {SQL: "(" + taskStatus + ")", Type: query.Text, Alias: map[string]string{"fail": "failed"}},
+		"host":        {SQL: taskHost, Type: query.Int},
+		"account":     {SQL: "j.account_id", Type: query.Int, Null: true},
+		"date_create": {SQL: "j.created_at", Type: query.Time},
+	},
+}
 
 // Tasks returns a page of the tasks of owner, of all for owner 0.
-func (s *Store) Tasks(ctx context.Context, q *querypb.Query, owner int32) ([]Task, int32, error) {
-	return page[Task](ctx, s, taskList, q, taskColumns, "FROM job j", ownTasks, owner)
+func (s *Store) Tasks(ctx context.Context, q *querypb.Query, owner int32) (query.Rows[Task], error) {
+	return query.Read[Task](ctx, s.lists, taskList, q, own("j.account_id", owner))
 }
 
 // Task returns one task.
 func (s *Store) Task(ctx context.Context, id, owner int32) (Task, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM job j WHERE j.id = $2 AND (`+ownTasks+`)`, owner, id)
+	rows, err := s.pool.Query(ctx, taskList.Row(`j.id = $2 AND ($1 = 0 OR j.account_id = $1)`), owner, id)
 	return one[Task](rows, err, missing("task", id))
 }
 
-var historyList = query.List{Fields: taskList.Fields, Default: 100}
+// historyList is what tasks of one host look like in its history.
+var historyList = query.List{
+	From: taskList.From, Columns: taskList.Columns, LastNotify: now, Newest: true, Default: 100,
+	Fields: map[string]query.Field{
+		"id":          taskList.Fields["id"],
+		"task":        taskList.Fields["id"],
+		"name":        taskList.Fields["name"],
+		"state":       taskList.Fields["status"],
+		"status":      taskList.Fields["status"],
+		"date_create": taskList.Fields["date_create"],
+	},
+}
 
 // History returns the tasks of one host, newest first unless the query orders otherwise.
-func (s *Store) History(ctx context.Context, q *querypb.Query, host int32) ([]Task, int32, error) {
-	if len(q.GetOrderBy()) == 0 {
-		q = &querypb.Query{
-			Where: q.GetWhere(), Offset: q.GetOffset(), Limit: q.GetLimit(),
-			OrderBy: []*querypb.Order{{Field: "id", Descending: true}},
-		}
-	}
-	return page[Task](ctx, s, historyList, q, taskColumns, "FROM job j", "j.key = $1", HostKey(host))
+func (s *Store) History(ctx context.Context, q *querypb.Query, host int32) (query.Rows[Task], error) {
+	return query.Read[Task](ctx, s.lists, historyList, q, query.Scope{SQL: "j.key = $1", Args: []any{HostKey(host)}})
 }

@@ -25,6 +25,9 @@ func (w *Worker) Watch(ctx context.Context, every time.Duration) error {
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn("watch nodes", "err", err)
 		}
+		if err := w.store.FoldCounts(ctx); err != nil && ctx.Err() == nil {
+			w.log.Warn("fold counts of hosts", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil

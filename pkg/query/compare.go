@@ -1,0 +1,134 @@
+package query
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	querypb "slipway.dev/proto/query/v1"
+)
+
+var operators = map[querypb.Operator]string{
+	querypb.Operator_OPERATOR_EQ: "=",
+	querypb.Operator_OPERATOR_GT: ">",
+	querypb.Operator_OPERATOR_GE: ">=",
+	querypb.Operator_OPERATOR_LT: "<",
+	querypb.Operator_OPERATOR_LE: "<=",
+}
+
+// compare writes one comparison. It is true or false for every row, never null: NOT turns each round.
+func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
+	name, at := cmp.GetField(), cmp.GetPosition()
+	f, ok := c.list.field(name, c.admin)
+	if !ok {
+		return "", ErrFilter.With("where: unknown field %q at %d; allowed: %s", clip(name), at, c.list.names(c.admin, anyField)).On("where")
+	}
+	if c.compares++; c.compares > maxCompares {
+		return "", ErrFilter.With("where: more than %d comparisons", maxCompares).On("where")
+	}
+	c.fields[name] = true
+	if f.Needs != "" {
+		c.joins[f.Needs] = true
+	}
+	op := cmp.GetOperator()
+	if op == querypb.Operator_OPERATOR_IS_NULL {
+		return f.null(), nil
+	}
+	negative := op == querypb.Operator_OPERATOR_NE
+	if negative {
+		op = querypb.Operator_OPERATOR_EQ
+	}
+	c.skewed = c.skewed || negative || op != querypb.Operator_OPERATOR_EQ
+	sql, err := c.holds(f, op, cmp.GetValue())
+	if err != nil {
+		return "", ErrFilter.With("where: field %q at %d: %s", name, at, err).On("where")
+	}
+	switch {
+	case f.Each != "":
+		sql = "EXISTS (SELECT FROM " + f.Each + " AND " + sql + ")"
+	case f.Null:
+		sql = "(" + sql + " AND " + f.SQL + " IS NOT NULL)"
+	}
+	if negative {
+		return "(NOT " + sql + ")", nil
+	}
+	return sql, nil
+}
+
+// null is IS null; a list is null when it is empty.
+func (f Field) null() string {
+	if f.Each != "" {
+		return "(NOT EXISTS (SELECT FROM " + f.Each + "))"
+	}
+	return "(" + f.SQL + " IS NULL)"
+}
+
+// holds compares the field, or one item of it.
+func (c *compiler) holds(f Field, op querypb.Operator, value string) (string, error) {
+	if v, ok := f.Alias[value]; ok {
+		value = v
+	}
+	if op == querypb.Operator_OPERATOR_CP {
+		return c.pattern(f, value)
+	}
+	sql, ok := operators[op]
+	if !ok {
+		return "", fmt.Errorf("unknown operator")
+	}
+	v, err := f.Type.read(value)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("(%s %s %s)", f.SQL, sql, c.param(v, f.Type.cast())), nil
+}
+
+// pattern is CP: any text for %, everything else literal. Letters compare without regard to case, as in the original.
+// What has no % is equality, which every index knows; the front of an address is a network, which one on addresses does.
+func (c *compiler) pattern(f Field, value string) (string, error) {
+	text := f.SQL
+	switch f.Type {
+	case IP:
+		if n, ok := front(value); ok {
+			return fmt.Sprintf("(%s <<= %s)", f.SQL, c.param(n, "inet")), nil
+		}
+		if a, err := parseAddr(value); err == nil {
+			return fmt.Sprintf("(%s = %s)", f.SQL, c.param(a, "inet")), nil
+		}
+		text = "host(" + f.SQL + ")"
+	case Int:
+		if n, err := f.Type.read(value); err == nil {
+			return fmt.Sprintf("(%s = %s)", f.SQL, c.param(n, "bigint")), nil
+		}
+		text += "::text"
+	case Bool, Time:
+		text += "::text"
+	case Mail:
+		value = plus(value)
+	case Text:
+	}
+	if err := plain(value); err != nil {
+		return "", err
+	}
+	if !strings.Contains(value, "%") {
+		return fmt.Sprintf("(lower(%s) = lower(%s))", text, c.param(value, "text")), nil
+	}
+	like := strings.NewReplacer(`\`, `\\`, `_`, `\_`).Replace(value)
+	return fmt.Sprintf("(lower(%s) LIKE lower(%s))", text, c.param(like, "text")), nil
+}
+
+// front reads "192.0.2.%" as a network: whole numbers of an IPv4 address, then anything.
+func front(value string) (netip.Prefix, bool) {
+	numbers, ok := strings.CutSuffix(value, ".%")
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	n := strings.Count(numbers, ".") + 1
+	if n > 3 {
+		return netip.Prefix{}, false
+	}
+	a, err := netip.ParseAddr(numbers + strings.Repeat(".0", 4-n))
+	if err != nil || !a.Is4() {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, 8*n), true
+}

@@ -1,0 +1,182 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	querypb "slipway.dev/proto/query/v1"
+)
+
+// Caller is who asks, and what a page may cost.
+type Caller struct {
+	// Admin sees everything.
+	Admin bool
+	// MaxRows bounds a page of a list that has no bound of its own.
+	MaxRows int
+}
+
+// Page is a compiled request.
+type Page struct {
+	// SQL reads the rows of the page, Count the number of all that match; Args are the parameters of both.
+	SQL, Count string
+	Args       []any
+	// CountArgs are how many of Args the count has.
+	CountArgs int
+	// Limit is the number of rows that were asked for. With Paged, SQL reads one more, and the keys of its row last.
+	Limit int
+	Paged bool
+	// Skewed: how many rows match depends on the values so much that a plan made without them may be a bad one.
+	Skewed bool
+
+	keys []orderKey
+	sum  string
+}
+
+// Compile checks a request against the list.
+func (l List) Compile(q *querypb.Query, scope Scope, by Caller) (Page, error) {
+	c := compiler{list: l, admin: by.Admin, args: slices.Clone(scope.Args), joins: map[string]bool{}, fields: map[string]bool{}}
+	p := Page{Paged: q != nil && q.Cursor != nil}
+	var err error
+	if p.Limit, err = l.limit(q, by.MaxRows); err != nil {
+		return p, err
+	}
+	where := "true"
+	if q.GetWhere() != nil {
+		if where, err = c.expr(q.GetWhere(), 0); err != nil {
+			return p, err
+		}
+	}
+	conditions := and(scope.SQL, l.Only, where)
+	p.Count, p.CountArgs = c.count(conditions, scope), len(c.args)
+	if p.keys, err = c.order(q.GetOrderBy()); err != nil {
+		return p, err
+	}
+	p.sum = sum(l.From, where, c.args, p.keys)
+	rows := p.Limit
+	if p.Paged {
+		after, err := c.after(p, q)
+		if err != nil {
+			return p, err
+		}
+		conditions = and(conditions, after)
+		rows++
+	}
+	p.SQL = c.page(conditions, p, rows, int(q.GetOffset()))
+	p.Args, p.Skewed = c.args, c.skewed || p.Paged
+	return p, nil
+}
+
+func (l List) limit(q *querypb.Query, most int) (int, error) {
+	if l.Max > 0 {
+		most = l.Max
+	}
+	switch n := int(q.GetLimit()); {
+	case n < 0 || q.GetOffset() < 0:
+		return 0, ErrFilter.With("limit: a negative number").On("limit")
+	case n > most:
+		return 0, ErrFilter.With("limit: at most %d rows a page", most).On("limit")
+	case n > 0:
+		return n, nil
+	case l.Default > 0:
+		return min(l.Default, most), nil
+	default:
+		return most, nil
+	}
+}
+
+type compiler struct {
+	list     List
+	admin    bool
+	args     []any
+	compares int
+	joins    map[string]bool // that conditions and order look into
+	fields   map[string]bool // that conditions name
+	skewed   bool
+}
+
+// page picks the rows of the page first, with no more joins than that takes, and then reads what belongs to them.
+func (c *compiler) page(conditions string, p Page, rows, offset int) string {
+	l, order := c.list, orderSQL(p.keys)
+	columns := l.Columns
+	if p.Paged {
+		columns += ", " + cursorColumn(p.keys)
+	}
+	return fmt.Sprintf("SELECT %s FROM (SELECT %s.* FROM %s%s WHERE %s ORDER BY %s LIMIT %d OFFSET %d) %s%s ORDER BY %s",
+		columns, l.alias(), l.From, l.joins(c.joins, false), conditions, order, rows, offset, l.alias(), l.joins(nil, true), order)
+}
+
+// count counts from a counter where one knows all that is asked for.
+func (c *compiler) count(conditions string, scope Scope) string {
+	l := c.list
+	for _, k := range l.Counters {
+		if scope.SQL == "" && l.Only == "" && c.knows(k) {
+			return fmt.Sprintf("SELECT coalesce(sum(%s.n), 0)::int FROM %s %s%s WHERE %s",
+				l.alias(), k.Table, l.alias(), l.joins(c.joins, false), conditions)
+		}
+	}
+	return fmt.Sprintf("SELECT count(*)::int FROM %s%s WHERE %s", l.From, l.joins(c.joins, false), conditions)
+}
+
+func (c *compiler) knows(k Counter) bool {
+	for f := range c.fields {
+		if !slices.Contains(k.Fields, f) {
+			return false
+		}
+	}
+	return true
+}
+
+// and joins conditions; those that are empty do not count.
+func and(conditions ...string) string {
+	var list []string
+	for _, c := range conditions {
+		if c != "" && c != "true" {
+			list = append(list, "("+c+")")
+		}
+	}
+	if len(list) == 0 {
+		return "true"
+	}
+	return strings.Join(list, " AND ")
+}
+
+func (c *compiler) expr(e *querypb.Expr, depth int) (string, error) {
+	if depth > maxDepth {
+		return "", ErrFilter.With("where: nested deeper than %d", maxDepth).On("where")
+	}
+	switch k := e.GetKind().(type) {
+	case *querypb.Expr_And:
+		return c.join(k.And.GetList(), " AND ", depth)
+	case *querypb.Expr_Or:
+		return c.join(k.Or.GetList(), " OR ", depth)
+	case *querypb.Expr_Not:
+		s, err := c.expr(k.Not, depth+1)
+		return "(NOT " + s + ")", err
+	case *querypb.Expr_Compare:
+		return c.compare(k.Compare)
+	default:
+		return "", ErrFilter.With("where: an empty condition").On("where")
+	}
+}
+
+func (c *compiler) join(list []*querypb.Expr, with string, depth int) (string, error) {
+	if len(list) == 0 {
+		return "", ErrFilter.With("where: an empty condition").On("where")
+	}
+	parts := make([]string, len(list))
+	for i, e := range list {
+		s, err := c.expr(e, depth+1)
+		if err != nil {
+			return "", err
+		}
+		parts[i] = s
+	}
+	return "(" + strings.Join(parts, with) + ")", nil
+}
+
+func (c *compiler) param(v any, cast string) string {
+	c.args = append(c.args, v)
+	return "$" + strconv.Itoa(len(c.args)) + "::" + cast
+}

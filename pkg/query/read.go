@@ -1,0 +1,174 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg"
+)
+
+// ErrTooCostly says that a list could not be read in the time that one request may cost.
+var ErrTooCostly = fault.New(codes.InvalidArgument, "QUERY_TOO_COSTLY",
+	"this filter or order takes too long here: narrow it, filter by an indexed field such as id, or page by cursor")
+
+// Keys of the metadata that an answer carries beside its message, in the trailer.
+const (
+	// NextKey is the cursor of the next page; absent when this is the last one.
+	NextKey = "slipway-next"
+	// ExplainKey is how the list was read, as JSON.
+	ExplainKey = "slipway-explain-bin"
+)
+
+// Limits bound what one request may cost. Zero values mean the defaults named.
+type Limits struct {
+	MaxRows int           `env:"MAX_ROWS"` // rows of a page, 1000
+	Timeout time.Duration `env:"TIMEOUT"`  // of each statement, 2 s
+}
+
+// Reader reads lists.
+type Reader struct {
+	pool   *pgxpool.Pool
+	limits Limits
+}
+
+// NewReader makes a reader.
+func NewReader(pool *pgxpool.Pool, l Limits) Reader {
+	if l.MaxRows <= 0 {
+		l.MaxRows = 1000
+	}
+	if l.Timeout <= 0 {
+		l.Timeout = 2 * time.Second
+	}
+	return Reader{pool, l}
+}
+
+// Rows are a page of a list and what its envelope says.
+type Rows[T any] struct {
+	LastNotify, Size int32
+	Rows             []T
+}
+
+// Read reads the page that q asks for of what scope lets the caller see. Who asks is in ctx. Page, number and number of
+// the last change are one round trip, one statement each however many rows there are. The cursor of the next page goes
+// into the trailer of the rpc.
+func Read[T any](ctx context.Context, r Reader, l List, q *querypb.Query, scope Scope) (Rows[T], error) {
+	me, _ := identity.From(ctx)
+	if q.GetExplain() && !me.Admin() && !me.ReadOnly() {
+		return Rows[T]{}, fault.Denied.With("explain: this needs an administrator").On("explain")
+	}
+	p, err := l.Compile(q, scope, Caller{Admin: me.ReachesAll(), MaxRows: r.limits.MaxRows})
+	if err != nil {
+		return Rows[T]{}, err
+	}
+	if q.GetExplain() {
+		return Rows[T]{}, costly(ctx, r.explain(ctx, l, q, p))
+	}
+	rows, next, err := read[T](ctx, r, l, p, !q.GetUncounted())
+	if next != "" && err == nil {
+		err = grpc.SetTrailer(ctx, metadata.Pairs(NextKey, next))
+	}
+	return rows, costly(ctx, err)
+}
+
+func read[T any](ctx context.Context, r Reader, l List, p Page, counted bool) (out Rows[T], next string, err error) {
+	var b pgx.Batch
+	b.Queue(r.guarded(l), r.settings(p)...)
+	b.Queue(p.SQL, p.Args...)
+	if counted {
+		b.Queue(p.Count, p.Args[:p.CountArgs]...)
+	}
+	res := r.pool.SendBatch(ctx, &b)
+	defer res.Close()
+	if err := res.QueryRow().Scan(nil, nil, nil, &out.LastNotify); err != nil {
+		return out, "", fmt.Errorf("last change: %w", err)
+	}
+	rows, err := res.Query()
+	if err != nil {
+		return out, "", fmt.Errorf("page: %w", err)
+	}
+	if out.Rows, next, err = collect[T](rows, p); err != nil {
+		return out, "", fmt.Errorf("page: %w", err)
+	}
+	if counted {
+		if err := res.QueryRow().Scan(&out.Size); err != nil {
+			return out, "", fmt.Errorf("count: %w", err)
+		}
+	}
+	return out, next, nil
+}
+
+// guarded is the statement before the others of a request, in the one transaction that they are: they may not write nor
+// run for long, and are planned for their values where those decide much.
+func (r Reader) guarded(l List) string {
+	notify := l.LastNotify
+	if notify == "" {
+		notify = "0"
+	}
+	return `SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true),
+		set_config('plan_cache_mode', $2, true), ` + notify
+}
+
+func (r Reader) settings(p Page) []any {
+	mode := "auto"
+	if p.Skewed {
+		mode = "force_custom_plan"
+	}
+	return []any{strconv.FormatInt(r.limits.Timeout.Milliseconds(), 10), mode}
+}
+
+// collect reads the rows; of a page by cursor also where it ends, unless nothing comes behind it.
+func collect[T any](rows pgx.Rows, p Page) ([]T, string, error) {
+	if !p.Paged {
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[T])
+		return list, "", err
+	}
+	var list []T
+	var ends, last []*string
+	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		ends = last
+		last = nil
+		v, err := pgx.RowToStructByNameLax[T](keyed{row, &last})
+		list = append(list, v)
+		return struct{}{}, err
+	})
+	if err != nil || len(list) <= p.Limit {
+		return list, "", err
+	}
+	return list[:p.Limit], cursor{cursorVersion, p.sum, ends}.String(), nil
+}
+
+// keyed is a row whose last column is its order keys, which the struct of the row knows nothing of.
+type keyed struct {
+	pgx.CollectableRow
+	keys *[]*string
+}
+
+// FieldDescriptions implements pgx.CollectableRow.
+func (k keyed) FieldDescriptions() []pgconn.FieldDescription {
+	all := k.CollectableRow.FieldDescriptions()
+	return all[:len(all)-1]
+}
+
+// Scan implements pgx.CollectableRow.
+func (k keyed) Scan(dest ...any) error { return k.CollectableRow.Scan(append(dest, k.keys)...) }
+
+// costly says of a statement that took too long that it did.
+func costly(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil && pg.Code(err) == pg.CodeCanceled {
+		return ErrTooCostly.Wrap(err).On("where")
+	}
+	return err
+}

@@ -1,0 +1,88 @@
+package query
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// cast is the type of a parameter that is compared with a field of this type.
+func (t Type) cast() string {
+	switch t {
+	case Int:
+		return "bigint"
+	case Bool:
+		return "boolean"
+	case Time:
+		return "timestamptz"
+	case IP:
+		return "inet"
+	default:
+		return "text"
+	}
+}
+
+// read turns the text of a value into what a field of the type holds.
+func (t Type) read(value string) (any, error) {
+	switch t {
+	case Int:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a number", clip(value))
+		}
+		return n, nil
+	case Bool:
+		switch strings.ToLower(value) {
+		case "true", "1", "on", "yes":
+			return true, nil
+		case "false", "0", "off", "no":
+			return false, nil
+		}
+		return nil, fmt.Errorf("%q is neither true nor false", clip(value))
+	case Time:
+		for _, layout := range layouts {
+			if t, err := time.Parse(layout, value); err == nil {
+				return t, nil
+			}
+		}
+		return nil, fmt.Errorf("%q is not a time such as %q", clip(value), time.DateTime)
+	case IP:
+		a, err := parseAddr(value)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not an address", clip(value))
+		}
+		return a, nil
+	case Mail:
+		value = plus(value)
+	}
+	return value, plain(value)
+}
+
+// layouts of times; the last is PostgreSQL's own.
+var layouts = []string{time.DateTime, time.RFC3339, time.DateOnly, "2006-01-02 15:04:05.999999-07"}
+
+// parseAddr reads an address without a zone, which PostgreSQL's inet does not have.
+func parseAddr(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	return a.WithZone("").Unmap(), err
+}
+
+func plus(s string) string { return strings.ReplaceAll(s, " ", "+") }
+
+// plain refuses what PostgreSQL's text cannot hold.
+func plain(s string) error {
+	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+		return fmt.Errorf("not a text")
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}
