@@ -51,6 +51,21 @@ type Request struct {
 	// Reason is why the request was refused; Err is set besides when that is ours to mend.
 	Reason string
 	Err    error
+	// Renew finds out anew whose the credential is, for an answer that takes long; nil when there was none.
+	Renew func(context.Context) error
+
+	whole context.Context // of the connection, which knows no limit of time
+	limit time.Duration
+}
+
+// Extend is a context for the next part of an answer that has several, with the time of a whole request. It ends with
+// the connection.
+func Extend(ctx context.Context) (context.Context, context.CancelFunc) {
+	q := Of(ctx)
+	if q.whole == nil {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(context.WithValue(q.whole, requestKey{}, q), q.limit)
 }
 
 type requestKey struct{}
@@ -86,6 +101,7 @@ type edge struct {
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	q := &Request{ID: requestID(r.Header.Get("X-Request-Id")), Client: clientAddr(r, e.cfg.TrustedProxies)}
+	q.whole, q.limit = r.Context(), e.cfg.Timeout
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, q), e.cfg.Timeout)
 	defer cancel()
 	r = r.WithContext(ctx)

@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
 )
 
 // maxToken bounds a credential: what is longer is none.
@@ -83,6 +85,14 @@ func Guard(sessions *Sessions, fail func(http.ResponseWriter, *http.Request, err
 		if ok {
 			q := Of(r.Context())
 			q.Identity, q.Account = s.Identity, s.AccountID
+			q.Renew = func(ctx context.Context) error {
+				s, ok, err := sessions.Find(ctx, c.token)
+				if err == nil && !ok {
+					err = identity.ErrInvalid
+				}
+				q.Identity = s.Identity
+				return err
+			}
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -96,9 +96,14 @@ func (b *builder) operation(r vmmanager.Route, id string) object {
 		params = append(params, parameter(fd, "path"))
 	}
 	if r.Lists() {
-		for _, name := range []string{where.ParamWhere, where.ParamOrder, where.ParamLimit} {
+		for _, name := range []string{
+			where.ParamWhere, where.ParamOrder, where.ParamLimit, where.ParamFields, where.ParamCursor, where.ParamExplain, where.ParamCount,
+		} {
 			params = append(params, object{"$ref": "#/components/parameters/" + name})
 		}
+	}
+	if r.Lists() {
+		b.list(op["responses"].(object)[status].(object), r.RPC.Output())
 	}
 	if r.Body {
 		op["requestBody"] = object{"content": jsonContent(b.body(r))}
@@ -120,6 +125,16 @@ func (b *builder) answer(md protoreflect.MessageDescriptor) object {
 		return object{"description": "Text.", "content": object{"text/plain": object{"schema": object{"type": "string"}}}}
 	}
 	return object{"description": "Done.", "content": jsonContent(b.ref(md))}
+}
+
+// list adds to the answer of a list what only some requests get: the cursor of the next page, and the export.
+func (b *builder) list(answer object, md protoreflect.MessageDescriptor) {
+	schema := b.schemas[string(md.FullName())].(object)
+	schema["properties"].(object)["next"] = object{
+		"type": []string{"string", "null"}, "description": "Cursor of the next page, null when there is none. Only with cursor=.",
+	}
+	answer["content"].(object)[vmmanager.Lines] = object{"schema": b.ref(md.Fields().ByName("list").Message())}
+	answer["description"] = "Done. With Accept: " + vmmanager.Lines + " all rows, one JSON object a line, as long as it takes."
 }
 
 // body is a schema of its own, without what the path says already.

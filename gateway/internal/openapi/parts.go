@@ -32,7 +32,15 @@ func listParameters() object {
 		where.ParamWhere: text(where.ParamWhere, "Condition. Operators EQ NE GT GE LT LE CP (pattern with %), IS null, IS NOT null; "+
 			"AND, OR, NOT, brackets; text in single quotes. Several where parameters must all hold.", "(name CP 'web%') AND (account.id EQ 3)"),
 		where.ParamOrder: text(where.ParamOrder, "Fields with asc or desc, separated by commas. Default: id asc.", "cluster.name desc"),
-		where.ParamLimit: text(where.ParamLimit, "Number of rows, or first row (from 0) and number.", "0,50"),
+		where.ParamLimit: text(where.ParamLimit, "Number of rows, or first row (from 0) and number. An export has all rows, whatever the limit.", "0,50"),
+		where.ParamFields: text(where.ParamFields, "Fields of the items that the answer shall have, separated by commas, "+
+			"dotted for those of objects in them. Default: all.", "id,name,cluster.name"),
+		where.ParamCursor: text(where.ParamCursor, "Pages that cost the same however deep they are, and in which no row is missed or comes twice "+
+			"because others come and go. Empty for the first page, then what the page before has as next, with the same where and orderby. "+
+			"Not together with a first row in limit.", ""),
+		where.ParamExplain: text(where.ParamExplain, "1 answers how the list is read, as {\"explain\": …}: the filter as it was understood, "+
+			"the SQL, and what PostgreSQL did. For administrators.", "1"),
+		where.ParamCount: text(where.ParamCount, "0 leaves out the number of all rows: size is 0 then.", "0"),
 	}
 }
 

@@ -59,6 +59,7 @@ type plan struct {
 }
 
 type planField struct {
+	name  string
 	key   string // `"name":`
 	index int    // in the Go struct
 	kind  protoreflect.Kind
@@ -101,7 +102,7 @@ func makePlan(md protoreflect.MessageDescriptor, t reflect.Type, under map[refle
 			return p
 		}
 		f := planField{
-			key: `"` + string(fd.Name()) + `":`, index: at, kind: fd.Kind(), list: fd.IsList(),
+			name: string(fd.Name()), key: `"` + string(fd.Name()) + `":`, index: at, kind: fd.Kind(), list: fd.IsList(),
 			optional: fd.HasOptionalKeyword() && fd.Message() == nil,
 		}
 		if fd.Message() != nil {

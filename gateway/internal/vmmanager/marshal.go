@@ -36,6 +36,8 @@ func (marshaler) Marshal(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case *httpbody.HttpBody:
 		return v.GetData(), nil
+	case *shaped:
+		return v.encode()
 	case proto.Message:
 		return encode(v)
 	default:

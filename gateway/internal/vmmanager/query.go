@@ -37,6 +37,9 @@ func (queryParser) Parse(msg proto.Message, values url.Values, filter *utilities
 		if f, ok := errors.AsType[*fault.Fault](err); ok {
 			return carry(f)
 		}
+		if err := checkFields(m.Descriptor(), where.Fields(values)); err != nil {
+			return carry(err)
+		}
 		if q != nil {
 			m.Set(fd, protoreflect.ValueOfMessage(q.ProtoReflect()))
 		}

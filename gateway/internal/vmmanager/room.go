@@ -38,6 +38,7 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 		runtime.WithErrorHandler(onError),
 		runtime.WithRoutingErrorHandler(onRoutingError),
 		runtime.WithForwardResponseOption(status),
+		runtime.WithForwardResponseRewriter(reshape),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
@@ -83,6 +84,13 @@ func (o room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		in.Body = body{r.Body, edge.Of(r.Context())}
+	}
+	if wantsLines(r) {
+		o.export(w, in)
+		return
+	}
+	if s := shapeOf(r.Form); s != nil {
+		in = in.WithContext(context.WithValue(in.Context(), shapeKey{}, s))
 	}
 	o.mux.ServeHTTP(w, in)
 }

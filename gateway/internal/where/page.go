@@ -2,6 +2,7 @@ package where
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,12 +16,22 @@ const (
 	ParamWhere = "where"
 	ParamOrder = "orderby"
 	ParamLimit = "limit"
+	// ParamFields are the fields of an item that the answer shall have.
+	ParamFields = "fields"
+	// ParamCursor goes on where a page ended; empty, it begins.
+	ParamCursor = "cursor"
+	// ParamExplain asks how the list is read.
+	ParamExplain = "explain"
+	// ParamCount, when it is 0, leaves the number of all rows out.
+	ParamCount = "count"
 )
+
+var params = []string{ParamWhere, ParamOrder, ParamLimit, ParamCursor, ParamExplain, ParamCount}
 
 // Query reads the parameters of a list. Several where parameters must hold together; of several limits the last counts.
 // It is nil when there are none of them.
 func Query(v url.Values) (*querypb.Query, error) {
-	if len(v[ParamWhere])+len(v[ParamOrder])+len(v[ParamLimit]) == 0 {
+	if !slices.ContainsFunc(params, v.Has) {
 		return nil, nil
 	}
 	q := &querypb.Query{}
@@ -46,7 +57,30 @@ func Query(v url.Values) (*querypb.Query, error) {
 			return nil, err
 		}
 	}
+	for _, text := range v[ParamCursor] {
+		q.Cursor = &text
+	}
+	q.Explain, q.Uncounted = Explain(v), v.Get(ParamCount) == "0"
 	return q, nil
+}
+
+// Explain reports whether explain is asked for.
+func Explain(v url.Values) bool {
+	list := v[ParamExplain]
+	return len(list) > 0 && list[len(list)-1] != "0" && list[len(list)-1] != "false"
+}
+
+// Fields reads the fields that an item shall have; none means all of them.
+func Fields(v url.Values) []string {
+	var names []string
+	for _, text := range v[ParamFields] {
+		for name := range strings.SplitSeq(text, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // Order reads "field [asc|desc], …".

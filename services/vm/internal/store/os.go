@@ -49,7 +49,7 @@ var osList = query.List{
 			SQL: "m.cluster_id", Type: query.Int, Each: "os_node x JOIN node m ON m.id = x.node_id WHERE x.os_id = o.id",
 		},
 		"repository":   {SQL: "'local'::text", Type: query.Text},
-		"is_lxd_image": {SQL: "false", Type: query.Bool},
+		"is_lxd_image": {SQL: "(o.id IS NULL)", Type: query.Bool},
 	},
 }
 
