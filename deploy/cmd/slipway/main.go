@@ -22,7 +22,7 @@ func main() {
 			SilenceUsage:  true,
 			SilenceErrors: true,
 		}
-		root.AddCommand(up(log), wipe(log))
+		root.AddCommand(up(log), wipe(log), bench(log))
 		return root.ExecuteContext(ctx)
 	})
 }
