@@ -107,12 +107,15 @@ func serveFloor(ctx context.Context, addr, url string) error {
 		return err
 	}
 	cfg.ConnConfig.RuntimeParams["search_path"] = "vm"
+	cfg.MaxConns = 16
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /page", func(w http.ResponseWriter, r *http.Request) { writePage(w, r, pool) })
 	mux.HandleFunc("GET /host/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.ParseInt(r.PathValue("id"), 10, 32)
 		if err != nil {
@@ -141,6 +144,11 @@ func serveFloor(ctx context.Context, addr, url string) error {
 }
 
 func readFloor(ctx context.Context, pool *pgxpool.Pool, id int32) (*floorHost, error) {
+	return scanFloor(pool.QueryRow(ctx, floorSQL, int32(0), id))
+}
+
+// scanFloor reads a host from a row of vm's columns.
+func scanFloor(row pgx.Row) (*floorHost, error) {
 	h := &floorHost{CPUMode: "default", Tags: []string{}, VXLAN: []int32{}, IP4: []floorIP{}, IP6: []floorIP{}}
 	h.Cluster.DatacenterType, h.Cluster.VirtualizationType, h.Node.IPAddr = "common", "kvm", "127.0.0.1"
 	h.Interfaces = append(h.Interfaces, struct {
@@ -152,7 +160,7 @@ func readFloor(ctx context.Context, pool *pgxpool.Pool, id int32) (*floorHost, e
 	var created time.Time
 	var endpoint string
 	var ip4, ip6 []string
-	err := pool.QueryRow(ctx, floorSQL, int32(0), id).Scan(
+	err := row.Scan(
 		&h.ID, &h.InternalName, &h.Name, &h.Comment, &h.State, &h.Domain, &h.CPUNumber, &h.RAMMiB, &h.AntiSpoofing, &h.Interfaces[0].MAC,
 		&created, &h.Cluster.ID, &h.Cluster.Name, &h.Node.ID, &h.Node.Name, &endpoint, &h.Interfaces[0].NodeInterface,
 		&h.Node.MaintenanceMode, &h.Account.ID, &h.Account.Email, &h.OS.ID, &h.OS.Name, &h.OSGroup, &h.Disk.ID, &h.Disk.Name,

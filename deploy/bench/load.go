@@ -22,13 +22,17 @@ type target struct {
 	name  string
 	url   string
 	token string
+	// conns are how many clients ask at once; 0 is 16.
+	conns int
 }
-
-const connections = 16
 
 // load makes GET requests on kept connections for a while. Any answer but 200 ends it.
 func load(ctx context.Context, t target, length time.Duration) (result, error) {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}}
+	conns := t.conns
+	if conns == 0 {
+		conns = 16
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: conns, DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	deadline := time.Now().Add(length)
 	var (
@@ -39,7 +43,7 @@ func load(ctx context.Context, t target, length time.Duration) (result, error) {
 		first error
 	)
 	start := time.Now()
-	for range connections {
+	for range conns {
 		wg.Go(func() {
 			var took []time.Duration
 			for time.Now().Before(deadline) {

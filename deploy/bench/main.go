@@ -23,7 +23,8 @@ func main() {
 	floor := flag.String("floor", "", "serve the floor on this address, for the bench itself")
 	seconds := flag.Float64("seconds", 3, "length of one measurement")
 	rounds := flag.Int("rounds", 5, "measurements of each thing; medians are shown")
-	only := flag.String("only", "", "start, get, login or create; empty for all")
+	only := flag.String("only", "", "start, get, login, lists, scale or create; empty for all")
+	scale := flag.Int("scale", 1_000_000, "hosts of the large estate of scale, which takes minutes to fill; 0 leaves scale out")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -31,7 +32,7 @@ func main() {
 	if *floor != "" {
 		err = serveFloor(ctx, *floor, os.Getenv("FLOOR_POSTGRES_URL"))
 	} else {
-		err = run(ctx, *bin, time.Duration(*seconds*float64(time.Second)), *rounds, *only)
+		err = run(ctx, *bin, time.Duration(*seconds*float64(time.Second)), *rounds, *only, *scale)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -46,11 +47,12 @@ type bench struct {
 	url    string // of the database that all share
 	length time.Duration
 	rounds int
+	hosts  int // of the large estate
 	rows   [][]string
 }
 
-func run(ctx context.Context, bin string, length time.Duration, rounds int, only string) (err error) {
-	b := &bench{length: length, rounds: rounds}
+func run(ctx context.Context, bin string, length time.Duration, rounds int, only string, scale int) (err error) {
+	b := &bench{length: length, rounds: rounds, hosts: scale}
 	if b.bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func run(ctx context.Context, bin string, length time.Duration, rounds int, only
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"start", b.start}, {"get", b.get}, {"login", b.logins}, {"create", b.create}} {
+	}{{"start", b.start}, {"get", b.get}, {"login", b.logins}, {"lists", b.lists}, {"scale", b.scale}, {"create", b.create}} {
 		if only == "" || only == part.name {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

@@ -22,7 +22,27 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 		return err
 	}
 	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
-	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(b.dir, "nats"), NoSigs: true})
+	return b.withProcesses(ctx, "separate", db.URL(), func(a *api, running []*process) error {
+		m, err := a.firstHost()
+		if err != nil {
+			return err
+		}
+		split := target{name: "separate processes", url: fmt.Sprintf("%s/vm/v3/host/%d", a.url, m.ID), token: a.token}
+		r, err := b.compare(ctx, floor, split)
+		if err != nil {
+			return err
+		}
+		b.row("P2 GET one host, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 45 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
+		for i, name := range []string{"auth", "ip", "vm", "node", "gateway"} {
+			b.row("P8 memory under load, "+name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
+		}
+		return nil
+	})
+}
+
+// withProcesses runs f on a stack of separate processes with this database.
+func (b *bench) withProcesses(ctx context.Context, name, database string, f func(a *api, running []*process) error) error {
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(b.dir, "nats-"+name), NoSigs: true})
 	if err != nil {
 		return err
 	}
@@ -31,7 +51,7 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 	if !nats.ReadyForConnections(10 * time.Second) {
 		return fmt.Errorf("nats is not ready")
 	}
-	certs := filepath.Join(b.dir, "certs")
+	certs := filepath.Join(b.dir, "certs-"+name)
 	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
 		return err
 	}
@@ -57,7 +77,7 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 	}
 	common := func(prefix, self string) []string {
 		return []string{
-			prefix + "DATABASE=" + db.URL(), prefix + "NATS=" + nats.ClientURL(), prefix + "CERTS=" + certs, prefix + "LISTEN=" + addr[self],
+			prefix + "DATABASE=" + database, prefix + "NATS=" + nats.ClientURL(), prefix + "CERTS=" + certs, prefix + "LISTEN=" + addr[self],
 			prefix + "AUTH=" + addr["auth"], prefix + "IP=" + addr["ip"], prefix + "VM=" + addr["vm"],
 		}
 	}
@@ -67,8 +87,8 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 	}{
 		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench")},
 		{"ipd", common("SLIPWAY_IP_", "ip")},
-		{"vmd", common("SLIPWAY_VM_", "vm")},
-		{"noded", append(common("SLIPWAY_NODE_", "node"), "SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT="+filepath.Join(b.dir, "node"),
+		{"vmd", append(common("SLIPWAY_VM_", "vm"), quiet)},
+		{"noded", append(common("SLIPWAY_NODE_", "node"), "SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT="+filepath.Join(b.dir, "node-"+name),
 			"SLIPWAY_NODE_STACK_ID=bench", "SLIPWAY_NODE_ENDPOINT="+addr["node"], "SLIPWAY_NODE_TEMPLATES="+filepath.Join(b.bin, "templates"))},
 		{"gatewayd", common("SLIPWAY_GATEWAY_", "gateway")},
 	} {
@@ -84,20 +104,7 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.firstHost()
-	if err != nil {
-		return err
-	}
-	split := target{"separate processes", fmt.Sprintf("%s/vm/v3/host/%d", url, m.ID), a.token}
-	r, err := b.compare(ctx, floor, split)
-	if err != nil {
-		return err
-	}
-	b.row("P2 GET one host, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 45 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
-	for i, name := range []string{"auth", "ip", "vm", "node", "gateway"} {
-		b.row("P8 memory under load, "+name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
-	}
-	return nil
+	return f(a, running)
 }
 
 // firstHost makes a host without an address once the node has registered and its template is known.

@@ -50,13 +50,13 @@ func (b *bench) get(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor, stopFloor, err := b.floor(ctx)
+	floor, stopFloor, err := b.floor(ctx, b.url, "")
 	if err != nil {
 		return err
 	}
 	defer stopFloor()
-	one := target{"slipway", fmt.Sprintf("%s/vm/v3/host/%d", p.url, m.ID), a.token}
-	bare := target{"floor", fmt.Sprintf("%s/host/%d", floor, m.ID), ""}
+	one := target{name: "slipway", url: fmt.Sprintf("%s/vm/v3/host/%d", p.url, m.ID), token: a.token}
+	bare := target{name: "floor", url: fmt.Sprintf("%s/host/%d", floor, m.ID)}
 	r, err := b.compare(ctx, bare, one)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func figures(r result) string {
 }
 
 // floor starts the floor as a process of its own.
-func (b *bench) floor(ctx context.Context) (url string, stop func(), err error) {
+func (b *bench) floor(ctx context.Context, database, page string) (url string, stop func(), err error) {
 	addr, err := freePort()
 	if err != nil {
 		return "", nil, err
@@ -83,12 +83,12 @@ func (b *bench) floor(ctx context.Context) (url string, stop func(), err error) 
 		return "", nil, err
 	}
 	inner := &bench{bin: filepath.Dir(self), dir: b.dir}
-	p, err := inner.launch(filepath.Base(self), silent, []string{"FLOOR_POSTGRES_URL=" + b.url}, "-floor", addr)
+	p, err := inner.launch(filepath.Base(self), silent, []string{"FLOOR_POSTGRES_URL=" + database, "FLOOR_PAGE=" + page}, "-floor", addr)
 	if err != nil {
 		return "", nil, err
 	}
 	for range 100 {
-		if _, err = get(ctx, httpClient, target{url: "http://" + addr + "/host/1"}); err == nil {
+		if _, err = get(ctx, httpClient, target{url: "http://" + addr + "/ready"}); err == nil {
 			return "http://" + addr, p.stop, nil
 		}
 		time.Sleep(50 * time.Millisecond)
