@@ -112,9 +112,12 @@ func (c *compiler) pattern(f Field, value string) (string, error) {
 	if !strings.Contains(value, "%") {
 		return fmt.Sprintf("(lower(%s) = lower(%s))", text, c.param(value, "text")), nil
 	}
-	like := strings.NewReplacer(`\`, `\\`, `_`, `\_`).Replace(value)
+	like := literal.Replace(value)
 	return fmt.Sprintf("(lower(%s) LIKE lower(%s))", text, c.param(like, "text")), nil
 }
+
+// literal makes all of a pattern mean itself but %.
+var literal = strings.NewReplacer(`\`, `\\`, `_`, `\_`)
 
 // front reads "192.0.2.%" as a network: whole numbers of an IPv4 address, then anything.
 func front(value string) (netip.Prefix, bool) {

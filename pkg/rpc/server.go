@@ -59,7 +59,7 @@ func (s *Server) Check() error { return errors.Join(s.problems...) }
 
 // Local returns a connection for another service of this process. What it calls is called by caller.
 func (s *Server) Local(caller string) grpc.ClientConnInterface {
-	ch := &inprocgrpc.Channel{}
+	ch := (&inprocgrpc.Channel{}).WithCloner(handOver{})
 	ch.WithServerUnaryInterceptor(chainUnary(withCaller(caller), s.unary))
 	ch.WithServerStreamInterceptor(func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
 		return s.stream(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), caller)}, info, h)

@@ -5,6 +5,7 @@ CREATE INDEX host_state ON host (state, id);
 CREATE INDEX host_cluster ON host (cluster_id, id);
 CREATE INDEX host_name ON host (name, id);
 CREATE INDEX host_name_pattern ON host (lower(name) text_pattern_ops);
+CREATE INDEX account_email ON account (email);
 CREATE INDEX disk_boot ON disk (host_id, boot_order, id);
 
 CREATE INDEX job_account ON job (account_id, id);
