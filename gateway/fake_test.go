@@ -24,6 +24,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 
 	"slipway.dev/gateway"
@@ -174,7 +175,12 @@ func (v *fakeVM) GetHost(ctx context.Context, r *vmpb.GetHostRequest) (*vmpb.Hos
 	return host(r.GetId()), nil
 }
 
-func (v *fakeVM) ListHosts(_ context.Context, r *vmpb.ListHostsRequest) (*vmpb.ListHostsResponse, error) {
+func (v *fakeVM) ListHosts(ctx context.Context, r *vmpb.ListHostsRequest) (*vmpb.ListHostsResponse, error) {
+	if q := r.GetQuery(); q.GetExplain() {
+		return &vmpb.ListHostsResponse{}, grpc.SetTrailer(ctx, metadata.Pairs(query.ExplainKey, `{"tree":{"value":"error"},"time_ms":1.5}`))
+	} else if q != nil && q.Cursor != nil {
+		return v.page(ctx, q)
+	}
 	if q := r.GetQuery(); q.GetLimit() > 0 && q.GetWhere() == nil {
 		out := &vmpb.ListHostsResponse{Size: q.GetLimit()}
 		for i := range q.GetLimit() {
@@ -183,6 +189,29 @@ func (v *fakeVM) ListHosts(_ context.Context, r *vmpb.ListHostsRequest) (*vmpb.L
 		return out, nil
 	}
 	return &vmpb.ListHostsResponse{LastNotify: 7, List: []*vmpb.Host{{Id: 1, Comment: print(r.GetQuery())}}, Size: 1}, nil
+}
+
+// page has three of seven hosts; it fails at the cursor "fail".
+func (v *fakeVM) page(ctx context.Context, q *querypb.Query) (*vmpb.ListHostsResponse, error) {
+	var from int32
+	if _, err := fmt.Sscan(q.GetCursor(), &from); err != nil && q.GetCursor() != "" {
+		return nil, fault.Internal
+	}
+	out := &vmpb.ListHostsResponse{LastNotify: 7}
+	if !q.GetUncounted() {
+		out.Size = 7
+	}
+	for id := from + 1; id <= min(from+3, 7); id++ {
+		out.List = append(out.List, host(id))
+	}
+	if from+3 >= 7 {
+		return out, nil
+	}
+	next := fmt.Sprint(from + 3)
+	if where.Print(q.GetWhere()) == "name EQ 'fails'" {
+		next = "fail"
+	}
+	return out, grpc.SetTrailer(ctx, metadata.Pairs(query.NextKey, next))
 }
 
 func (v *fakeVM) StartHost(_ context.Context, r *vmpb.StartHostRequest) (*oppb.Operation, error) {
