@@ -26,7 +26,7 @@ func Fill(ctx context.Context, url string, hosts int, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close(context.WithoutCancel(ctx)) //nolint:errcheck // what was written is committed by then
+	defer db.Close(context.WithoutCancel(ctx))
 	var ok bool
 	if err := db.QueryRow(ctx, fresh).Scan(&ok); err != nil {
 		return fmt.Errorf("seed: is this the database of a stack that was started? %w", err)

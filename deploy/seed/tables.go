@@ -71,15 +71,17 @@ func (e *estate) machines() []table {
 		{"vm", "cluster", columns("id name domain_template"), e.clusters, func(n int) []any {
 			return []any{e.cluster0 + n, fmt.Sprintf("cluster-%02d", n), "{name}.example"}
 		}},
-		{"vm", "node", columns("id cluster_id uuid name endpoint maintenance cpu_number cpu_model ram_mib storage_mib storage_free_mib " +
-			"cpu_allocated ram_allocated storage_allocated hypervisor accel kernel_version os_version qemu_version libvirt_version boot_id bridge seen_at"),
+		{
+			"vm", "node", columns("id cluster_id uuid name endpoint maintenance cpu_number cpu_model ram_mib storage_mib storage_free_mib " +
+				"cpu_allocated ram_allocated storage_allocated hypervisor accel kernel_version os_version qemu_version libvirt_version boot_id bridge seen_at"),
 			e.nodes, func(n int) []any {
 				return []any{
 					// An endpoint that cannot even be dialed: vm makes nothing of its hosts.
 					e.node0 + n, e.cluster(e.node0 + n), machine(-n), fmt.Sprintf("node-%05d", n), fmt.Sprintf("unix://estate/%d", n), true,
 					64, "EPYC", 524288, 8388608, 4194304, 128, 131072, 655360, "kvm", "kvm", "6.1.0", "Debian 12", "7.2", "9.0", "seed", "br0", never,
 				}
-			}},
+			},
+		},
 		{"vm", "host", columns("id uuid name comment domain hostname state wanted account_id cluster_id node_id os_id cpu_number ram_mib mac " +
 			"created_at changed_at"), e.hosts, e.host},
 		{"vm", "disk", columns("id host_id name size_mib boot_order template"), e.hosts, func(n int) []any {

@@ -11,7 +11,7 @@ import (
 
 // Caller is who asks, and what a page may cost.
 type Caller struct {
-	// Admin sees everything.
+	// Admin sees the rows of everybody.
 	Admin bool
 	// MaxRows bounds a page of a list that has no bound of its own.
 	MaxRows int

@@ -36,7 +36,7 @@ type Field struct {
 	// Each makes the field a list, from which SQL reads one item: "host_address x WHERE x.host_id = h.id". A comparison
 	// holds when it holds for one of the items, NE when EQ holds for none. Nothing can be ordered by it.
 	Each string
-	// Admin: the rows show the field only to those who see everything. To others it does not exist.
+	// Admin: the rows show the field only to those who see the rows of everybody. To others it does not exist.
 	Admin bool
 	// Alias maps other spellings of a value to the stored one, such as "fail" to "failed".
 	Alias map[string]string

@@ -112,13 +112,16 @@ func TestShape(t *testing.T) {
 		sql, count string
 	}{
 		"all": {
-			nil, query.Scope{},
+			nil,
+			query.Scope{},
 			"SELECT h.id, c.name FROM (SELECT h.* FROM host h WHERE true ORDER BY h.id LIMIT 1000 OFFSET 0) h " +
 				"LEFT JOIN cluster c ON c.id = h.cluster_id LEFT JOIN node n ON n.id = h.node_id ORDER BY h.id",
 			"SELECT coalesce(sum(h.n), 0)::int FROM host_count h WHERE true",
 		},
 		"counted": {
-			&querypb.Query{Where: or(is("state", eq, "a"), is("cluster.name", eq, "b"))}, query.Scope{}, "",
+			&querypb.Query{Where: or(is("state", eq, "a"), is("cluster.name", eq, "b"))},
+			query.Scope{},
+			"",
 			"SELECT coalesce(sum(h.n), 0)::int FROM host_count h LEFT JOIN cluster c ON c.id = h.cluster_id " +
 				"WHERE (((h.state = $1::text) OR ((c.name = $2::text) AND c.name IS NOT NULL)))",
 		},
