@@ -79,10 +79,11 @@ unit: ## run the unit tests alone (under three minutes)
 	go test work
 
 .PHONY: bench
-bench: packages build services ## measure, against floors in the same run; about twelve minutes (SCALE=0: eight)
+bench: packages build services ## measure, against floors in the same run; about fifteen minutes (SCALE=0: ten)
 	go build -o bin/ slipway.dev/deploy/bench slipway.dev/services/node/cmd/libvirtfloor
 	@bin/bench -bin bin -scale $(SCALE)
-	@echo; go test -run '^$$' -bench 'ListHost|GetHost|Filter' -benchmem slipway.dev/gateway | grep ^Benchmark
+	go test ./gateway -run '^$$' -bench SessionCheck -benchtime 5s
+	go test ./gateway -run '^$$' -bench 'ListHost|GetHost|Filter' -benchmem
 
 .PHONY: gen
 gen: $(TOOLS) ## generate Go and OpenAPI from the protos

@@ -51,7 +51,7 @@ func (c *client) lists() []string {
 	for path, methods := range doc.Paths {
 		for _, p := range methods["get"].Parameters {
 			if p["$ref"] == "#/components/parameters/where" {
-				all = append(all, strings.NewReplacer("{id}", "1", "{user}", "2").Replace(path))
+				all = append(all, strings.NewReplacer("{id}", "1", "{account}", "2").Replace(path))
 			}
 		}
 	}

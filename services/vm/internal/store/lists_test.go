@@ -28,7 +28,7 @@ func TestLists(t *testing.T) {
 		{nodeList, query.Scope{}},
 		{osList, query.Scope{SQL: "NOT o.adminonly"}},
 		{taskList, own("j.account_id", 7)},
-		{historyList, query.Scope{SQL: "j.key = $1", Args: []any{HostKey(7)}}},
+		{historyList, query.Scope{SQL: taskHost + " = $1", Args: []any{7}}},
 		{catalogueList, images},
 	} {
 		querytest.Check(t, pool, l.list, l.scope)

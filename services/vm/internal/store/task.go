@@ -73,5 +73,5 @@ var historyList = query.List{
 
 // History returns the tasks of one host, newest first unless the query orders otherwise.
 func (s *Store) History(ctx context.Context, q *querypb.Query, host int32) (query.Rows[Task], error) {
-	return query.Read[Task](ctx, s.lists, historyList, q, query.Scope{SQL: "j.key = $1", Args: []any{HostKey(host)}})
+	return query.Read[Task](ctx, s.lists, historyList, q, query.Scope{SQL: taskHost + " = $1", Args: []any{host}})
 }

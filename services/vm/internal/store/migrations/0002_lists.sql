@@ -9,7 +9,6 @@ CREATE INDEX account_email ON account (email);
 CREATE INDEX disk_boot ON disk (host_id, boot_order, id);
 
 CREATE INDEX job_account ON job (account_id, id);
-CREATE INDEX job_key ON job (key, id);
 CREATE INDEX job_host ON job ((coalesce(substring(key FROM '^host/([0-9]+)$'), '0')::int), id);
 CREATE INDEX job_status ON job ((CASE state WHEN 'done' THEN 'complete' WHEN 'undoing' THEN 'running'
     WHEN 'queued' THEN CASE WHEN started_at IS NULL THEN 'created' ELSE 'running' END ELSE state END), id);
