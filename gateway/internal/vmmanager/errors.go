@@ -48,7 +48,7 @@ var Errors = []Kind{
 	{"INVALID_KEY", codes.Unauthenticated, 3001, http.StatusForbidden, "the one-time key is unknown, used or expired, or its account may not log in"},
 	{"BODY_TOO_LARGE", codes.InvalidArgument, 90010, http.StatusRequestEntityTooLarge, "the body is too large"},
 	{"URL_TOO_LONG", codes.InvalidArgument, 90011, http.StatusRequestURITooLong, "the address is too long"},
-	{"QUERY_TOO_COSTLY", codes.InvalidArgument, 90012, http.StatusBadRequest, "the filter or order of a list takes too long: narrow it, or page by cursor"},
+	{"QUERY_TOO_COSTLY", codes.InvalidArgument, 90030, http.StatusBadRequest, "the filter or order of a list takes too long: narrow it, or page by cursor"},
 	{"NO_FREE_ADDRESS", codes.ResourceExhausted, 90004, http.StatusBadRequest, "the pools have no free address left"},
 	{"NO_CAPACITY", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has room for the host"},
 	{"STORAGE_FULL", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has room for the disk"},
