@@ -100,9 +100,13 @@ func (s *stack) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	master, err := once(s.cfg.Data, masterFile, 0o600, func() (string, error) { return auth.NewMasterKey(), nil })
+	if err != nil {
+		return err
+	}
 	pools, b := s.infra.pools, s.infra.bus
 	if s.auth, err = auth.New(ctx,
-		auth.Config{AdminEmail: s.cfg.AdminEmail, AdminPassword: password},
+		auth.Config{MasterKey: master, AdminEmail: s.cfg.AdminEmail, AdminPassword: password},
 		auth.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ const (
 	lockFile     = "lock"
 	idFile       = "stack-id"
 	passwordFile = "admin-password"
+	masterFile   = "master-key"
 	networkFile  = "first-network"
 )
 
@@ -54,10 +55,27 @@ func once(dir, name string, mode os.FileMode, value func() (string, error)) (str
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(path+".partial", []byte(v+"\n"), mode); err != nil {
+	if err := write(path+".partial", v+"\n", mode); err != nil {
 		return "", err
 	}
-	return v, os.Rename(path+".partial", path)
+	if err := os.Rename(path+".partial", path); err != nil {
+		return "", err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	return v, errors.Join(d.Sync(), d.Close())
+}
+
+// write writes a file that is there after a power cut too: what the database keeps may be worth nothing without it.
+func write(path, text string, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // stackID tells the machines of this installation from those of others on the same hypervisor.

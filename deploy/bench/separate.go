@@ -11,6 +11,7 @@ import (
 
 	"slipway.dev/pkg/pg/pgembed"
 	"slipway.dev/pkg/pki"
+	"slipway.dev/services/auth"
 )
 
 var httpClient = http.DefaultClient
@@ -85,7 +86,7 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 		name string
 		env  []string
 	}{
-		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench")},
+		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY="+auth.NewMasterKey())},
 		{"ipd", common("SLIPWAY_IP_", "ip")},
 		{"vmd", append(common("SLIPWAY_VM_", "vm"), quiet)},
 		{"noded", append(common("SLIPWAY_NODE_", "node"), "SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT="+filepath.Join(b.dir, "node-"+name),

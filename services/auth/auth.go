@@ -4,9 +4,6 @@ package auth
 import (
 	"cmp"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,12 +19,14 @@ import (
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/password"
+	"slipway.dev/services/auth/internal/seal"
 	"slipway.dev/services/auth/internal/server"
 	"slipway.dev/services/auth/internal/store"
 )
 
-// Config comes from variables that begin with SLIPWAY_AUTH_. New uses the last three only; the others are for authd.
+// Config comes from variables that begin with SLIPWAY_AUTH_. New uses those from MasterKey on; the others are for authd.
 type Config struct {
 	// Database is the URL of the PostgreSQL server; the schema is "auth".
 	Database string `env:"DATABASE,required"`
@@ -35,6 +34,11 @@ type Config struct {
 	// Certs is the directory with ca.crt, auth.crt and auth.key.
 	Certs string `env:"CERTS,required"`
 	NATS  string `env:"NATS" envDefault:"nats://127.0.0.1:4222"`
+
+	// MasterKey is 32 random bytes in base64 that seal secrets in the database; without it they cannot be read, so keep it
+	// apart from the database's backups. To replace it, give several with a comma between them: first the new one last, to
+	// every process, then the new one first. What the old one sealed is sealed anew then, and it can go.
+	MasterKey string `env:"MASTER_KEY"`
 
 	// AdminEmail and AdminPassword are for the first administrator, made when there is no account at all.
 	AdminEmail    string `env:"ADMIN_EMAIL"` // default admin@example.com
@@ -58,6 +62,7 @@ type Service struct {
 	cfg      Config
 	log      *slog.Logger
 	store    *store.Store
+	ring     *keyring.Ring
 	relay    *outbox.Relay
 	handlers *server.Server
 	rpc      *rpc.Server
@@ -76,6 +81,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if cfg.TokenTTL < time.Minute {
 		return nil, fmt.Errorf("auth: a token_ttl of %s is below a minute", cfg.TokenTTL)
 	}
+	box, err := masterKey(cfg.MasterKey)
+	if err != nil {
+		return nil, err
+	}
 	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
 		return nil, err
 	}
@@ -88,15 +97,14 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
 	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
-	signer, err := s.signer(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
+	if s.ring, err = keyring.Open(ctx, s.store, box); err != nil {
+		return nil, fmt.Errorf("signing keys: %w", err)
 	}
-	s.handlers = server.New(s.store, hasher, signer, server.Config{TokenTTL: cfg.TokenTTL, Now: d.Now, Sealer: unsealed{}})
+	s.handlers = server.New(s.store, hasher, s.ring, server.Config{TokenTTL: cfg.TokenTTL, Now: d.Now, Sealer: box})
 	if err := s.firstAdmin(ctx); err != nil {
 		return nil, fmt.Errorf("first administrator: %w", err)
 	}
-	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(s.keys))
+	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(s.ring.Public))
 	s.handlers.Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -127,6 +135,9 @@ func (s *Service) clean(ctx context.Context) error {
 		if err := s.store.DeleteDead(ctx, s.cfg.TokenTTL); err != nil && ctx.Err() == nil {
 			s.log.Warn("dead tokens stay for now", "err", err)
 		}
+		if err := s.ring.Renew(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("the signing keys stay as they are for now", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -135,44 +146,19 @@ func (s *Service) clean(ctx context.Context) error {
 	}
 }
 
-// signer reads the newest signing key, or makes the first.
-func (s *Service) signer(ctx context.Context) (*identity.Signer, error) {
-	var signer *identity.Signer
-	err := s.store.InTx(ctx, func(tx store.Tx) error {
-		if err := tx.Lock(ctx, "signing key"); err != nil {
-			return err
-		}
-		keys, err := tx.SigningKeys(ctx)
-		if err != nil {
-			return err
-		}
-		if len(keys) == 0 {
-			k := newKey()
-			if err := tx.AddSigningKey(ctx, k); err != nil {
-				return err
-			}
-			keys = append(keys, k)
-		}
-		signer = identity.NewSigner(keys[0].ID, keys[0].Private())
-		return nil
-	})
-	return signer, err
-}
+// NewMasterKey makes a key for Config.MasterKey.
+func NewMasterKey() string { return seal.NewKey() }
 
-func newKey() store.SigningKey {
-	var b [ed25519.SeedSize + 4]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return store.SigningKey{ID: hex.EncodeToString(b[ed25519.SeedSize:]), Seed: b[:ed25519.SeedSize]}
-}
-
-// keys is how this service's own verifier gets them.
-func (s *Service) keys(ctx context.Context) (map[string]ed25519.PublicKey, error) {
-	list, err := s.store.SigningKeys(ctx)
-	keys := map[string]ed25519.PublicKey{}
-	for _, k := range list {
-		keys[k.ID] = k.Private().Public().(ed25519.PublicKey)
+func masterKey(text string) (*seal.Box, error) {
+	if text == "" {
+		return nil, errors.New("auth: set SLIPWAY_AUTH_MASTER_KEY_FILE to a file with 32 random bytes in base64, as " +
+			"`openssl rand -base64 32` makes them, the same for every process; it seals secrets in the database: keep it")
 	}
-	return keys, err
+	box, err := seal.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("auth: SLIPWAY_AUTH_MASTER_KEY: %w", err)
+	}
+	return box, nil
 }
 
 // firstAdmin makes an administrator when there is no account at all.
@@ -198,9 +184,3 @@ func (s *Service) firstAdmin(ctx context.Context) error {
 	}, look)
 	return err
 }
-
-// unsealed stands in for encryption at rest.
-type unsealed struct{}
-
-func (unsealed) Seal(plain []byte, _ string) []byte           { return plain }
-func (unsealed) Open(sealed []byte, _ string) ([]byte, error) { return sealed, nil }

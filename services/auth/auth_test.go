@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 const (
 	adminEmail    = "admin@example.com"
 	adminPassword = "correct horse"
+	masterKey     = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 )
 
 // world is one auth service and its callers.
@@ -45,7 +47,7 @@ func start(t testing.TB, now func() time.Time) *world {
 
 func startOn(t testing.TB, pool *pgxpool.Pool, b *bus.Bus, now func() time.Time) *world {
 	t.Helper()
-	s, err := auth.New(t.Context(), auth.Config{AdminPassword: adminPassword},
+	s, err := auth.New(t.Context(), auth.Config{AdminPassword: adminPassword, MasterKey: masterKey},
 		auth.Deps{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler), Now: now})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +137,7 @@ func TestStart(t *testing.T) {
 		t.Errorf("first administrator: %v %v", me, err)
 	}
 	// A second process: the same keys, no second administrator, and it needs no password for one.
-	s, err := auth.New(t.Context(), auth.Config{}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	s, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,9 +153,13 @@ func TestStart(t *testing.T) {
 	if n := w.count(t, `SELECT count(*) FROM signing_key`); n != 1 {
 		t.Errorf("%d signing keys", n)
 	}
-	_, err = auth.New(t.Context(), auth.Config{}, auth.Deps{Pool: pgtest.New(t), Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	_, err = auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: pgtest.New(t), Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		t.Error("an empty installation without a password for its administrator must not start")
+	}
+	_, err = auth.New(t.Context(), auth.Config{}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "SLIPWAY_AUTH_MASTER_KEY_FILE") {
+		t.Errorf("without a master key: %v", err)
 	}
 }
 
@@ -164,7 +170,7 @@ func TestParallelStart(t *testing.T) {
 	errs := make(chan error)
 	for range 4 {
 		go func() {
-			_, err := auth.New(t.Context(), auth.Config{AdminPassword: adminPassword},
+			_, err := auth.New(t.Context(), auth.Config{AdminPassword: adminPassword, MasterKey: masterKey},
 				auth.Deps{Pool: pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 			errs <- err
 		}()

@@ -109,7 +109,7 @@ func TestSettings(t *testing.T) {
 	w := start(t, nil)
 	_, user := w.user(t, "user@example.com", "")
 	_, reader := w.user(t, "reader@example.com", identity.RoleReadOnlyAdmin)
-	second, err := auth.New(t.Context(), auth.Config{}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	second, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/password"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -27,7 +28,7 @@ type Server struct {
 
 	store     *store.Store
 	passwords *password.Hasher
-	signer    *identity.Signer
+	ring      *keyring.Ring
 	Config
 }
 
@@ -47,8 +48,8 @@ type Sealer interface {
 }
 
 // New makes a server.
-func New(s *store.Store, h *password.Hasher, signer *identity.Signer, c Config) *Server {
-	return &Server{store: s, passwords: h, signer: signer, Config: c}
+func New(s *store.Store, h *password.Hasher, r *keyring.Ring, c Config) *Server {
+	return &Server{store: s, passwords: h, ring: r, Config: c}
 }
 
 // Register adds the services to r.
@@ -66,7 +67,7 @@ func (s *Server) Sign(a domain.Account, session int32, life time.Duration) (stri
 	i := a.Identity(session)
 	i.Issued = s.Now()
 	i.Expires = i.Issued.Add(life)
-	text, err := s.signer.Sign(i)
+	text, err := s.ring.Sign(i)
 	return text, i.Expires, err
 }
 

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/ed25519"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -77,13 +76,13 @@ func (s *Server) Introspect(ctx context.Context, r *authpb.IntrospectRequest) (*
 
 // ListKeys gives the keys that verify identities.
 func (s *Server) ListKeys(ctx context.Context, _ *authpb.ListKeysRequest) (*authpb.ListKeysResponse, error) {
-	keys, err := s.store.SigningKeys(ctx)
+	keys, err := s.ring.Public(ctx)
 	if err != nil {
 		return nil, err
 	}
 	resp := &authpb.ListKeysResponse{}
-	for _, k := range keys {
-		resp.Keys = append(resp.Keys, &authpb.PublicKey{Id: k.ID, Key: k.Private().Public().(ed25519.PublicKey)})
+	for id, key := range keys {
+		resp.Keys = append(resp.Keys, &authpb.PublicKey{Id: id, Key: key})
 	}
 	return resp, nil
 }

@@ -2,23 +2,26 @@ package store
 
 import (
 	"context"
-	"crypto/ed25519"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // SigningKey is a key that signs identities.
 type SigningKey struct {
-	ID   string
-	Seed []byte
+	ID     string
+	Seed   []byte // in plain, of a key from before there were master keys
+	Sealed []byte
+	Public []byte // of a sealed key
+	Signs  bool   // it is the one that signs now
 }
 
-// Private is the key itself.
-func (k SigningKey) Private() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(k.Seed) }
+const signingKeys = `
+	SELECT id, seed, sealed, public,
+	       id = (SELECT id FROM signing_key ORDER BY signs_from <= now() DESC, signs_from DESC, id LIMIT 1) AS signs
+	FROM signing_key ORDER BY signs_from DESC, id`
 
-const signingKeys = `SELECT id, seed FROM signing_key ORDER BY created_at DESC, id`
-
-// SigningKeys reads all keys, the one that signs first.
+// SigningKeys reads all keys, the newest first.
 func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	rows, err := s.pool.Query(ctx, signingKeys)
 	if err != nil {
@@ -27,7 +30,7 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[SigningKey])
 }
 
-// SigningKeys reads all keys, the one that signs first.
+// SigningKeys reads all keys, the newest first.
 func (t Tx) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	rows, err := t.tx.Query(ctx, signingKeys)
 	if err != nil {
@@ -36,8 +39,32 @@ func (t Tx) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[SigningKey])
 }
 
-// AddSigningKey stores a key, which signs from now on.
-func (t Tx) AddSigningKey(ctx context.Context, k SigningKey) error {
-	_, err := t.tx.Exec(ctx, `INSERT INTO signing_key (id, seed) VALUES ($1, $2)`, k.ID, k.Seed)
+// AddSigningKey stores a sealed key, which signs when notice has passed.
+func (t Tx) AddSigningKey(ctx context.Context, k SigningKey, notice time.Duration) error {
+	_, err := t.tx.Exec(ctx, `
+		INSERT INTO signing_key (id, sealed, public, signs_from) VALUES ($1, $2, $3, now() + $4::interval)`,
+		k.ID, k.Sealed, k.Public, notice)
+	return err
+}
+
+// SealSigningKey replaces how the seed of a key is kept.
+func (t Tx) SealSigningKey(ctx context.Context, k SigningKey) error {
+	_, err := t.tx.Exec(ctx, `
+		UPDATE signing_key SET seed = NULL, sealed = $2, public = $3 WHERE id = $1`, k.ID, k.Sealed, k.Public)
+	return err
+}
+
+// SigningKeyOlder reports whether even the newest key is older than age.
+func (t Tx) SigningKeyOlder(ctx context.Context, age time.Duration) (older bool, err error) {
+	err = t.tx.QueryRow(ctx, `
+		SELECT coalesce(max(signs_from) < now() - $1::interval, true) FROM signing_key`, age).Scan(&older)
+	return older, err
+}
+
+// DeleteSigningKeys removes keys that have not signed for so long.
+func (t Tx) DeleteSigningKeys(ctx context.Context, since time.Duration) error {
+	_, err := t.tx.Exec(ctx, `
+		DELETE FROM signing_key k
+		WHERE EXISTS (SELECT FROM signing_key n WHERE n.signs_from > k.signs_from AND n.signs_from < now() - $1::interval)`, since)
 	return err
 }
