@@ -23,6 +23,9 @@ const RequestIDKey = "x-request-id"
 // ClientIPKey is the metadata key of the client's address. Only what the gateway says of it is believed.
 const ClientIPKey = "slipway-client-ip"
 
+// UserAgentKey is the metadata key of what the client calls itself, as the gateway says.
+const UserAgentKey = "slipway-user-agent"
+
 type callerKey struct{}
 
 // CallerOf names the service that called, as its certificate or its connection says; "" when it did not say.

@@ -101,6 +101,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
 	s.handlers = server.New(s.store, hasher, s.ring, server.Config{TokenTTL: cfg.TokenTTL, Now: d.Now, Sealer: box})
+	if err := s.handlers.Reseal(ctx, box); err != nil {
+		return nil, fmt.Errorf("secrets in the database: %w", err)
+	}
 	if err := s.firstAdmin(ctx); err != nil {
 		return nil, fmt.Errorf("first administrator: %w", err)
 	}

@@ -38,6 +38,10 @@ type world struct {
 	vm     authpb.UserServiceClient  // as vm
 	keys   authpb.KeyServiceClient   // as the gateway
 	set    authpb.SettingServiceClient
+
+	sessions authpb.SessionServiceClient // as the gateway
+	apikeys  authpb.APIKeyServiceClient
+	keystone authpb.KeystoneServiceClient
 }
 
 func start(t testing.TB, now func() time.Time) *world {
@@ -57,6 +61,7 @@ func startOn(t testing.TB, pool *pgxpool.Pool, b *bus.Bus, now func() time.Time)
 		s, pool, b, authpb.NewTokenServiceClient(gateway), authpb.NewUserServiceClient(gateway),
 		authpb.NewUserServiceClient(s.Server().Local("vm")), authpb.NewKeyServiceClient(gateway),
 		authpb.NewSettingServiceClient(gateway),
+		authpb.NewSessionServiceClient(gateway), authpb.NewAPIKeyServiceClient(gateway), authpb.NewKeystoneServiceClient(gateway),
 	}
 }
 

@@ -303,7 +303,8 @@ type TokenInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token's own id.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// "session": ends when it was unused for token_ttl; "token": ends at expires_at.
+	// "session": ends when it was unused for token_ttl. The others end at expires_at: "token", "apikey", "refresh" (a session
+	// with access and refresh tokens), "keystone" (a token of the OpenStack dialect).
 	Kind        string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// null for a session, and for a token without an end.
@@ -804,7 +805,8 @@ func (*WhoamiRequest) Descriptor() ([]byte, []int) {
 	return file_auth_v4_token_proto_rawDescGZIP(), []int{13}
 }
 
-// IntrospectRequest carries a token as the client sent it.
+// IntrospectRequest carries a credential as the client sent it: a token, an API key or an access token. Some are good from
+// some addresses alone, so the answer counts for the client whose address the metadata name, and for no other.
 type IntrospectRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`

@@ -40,7 +40,8 @@ type TokenServiceClient interface {
 	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl, at
 	// most for session_max_age (see the settings).
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Token, error)
-	// CreateToken makes a token with a lifetime of its own for the caller.
+	// CreateToken makes a token with a lifetime of its own for the caller. One made by means of an API key can do no more
+	// than the key and ends with it.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*Token, error)
 	// DeleteToken ends a token of the caller, session or not, named by its id or its value. An administrator may end
 	// anybody's.
@@ -179,7 +180,8 @@ type TokenServiceServer interface {
 	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl, at
 	// most for session_max_age (see the settings).
 	CreateSession(context.Context, *CreateSessionRequest) (*Token, error)
-	// CreateToken makes a token with a lifetime of its own for the caller.
+	// CreateToken makes a token with a lifetime of its own for the caller. One made by means of an API key can do no more
+	// than the key and ends with it.
 	CreateToken(context.Context, *CreateTokenRequest) (*Token, error)
 	// DeleteToken ends a token of the caller, session or not, named by its id or its value. An administrator may end
 	// anybody's.

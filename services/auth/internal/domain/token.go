@@ -48,10 +48,10 @@ func NewToken(account int32) string {
 
 var tokenForm = regexp.MustCompile(`^[0-9]{1,10}-[0-9a-f]{64}$`)
 
-// HashToken returns what is stored of a token. A plain hash is enough: nobody guesses 256 random bits. What does not
+// HashToken returns what is stored of a token or an API key. A plain hash is enough: nobody guesses 256 random bits. What does not
 // look like a token is refused as an unknown one is.
 func HashToken(value string) ([]byte, error) {
-	if !tokenForm.MatchString(value) {
+	if !tokenForm.MatchString(value) && !isAPIKey(value) {
 		return nil, identity.ErrInvalid
 	}
 	sum := sha256.Sum256([]byte(value))

@@ -16,6 +16,10 @@ func (s *Server) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (*au
 	if err != nil {
 		return nil, err
 	}
+	me, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
 	key := domain.NewKey(a.ID)
 	hash, err := domain.HashKey(key)
 	if err != nil {
@@ -29,7 +33,11 @@ func (s *Server) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (*au
 		if state != domain.Active {
 			return domain.ErrSuspended
 		}
-		return tx.CreateKey(ctx, a.ID, hash)
+		maker, err := tx.Maker(ctx, me.SessionID)
+		if err != nil {
+			return err
+		}
+		return tx.CreateKey(ctx, a.ID, hash, maker)
 	})
 	if err != nil {
 		return nil, err
@@ -61,7 +69,7 @@ func (s *Server) redeem(ctx context.Context, key string) (account int32, token s
 		return 0, "", err
 	}
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		a, err := tx.RedeemKey(ctx, hash)
+		a, maker, err := tx.RedeemKey(ctx, hash)
 		if err != nil {
 			return err
 		}
@@ -70,7 +78,8 @@ func (s *Server) redeem(ctx context.Context, key string) (account int32, token s
 		if err != nil {
 			return err
 		}
-		return tx.OpenSession(ctx, a, stored)
+		_, err = tx.OpenSession(ctx, a, domain.Opening{Hash: stored, Method: domain.ByKey, Client: client(ctx), Maker: maker})
+		return err
 	})
 	return account, token, err
 }

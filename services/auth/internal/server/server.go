@@ -11,6 +11,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/password"
@@ -25,10 +26,14 @@ type Server struct {
 	authpb.UnimplementedSettingServiceServer
 	authpb.UnimplementedSelfServiceServer
 	authpb.UnimplementedTOTPServiceServer
+	authpb.UnimplementedSessionServiceServer
+	authpb.UnimplementedAPIKeyServiceServer
+	authpb.UnimplementedKeystoneServiceServer
 
 	store     *store.Store
 	passwords *password.Hasher
 	ring      *keyring.Ring
+	bearer    *bearer.Writer
 	Config
 }
 
@@ -49,7 +54,7 @@ type Sealer interface {
 
 // New makes a server.
 func New(s *store.Store, h *password.Hasher, r *keyring.Ring, c Config) *Server {
-	return &Server{store: s, passwords: h, ring: r, Config: c}
+	return &Server{store: s, passwords: h, ring: r, bearer: bearer.New(r, c.Now), Config: c}
 }
 
 // Register adds the services to r.
@@ -60,11 +65,17 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterSettingServiceServer(r, s)
 	authpb.RegisterSelfServiceServer(r, s)
 	authpb.RegisterTOTPServiceServer(r, s)
+	authpb.RegisterSessionServiceServer(r, s)
+	authpb.RegisterAPIKeyServiceServer(r, s)
+	authpb.RegisterKeystoneServiceServer(r, s)
 }
 
 // Sign signs what an account may claim to be, for at most domain.IdentityLife.
 func (s *Server) Sign(a domain.Account, session int32, life time.Duration) (string, time.Time, error) {
-	i := a.Identity(session)
+	return s.sign(a.Identity(session), life)
+}
+
+func (s *Server) sign(i identity.Identity, life time.Duration) (string, time.Time, error) {
 	i.Issued = s.Now()
 	i.Expires = i.Issued.Add(life)
 	text, err := s.ring.Sign(i)

@@ -10,6 +10,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
@@ -34,26 +35,51 @@ func (s *Server) CreateLegacySession(ctx context.Context, r *authpb.CreateLegacy
 }
 
 func (s *Server) login(ctx context.Context, email, password, code string) (account int32, token string, err error) {
-	email, err = domain.LoginEmail(email)
+	a, err := s.logIn(ctx, email, password, code, func(tx store.Tx, a domain.Account) error {
+		token = domain.NewToken(a.ID)
+		hash, err := domain.HashToken(token)
+		if err != nil {
+			return err
+		}
+		_, err = tx.OpenSession(ctx, a, domain.Opening{Hash: hash, Method: domain.ByPassword, Client: client(ctx)})
+		return err
+	})
+	return a.ID, token, err
+}
+
+// logIn finds out whether somebody may log in, and then opens a session of any kind.
+func (s *Server) logIn(ctx context.Context, email, password, code string, open func(store.Tx, domain.Account) error) (domain.Account, error) {
+	email, err := domain.LoginEmail(email)
 	if err != nil {
-		return 0, "", err
+		return domain.Account{}, err
 	}
 	if err := domain.CheckPassword(password); err != nil {
-		return 0, "", err
+		return domain.Account{}, err
 	}
 	a, guess, err := s.proven(ctx, email, password)
 	if err != nil {
-		return 0, "", err
+		return a, err
 	}
 	if a.TOTP && strings.TrimSpace(code) == "" {
 		// Not more than this login is given back: whoever knows the password alone must not start the count of codes anew.
-		return 0, "", s.noGuess(ctx, guess, domain.ErrTOTPRequired)
+		return a, s.noGuess(ctx, guess, domain.ErrTOTPRequired)
 	}
-	token, err = s.openSession(ctx, a, code, guess)
+	// The code is taken in the unit of work that makes the session: it is used up with it, and not without.
+	err = s.store.InTx(ctx, func(tx store.Tx) error {
+		if err := open(tx, a); err != nil {
+			return err
+		}
+		if a.TOTP {
+			if err := s.useCode(ctx, tx, a.ID, code); err != nil {
+				return err
+			}
+		}
+		return tx.ForgetGuesses(ctx, guess)
+	})
 	if errors.Is(err, domain.ErrInvalidCode) {
-		return 0, "", domain.ErrInvalidPassword
+		err = domain.ErrInvalidPassword
 	}
-	return a.ID, token, err
+	return a, err
 }
 
 // proven finds the account that has this e-mail and password, at the same cost when there is none. It is counted as a failed
@@ -85,27 +111,6 @@ func (s *Server) proven(ctx context.Context, email, password string) (domain.Acc
 	return a, guess, nil
 }
 
-// openSession takes the code in the unit of work that makes the session: it is used up with it, and not without.
-func (s *Server) openSession(ctx context.Context, a domain.Account, code string, guess []domain.Counter) (string, error) {
-	token := domain.NewToken(a.ID)
-	hash, err := domain.HashToken(token)
-	if err != nil {
-		return "", err
-	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		if err := tx.OpenSession(ctx, a, hash); err != nil {
-			return err
-		}
-		if a.TOTP {
-			if err := s.useCode(ctx, tx, a.ID, code); err != nil {
-				return err
-			}
-		}
-		return tx.ForgetGuesses(ctx, guess)
-	})
-	return token, err
-}
-
 // noGuess gives back what proven counted, where the answer is err and nothing was wrong with the secret.
 func (s *Server) noGuess(ctx context.Context, guess []domain.Counter, err error) error {
 	if back := s.store.InTx(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); back != nil {
@@ -121,15 +126,23 @@ func (s *Server) rehash(ctx context.Context, a domain.Account, password string) 
 	}
 }
 
-// clientIP believes the gateway and nobody else.
-func clientIP(ctx context.Context) string {
+// clientIP is the address of the client; "" when nobody says.
+func clientIP(ctx context.Context) string { return said(ctx, rpc.ClientIPKey) }
+
+// said is what is said of the client. The gateway is believed and nobody else.
+func said(ctx context.Context, key string) string {
 	if rpc.CallerOf(ctx) != "gateway" {
 		return ""
 	}
-	if v := metadata.ValueFromIncomingContext(ctx, rpc.ClientIPKey); len(v) > 0 {
+	if v := metadata.ValueFromIncomingContext(ctx, key); len(v) > 0 {
 		return v[0]
 	}
 	return ""
+}
+
+func isInvalid(err error) bool {
+	f, ok := fault.From(err)
+	return ok && f.Is(identity.ErrInvalid)
 }
 
 func isNotFound(err error) bool {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/identity"
+	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -55,23 +58,45 @@ func (s *Server) Whoami(ctx context.Context, _ *authpb.WhoamiRequest) (*authpb.U
 	return user(a), nil
 }
 
-// Introspect turns a token into an identity that is good for a minute, or less when the token ends before.
+// Introspect turns a credential into an identity that is good for a minute, or less when the credential ends before.
 func (s *Server) Introspect(ctx context.Context, r *authpb.IntrospectRequest) (*authpb.IntrospectResponse, error) {
-	hash, err := domain.HashToken(r.GetToken())
+	l, err := s.live(ctx, r.GetToken())
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.store.Use(ctx, hash, s.TokenTTL)
-	if err != nil {
-		return nil, err
-	}
-	text, expires, err := s.Sign(l.Account, l.Session, domain.Lease(l.Left))
+	i := l.Account.Identity(l.Session)
+	i.Only = domain.Both(l.Own, l.Made)
+	i.Limited = i.Only != nil
+	text, expires, err := s.sign(i, domain.Lease(l.Left))
 	if err != nil {
 		return nil, err
 	}
 	return &authpb.IntrospectResponse{
 		Identity: text, AccountId: l.Account.ID, SessionId: l.Session, ExpiresAt: timestamppb.New(expires),
 	}, nil
+}
+
+// live looks up what a client came with.
+func (s *Server) live(ctx context.Context, text string) (store.Live, error) {
+	if !bearer.Is(text) {
+		hash, err := domain.HashToken(text)
+		if err != nil {
+			return store.Live{}, err
+		}
+		return s.store.Use(ctx, hash, s.TokenTTL, clientIP(ctx))
+	}
+	t, err := s.bearer.Read(ctx, text)
+	if err != nil {
+		return store.Live{}, err
+	}
+	l, err := s.store.UseSession(ctx, t.Session, s.TokenTTL, clientIP(ctx))
+	if err != nil || l.Account.ID != t.Account {
+		return l, cmp.Or(err, error(identity.ErrInvalid))
+	}
+	if left := t.Expires.Sub(s.Now()); l.Left == nil || left < *l.Left {
+		l.Left = &left
+	}
+	return l, nil
 }
 
 // ListKeys gives the keys that verify identities.

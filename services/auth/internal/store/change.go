@@ -49,13 +49,16 @@ func (t Tx) SaveAccount(ctx context.Context, a domain.Account) error {
 	})
 }
 
-// EndSessions ends the sessions and one-time keys of an account, with all also the tokens that have a lifetime of their own,
-// and tells it. The session or token with the id but goes on.
+// EndSessions ends the sessions and one-time keys of an account, with all also the tokens and API keys, which have a lifetime
+// of their own, and tells it. The one with the id but goes on.
 func (t Tx) EndSessions(ctx context.Context, account int32, all bool, but int32) error {
 	if _, err := t.tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE account_id = $1 AND (sliding OR $2) AND id <> $3`, account, all, but); err != nil {
+	if err := t.revokeMade(ctx, account, all); err != nil {
+		return err
+	}
+	if _, err := t.tx.Exec(ctx, `DELETE FROM token t WHERE account_id = $1 AND (`+isSession+` OR $2) AND id <> $3`, account, all, but); err != nil {
 		return err
 	}
 	return t.revoked(ctx, 0, account)
@@ -63,6 +66,9 @@ func (t Tx) EndSessions(ctx context.Context, account int32, all bool, but int32)
 
 // DeleteAccount removes an account with all that hangs on it, and tells it.
 func (t Tx) DeleteAccount(ctx context.Context, id int32) error {
+	if err := t.revokeMade(ctx, id, true); err != nil {
+		return err
+	}
 	if _, err := t.tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
 		return err
 	}
@@ -72,6 +78,34 @@ func (t Tx) DeleteAccount(ctx context.Context, id int32) error {
 	return t.emit(ctx, "auth.v4.user.deleted", id, &authpb.UserDeleted{Id: id})
 }
 
+// revokeMade tells that sessions of other accounts end with the API keys of this one, if these end.
+func (t Tx) revokeMade(ctx context.Context, account int32, end bool) error {
+	if !end {
+		return nil
+	}
+	rows, err := t.tx.Query(ctx, `
+		SELECT DISTINCT t.account_id FROM token t JOIN token m ON m.id = t.maker
+		WHERE m.account_id = $1 AND t.account_id <> $1 ORDER BY t.account_id`, account)
+	if err != nil {
+		return err
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		if err := t.revoked(ctx, 0, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t Tx) revoked(ctx context.Context, session, account int32) error {
-	return t.emit(ctx, "auth.v4.session.revoked", account, &authpb.SessionRevoked{SessionId: session, AccountId: account})
+	return t.revokedFor(ctx, session, account, "")
+}
+
+func (t Tx) revokedFor(ctx context.Context, session, account int32, reason string) error {
+	return t.emit(ctx, "auth.v4.session.revoked", account,
+		&authpb.SessionRevoked{SessionId: session, AccountId: account, Reason: reason})
 }

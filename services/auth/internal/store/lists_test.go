@@ -17,5 +17,6 @@ func TestLists(t *testing.T) {
 	pool := pgtest.New(t, outbox.Migrations, Migrations)
 	querytest.Check(t, pool, accounts, query.Scope{})
 	querytest.Check(t, pool, sshKeys, query.Scope{SQL: "k.account_id = $1", Args: []any{7}})
+	querytest.Check(t, pool, apiKeys, query.Scope{SQL: apiKeysOf, Args: []any{7}})
 	querytest.Check(t, pool, tokens, query.Scope{SQL: "account_id = $2 AND " + tokenLives, Args: []any{time.Hour, 7}})
 }

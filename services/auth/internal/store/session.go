@@ -14,12 +14,15 @@ import (
 	"slipway.dev/services/auth/internal/domain"
 )
 
-const tokenKind = `CASE WHEN sliding THEN 'session' ELSE 'token' END`
+const (
+	tokenKind = `coalesce(t.kind, CASE WHEN t.sliding THEN 'session' ELSE 'token' END)`
+	isSession = `(t.sliding OR coalesce(t.kind IN ('refresh', 'keystone'), false))`
+)
 
 // For statements whose $1 is the default of idle.
 var (
 	tokenColumns = `id, account_id, ` + tokenKind + ` AS kind, description, expires_at, last_used, created_at, ` + tokenEnds + ` AS valid_until`
-	tokenEnds    = `CASE WHEN sliding THEN least(last_used + ` + idle + `, created_at + ` + maxAge + `) ELSE expires_at END`
+	tokenEnds    = `CASE WHEN t.sliding THEN least(t.last_used + ` + idle + `, t.created_at + ` + maxAge + `) ELSE t.expires_at END`
 	tokenLives   = `coalesce(` + tokenEnds + ` > now(), true)`
 )
 
@@ -43,7 +46,7 @@ func (s *Store) Tokens(ctx context.Context, q *querypb.Query, account int32, ttl
 
 // Token reads one token of an account.
 func (s *Store) Token(ctx context.Context, account, id int32, ttl time.Duration) (domain.TokenInfo, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+tokenColumns+` FROM token WHERE id = $2 AND account_id = $3`, ttl, id, account)
+	rows, err := s.pool.Query(ctx, `SELECT `+tokenColumns+` FROM token t WHERE id = $2 AND account_id = $3`, ttl, id, account)
 	if err != nil {
 		return domain.TokenInfo{}, err
 	}
@@ -54,17 +57,34 @@ func (s *Store) Token(ctx context.Context, account, id int32, ttl time.Duration)
 	return i, err
 }
 
-// DeleteToken ends a token by its id or its hash and tells it. owner is whose it must be, 0 for anybody's.
+// DeleteToken ends a credential by its id or its hash and tells it, and with an API key all that it made. owner is whose it
+// must be, 0 for anybody's.
 func (t Tx) DeleteToken(ctx context.Context, owner, id int32, hash []byte) error {
-	var account int32
+	return t.deleteToken(ctx, owner, "id = $2 OR hash = $3", id, hash)
+}
+
+// KillSession is DeleteToken for a session, by its uuid.
+func (t Tx) KillSession(ctx context.Context, owner int32, uuid string) error {
+	return t.deleteToken(ctx, owner, "uuid = $2 AND "+isSession, uuid)
+}
+
+func (t Tx) deleteToken(ctx context.Context, owner int32, which string, args ...any) error {
+	var id, account int32
+	var made []int32
 	err := t.tx.QueryRow(ctx, `
-		DELETE FROM token WHERE ($1::integer = 0 OR account_id = $1) AND (id = $2 OR hash = $3)
-		RETURNING id, account_id`, owner, id, hash).Scan(&id, &account)
+		WITH gone AS (DELETE FROM token t WHERE ($1::integer = 0 OR account_id = $1) AND (`+which+`) RETURNING id, account_id)
+		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id) FROM gone`,
+		append([]any{owner}, args...)...).Scan(&id, &account, &made)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fault.NotFound.With("no such token")
 	}
 	if err != nil {
 		return err
+	}
+	for _, a := range made {
+		if err := t.revoked(ctx, 0, a); err != nil {
+			return err
+		}
 	}
 	return t.revoked(ctx, id, account)
 }

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+	"strconv"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/store"
+)
+
+const (
+	sessionPage    = 100
+	maxSessionPage = 1000
+)
+
+// ListSessions lists sessions, the newest first.
+func (s *Server) ListSessions(ctx context.Context, r *authpb.ListSessionsRequest) (*authpb.ListSessionsResponse, error) {
+	me, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	account := r.GetAccountId()
+	switch {
+	case account == 0:
+		account = shown(me)
+	case account != me.AccountID && !me.ReachesAll():
+		return nil, fault.NotFound.With("no such account")
+	}
+	size, before, err := page(r)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.store.Sessions(ctx, account, before, size+1, s.TokenTTL)
+	if err != nil {
+		return nil, err
+	}
+	resp := &authpb.ListSessionsResponse{}
+	if len(list) > size {
+		list = list[:size]
+		resp.NextPageToken = strconv.Itoa(int(list[size-1].ID))
+	}
+	for _, i := range list {
+		resp.Sessions = append(resp.Sessions, &authpb.Session{
+			Uuid: i.UUID, AccountId: i.AccountID, Email: i.Email, CreatedAt: timestamppb.New(i.CreatedAt),
+			LastSeenAt: timestamppb.New(i.LastUsed), Ip: i.IP, UserAgent: i.UserAgent, AuthMethod: i.Method,
+			ExpiresAt: timestamppb.New(*i.ExpiresAt), Current: i.ID == me.SessionID, Kind: i.Kind,
+		})
+	}
+	return resp, nil
+}
+
+func page(r *authpb.ListSessionsRequest) (size int, before int32, err error) {
+	switch n := r.GetPageSize(); {
+	case n < 0 || n > maxSessionPage:
+		return 0, 0, fault.Invalid.With("page_size: from 0 to %d", maxSessionPage).On("page_size")
+	case n == 0:
+		size = sessionPage
+	default:
+		size = int(n)
+	}
+	if r.GetPageToken() == "" {
+		return size, 0, nil
+	}
+	n, err := strconv.ParseInt(r.GetPageToken(), 10, 32)
+	if err != nil || n <= 0 {
+		return 0, 0, fault.Invalid.With("page_token: not one of a page").On("page_token")
+	}
+	return size, int32(n), nil
+}
+
+// KillSession ends a session.
+func (s *Server) KillSession(ctx context.Context, r *authpb.KillSessionRequest) (*authpb.KillSessionResponse, error) {
+	me, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := domain.SessionID(r.GetUuid())
+	if err != nil {
+		return nil, err
+	}
+	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.KillSession(ctx, changed(me, "users.sessions"), id) })
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.KillSessionResponse{}, nil
+}
