@@ -66,6 +66,7 @@ func newServices(t testing.TB) (*stack, gateway.Conns) {
 	authpb.RegisterKeyServiceServer(auth, fakeKeys{})
 	authpb.RegisterSettingServiceServer(auth, fakeSettings{})
 	authpb.RegisterTOTPServiceServer(auth, fakeTOTP{})
+	authpb.RegisterAPIKeyServiceServer(auth, fakeAPIKeys{})
 	vmpb.RegisterHostServiceServer(vm, s.vm)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})
@@ -95,7 +96,7 @@ func (a *fakeAuth) Introspect(_ context.Context, r *authpb.IntrospectRequest) (*
 	switch token := r.GetToken(); {
 	case token == "admin":
 		i.AccountID, i.SessionID, i.Roles = 3, 30, []string{identity.RoleAdmin}
-	case (token == "user" || token == "4-cafe") && !a.gone.Load():
+	case (token == "user" || token == "4-cafe" || token == fakeAPIKey || token == fakeAccess) && !a.gone.Load():
 		i.AccountID, i.SessionID, i.Roles = 4, 40, []string{identity.RoleUser}
 	case token == "reader":
 		i.AccountID, i.SessionID, i.Roles = 5, 50, []string{identity.RoleReadOnlyAdmin}

@@ -103,7 +103,7 @@ func TestHeadersMeanNothing(t *testing.T) {
 	h := recorded(t, func(_ string, md metadata.MD) { got = md; calls++ })
 	forged := []string{
 		"Grpc-Metadata-Slipway-Identity: forged", "Grpc-Metadata-X-Request-Id: forged", "Slipway-Identity: forged",
-		"Slipway-Client-Ip: 10.0.0.1", "internal-auth: on", "isp-box-instance: true", "X-Forwarded-For: 10.0.0.1",
+		"Slipway-Client-Ip: 10.0.0.1", "Slipway-User-Agent: forged", "internal-auth: on", "isp-box-instance: true", "X-Forwarded-For: 10.0.0.1",
 		"X-Forwarded-Host: evil.example.com", "Grpc-Timeout: 1n", "X-HTTP-Method-Override: DELETE", "TE: trailers",
 		"Grpc-Metadata-Bad-Bin: ???", "Grpcgateway-Authorization: forged", "Forwarded: for=10.0.0.1", "Content-Type: ;;",
 	}

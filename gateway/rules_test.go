@@ -140,9 +140,12 @@ func TestRule09TokenFromManyPlaces(t *testing.T) {
 		"ISP-Session: user", "Cookie: ses6=user", "Cookie: x-xsrf-token=user", "Cookie: token=user",
 		"Cookie: lang=en; ses6=user; token=none", "X-XSRF-TOKEN:   user  ",
 	} {
-		rec := send(t, h, "GET /auth/v4/whoami", header)
-		if rec.Code != 200 || !strings.HasPrefix(rec.Body.String(), `{"id":4,`) {
-			t.Errorf("%s: %d %s", header, rec.Code, rec.Body)
+		for _, credential := range []string{"user", fakeAPIKey, fakeAccess} {
+			header := strings.Replace(header, "user", credential, 1)
+			rec := send(t, h, "GET /auth/v4/whoami", header)
+			if rec.Code != 200 || !strings.HasPrefix(rec.Body.String(), `{"id":4,`) {
+				t.Errorf("%s: %d %s", header, rec.Code, rec.Body)
+			}
 		}
 	}
 	for want, headers := range map[string][]string{ // the first that says anything counts

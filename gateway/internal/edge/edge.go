@@ -43,6 +43,8 @@ type Config struct {
 type Request struct {
 	ID     string
 	Client string // address, without port
+	// UserAgent is what the client calls itself, so much of it as gRPC can carry.
+	UserAgent string
 	// Identity is the signed identity of the caller; empty for nobody.
 	Identity string
 	Account  int32
@@ -100,8 +102,10 @@ type edge struct {
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	q := &Request{ID: requestID(r.Header.Get("X-Request-Id")), Client: clientAddr(r, e.cfg.TrustedProxies)}
-	q.whole, q.limit = r.Context(), e.cfg.Timeout
+	q := &Request{
+		ID: requestID(r.Header.Get("X-Request-Id")), Client: clientAddr(r, e.cfg.TrustedProxies),
+		UserAgent: userAgent(r.Header.Get("User-Agent")), whole: r.Context(), limit: e.cfg.Timeout,
+	}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, q), e.cfg.Timeout)
 	defer cancel()
 	r = r.WithContext(ctx)

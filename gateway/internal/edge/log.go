@@ -104,6 +104,19 @@ func requestID(came string) string {
 	return came
 }
 
+// userAgent is as much of the header as may travel on: gRPC takes printable ASCII alone.
+func userAgent(came string) string {
+	if len(came) > maxLogged {
+		came = came[:maxLogged]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, came)
+}
+
 // clientAddr is the address of who asks: the last one that a proxy of ours saw, or the other end of the connection.
 func clientAddr(r *http.Request, trusted []netip.Prefix) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)

@@ -31,8 +31,8 @@ type Session struct {
 	until time.Time
 }
 
-// Sessions remembers for a few seconds whose a token is, by its hash. A revocation drops it at once; the few seconds are
-// for revocations that got lost.
+// Sessions remembers for a few seconds whose a token is, by the hash of it and of the client's address: some are good from
+// some addresses alone. A revocation drops it at once; the few seconds are for revocations that got lost.
 type Sessions struct {
 	auth authpb.TokenServiceClient
 	ttl  time.Duration
@@ -66,7 +66,7 @@ func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration) *Sessions {
 
 // Find returns the session of a token; false when auth does not know it. The error means that auth could not be asked.
 func (s *Sessions) Find(ctx context.Context, token string) (Session, bool, error) {
-	key := sha256.Sum256([]byte(token))
+	key := hashOf(token, Of(ctx).Client)
 	now := s.now()
 	s.mu.RLock()
 	found, ok := s.live[key]
@@ -85,6 +85,13 @@ func (s *Sessions) Find(ctx context.Context, token string) (Session, bool, error
 	case <-ctx.Done():
 		return Session{}, false, fault.Unavailable.Wrap(ctx.Err())
 	}
+}
+
+// hashOf takes a separator that is in no address and in no token that a client can send.
+func hashOf(token, client string) tokenHash {
+	var room [192]byte // on the stack: this is done for every request
+	text := append(append(append(room[:0], token...), 0), client...)
+	return sha256.Sum256(text)
 }
 
 // fly joins the flight for a token or starts it. The flight outlives a caller who goes away.
@@ -107,7 +114,8 @@ func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) *flight
 }
 
 func (s *Sessions) ask(ctx context.Context, f *flight, token string) {
-	ctx = metadata.AppendToOutgoingContext(ctx, rpc.RequestIDKey, Of(ctx).ID)
+	q := Of(ctx)
+	ctx = metadata.AppendToOutgoingContext(ctx, rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client)
 	asked := s.now()
 	resp, err := s.auth.Introspect(ctx, &authpb.IntrospectRequest{Token: token})
 	if err != nil {

@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/rpc"
 )
 
 // auth is an auth service that answers as told, after a second.
@@ -188,4 +191,38 @@ func TestMemoryIsBounded(t *testing.T) {
 	if len(s.live) > maxSessions || len(s.unknown) > maxSessions || len(s.flights) != 0 || len(s.live) < maxSessions/2 {
 		t.Errorf("%d live, %d unknown, %d flights", len(s.live), len(s.unknown), len(s.flights))
 	}
+}
+
+// TestBoundToAddress: what auth says of a token counts for the address that it was asked about, and for no other; be it
+// good or bad.
+func TestBoundToAddress(t *testing.T) {
+	t.Parallel()
+	a := &addressed{}
+	s := NewSessions(a, 0)
+	for range 3 {
+		for client, want := range map[string]bool{"192.0.2.1": true, "198.51.100.1": false} {
+			ctx := context.WithValue(t.Context(), requestKey{}, &Request{Client: client})
+			if _, known, err := s.Find(ctx, "tok"); err != nil || known != want {
+				t.Errorf("%s: %v %v, want %v", client, known, err, want)
+			}
+		}
+	}
+	if n := a.asked.Load(); n != 2 {
+		t.Errorf("auth was asked %d times, want once for each address", n)
+	}
+}
+
+// addressed knows a token from one address alone.
+type addressed struct {
+	authpb.TokenServiceClient
+	asked atomic.Int32
+}
+
+func (a *addressed) Introspect(ctx context.Context, _ *authpb.IntrospectRequest, _ ...grpc.CallOption) (*authpb.IntrospectResponse, error) {
+	a.asked.Add(1)
+	md, _ := metadata.FromOutgoingContext(ctx)
+	if ip := md.Get(rpc.ClientIPKey); len(ip) != 1 || ip[0] != "192.0.2.1" {
+		return nil, fault.Unauthenticated
+	}
+	return &authpb.IntrospectResponse{Identity: "signed", AccountId: 3, SessionId: 30, ExpiresAt: timestamppb.New(time.Now().Add(time.Hour))}, nil
 }

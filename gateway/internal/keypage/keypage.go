@@ -106,7 +106,7 @@ func (h *handler) redeem(w http.ResponseWriter, r *http.Request, key string) {
 		return
 	}
 	q := edge.Of(r.Context())
-	ctx := metadata.AppendToOutgoingContext(r.Context(), rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client)
+	ctx := metadata.AppendToOutgoingContext(r.Context(), rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client, rpc.UserAgentKey, q.UserAgent)
 	s, err := h.keys.RedeemKey(ctx, &authpb.RedeemKeyRequest{Key: key})
 	if err != nil {
 		h.refuse(w, q, err)

@@ -54,6 +54,7 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 		authpb.RegisterTOTPServiceHandlerClient(ctx, mux, authpb.NewTOTPServiceClient(auth)),
 		authpb.RegisterSelfServiceHandlerClient(ctx, mux, authpb.NewSelfServiceClient(auth)),
 		authpb.RegisterSettingServiceHandlerClient(ctx, mux, authpb.NewSettingServiceClient(auth)),
+		authpb.RegisterAPIKeyServiceHandlerClient(ctx, mux, authpb.NewAPIKeyServiceClient(auth)),
 		authpb.RegisterKeyServiceHandlerClient(ctx, mux, authpb.NewKeyServiceClient(auth)),
 		authpb.RegisterUserServiceHandlerClient(ctx, mux, authpb.NewUserServiceClient(auth)),
 		authpb.RegisterTokenServiceHandlerClient(ctx, mux, authpb.NewTokenServiceClient(auth)),
@@ -101,6 +102,9 @@ func noHeader(string) (string, bool) { return "", false }
 func outgoing(ctx context.Context, _ *http.Request) metadata.MD {
 	q := edge.Of(ctx)
 	md := metadata.MD{rpc.RequestIDKey: {q.ID}, rpc.ClientIPKey: {q.Client}}
+	if q.UserAgent != "" {
+		md[rpc.UserAgentKey] = []string{q.UserAgent}
+	}
 	if q.Identity != "" {
 		md[identity.MetadataKey] = []string{q.Identity}
 	}
