@@ -1,0 +1,100 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// getFrom asks with one header, from an address of this machine, and returns the status.
+func (s *stack) getFrom(local, path, header, value string) int {
+	s.t.Helper()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, addr)
+	}}}
+	req, err := http.NewRequest("GET", s.url+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set(header, value)
+	resp, err := hc.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// TestAPIKeys is how a program gets a key of its own: for some of what its owner may do, from some addresses, in every
+// spelling of a token, until it is deleted.
+func TestAPIKeys(t *testing.T) {
+	s := newStack(t, "sim")
+	admin := s.login()
+	host := object{"name": "one", "os": admin.tiny(), "password": "x"}
+	admin.complete(admin.must("POST", "/vm/v3/host", host))
+	made := admin.must("POST", "/auth/v4/apikey", object{"name": "monitoring", "scopes": []string{"vms.read", "apikeys.read"}})
+	key := made["key"].(string)
+	program := &client{s: s, token: key}
+	if l := program.list("/vm/v3/host"); len(l) != 1 {
+		t.Errorf("the key sees %v", l)
+	}
+	host["name"] = "two"
+	for path, body := range map[string]any{"/vm/v3/host": host, "/vm/v3/host/1/stop": nil, "/auth/v4/token": object{}, "/auth/v4/apikey": object{"name": "x"}} {
+		if status, answer := program.do("POST", path, body); status != 403 || number(answer["error"].(object), "code") != 3001 {
+			t.Errorf("the key may POST %s: %d %v", path, status, answer)
+		}
+	}
+	if status, _ := program.do("GET", "/auth/v4/user", nil); status != 403 {
+		t.Errorf("the key may list users: %d", status)
+	}
+	for header, value := range map[string]string{
+		"x-xsrf-token": key, "Authorization": "Bearer " + key, "X-Auth-Token": key, "ses6": key, "Cookie": "ses6=" + key,
+	} {
+		if status := s.getFrom("127.0.0.1", "/vm/v3/host", header, value); status != 200 {
+			t.Errorf("%s: %d", header, status)
+		}
+	}
+	bound := admin.must("POST", "/auth/v4/apikey", object{"name": "bound", "cidrs": []string{"127.0.0.2"}})["key"].(string)
+	for range 2 { // what is remembered of one address counts for no other
+		for from, want := range map[string]int{"127.0.0.2": 200, "127.0.0.1": 401} {
+			if status := s.getFrom(from, "/vm/v3/host", "x-xsrf-token", bound); status != want {
+				t.Errorf("from %s: %d, want %d", from, status, want)
+			}
+		}
+	}
+	var listed object
+	for _, k := range program.list("/auth/v4/apikey") {
+		if k["name"] == "monitoring" {
+			listed = k
+		}
+	}
+	if listed["last_ip"] != "127.0.0.1" || listed["hint"] != key[:8] {
+		t.Errorf("listed as %v", listed)
+	}
+	path := fmt.Sprintf("/auth/v4/apikey/%d", number(listed, "id"))
+	admin.must("POST", path, object{"name": "renamed"})
+	admin.must("DELETE", path, nil)
+	deleted := time.Now()
+	for {
+		status, _ := program.do("GET", "/vm/v3/host", nil)
+		if status == 401 {
+			break
+		}
+		if time.Since(deleted) > 5*time.Second {
+			t.Fatalf("the key lives on: %d", status)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	log, err := os.ReadFile(s.log.Name())
+	if err != nil || strings.Contains(string(log), key[8:40]) || strings.Contains(string(log), bound[8:40]) {
+		t.Errorf("a key is in the log, or nothing is: %v", err)
+	}
+}
