@@ -13,6 +13,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/query"
 	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/seal"
@@ -27,7 +28,7 @@ func newRing(t *testing.T) *keyring.Ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := keyring.Open(t.Context(), store.New(pgtest.New(t, outbox.Migrations, store.Migrations), func() {}), box)
+	r, err := keyring.Open(t.Context(), store.New(pgtest.New(t, outbox.Migrations, store.Migrations), query.Limits{}, func() {}), box)
 	if err != nil {
 		t.Fatal(err)
 	}
