@@ -139,8 +139,10 @@ func (x *UserDeleted) GetId() int32 {
 type SessionRevoked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The one session; 0: all of the account.
-	SessionId     int32 `protobuf:"varint,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	AccountId     int32 `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	SessionId int32 `protobuf:"varint,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	AccountId int32 `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Without a session: the account's identities of a lower revision are worth nothing any more.
+	Revision      int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,13 @@ func (x *SessionRevoked) GetAccountId() int32 {
 	return 0
 }
 
+func (x *SessionRevoked) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 var File_auth_v4_events_proto protoreflect.FileDescriptor
 
 const file_auth_v4_events_proto_rawDesc = "" +
@@ -200,12 +209,13 @@ const file_auth_v4_events_proto_rawDesc = "" +
 	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\"\x1d\n" +
 	"\vUserDeleted\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"N\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"j\n" +
 	"\x0eSessionRevoked\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\x05R\tsessionId\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\x02 \x01(\x05R\taccountIdB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"account_id\x18\x02 \x01(\x05R\taccountId\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x05R\brevisionB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_events_proto_rawDescOnce sync.Once
