@@ -6,6 +6,8 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -21,14 +23,11 @@ func (s *Server) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (*au
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		state, err := tx.LockAccount(ctx, a.ID)
-		if err != nil {
-			return err
-		}
-		if state != domain.Active {
+	err = s.administer(ctx, a.ID, func(tx store.Tx, _ identity.Identity, a *domain.Account) error {
+		if a.State != domain.Active {
 			return domain.ErrSuspended
 		}
+		audit.Of(ctx).Object("user", a.ID)
 		return tx.CreateKey(ctx, a.ID, hash)
 	})
 	if err != nil {
@@ -66,6 +65,8 @@ func (s *Server) redeem(ctx context.Context, key string) (account int32, token s
 			return err
 		}
 		account, token = a.ID, domain.NewToken(a.ID)
+		audit.Of(ctx).Actor(a.ID, a.Email)
+		audit.Of(ctx).Object("user", a.ID)
 		stored, err := domain.HashToken(token)
 		if err != nil {
 			return err

@@ -22,12 +22,15 @@ type Server struct {
 	authpb.UnimplementedUserServiceServer
 	authpb.UnimplementedKeyServiceServer
 	authpb.UnimplementedSettingServiceServer
+	authpb.UnimplementedRoleServiceServer
+	authpb.UnimplementedAuditServiceServer
 	authpb.UnimplementedSelfServiceServer
 	authpb.UnimplementedTOTPServiceServer
 
 	store     *store.Store
 	passwords *password.Hasher
 	signer    *identity.Signer
+	powers    domain.Powers
 	Config
 }
 
@@ -48,7 +51,7 @@ type Sealer interface {
 
 // New makes a server.
 func New(s *store.Store, h *password.Hasher, signer *identity.Signer, c Config) *Server {
-	return &Server{store: s, passwords: h, signer: signer, Config: c}
+	return &Server{store: s, passwords: h, signer: signer, powers: domain.NewPowers(), Config: c}
 }
 
 // Register adds the services to r.
@@ -57,13 +60,15 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterUserServiceServer(r, s)
 	authpb.RegisterKeyServiceServer(r, s)
 	authpb.RegisterSettingServiceServer(r, s)
+	authpb.RegisterRoleServiceServer(r, s)
+	authpb.RegisterAuditServiceServer(r, s)
 	authpb.RegisterSelfServiceServer(r, s)
 	authpb.RegisterTOTPServiceServer(r, s)
 }
 
 // Sign signs what an account may claim to be, for at most domain.IdentityLife.
 func (s *Server) Sign(a domain.Account, session int32, life time.Duration) (string, time.Time, error) {
-	i := a.Identity(session)
+	i := a.Identity(session, s.powers)
 	i.Issued = s.Now()
 	i.Expires = i.Issued.Add(life)
 	text, err := s.signer.Sign(i)
@@ -77,6 +82,15 @@ func caller(ctx context.Context) (identity.Identity, error) {
 		return i, fault.Unauthenticated
 	}
 	return i, nil
+}
+
+// visible is the one account of which the caller may see; 0 is all.
+func visible(ctx context.Context) (int32, error) {
+	me, err := caller(ctx)
+	if err != nil || me.ReachesAll() {
+		return 0, err
+	}
+	return me.AccountID, nil
 }
 
 // Hashes is how many passwords were hashed so far, for login or to be stored.

@@ -17,9 +17,13 @@ import (
 )
 
 const (
+	accountColumns = `id, email, password_hash, roles, state, auth_source, epoch, revision, ` + profileColumns + `, ` + grants
 	profileColumns = `full_name, lang, phone_number, note, created_at, ` + hasTOTP + ` AS totp`
-	accountColumns = `id, email, password_hash, roles, state, auth_source, epoch, ` + profileColumns
 	hasTOTP        = `EXISTS (SELECT FROM totp f WHERE f.account_id = user_account.id AND f.confirmed_at IS NOT NULL)`
+	// grants are what the custom roles of a row of user_account allow.
+	grants = `
+		ARRAY(SELECT DISTINCT s FROM role r, unnest(r.scopes) s WHERE r.name = ANY(user_account.roles) AND NOT r.reach_all) AS own_scopes,
+		ARRAY(SELECT DISTINCT s FROM role r, unnest(r.scopes) s WHERE r.name = ANY(user_account.roles) AND r.reach_all) AS all_scopes`
 )
 
 var accounts = query.List{Fields: map[string]query.Field{
@@ -37,13 +41,13 @@ var accounts = query.List{Fields: map[string]query.Field{
 	"totp":         {SQL: hasTOTP, Type: query.Bool},
 }}
 
-// Accounts lists accounts, without their password hashes.
-func (s *Store) Accounts(ctx context.Context, q *querypb.Query) (Listing[domain.Account], error) {
-	p, err := accounts.Compile(q)
+// Accounts lists accounts, without their password hashes. only is the one that may be seen, 0 for all.
+func (s *Store) Accounts(ctx context.Context, q *querypb.Query, only int32) (Listing[domain.Account], error) {
+	p, err := accounts.Compile(q, only)
 	if err != nil {
 		return Listing[domain.Account]{}, err
 	}
-	return list[domain.Account](ctx, s.pool, p, "id, email, roles, state, auth_source, "+profileColumns, "FROM user_account", "true")
+	return list[domain.Account](ctx, s.pool, p, "id, email, roles, state, auth_source, "+profileColumns, "FROM user_account", "$1::integer = 0 OR id = $1")
 }
 
 // Account reads one account.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -55,10 +56,23 @@ func (t Tx) EndSessions(ctx context.Context, account int32, all bool, but int32)
 	if _, err := t.tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE account_id = $1 AND (sliding OR $2) AND id <> $3`, account, all, but); err != nil {
+	rows, err := t.tx.Query(ctx, `DELETE FROM token WHERE account_id = $1 AND (sliding OR $2) AND id <> $3 RETURNING id`, account, all, but)
+	if err != nil {
 		return err
 	}
-	return t.revoked(ctx, 0, account)
+	ended, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	if but == 0 {
+		return t.outdate(ctx, account)
+	}
+	for _, id := range ended { // one by one: the identities of the one that goes on stay good
+		if err := t.revoked(ctx, id, account, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteAccount removes an account with all that hangs on it, and tells it.
@@ -66,12 +80,25 @@ func (t Tx) DeleteAccount(ctx context.Context, id int32) error {
 	if _, err := t.tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
 		return err
 	}
-	if err := t.revoked(ctx, 0, id); err != nil {
+	if err := t.revoked(ctx, 0, id, math.MaxInt32); err != nil {
 		return err
 	}
 	return t.emit(ctx, "auth.v4.user.deleted", id, &authpb.UserDeleted{Id: id})
 }
 
-func (t Tx) revoked(ctx context.Context, session, account int32) error {
-	return t.emit(ctx, "auth.v4.session.revoked", account, &authpb.SessionRevoked{SessionId: session, AccountId: account})
+// outdate makes the identities of an account worth nothing that were signed up to now, and tells it.
+func (t Tx) outdate(ctx context.Context, account int32) error {
+	var revision int32
+	err := t.tx.QueryRow(ctx, `
+		UPDATE user_account SET revision = revision + 1 WHERE id = $1 RETURNING revision`, account).Scan(&revision)
+	if err != nil {
+		return err
+	}
+	return t.revoked(ctx, 0, account, revision)
+}
+
+func (t Tx) revoked(ctx context.Context, session, account, revision int32) error {
+	return t.emit(ctx, "auth.v4.session.revoked", account, &authpb.SessionRevoked{
+		SessionId: session, AccountId: account, Revision: revision,
+	})
 }

@@ -22,10 +22,10 @@ func (t Tx) CreateKey(ctx context.Context, account int32, hash []byte) error {
 func (t Tx) RedeemKey(ctx context.Context, hash []byte) (domain.Account, error) {
 	var a domain.Account
 	err := t.tx.QueryRow(ctx, `
-		SELECT id, epoch FROM user_account
+		SELECT id, email, epoch FROM user_account
 		WHERE state = 'active' AND id = (
 			SELECT account_id FROM login_key WHERE hash = $1 AND used_at IS NULL AND expires_at > now())
-		FOR SHARE`, hash).Scan(&a.ID, &a.Epoch)
+		FOR SHARE`, hash).Scan(&a.ID, &a.Email, &a.Epoch)
 	if err == nil {
 		err = t.tx.QueryRow(ctx, `
 			UPDATE login_key SET used_at = now()

@@ -66,5 +66,5 @@ func (t Tx) DeleteToken(ctx context.Context, owner, id int32, hash []byte) error
 	if err != nil {
 		return err
 	}
-	return t.revoked(ctx, id, account)
+	return t.revoked(ctx, id, account, 0)
 }

@@ -30,14 +30,14 @@ func (s *Store) Use(ctx context.Context, hash []byte, ttl time.Duration) (Live, 
 	var stale bool
 	a := &l.Account
 	err := s.pool.QueryRow(ctx, `
-		SELECT t.id, a.id, a.email, a.roles, a.state, a.auth_source,
+		SELECT t.id, user_account.id, email, roles, state, auth_source, revision, `+grants+`,
 		       CASE WHEN t.sliding THEN least(t.last_used + i.idle, t.created_at + i.age) ELSE t.expires_at END - now(),
 		       t.last_used < now() - least(interval '1 minute', i.idle / 4)
-		FROM token t JOIN user_account a ON a.id = t.account_id CROSS JOIN (SELECT `+idle+` AS idle, `+maxAge+` AS age) i
-		WHERE t.hash = $2 AND a.state = 'active'
+		FROM token t JOIN user_account ON user_account.id = t.account_id CROSS JOIN (SELECT `+idle+` AS idle, `+maxAge+` AS age) i
+		WHERE t.hash = $2 AND state = 'active'
 		  AND (t.sliding OR coalesce(t.expires_at > now(), true))
 		  AND (NOT t.sliding OR least(t.last_used + i.idle, t.created_at + i.age) > now())`, ttl, hash).
-		Scan(&l.Session, &a.ID, &a.Email, &a.Roles, &a.State, &a.AuthSource, &l.Left, &stale)
+		Scan(&l.Session, &a.ID, &a.Email, &a.Roles, &a.State, &a.AuthSource, &a.Revision, &a.OwnScopes, &a.AllScopes, &l.Left, &stale)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return l, identity.ErrInvalid
 	}
