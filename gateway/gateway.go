@@ -21,9 +21,6 @@ import (
 	"slipway.dev/gateway/internal/vmmanager"
 )
 
-// SessionRevoked is the subject whose events are for Revoke. Gaps in it are for ForgetAll.
-const SessionRevoked = "auth.v4.session.revoked"
-
 // Config are the limits of the edge. The zero value is good.
 type Config struct {
 	MaxBody int64         // bytes of a body; default 1 MiB

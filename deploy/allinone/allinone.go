@@ -84,7 +84,7 @@ func Up(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (err e
 	defer func() { err = errors.Join(err, s.node.Close()) }()
 	return run.All(ctx,
 		s.infra, s.auth, s.ip, s.vm, s.node,
-		run.Func(s.watchRevocations),
+		run.Func(func(ctx context.Context) error { return s.gateway.Watch(ctx, s.infra.bus) }),
 		run.Func(func(ctx context.Context) error { return s.serve(ctx, l) }),
 		run.Func(func(ctx context.Context) error { return s.announce(ctx, l.Addr(), out) }),
 	)

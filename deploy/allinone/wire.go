@@ -10,10 +10,8 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
-	authpb "slipway.dev/proto/auth/v4"
 	nodepb "slipway.dev/proto/node/v1"
 
-	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/node"
 )
@@ -24,18 +22,6 @@ func (s *stack) dialAgent(endpoint string) (nodepb.NodeServiceClient, error) {
 		return nil, fmt.Errorf("the agent at %s is not of this process", endpoint)
 	}
 	return nodepb.NewNodeServiceClient(s.node.Server().Local("vm")), nil
-}
-
-// watchRevocations makes the gateway forget sessions as soon as they are worth nothing.
-func (s *stack) watchRevocations(ctx context.Context) error {
-	return s.infra.bus.Watch(ctx, []string{"auth.v4.session.revoked", "auth.v4.user.*"}, func(e bus.Event) {
-		var r authpb.SessionRevoked
-		if e.Subject != "auth.v4.session.revoked" || e.Decode(&r) != nil {
-			s.gateway.ForgetAll() // a role or a state changed: what was cached of anybody is looked up anew
-			return
-		}
-		s.gateway.Revoke(r.GetSessionId(), r.GetAccountId())
-	}, s.gateway.ForgetAll)
 }
 
 // announce waits until the node is known and the API answers, makes the first network, and says so.

@@ -36,6 +36,8 @@ type Identity struct {
 	Roles     []string  `json:"roles"`
 	Issued    time.Time `json:"iat"`
 	Expires   time.Time `json:"exp"`
+	// Revision counts what changed of the account's rights. A revocation names the first that is still good.
+	Revision int32 `json:"rev,omitempty"`
 
 	// Grants are the scopes that the account's custom roles give it for its own objects, GrantsAll those for the objects of
 	// every account. They add to what the built-in roles give.

@@ -24,29 +24,39 @@ type Verifier struct {
 	keys     map[string]ed25519.PublicKey
 	fetched  time.Time
 	verified map[string]Identity
+	revoked  revocations
 }
 
 // NewVerifier makes a verifier that gets its keys from fetch, when it meets a key id that it does not know.
 func NewVerifier(fetch func(context.Context) (map[string]ed25519.PublicKey, error)) *Verifier {
-	return &Verifier{fetch: fetch, now: time.Now, verified: map[string]Identity{}}
+	return &Verifier{fetch: fetch, now: time.Now, verified: map[string]Identity{}, revoked: newRevocations()}
 }
 
 // Verify returns the identity in text, or ErrInvalid, or the error of fetching keys.
 func (v *Verifier) Verify(ctx context.Context, text string) (Identity, error) {
 	v.mu.RLock()
 	i, ok := v.verified[text]
+	revoked := ok && v.revoked.has(i)
 	v.mu.RUnlock()
 	if !ok {
 		var err error
 		if i, err = v.open(ctx, text); err != nil {
 			return Identity{}, err
 		}
-		v.remember(text, i)
+		revoked = v.remember(text, i)
 	}
-	if !v.now().Before(i.Expires) {
+	if revoked || !v.now().Before(i.Expires) {
 		return Identity{}, ErrInvalid
 	}
 	return i, nil
+}
+
+// Revoke refuses from now on the identities of a session, or, with session 0, those of an account whose revision is below
+// revision.
+func (v *Verifier) Revoke(session, account, revision int32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.revoked.add(session, account, revision, v.now())
 }
 
 func (v *Verifier) open(ctx context.Context, text string) (Identity, error) {
@@ -88,11 +98,13 @@ func (v *Verifier) refresh(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-func (v *Verifier) remember(text string, i Identity) {
+// remember also tells whether the identity is revoked.
+func (v *Verifier) remember(text string, i Identity) (revoked bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.verified) >= maxVerified {
 		clear(v.verified)
 	}
 	v.verified[text] = i
+	return v.revoked.has(i)
 }

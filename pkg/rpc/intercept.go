@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 )
@@ -64,10 +65,10 @@ func peerName(ctx context.Context) string {
 	return info.State.PeerCertificates[0].DNSNames[0]
 }
 
-// unary is what happens round every call: status outside, then log, recover, identity, access.
+// unary is what happens round every call: status outside, then log, identity, audit, recover, access.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 	start := time.Now()
-	resp, err := s.guarded(ctx, info.FullMethod, func(ctx context.Context) (any, error) { return h(ctx, req) })
+	resp, err := s.guarded(ctx, info.FullMethod, req, func(ctx context.Context) (any, error) { return h(ctx, req) })
 	s.report(ctx, info.FullMethod, start, err)
 	if err != nil {
 		return nil, fault.Status(err).Err()
@@ -77,7 +78,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
 	start := time.Now()
-	_, err := s.guarded(ss.Context(), info.FullMethod, func(ctx context.Context) (any, error) {
+	_, err := s.guarded(ss.Context(), info.FullMethod, nil, func(ctx context.Context) (any, error) {
 		return nil, h(srv, &stream{ServerStream: ss, ctx: ctx})
 	})
 	s.report(ss.Context(), info.FullMethod, start, err)
@@ -85,12 +86,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 }
 
 // guarded calls h with the identity in its context, if the caller may.
-func (s *Server) guarded(ctx context.Context, method string, h func(context.Context) (any, error)) (resp any, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}
-	}()
+func (s *Server) guarded(ctx context.Context, method string, req any, h func(context.Context) (any, error)) (any, error) {
 	if text := first(ctx, identity.MetadataKey); text != "" && s.verifier != nil {
 		id, err := s.verifier.Verify(ctx, text)
 		if err != nil {
@@ -98,6 +94,18 @@ func (s *Server) guarded(ctx context.Context, method string, h func(context.Cont
 		}
 		ctx = identity.With(ctx, id)
 	}
+	c := s.begin(ctx, s.rules[method], req)
+	resp, err := s.handle(audit.With(ctx, c), method, h)
+	s.end(ctx, c, err)
+	return resp, err
+}
+
+func (s *Server) handle(ctx context.Context, method string, h func(context.Context) (any, error)) (resp any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
 	ctx, err = s.allow(ctx, method)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,10 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	auditpb "slipway.dev/proto/audit/v1"
+
+	"slipway.dev/pkg/access"
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/identity"
 )
 
@@ -24,20 +28,24 @@ import (
 type Server struct {
 	log      *slog.Logger
 	verifier *identity.Verifier
-	rules    map[string]rule
+	rules    map[string]access.Method
 	handlers grpchan.HandlerMap
 	problems []error
 	health   *health.Server
+
+	service string // for the records of its calls
+	record  func(context.Context, *auditpb.Record) error
+	refused audit.Limit
 }
 
 // NewServer makes a server that verifies the identity of users with verifier; nil when no method is for users.
 func NewServer(log *slog.Logger, verifier *identity.Verifier) *Server {
 	s := &Server{
-		log: log, verifier: verifier, rules: map[string]rule{}, handlers: grpchan.HandlerMap{}, health: health.NewServer(),
+		log: log, verifier: verifier, rules: map[string]access.Method{}, handlers: grpchan.HandlerMap{}, health: health.NewServer(),
 	}
 	s.handlers.RegisterService(&healthpb.Health_ServiceDesc, s.health)
 	for _, m := range []string{"Check", "List", "Watch"} {
-		s.rules["/grpc.health.v1.Health/"+m] = rule{level: levelPublic}
+		s.rules["/grpc.health.v1.Health/"+m] = access.Method{Level: levelPublic}
 	}
 	return s
 }

@@ -132,7 +132,7 @@ func TestAPIKeyRefused(t *testing.T) {
 		"a long name":       {&authpb.CreateAPIKeyRequest{Name: strings.Repeat("x", 256)}, "INVALID_ARGUMENT", "name"},
 		"an unknown scope":  {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"vms.fly"}}, "INVALID_ARGUMENT", "scopes"},
 		"the scope of all":  {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"self"}}, "INVALID_ARGUMENT", "scopes"},
-		"a star among":      {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"vms.read", "*"}}, "INVALID_ARGUMENT", "scopes"},
+		"a star among":      {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"vms.read", "*"}}, "PERMISSION_DENIED", "scopes"},
 		"more than one has": {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"vms.read", "users.write"}}, "PERMISSION_DENIED", "scopes"},
 		"no network":        {&authpb.CreateAPIKeyRequest{Name: "x", Cidrs: []string{"192.0.2.0/33"}}, "INVALID_ARGUMENT", "cidrs"},
 		"a host's network":  {&authpb.CreateAPIKeyRequest{Name: "x", Cidrs: []string{"192.0.2.1/24"}}, "INVALID_ARGUMENT", "cidrs"},

@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	auditpb "slipway.dev/proto/audit/v1"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/identity"
@@ -24,6 +27,7 @@ import (
 	"slipway.dev/services/auth/internal/seal"
 	"slipway.dev/services/auth/internal/server"
 	"slipway.dev/services/auth/internal/store"
+	"slipway.dev/services/internal/keys"
 )
 
 // Config comes from variables that begin with SLIPWAY_AUTH_. New uses those from MasterKey on; the others are for authd.
@@ -66,6 +70,11 @@ type Service struct {
 	relay    *outbox.Relay
 	handlers *server.Server
 	rpc      *rpc.Server
+
+	bus      *bus.Bus
+	pool     *pgxpool.Pool
+	verifier *identity.Verifier
+	sealer   *sealer
 }
 
 const cleaning = time.Minute
@@ -95,8 +104,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
-	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
+	s := &Service{
+		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), bus: d.Bus, pool: d.Pool, sealer: newSealer(d.Pool, d.Log),
+	}
+	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke, s.sealer.poke)
 	if s.ring, err = keyring.Open(ctx, s.store, box); err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
@@ -107,7 +118,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := s.firstAdmin(ctx); err != nil {
 		return nil, fmt.Errorf("first administrator: %w", err)
 	}
-	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(s.ring.Public))
+	s.verifier = identity.NewVerifier(s.ring.Public)
+	s.rpc = rpc.NewServer(d.Log, s.verifier)
+	s.rpc.Audit("auth", s.store.Record)
 	s.handlers.Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -115,9 +128,26 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server carries the service's rpcs.
 func (s *Service) Server() *rpc.Server { return s.rpc }
 
-// Run sends events and removes what is dead until ctx ends.
+// Run sends events, hears of revocations, takes in the records of other services, seals all records, and removes what is dead,
+// until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, run.Func(s.clean))
+	return run.All(ctx, s.relay, run.Func(s.clean), s.sealer, s.records("vm"), s.records("ip"),
+		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
+}
+
+// records takes in what another service records.
+func (s *Service) records(service string) run.Service {
+	c := bus.Consumer{Name: "auth-audit-" + service, Service: service, Subjects: []string{service + ".v3.audit.recorded"}}
+	return run.Func(func(ctx context.Context) error {
+		return s.bus.Consume(ctx, s.pool, c, func(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+			var r auditpb.Record
+			if err := e.Decode(&r); err != nil {
+				return err
+			}
+			r.Service = service // whatever it says
+			return store.TakeRecord(ctx, tx, e.ID, &r)
+		})
+	})
 }
 
 // AdminIdentity signs for the first administrator, as long as any identity: for the installation's own set-up work in

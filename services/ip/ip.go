@@ -54,6 +54,9 @@ type Service struct {
 	store *store.Store
 	relay *outbox.Relay
 	rpc   *rpc.Server
+
+	bus      *bus.Bus
+	verifier *identity.Verifier
 }
 
 const (
@@ -77,9 +80,12 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "ip"); err != nil {
 		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
 	}
-	s := &Service{log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s := &Service{
+		log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), bus: d.Bus, verifier: identity.NewVerifier(keys.From(d.Auth)),
+	}
 	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
-	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
+	s.rpc = rpc.NewServer(d.Log, s.verifier)
+	s.rpc.Audit("ip", s.store.Record)
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -87,9 +93,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server carries the service's rpcs.
 func (s *Service) Server() *rpc.Server { return s.rpc }
 
-// Run sends events and frees addresses whose reservation lapsed or whose quarantine ended, until ctx ends.
+// Run sends events, hears of revocations, and frees addresses whose reservation lapsed or whose quarantine ended, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, run.Func(s.sweep))
+	return run.All(ctx, s.relay, run.Func(s.sweep),
+		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }
 
 func (s *Service) sweep(ctx context.Context) error {

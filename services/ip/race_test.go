@@ -253,7 +253,7 @@ func TestRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 2)
 	go func() {
-		done <- w.bus.Watch(ctx, []string{"ip.>"}, func(e bus.Event) { events <- e }, func() { close(ready) })
+		done <- w.bus.Watch(ctx, []string{"ip.v3.address.*", "ip.v3.pool.*"}, func(e bus.Event) { events <- e }, func() { close(ready) })
 	}()
 	<-ready
 	go func() { done <- w.Run(ctx) }()

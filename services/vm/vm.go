@@ -69,6 +69,8 @@ type Service struct {
 	relay  *outbox.Relay
 	worker *work.Worker
 	store  *store.Store
+
+	verifier *identity.Verifier
 }
 
 // New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
@@ -85,7 +87,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	}
 	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Log: d.Log})
 	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
-	s.server = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
+	s.verifier = identity.NewVerifier(keys.From(d.Auth))
+	s.server = rpc.NewServer(d.Log, s.verifier)
+	s.server.Audit("vm", s.store.Record)
 	server.Register(s.server, s.store, server.Peers{
 		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
 		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
@@ -101,6 +105,7 @@ func (s *Service) Server() *rpc.Server { return s.server }
 func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, s.runner, s.relay,
 		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
+		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.deps.Bus, s.verifier, s.deps.Log) }),
 		s.consume("auth", "auth.v4.user.*", takeAccount),
 		s.consume("ip", "ip.v3.pool.bound", takePool),
 	)

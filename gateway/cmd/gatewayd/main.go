@@ -14,8 +14,6 @@ import (
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	authpb "slipway.dev/proto/auth/v4"
-
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/pki"
@@ -90,20 +88,8 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	return run.All(
 		ctx,
 		run.Func(func(ctx context.Context) error { return listen(ctx, gw.Server(cfg.Listen), cfg, log) }),
-		run.Func(func(ctx context.Context) error { return watch(ctx, events, gw, log) }),
+		run.Func(func(ctx context.Context) error { return gw.Watch(ctx, events) }),
 	)
-}
-
-func watch(ctx context.Context, events *bus.Bus, gw *gateway.Gateway, log *slog.Logger) error {
-	return events.Watch(ctx, []string{gateway.SessionRevoked}, func(e bus.Event) {
-		var m authpb.SessionRevoked
-		if err := e.Decode(&m); err != nil {
-			log.Warn("an event cannot be read", "err", err)
-			gw.ForgetAll()
-			return
-		}
-		gw.Revoke(m.GetSessionId(), m.GetAccountId())
-	}, gw.ForgetAll)
 }
 
 func listen(ctx context.Context, srv *http.Server, cfg config, log *slog.Logger) error {

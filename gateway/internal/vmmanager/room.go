@@ -55,6 +55,8 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 		authpb.RegisterSelfServiceHandlerClient(ctx, mux, authpb.NewSelfServiceClient(auth)),
 		authpb.RegisterSettingServiceHandlerClient(ctx, mux, authpb.NewSettingServiceClient(auth)),
 		authpb.RegisterAPIKeyServiceHandlerClient(ctx, mux, authpb.NewAPIKeyServiceClient(auth)),
+		authpb.RegisterRoleServiceHandlerClient(ctx, mux, authpb.NewRoleServiceClient(auth)),
+		authpb.RegisterAuditServiceHandlerClient(ctx, mux, authpb.NewAuditServiceClient(auth)),
 		authpb.RegisterKeyServiceHandlerClient(ctx, mux, authpb.NewKeyServiceClient(auth)),
 		authpb.RegisterUserServiceHandlerClient(ctx, mux, authpb.NewUserServiceClient(auth)),
 		authpb.RegisterTokenServiceHandlerClient(ctx, mux, authpb.NewTokenServiceClient(auth)),

@@ -141,8 +141,10 @@ type SessionRevoked struct {
 	// The one session; 0: all of the account.
 	SessionId int32 `protobuf:"varint,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	AccountId int32 `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Without a session: the account's identities of a lower revision are worth nothing any more.
+	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// "REFRESH_TOKEN_REUSED": somebody used a refresh token that was used before. Empty: it was asked for.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +193,13 @@ func (x *SessionRevoked) GetAccountId() int32 {
 	return 0
 }
 
+func (x *SessionRevoked) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 func (x *SessionRevoked) GetReason() string {
 	if x != nil {
 		return x.Reason
@@ -209,13 +218,14 @@ const file_auth_v4_events_proto_rawDesc = "" +
 	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\"\x1d\n" +
 	"\vUserDeleted\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"f\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\x82\x01\n" +
 	"\x0eSessionRevoked\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\x05R\tsessionId\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\x02 \x01(\x05R\taccountId\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reasonB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"account_id\x18\x02 \x01(\x05R\taccountId\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x05R\brevision\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reasonB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_events_proto_rawDescOnce sync.Once

@@ -29,7 +29,7 @@ type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Email string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	// Role names such as "@admin", "@user".
+	// Role names such as "@admin", "@user", or those of custom roles.
 	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
 	// "active" or "suspended".
 	State     string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
@@ -374,7 +374,7 @@ type CreateUserRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// Default "@user".
+	// Default "@user". A role that is built in, or a custom one; never more than the caller may do.
 	Role     string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	FullName string `protobuf:"bytes,4,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
 	// Such as "en" or "pt-BR".

@@ -48,9 +48,9 @@ type UserServiceClient interface {
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*User, error)
 	// CreateUser makes an account. Services call it for the dialect's POST /vm/v3/account.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*CreateUserResponse, error)
-	// UpdateUser changes what is given, and at least one thing must be. Other roles, at most those of the caller, end the account's
-	// sessions and one-time keys; tokens with a lifetime of their own go on with the new roles. The last active administrator stays
-	// one.
+	// UpdateUser changes what is given, and at least one thing must be. Neither the account nor its other roles may be more than the
+	// caller may do. Other roles end the account's sessions and one-time keys; tokens with a lifetime of their own go on with the new
+	// roles. The last active administrator stays one.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
 	// SuspendUser shuts an account out: its sessions and one-time keys end, and tokens with a lifetime of their own are refused
 	// until it is resumed. Its hosts go on. The last active administrator cannot be suspended.
@@ -225,9 +225,9 @@ type UserServiceServer interface {
 	GetUser(context.Context, *GetUserRequest) (*User, error)
 	// CreateUser makes an account. Services call it for the dialect's POST /vm/v3/account.
 	CreateUser(context.Context, *CreateUserRequest) (*CreateUserResponse, error)
-	// UpdateUser changes what is given, and at least one thing must be. Other roles, at most those of the caller, end the account's
-	// sessions and one-time keys; tokens with a lifetime of their own go on with the new roles. The last active administrator stays
-	// one.
+	// UpdateUser changes what is given, and at least one thing must be. Neither the account nor its other roles may be more than the
+	// caller may do. Other roles end the account's sessions and one-time keys; tokens with a lifetime of their own go on with the new
+	// roles. The last active administrator stays one.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
 	// SuspendUser shuts an account out: its sessions and one-time keys end, and tokens with a lifetime of their own are refused
 	// until it is resumed. Its hosts go on. The last active administrator cannot be suspended.

@@ -28,7 +28,7 @@ func newRing(t *testing.T) *keyring.Ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := keyring.Open(t.Context(), store.New(pgtest.New(t, outbox.Migrations, store.Migrations), query.Limits{}, func() {}), box)
+	r, err := keyring.Open(t.Context(), store.New(pgtest.New(t, outbox.Migrations, store.Migrations), query.Limits{}, func() {}, func() {}), box)
 	if err != nil {
 		t.Fatal(err)
 	}

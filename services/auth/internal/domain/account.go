@@ -3,7 +3,6 @@ package domain
 
 import (
 	"net/mail"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,8 +24,6 @@ const (
 	maxPassword = 128 // characters
 )
 
-var roles = []string{identity.RoleAdmin, identity.RoleAdvancedUser, identity.RoleUser, identity.RoleReadOnlyAdmin}
-
 // Account is somebody who may log in.
 type Account struct {
 	ID           int32
@@ -36,14 +33,21 @@ type Account struct {
 	State        string
 	AuthSource   string
 	Epoch        int32 // grows when what was proven of the account before is worth nothing any more
+	Revision     int32 // grows when what its identities say is true no more
 	TOTP         bool  // logins need a second factor
 	CreatedAt    time.Time
 	Profile
+
+	// OwnScopes and AllScopes, or patterns of them, are what its custom roles grant.
+	OwnScopes, AllScopes []string
 }
 
 // Identity is what the account may claim to be.
-func (a Account) Identity(session int32) identity.Identity {
-	return identity.Identity{AccountID: a.ID, SessionID: session, Email: a.Email, Roles: a.Roles}
+func (a Account) Identity(session int32, p Powers) identity.Identity {
+	return identity.Identity{
+		AccountID: a.ID, SessionID: session, Email: a.Email, Roles: a.Roles, Revision: a.Revision,
+		Grants: p.Expand(a.OwnScopes), GrantsAll: p.Expand(a.AllScopes),
+	}
 }
 
 // FoldEmail gives all spellings of an address one form: "User@x", "user@x " and the full-width letters are the same
@@ -105,10 +109,7 @@ func NewRoles(role string) ([]string, error) {
 	if role == "" {
 		role = identity.RoleUser
 	}
-	if !slices.Contains(roles, role) {
-		return nil, fault.Invalid.With("role: %q is not one of %s", clip(role), strings.Join(roles, ", ")).On("role")
-	}
-	return []string{role}, nil
+	return RoleNames("role", []string{role})
 }
 
 func clip(s string) string {

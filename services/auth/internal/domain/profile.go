@@ -69,8 +69,17 @@ func (a *Account) Describe(e Edit) error {
 	return a.Check()
 }
 
-// Apply changes a, as far as by may.
-func (a *Account) Apply(by *Account, e Edit) (Ends, error) {
+// CheckRoles checks the names of the roles, unless there is only something else to change.
+func (e *Edit) CheckRoles() (err error) {
+	if len(e.Roles) == 0 && (e.Email != nil || e.FullName != nil || e.Lang != nil || e.PhoneNumber != nil || e.Note != nil) {
+		return nil
+	}
+	e.Roles, err = RoleNames("roles", e.Roles)
+	return err
+}
+
+// Apply changes a. Whether the roles may be given is checked elsewhere.
+func (a *Account) Apply(e Edit) (Ends, error) {
 	if err := a.Describe(e); err != nil {
 		return EndsNothing, err
 	}
@@ -81,8 +90,8 @@ func (a *Account) Apply(by *Account, e Edit) (Ends, error) {
 		}
 		a.Email = email
 	}
-	if len(e.Roles) == 0 && (e.Email != nil || e.FullName != nil || e.Lang != nil || e.PhoneNumber != nil || e.Note != nil) {
+	if len(e.Roles) == 0 {
 		return EndsNothing, nil
 	}
-	return a.Grant(by, e.Roles)
+	return a.Grant(e.Roles), nil
 }

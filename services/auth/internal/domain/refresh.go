@@ -67,18 +67,18 @@ type RefreshToken struct {
 	Salt    []byte // nil once the next one was used
 }
 
-// Verdict is what a use of a refresh token deserves.
-type Verdict int
+// Use is what the use of a refresh token deserves.
+type Use int
 
 const (
-	First   Verdict = iota // the next token
-	Again                  // the same next token: the client did not get the answer
-	TooLate                // nothing: the same client has the next token and used it
-	Theft                  // the end of the session
+	First   Use = iota // the next token
+	Again              // the same next token: the client did not get the answer
+	TooLate            // nothing: the same client has the next token and used it
+	Theft              // the end of the session
 )
 
 // Judge looks at the use of a token by a client.
-func (r RefreshToken) Judge(client []byte) Verdict {
+func (r RefreshToken) Judge(client []byte) Use {
 	switch {
 	case !r.Used:
 		return First

@@ -26,7 +26,7 @@ const MaxTokens = 1000
 
 // IdentityLife is how long a signed identity lives: the longest time that a service which misses a revocation goes on
 // to accept it.
-const IdentityLife = time.Minute
+const IdentityLife = identity.MaxLife
 
 const maxDescription = 1000
 

@@ -32,7 +32,7 @@ type db struct {
 func newDB(t *testing.T) db {
 	t.Helper()
 	pool := pgtest.New(t, outbox.Migrations, store.Migrations)
-	return db{pool, store.New(pool, query.Limits{}, func() {})}
+	return db{pool, store.New(pool, query.Limits{}, func() {}, func() {})}
 }
 
 func (d db) open(ctx context.Context, masterKeys ...string) (*keyring.Ring, error) {

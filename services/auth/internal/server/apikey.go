@@ -24,7 +24,7 @@ func (s *Server) CreateAPIKey(ctx context.Context, r *authpb.CreateAPIKeyRequest
 	if k.Name, err = domain.NewAPIKeyName(r.GetName()); err != nil {
 		return nil, err
 	}
-	if k.Scopes, err = domain.NewScopes(me, r.GetScopes()); err != nil {
+	if k.Scopes, err = s.powers.NewScopes(me, r.GetScopes()); err != nil {
 		return nil, err
 	}
 	if k.CIDRs, err = domain.NewCIDRs(r.GetCidrs()); err != nil {
@@ -125,7 +125,7 @@ func (s *Server) edit(k *domain.APIKey, me identity.Identity, r *authpb.UpdateAP
 		}
 	}
 	if len(r.GetScopes()) > 0 {
-		scopes, err := domain.NewScopes(me, r.GetScopes())
+		scopes, err := s.powers.NewScopes(me, r.GetScopes())
 		if err != nil {
 			return err
 		}

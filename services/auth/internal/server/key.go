@@ -6,6 +6,9 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -25,18 +28,23 @@ func (s *Server) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (*au
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		state, err := tx.LockAccount(ctx, a.ID)
-		if err != nil {
-			return err
-		}
-		if state != domain.Active {
+	// The session of a key that a limited credential makes is limited as that is.
+	limited := func(by, a identity.Identity) identity.Identity {
+		a.Limited, a.Only = by.Limited, by.Only
+		return a
+	}
+	err = s.touch(ctx, a.ID, limited, func(tx store.Tx, _ identity.Identity, a *domain.Account) error {
+		if a.State != domain.Active {
 			return domain.ErrSuspended
 		}
 		maker, err := tx.Maker(ctx, me.SessionID)
 		if err != nil {
 			return err
 		}
+		if me.Limited && maker == nil {
+			return fault.Denied.With("a limited credential that nothing limits further makes no keys")
+		}
+		audit.Of(ctx).Object("user", a.ID)
 		return tx.CreateKey(ctx, a.ID, hash, maker)
 	})
 	if err != nil {
@@ -74,6 +82,8 @@ func (s *Server) redeem(ctx context.Context, key string) (account int32, token s
 			return err
 		}
 		account, token = a.ID, domain.NewToken(a.ID)
+		audit.Of(ctx).Actor(a.ID, a.Email)
+		audit.Of(ctx).Object("user", a.ID)
 		stored, err := domain.HashToken(token)
 		if err != nil {
 			return err

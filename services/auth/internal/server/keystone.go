@@ -11,6 +11,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -129,7 +130,7 @@ func (s *Server) subjectOf(ctx context.Context, owner int32, text string) (store
 	if err != nil {
 		return store.Live{}, domain.ErrNoToken
 	}
-	l, err := s.store.Use(ctx, hash, s.TokenTTL, clientIP(ctx))
+	l, err := s.store.Use(ctx, hash, s.TokenTTL, rpc.ClientIP(ctx))
 	switch {
 	case isInvalid(err):
 		return l, domain.ErrNoToken

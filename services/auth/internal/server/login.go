@@ -8,6 +8,7 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/domain"
@@ -45,17 +46,19 @@ func (s *Server) Refresh(ctx context.Context, r *authpb.RefreshRequest) (*authpb
 	}
 	var opened store.Refreshed
 	var next string
-	var verdict domain.Verdict
+	var use domain.Use
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		if opened, err = tx.RefreshSession(ctx, hash); err != nil {
 			return err
 		}
+		audit.Of(ctx).Actor(opened.AccountID, "")
+		audit.Of(ctx).Object("session", opened.UUID)
 		token, err := tx.RefreshToken(ctx, hash)
 		if err != nil {
 			return err
 		}
-		verdict = token.Judge(client(ctx).Hash())
-		switch verdict {
+		use = token.Judge(client(ctx).Hash())
+		switch use {
 		case domain.First:
 			next, err = s.exchange(ctx, tx, &opened, value, hash)
 			return err
@@ -63,12 +66,13 @@ func (s *Server) Refresh(ctx context.Context, r *authpb.RefreshRequest) (*authpb
 			next = domain.NextRefreshToken(value, token.Salt)
 			return nil
 		case domain.Theft:
+			audit.Of(ctx).Change(nil, map[string]string{"ended": domain.ErrRefreshReused.Reason})
 			return tx.EndRefreshSession(ctx, opened, domain.ErrRefreshReused.Reason)
 		default:
 			return domain.ErrRefreshTooLate
 		}
 	})
-	if err == nil && verdict == domain.Theft {
+	if err == nil && use == domain.Theft {
 		err = domain.ErrRefreshReused
 	}
 	if err != nil {
@@ -127,5 +131,5 @@ func (s *Server) grant(opened store.Refreshed, refresh string) (*authpb.Grant, e
 
 // client is where a call came from, as far as the gateway says.
 func client(ctx context.Context) domain.Client {
-	return domain.NewClient(said(ctx, rpc.ClientIPKey), said(ctx, rpc.UserAgentKey))
+	return domain.NewClient(rpc.ClientIP(ctx), rpc.UserAgent(ctx))
 }

@@ -24,6 +24,8 @@ type Server struct {
 	authpb.UnimplementedUserServiceServer
 	authpb.UnimplementedKeyServiceServer
 	authpb.UnimplementedSettingServiceServer
+	authpb.UnimplementedRoleServiceServer
+	authpb.UnimplementedAuditServiceServer
 	authpb.UnimplementedSelfServiceServer
 	authpb.UnimplementedTOTPServiceServer
 	authpb.UnimplementedSessionServiceServer
@@ -34,6 +36,7 @@ type Server struct {
 	passwords *password.Hasher
 	ring      *keyring.Ring
 	bearer    *bearer.Writer
+	powers    domain.Powers
 	Config
 }
 
@@ -54,7 +57,7 @@ type Sealer interface {
 
 // New makes a server.
 func New(s *store.Store, h *password.Hasher, r *keyring.Ring, c Config) *Server {
-	return &Server{store: s, passwords: h, ring: r, bearer: bearer.New(r, c.Now), Config: c}
+	return &Server{store: s, passwords: h, ring: r, bearer: bearer.New(r, c.Now), powers: domain.NewPowers(), Config: c}
 }
 
 // Register adds the services to r.
@@ -63,6 +66,8 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterUserServiceServer(r, s)
 	authpb.RegisterKeyServiceServer(r, s)
 	authpb.RegisterSettingServiceServer(r, s)
+	authpb.RegisterRoleServiceServer(r, s)
+	authpb.RegisterAuditServiceServer(r, s)
 	authpb.RegisterSelfServiceServer(r, s)
 	authpb.RegisterTOTPServiceServer(r, s)
 	authpb.RegisterSessionServiceServer(r, s)
@@ -72,7 +77,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 
 // Sign signs what an account may claim to be, for at most domain.IdentityLife.
 func (s *Server) Sign(a domain.Account, session int32, life time.Duration) (string, time.Time, error) {
-	return s.sign(a.Identity(session), life)
+	return s.sign(a.Identity(session, s.powers), life)
 }
 
 func (s *Server) sign(i identity.Identity, life time.Duration) (string, time.Time, error) {
@@ -89,6 +94,15 @@ func caller(ctx context.Context) (identity.Identity, error) {
 		return i, fault.Unauthenticated
 	}
 	return i, nil
+}
+
+// visible is the one account of which the caller may see; 0 is all.
+func visible(ctx context.Context) (int32, error) {
+	me, err := caller(ctx)
+	if err != nil || me.ReachesAll() {
+		return 0, err
+	}
+	return me.AccountID, nil
 }
 
 // Hashes is how many passwords were hashed so far, for login or to be stored.

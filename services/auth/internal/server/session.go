@@ -5,10 +5,9 @@ import (
 	"errors"
 	"strings"
 
-	"google.golang.org/grpc/metadata"
-
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/rpc"
@@ -90,14 +89,18 @@ func (s *Server) proven(ctx context.Context, email, password string) (domain.Acc
 		return domain.Account{}, nil, err
 	}
 	defer leave()
-	guess := domain.Counters(email, clientIP(ctx))
+	guess := domain.Counters(email, rpc.ClientIP(ctx))
 	if err := s.store.CountGuess(ctx, guess); err != nil {
 		return domain.Account{}, nil, err
 	}
+	audit.Of(ctx).Keep() // guesses are counted, so their records cannot fill the disk
 	a, err := s.store.AccountByEmail(ctx, email)
 	if err != nil && !isNotFound(err) {
 		return a, nil, err
 	}
+	// What was typed for an e-mail that no account has may be a password: it is not recorded.
+	audit.Of(ctx).Actor(a.ID, a.Email)
+	audit.Of(ctx).Object("user", a.ID)
 	ok, stale, err := s.passwords.Check(ctx, password, a.PasswordHash)
 	if err != nil {
 		return a, nil, err
@@ -113,7 +116,7 @@ func (s *Server) proven(ctx context.Context, email, password string) (domain.Acc
 
 // noGuess gives back what proven counted, where the answer is err and nothing was wrong with the secret.
 func (s *Server) noGuess(ctx context.Context, guess []domain.Counter, err error) error {
-	if back := s.store.InTx(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); back != nil {
+	if back := s.store.InTx(audit.Without(ctx), func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); back != nil {
 		return errors.Join(err, back)
 	}
 	return err
@@ -122,22 +125,8 @@ func (s *Server) noGuess(ctx context.Context, guess []domain.Counter, err error)
 // rehash is a courtesy: the login goes on without it.
 func (s *Server) rehash(ctx context.Context, a domain.Account, password string) {
 	if hash, err := s.passwords.Hash(ctx, password); err == nil {
-		_ = s.store.InTx(ctx, func(tx store.Tx) error { return tx.SetPasswordHash(ctx, a.ID, a.PasswordHash, hash) })
+		_ = s.store.InTx(audit.Without(ctx), func(tx store.Tx) error { return tx.SetPasswordHash(ctx, a.ID, a.PasswordHash, hash) })
 	}
-}
-
-// clientIP is the address of the client; "" when nobody says.
-func clientIP(ctx context.Context) string { return said(ctx, rpc.ClientIPKey) }
-
-// said is what is said of the client. The gateway is believed and nobody else.
-func said(ctx context.Context, key string) string {
-	if rpc.CallerOf(ctx) != "gateway" {
-		return ""
-	}
-	if v := metadata.ValueFromIncomingContext(ctx, key); len(v) > 0 {
-		return v[0]
-	}
-	return ""
 }
 
 func isInvalid(err error) bool {

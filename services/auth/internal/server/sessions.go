@@ -37,7 +37,7 @@ func (s *Server) DeleteToken(ctx context.Context, r *authpb.DeleteTokenRequest) 
 		return nil, err
 	}
 	owner := me.AccountID
-	if me.Admin() {
+	if me.Admin() { // a read-only administrator reaches all, but to look
 		owner = 0
 	}
 	id, hash := tokenName(r.GetToken())

@@ -8,6 +8,7 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -48,7 +49,11 @@ func (s *Server) UpdateSetting(ctx context.Context, r *authpb.UpdateSettingReque
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.SetSetting(ctx, k.Name, value) })
+	err = s.store.InTx(ctx, func(tx store.Tx) error {
+		audit.Of(ctx).Object("setting", k.Name)
+		audit.Of(ctx).Change(nil, map[string]any{"value": value})
+		return tx.SetSetting(ctx, k.Name, value)
+	})
 	if err != nil {
 		return nil, err
 	}

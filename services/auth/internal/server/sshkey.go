@@ -6,6 +6,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
@@ -23,7 +24,12 @@ func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*au
 	}
 	var id int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
+		if err := s.reach(ctx, tx, a.ID); err != nil {
+			return err
+		}
 		id, err = tx.AddSSHKey(ctx, a.ID, k)
+		audit.Of(ctx).Object("user", a.ID)
+		audit.Of(ctx).Change(nil, map[string]any{"ssh_key": id, "name": k.Name, "fingerprint": k.Fingerprint})
 		return err
 	})
 	if err != nil {
@@ -47,7 +53,14 @@ func (s *Server) DeleteSSHKey(ctx context.Context, r *authpb.DeleteSSHKeyRequest
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.InTx(ctx, func(tx store.Tx) error { return tx.DeleteSSHKey(ctx, a.ID, r.GetId()) })
+	err = s.store.InTx(ctx, func(tx store.Tx) error {
+		if err := s.reach(ctx, tx, a.ID); err != nil {
+			return err
+		}
+		audit.Of(ctx).Object("user", a.ID)
+		audit.Of(ctx).Change(map[string]any{"ssh_key": r.GetId()}, nil)
+		return tx.DeleteSSHKey(ctx, a.ID, r.GetId())
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +82,19 @@ func (s *Server) sshKeys(ctx context.Context, q *querypb.Query, account int32) (
 		resp.List[i] = &authpb.SSHKey{Id: k.ID, Name: k.Name, SshPubKey: k.PublicKey}
 	}
 	return resp, nil
+}
+
+// reach refuses to touch another account that may do more than the caller.
+func (s *Server) reach(ctx context.Context, tx store.Tx, account int32) error {
+	me, err := caller(ctx)
+	if err != nil || me.AccountID == account {
+		return err
+	}
+	a, err := tx.Account(ctx, account)
+	if err != nil {
+		return err
+	}
+	return s.powers.CheckReach(me, a.Identity(0, s.powers))
 }
 
 // mine finds an account by what stands in a path: the caller's own, or any for those who may reach all. To the others a

@@ -10,6 +10,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
@@ -64,7 +65,7 @@ func (s *Server) Introspect(ctx context.Context, r *authpb.IntrospectRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	i := l.Account.Identity(l.Session)
+	i := l.Account.Identity(l.Session, s.powers)
 	i.Only = domain.Both(l.Own, l.Made)
 	i.Limited = i.Only != nil
 	text, expires, err := s.sign(i, domain.Lease(l.Left))
@@ -83,13 +84,13 @@ func (s *Server) live(ctx context.Context, text string) (store.Live, error) {
 		if err != nil {
 			return store.Live{}, err
 		}
-		return s.store.Use(ctx, hash, s.TokenTTL, clientIP(ctx))
+		return s.store.Use(ctx, hash, s.TokenTTL, rpc.ClientIP(ctx))
 	}
 	t, err := s.bearer.Read(ctx, text)
 	if err != nil {
 		return store.Live{}, err
 	}
-	l, err := s.store.UseSession(ctx, t.Session, s.TokenTTL, clientIP(ctx))
+	l, err := s.store.UseSession(ctx, t.Session, s.TokenTTL, rpc.ClientIP(ctx))
 	if err != nil || l.Account.ID != t.Account {
 		return l, cmp.Or(err, error(identity.ErrInvalid))
 	}

@@ -7,6 +7,9 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -120,11 +123,14 @@ func (s *Server) ResetTOTP(ctx context.Context, r *authpb.ResetTOTPRequest) (*au
 	if err != nil {
 		return nil, err
 	}
-	err = s.administer(ctx, a.ID, func(tx store.Tx, by, a *domain.Account) error {
-		ends, err := a.ResetTOTP(by)
+	err = s.administer(ctx, a.ID, func(tx store.Tx, by identity.Identity, a *domain.Account) error {
+		was := *a
+		ends, err := a.ResetTOTP(by.AccountID)
 		if err != nil {
 			return err
 		}
+		audit.Of(ctx).Object("user", a.ID)
+		audit.Of(ctx).Change(accountRecord(was), accountRecord(*a))
 		if err := tx.DeleteTOTP(ctx, a.ID); err != nil {
 			return err
 		}
@@ -146,7 +152,7 @@ func (s *Server) guess(ctx context.Context, do func(tx store.Tx, a *domain.Accou
 	if err != nil {
 		return err
 	}
-	counters := domain.Counters(me.Email, clientIP(ctx))
+	counters := domain.Counters(me.Email, rpc.ClientIP(ctx))
 	if err := s.store.CountGuess(ctx, counters); err != nil {
 		return err
 	}

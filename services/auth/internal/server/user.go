@@ -5,13 +5,20 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
 
-// ListUsers lists accounts.
+// ListUsers lists the accounts that the caller may see.
 func (s *Server) ListUsers(ctx context.Context, r *authpb.ListUsersRequest) (*authpb.ListUsersResponse, error) {
-	l, err := s.store.Accounts(ctx, r.GetQuery())
+	only, err := visible(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.store.Accounts(ctx, r.GetQuery(), only)
 	if err != nil {
 		return nil, err
 	}
@@ -53,12 +60,21 @@ func (s *Server) GetUser(ctx context.Context, r *authpb.GetUserRequest) (*authpb
 	return user(a), nil
 }
 
-// CreateUser makes an account. Only an administrator may, so no role is more than the caller has.
+// CreateUser makes an account whose role is no more than the caller may do.
 func (s *Server) CreateUser(ctx context.Context, r *authpb.CreateUserRequest) (*authpb.CreateUserResponse, error) {
-	id, err := s.AddAccount(ctx, NewAccount{
+	me, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !me.ReachesAll() {
+		return nil, fault.Denied.With("a role that reaches the objects of its own account only makes no accounts")
+	}
+	id, err := s.addAccount(ctx, NewAccount{
 		Email: r.GetEmail(), Password: r.GetPassword(), Role: r.GetRole(),
 		Profile: domain.Profile{FullName: r.GetFullName(), Lang: r.GetLang(), PhoneNumber: r.GetPhoneNumber(), Note: r.GetNote()},
-	}, func(store.Tx) (bool, error) { return true, nil })
+	}, func(add func(store.Tx, *identity.Identity) error) error {
+		return s.byAdmin(ctx, func(tx store.Tx, by identity.Identity) error { return add(tx, &by) })
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +89,20 @@ type NewAccount struct {
 
 // AddAccount makes an account if, inside the unit of work, it is still wanted. Without one it returns 0.
 func (s *Server) AddAccount(ctx context.Context, n NewAccount, wanted func(store.Tx) (bool, error)) (int32, error) {
+	return s.addAccount(ctx, n, func(add func(store.Tx, *identity.Identity) error) error {
+		return s.store.InTx(ctx, func(tx store.Tx) error {
+			if ok, err := wanted(tx); err != nil || !ok {
+				return err
+			}
+			return add(tx, nil)
+		})
+	})
+}
+
+// addAccount has within make the unit of work that adds an account; by is who grants the role, nil for the installation.
+func (s *Server) addAccount(
+	ctx context.Context, n NewAccount, within func(add func(tx store.Tx, by *identity.Identity) error) error,
+) (id int32, err error) {
 	email, err := domain.NewEmail(n.Email)
 	if err != nil {
 		return 0, err
@@ -91,13 +121,16 @@ func (s *Server) AddAccount(ctx context.Context, n NewAccount, wanted func(store
 	if err != nil {
 		return 0, err
 	}
-	var id int32
-	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		ok, err := wanted(tx)
-		if err != nil || !ok {
-			return err
+	err = within(func(tx store.Tx, by *identity.Identity) error {
+		if by != nil {
+			if err := s.checkRoles(ctx, tx, *by, "role", roles); err != nil {
+				return err
+			}
 		}
-		id, err = tx.CreateAccount(ctx, domain.Account{Email: email, PasswordHash: hash, Roles: roles, Profile: n.Profile})
+		a := domain.Account{Email: email, PasswordHash: hash, Roles: roles, State: domain.Active, Profile: n.Profile}
+		id, err = tx.CreateAccount(ctx, a)
+		audit.Of(ctx).Object("user", id)
+		audit.Of(ctx).Change(nil, accountRecord(a))
 		return err
 	})
 	return id, err

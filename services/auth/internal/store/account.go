@@ -17,10 +17,16 @@ import (
 )
 
 const (
+	accountColumns = `id, email, password_hash, roles, state, auth_source, epoch, revision, ` + profileColumns + `, ` + grants
 	profileColumns = `full_name, lang, phone_number, note, created_at, ` + hasTOTP + ` AS totp`
-	accountColumns = `id, email, password_hash, roles, state, auth_source, epoch, ` + profileColumns
 	hasTOTP        = `EXISTS (SELECT FROM totp f WHERE f.account_id = user_account.id AND f.confirmed_at IS NOT NULL)`
+	// grants are what the custom roles of a row of user_account allow.
+	grants = `
+		ARRAY(SELECT DISTINCT s FROM role r, unnest(r.scopes) s WHERE r.name = ANY(user_account.roles) AND NOT r.reach_all) AS own_scopes,
+		ARRAY(SELECT DISTINCT s FROM role r, unnest(r.scopes) s WHERE r.name = ANY(user_account.roles) AND r.reach_all) AS all_scopes`
 )
+
+const onlyAccount = `$1::integer = 0 OR id = $1`
 
 // accounts lists no password hashes, nor can they be filtered by.
 var accounts = query.List{
@@ -41,9 +47,9 @@ var accounts = query.List{
 	},
 }
 
-// Accounts lists accounts, without their password hashes.
-func (s *Store) Accounts(ctx context.Context, q *querypb.Query) (query.Rows[domain.Account], error) {
-	return query.Read[domain.Account](ctx, s.lists, accounts, q, query.Scope{})
+// Accounts lists accounts, without their password hashes. only is the one that may be seen, 0 for all.
+func (s *Store) Accounts(ctx context.Context, q *querypb.Query, only int32) (query.Rows[domain.Account], error) {
+	return query.Read[domain.Account](ctx, s.lists, accounts, q, query.Scope{SQL: onlyAccount, Args: []any{only}})
 }
 
 // Account reads one account.

@@ -113,10 +113,5 @@ func (t Tx) weakened(ctx context.Context, k domain.APIKey) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range accounts {
-		if err := t.revoked(ctx, 0, a); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.outdate(ctx, accounts...)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -55,31 +56,45 @@ func (t Tx) EndSessions(ctx context.Context, account int32, all bool, but int32)
 	if _, err := t.tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
 		return err
 	}
-	if err := t.revokeMade(ctx, account, all); err != nil {
+	if err := t.outdateMade(ctx, account, all); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM token t WHERE account_id = $1 AND (`+isSession+` OR $2) AND id <> $3`, account, all, but); err != nil {
+	rows, err := t.tx.Query(ctx, `
+		DELETE FROM token t WHERE account_id = $1 AND (`+isSession+` OR $2) AND id <> $3 RETURNING id`, account, all, but)
+	if err != nil {
 		return err
 	}
-	return t.revoked(ctx, 0, account)
+	ended, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	if but == 0 {
+		return t.outdate(ctx, account)
+	}
+	for _, id := range ended { // one by one: the identities of the one that goes on stay good
+		if err := t.revoked(ctx, id, account, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteAccount removes an account with all that hangs on it, and tells it.
 func (t Tx) DeleteAccount(ctx context.Context, id int32) error {
-	if err := t.revokeMade(ctx, id, true); err != nil {
+	if err := t.outdateMade(ctx, id, true); err != nil {
 		return err
 	}
 	if _, err := t.tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
 		return err
 	}
-	if err := t.revoked(ctx, 0, id); err != nil {
+	if err := t.revoked(ctx, 0, id, math.MaxInt32); err != nil {
 		return err
 	}
 	return t.emit(ctx, "auth.v4.user.deleted", id, &authpb.UserDeleted{Id: id})
 }
 
-// revokeMade tells that sessions of other accounts end with the API keys of this one, if these end.
-func (t Tx) revokeMade(ctx context.Context, account int32, end bool) error {
+// outdateMade is outdate for the other accounts whose sessions end with the API keys of this one, if these end.
+func (t Tx) outdateMade(ctx context.Context, account int32, end bool) error {
 	if !end {
 		return nil
 	}
@@ -93,19 +108,27 @@ func (t Tx) revokeMade(ctx context.Context, account int32, end bool) error {
 	if err != nil {
 		return err
 	}
-	for _, o := range others {
-		if err := t.revoked(ctx, 0, o); err != nil {
+	return t.outdate(ctx, others...)
+}
+
+// outdate makes the identities of accounts worth nothing that were signed up to now, and tells it.
+func (t Tx) outdate(ctx context.Context, accounts ...int32) error {
+	for _, account := range accounts {
+		var revision int32
+		err := t.tx.QueryRow(ctx, `
+			UPDATE user_account SET revision = revision + 1 WHERE id = $1 RETURNING revision`, account).Scan(&revision)
+		if err != nil {
+			return err
+		}
+		if err := t.revoked(ctx, 0, account, revision); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t Tx) revoked(ctx context.Context, session, account int32) error {
-	return t.revokedFor(ctx, session, account, "")
-}
-
-func (t Tx) revokedFor(ctx context.Context, session, account int32, reason string) error {
-	return t.emit(ctx, "auth.v4.session.revoked", account,
-		&authpb.SessionRevoked{SessionId: session, AccountId: account, Reason: reason})
+func (t Tx) revoked(ctx context.Context, session, account, revision int32) error {
+	return t.emit(ctx, "auth.v4.session.revoked", account, &authpb.SessionRevoked{
+		SessionId: session, AccountId: account, Revision: revision,
+	})
 }

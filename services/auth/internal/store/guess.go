@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/services/auth/internal/domain"
 )
 
@@ -11,7 +12,7 @@ import (
 // slip past the limit. ErrRateLimited: a limit is reached, and nothing was written.
 func (s *Store) CountGuess(ctx context.Context, counters []domain.Counter) error {
 	window := minutes(domain.LoginWindow)
-	return s.InTx(ctx, func(t Tx) error {
+	return s.InTx(audit.Without(ctx), func(t Tx) error {
 		for _, c := range counters {
 			tag, err := t.tx.Exec(ctx, `
 				INSERT INTO login_failure AS f (key, failures, since) VALUES ($1, 1, now())

@@ -21,10 +21,10 @@ func (t Tx) CreateKey(ctx context.Context, account int32, hash []byte, maker *in
 // locked before the key, in the order of those who end an account's keys; what is no key locks nothing.
 func (t Tx) RedeemKey(ctx context.Context, hash []byte) (a domain.Account, maker *int32, err error) {
 	err = t.tx.QueryRow(ctx, `
-		SELECT id, epoch FROM user_account
+		SELECT id, email, epoch FROM user_account
 		WHERE state = 'active' AND id = (
 			SELECT account_id FROM login_key WHERE hash = $1 AND used_at IS NULL AND expires_at > now())
-		FOR SHARE`, hash).Scan(&a.ID, &a.Epoch)
+		FOR SHARE`, hash).Scan(&a.ID, &a.Email, &a.Epoch)
 	if err == nil {
 		err = t.tx.QueryRow(ctx, `
 			UPDATE login_key SET used_at = now()

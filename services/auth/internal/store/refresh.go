@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	authpb "slipway.dev/proto/auth/v4"
+
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 )
@@ -87,5 +89,5 @@ func (t Tx) EndRefreshSession(ctx context.Context, s Refreshed, why string) erro
 	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE id = $1`, s.ID); err != nil {
 		return err
 	}
-	return t.revokedFor(ctx, s.ID, s.AccountID, why)
+	return t.emit(ctx, "auth.v4.session.revoked", s.AccountID, &authpb.SessionRevoked{SessionId: s.ID, AccountId: s.AccountID, Reason: why})
 }

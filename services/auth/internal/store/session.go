@@ -73,7 +73,7 @@ func (t Tx) deleteToken(ctx context.Context, owner int32, which string, args ...
 	var made []int32
 	err := t.tx.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM token t WHERE ($1::integer = 0 OR account_id = $1) AND (`+which+`) RETURNING id, account_id)
-		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id) FROM gone`,
+		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id ORDER BY account_id) FROM gone`,
 		append([]any{owner}, args...)...).Scan(&id, &account, &made)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fault.NotFound.With("no such token")
@@ -81,10 +81,8 @@ func (t Tx) deleteToken(ctx context.Context, owner int32, which string, args ...
 	if err != nil {
 		return err
 	}
-	for _, a := range made {
-		if err := t.revoked(ctx, 0, a); err != nil {
-			return err
-		}
+	if err := t.outdate(ctx, made...); err != nil {
+		return err
 	}
-	return t.revoked(ctx, id, account)
+	return t.revoked(ctx, id, account, 0)
 }

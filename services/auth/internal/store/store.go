@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/protobuf/proto"
 
+	auditpb "slipway.dev/proto/audit/v1"
+
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
@@ -26,24 +29,37 @@ type Store struct {
 	pool  *pgxpool.Pool
 	lists query.Reader
 	poke  func()
+	seal  func()
 }
 
-// New makes a store. poke is called when a unit of work has left events in the outbox.
-func New(pool *pgxpool.Pool, limits query.Limits, poke func()) *Store {
-	return &Store{pool, query.NewReader(pool, limits), poke}
+// New makes a store. poke is called when a unit of work has left events in the outbox, seal when it has left a record.
+func New(pool *pgxpool.Pool, limits query.Limits, poke, seal func()) *Store {
+	return &Store{pool, query.NewReader(pool, limits), poke, seal}
 }
 
 // Tx is one unit of work.
 type Tx struct {
-	tx   pgx.Tx
-	told *bool
+	tx       pgx.Tx
+	told     *bool
+	recorded *bool
 }
 
-// InTx runs fn as one unit of work, perhaps more than once.
+// InTx runs fn as one unit of work, perhaps more than once. The record of the call under way, if there is one, is part of it.
 func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
-	told := false
-	if err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error { return fn(Tx{tx, &told}) }); err != nil {
+	told, recorded := false, false
+	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		t := Tx{tx, &told, &recorded}
+		if err := fn(t); err != nil {
+			return err
+		}
+		return audit.Commit(ctx, func(r *auditpb.Record) error { return t.record(ctx, r) })
+	})
+	if err != nil {
 		return err
+	}
+	audit.Committed(ctx)
+	if recorded {
+		s.seal()
 	}
 	if told {
 		s.poke()

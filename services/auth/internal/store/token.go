@@ -42,14 +42,14 @@ func (s *Store) UseSession(ctx context.Context, uuid string, ttl time.Duration, 
 
 // What is opened by a one-time key is used elsewhere than the API key that made the one-time key.
 var live = `
-	SELECT t.id, a.id, a.email, a.roles, a.state, a.auth_source, a.epoch,
+	SELECT t.id, user_account.id, email, roles, state, auth_source, epoch, revision, ` + grants + `,
 	       least(CASE WHEN t.sliding THEN least(t.last_used + i.idle, t.created_at + i.age) ELSE t.expires_at END, m.expires_at) - now(),
 	       t.last_used < now() - least(interval '1 minute', i.idle / 4) OR t.kind IS NOT DISTINCT FROM 'apikey' AND t.last_used = t.created_at,
 	       t.created_at, t.method, ` + tokenKind + `, t.scopes, t.cidrs, m.scopes,
 	       CASE WHEN t.method <> 'key' THEN coalesce(m.cidrs, '{}') ELSE '{}' END
-	FROM token t JOIN user_account a ON a.id = t.account_id LEFT JOIN token m ON m.id = t.maker
+	FROM token t JOIN user_account ON user_account.id = t.account_id LEFT JOIN token m ON m.id = t.maker
 	CROSS JOIN (SELECT ` + idle + ` AS idle, ` + maxAge + ` AS age) i
-	WHERE a.state = 'active'
+	WHERE state = 'active'
 	  AND (t.sliding OR coalesce(t.expires_at > now(), true))
 	  AND (NOT t.sliding OR least(t.last_used + i.idle, t.created_at + i.age) > now())
 	  AND coalesce(m.expires_at > now(), true) AND `
@@ -59,7 +59,7 @@ func (s *Store) use(ctx context.Context, which string, arg any, ttl time.Duratio
 	var stale bool
 	a := &l.Account
 	err := s.pool.QueryRow(ctx, live+which, ttl, arg).
-		Scan(&l.Session, &a.ID, &a.Email, &a.Roles, &a.State, &a.AuthSource, &a.Epoch, &l.Left, &stale,
+		Scan(&l.Session, &a.ID, &a.Email, &a.Roles, &a.State, &a.AuthSource, &a.Epoch, &a.Revision, &a.OwnScopes, &a.AllScopes, &l.Left, &stale,
 			&l.IssuedAt, &l.Method, &l.Kind, &l.Own.Scopes, &l.Own.CIDRs, &l.Made.Scopes, &l.Made.CIDRs)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !(l.Own.Admits(ip) && l.Made.Admits(ip)) {
 		return l, identity.ErrInvalid

@@ -6,6 +6,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
 )
@@ -19,6 +20,8 @@ func (s *Server) CreateNetwork(ctx context.Context, r *ippb.CreateNetworkRequest
 	var id int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		id, err = tx.CreateNetwork(ctx, n)
+		audit.Of(ctx).Object("network", id)
+		audit.Of(ctx).Change(nil, networkRecord(n))
 		return err
 	})
 	if err != nil {
@@ -64,6 +67,7 @@ func (s *Server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 				return err
 			}
 		}
+		audit.Of(ctx).Change(networkRecord(old), networkRecord(n))
 		return tx.SaveNetwork(ctx, old, n)
 	})
 	if err != nil {
@@ -86,6 +90,11 @@ func network(n domain.Network) *ippb.Network {
 		Id: n.ID, Name: n.CIDR.String(), Gateway: n.Gateway.String(), Note: n.Note,
 		Family: domain.Family(n.CIDR.Addr()), Size: domain.Size(n.CIDR), UsingIp: strconv.FormatInt(n.Used, 10),
 	}
+}
+
+// networkRecord is what the audit log keeps of a network.
+func networkRecord(n domain.Network) map[string]any {
+	return map[string]any{"name": n.CIDR.String(), "gateway": n.Gateway.String(), "note": n.Note}
 }
 
 // each makes messages of rows; of none an empty list, never null.

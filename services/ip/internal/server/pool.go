@@ -6,6 +6,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
@@ -23,6 +24,8 @@ func (s *Server) CreatePool(ctx context.Context, r *ippb.CreatePoolRequest) (*ip
 	var id int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		id, err = tx.CreatePool(ctx, name, r.GetNote())
+		audit.Of(ctx).Object("pool", id)
+		audit.Of(ctx).Change(nil, map[string]any{"name": name, "note": r.GetNote()})
 		return err
 	})
 	if err != nil {
@@ -107,6 +110,7 @@ func (s *Server) AddRange(ctx context.Context, r *ippb.AddRangeRequest) (*ippb.A
 	var id int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		id, err = tx.AddRange(ctx, r.GetId(), run)
+		audit.Of(ctx).Change(nil, map[string]any{"range": id, "name": r.GetName()})
 		return err
 	})
 	if err != nil {

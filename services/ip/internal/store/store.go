@@ -11,8 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/protobuf/proto"
 
+	auditpb "slipway.dev/proto/audit/v1"
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
@@ -45,13 +47,30 @@ type Tx struct {
 // InTx runs fn as one unit of work, perhaps more than once.
 func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
 	told := false
-	if err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error { return fn(Tx{tx, &told}) }); err != nil {
+	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := fn(Tx{tx, &told}); err != nil {
+			return err
+		}
+		return audit.Commit(ctx, func(r *auditpb.Record) error { return Tx{tx, &told}.record(ctx, r) })
+	})
+	if err != nil {
 		return err
 	}
+	audit.Committed(ctx)
 	if told {
 		s.poke()
 	}
 	return nil
+}
+
+// Record tells of a call that was refused.
+func (s *Store) Record(ctx context.Context, r *auditpb.Record) error {
+	return s.InTx(ctx, func(t Tx) error { return t.record(ctx, r) })
+}
+
+func (t Tx) record(ctx context.Context, r *auditpb.Record) error {
+	*t.told = true
+	return outbox.Emit(ctx, t.tx, "ip.v3.audit.recorded", "audit", r)
 }
 
 // emit tells what happened to an address. Whoever changes its owner holds its row, so events of one address are in order.

@@ -14,6 +14,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
@@ -139,7 +140,7 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 	if err != nil {
 		return 0, err
 	}
-	return u.GetId(), s.store.InTx(ctx, func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
+	return u.GetId(), s.store.InTx(audit.Without(ctx), func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
 }
 
 func copyOf(u *authpb.User) store.Account {
@@ -197,6 +198,11 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			if err := work.Tell(ctx, tx, h, "created"); err != nil {
 				return err
 			}
+			audit.Of(ctx).Object("host", h.ID)
+			audit.Of(ctx).Change(nil, map[string]any{
+				"name": h.Name, "account": h.AccountID, "cluster": h.ClusterID, "node": h.NodeID, "os": h.OSID,
+				"cpu_number": h.CPUs, "ram_mib": h.RAM, "hdd_mib": size.Disk,
+			})
 			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
 		})
 		if !errors.Is(err, store.ErrTaken) {

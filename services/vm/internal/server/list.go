@@ -8,6 +8,7 @@ import (
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
@@ -133,6 +134,8 @@ func (s *Server) importImage(ctx context.Context, i domain.Image) (*oppb.Operati
 		if id, err = tx.AwaitOS(ctx, store.OS{Name: i.Name, Group: i.Group, MinRAM: i.MinRAM, MinDisk: i.MinDisk}); err != nil {
 			return err
 		}
+		audit.Of(ctx).Object("os", id)
+		audit.Of(ctx).Change(nil, map[string]any{"name": i.Name})
 		job, err = enqueue(ctx, tx, work.OSImport, "os/"+i.Name, caller.AccountID, work.Import{Image: i})
 		return err
 	})

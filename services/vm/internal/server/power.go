@@ -6,6 +6,7 @@ import (
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
@@ -97,6 +98,7 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 		if h.State == domain.Deleting {
 			return domain.ErrDeleting
 		}
+		before := map[string]any{"name": h.Name, "comment": h.Comment}
 		if r.Name != nil {
 			h.Name = r.GetName()
 		}
@@ -106,6 +108,7 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 		if err := tx.SaveHost(ctx, h); err != nil {
 			return err
 		}
+		audit.Of(ctx).Change(before, map[string]any{"name": h.Name, "comment": h.Comment})
 		return work.Tell(ctx, tx, h, "updated")
 	})
 	if err != nil {

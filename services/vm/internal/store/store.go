@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/protobuf/proto"
 
+	auditpb "slipway.dev/proto/audit/v1"
+
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/outbox"
@@ -42,7 +45,25 @@ func In(tx pgx.Tx) Tx { return Tx{tx} }
 
 // InTx runs f in a transaction. f may run again after a conflict.
 func (s *Store) InTx(ctx context.Context, f func(Tx) error) error {
-	return pg.InTx(ctx, s.pool, func(tx pgx.Tx) error { return f(Tx{tx}) })
+	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := f(Tx{tx}); err != nil {
+			return err
+		}
+		return audit.Commit(ctx, func(r *auditpb.Record) error { return Tx{tx}.record(ctx, r) })
+	})
+	if err == nil {
+		audit.Committed(ctx)
+	}
+	return err
+}
+
+// Record tells of a call that was refused.
+func (s *Store) Record(ctx context.Context, r *auditpb.Record) error {
+	return s.InTx(ctx, func(t Tx) error { return t.record(ctx, r) })
+}
+
+func (t Tx) record(ctx context.Context, r *auditpb.Record) error {
+	return t.Emit(ctx, "vm.v3.audit.recorded", "audit", r)
 }
 
 // Enqueue makes a job in this unit of work.

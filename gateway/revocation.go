@@ -1,0 +1,23 @@
+package gateway
+
+import (
+	"context"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/bus"
+)
+
+// Watch makes the gateway forget sessions as soon as auth tells that they are worth less than they were, until ctx ends.
+// When something may have been missed, all are forgotten.
+func (g *Gateway) Watch(ctx context.Context, b *bus.Bus) error {
+	return b.Watch(ctx, []string{"auth.v4.session.revoked"}, func(e bus.Event) {
+		var r authpb.SessionRevoked
+		if err := e.Decode(&r); err != nil {
+			g.log.Warn("a revocation cannot be read", "err", err)
+			g.ForgetAll()
+			return
+		}
+		g.Revoke(r.GetSessionId(), r.GetAccountId())
+	}, g.ForgetAll)
+}

@@ -1,0 +1,106 @@
+// Package access reads from the protos what each method demands of its caller. Servers enforce it, auth knows by it which
+// scopes there are and who may do more than whom.
+package access
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	accesspb "slipway.dev/proto/access/v1"
+
+	"slipway.dev/pkg/identity"
+)
+
+// Method is an rpc with what it demands.
+type Method struct {
+	// Name is the full name, such as "/vm.v3.HostService/StartHost".
+	Name    string
+	Level   accesspb.Level
+	Callers []string
+	Demand  identity.Demand
+	// Routes are the paths that clients reach it by, such as "POST /vm/v3/host/{id}/start". Methods without are for services.
+	Routes []string
+	// Mutates: it may change something. Reading is what GET does.
+	Mutates bool
+}
+
+// Methods lists the methods of a service. It also returns the names of those that do not say who may call them, or, where
+// that matters, under which scope.
+func Methods(s protoreflect.ServiceDescriptor) (list []Method, silent []string) {
+	for i := range s.Methods().Len() {
+		d := s.Methods().Get(i)
+		m := of(d)
+		forUsers := m.Level == accesspb.Level_LEVEL_USER || m.Level == accesspb.Level_LEVEL_ADMIN
+		if m.Level == accesspb.Level_LEVEL_UNSPECIFIED || forUsers && m.Demand.Scope == "" {
+			silent = append(silent, string(d.Name()))
+			continue
+		}
+		list = append(list, m)
+	}
+	return list, silent
+}
+
+// In lists the methods of all services that the files declare.
+func In(files ...protoreflect.FileDescriptor) []Method {
+	var list []Method
+	for _, f := range files {
+		for i := range f.Services().Len() {
+			methods, _ := Methods(f.Services().Get(i))
+			list = append(list, methods...)
+		}
+	}
+	return list
+}
+
+func of(d protoreflect.MethodDescriptor) Method {
+	a, _ := proto.GetExtension(d.Options(), accesspb.E_Access).(*accesspb.Access)
+	m := Method{
+		Name: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()), Level: a.GetLevel(), Callers: a.GetCallers(),
+		Demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == accesspb.Level_LEVEL_ADMIN, Read: a.GetRead()},
+	}
+	rule, _ := proto.GetExtension(d.Options(), annotations.E_Http).(*annotations.HttpRule)
+	if rule == nil {
+		return m
+	}
+	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
+		verb, path := verbOf(r)
+		m.Routes = append(m.Routes, verb+" "+path)
+		m.Mutates = m.Mutates || verb != http.MethodGet
+	}
+	return m
+}
+
+func verbOf(r *annotations.HttpRule) (verb, path string) {
+	switch p := r.GetPattern().(type) {
+	case *annotations.HttpRule_Get:
+		return http.MethodGet, p.Get
+	case *annotations.HttpRule_Post:
+		return http.MethodPost, p.Post
+	case *annotations.HttpRule_Put:
+		return http.MethodPut, p.Put
+	case *annotations.HttpRule_Patch:
+		return http.MethodPatch, p.Patch
+	case *annotations.HttpRule_Delete:
+		return http.MethodDelete, p.Delete
+	default:
+		return r.GetCustom().GetKind(), r.GetCustom().GetPath()
+	}
+}
+
+// Demands lists what methods demand of users, each demand once, in the order of scopes.
+func Demands(methods []Method) []identity.Demand {
+	var list []identity.Demand
+	for _, m := range methods {
+		if m.Demand.Scope != "" && m.Demand.Scope != identity.ScopeSelf && !slices.Contains(list, m.Demand) {
+			list = append(list, m.Demand)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b identity.Demand) int { return strings.Compare(a.Scope, b.Scope) })
+	return list
+}

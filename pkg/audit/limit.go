@@ -1,0 +1,29 @@
+package audit
+
+import (
+	"sync"
+	"time"
+)
+
+// perMinute is how many refused calls of one account are recorded in a minute: an account that does nothing but ask in vain
+// shall not fill the disk.
+const perMinute = 120
+
+// Limit bounds how many refused calls are recorded. The zero value is ready.
+type Limit struct {
+	mu     sync.Mutex
+	begun  time.Time
+	counts map[int32]int
+}
+
+// Allow counts a refused call of an account. first is true for the first that is not recorded.
+func (l *Limit) Allow(account int32, now time.Time) (ok, first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.begun) >= time.Minute {
+		l.begun, l.counts = now, map[int32]int{}
+	}
+	l.counts[account]++
+	n := l.counts[account]
+	return n <= perMinute || account == 0, n == perMinute+1
+}

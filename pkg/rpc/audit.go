@@ -1,0 +1,101 @@
+package rpc
+
+import (
+	"context"
+	"path"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	auditpb "slipway.dev/proto/audit/v1"
+
+	"slipway.dev/pkg/access"
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/identity"
+)
+
+// recordFor is how long a record may take that is written when its call is over.
+const recordFor = 5 * time.Second
+
+// Audit has calls of clients that may change something recorded, in the name of service. Units of work write the record with
+// the change; write is for what is refused, in a unit of work of its own.
+func (s *Server) Audit(service string, write func(context.Context, *auditpb.Record) error) {
+	s.service, s.record = service, write
+}
+
+// ClientIP returns the address of the client, as the gateway says; nobody else is believed.
+func ClientIP(ctx context.Context) string {
+	if CallerOf(ctx) != "gateway" {
+		return ""
+	}
+	return first(ctx, ClientIPKey)
+}
+
+// UserAgent returns what the client calls itself, as the gateway says; nobody else is believed.
+func UserAgent(ctx context.Context) string {
+	if CallerOf(ctx) != "gateway" {
+		return ""
+	}
+	return first(ctx, UserAgentKey)
+}
+
+// begin makes the record of a call; nil for one that changes nothing or that no client asked for.
+func (s *Server) begin(ctx context.Context, m access.Method, req any) *audit.Call {
+	if s.record == nil || !m.Mutates || m.Level == levelService && CallerOf(ctx) != "gateway" {
+		return nil
+	}
+	r := &auditpb.Record{
+		At: timestamppb.Now(), Service: s.service, Action: strings.TrimPrefix(m.Name, "/"),
+		ClientIp: ClientIP(ctx), RequestId: RequestID(ctx),
+	}
+	if i, ok := identity.From(ctx); ok {
+		r.ActorId, r.Actor, r.SessionId = i.AccountID, i.Email, i.SessionID
+	}
+	r.ObjectType, r.ObjectId = object(m, req)
+	return audit.New(r)
+}
+
+// end writes what the call's units of work did not.
+func (s *Server) end(ctx context.Context, c *audit.Call, err error) {
+	if c == nil {
+		return
+	}
+	r := c.End(err)
+	if r == nil {
+		return
+	}
+	if err != nil {
+		if ok, first := s.refused.Allow(r.GetActorId(), time.Now()); !ok {
+			if first {
+				s.log.Warn("further refused calls of this minute are not recorded", "account", r.GetActorId())
+			}
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(audit.Without(ctx)), recordFor)
+	defer cancel()
+	if err := s.record(ctx, r); err != nil {
+		s.log.Error("a call was not recorded", "method", r.GetAction(), "account", r.GetActorId(), "request", r.GetRequestId(), "err", err)
+	}
+}
+
+// object is what a call is about, as far as its path says: the noun of the service, and a number. A text in a path may be a
+// secret.
+func object(m access.Method, req any) (kind, id string) {
+	service := strings.TrimSuffix(path.Base(path.Dir(m.Name)), "Service")
+	kind = strings.ToLower(service[strings.LastIndexByte(service, '.')+1:])
+	msg, ok := req.(proto.Message)
+	if !ok || len(m.Routes) == 0 {
+		return kind, ""
+	}
+	_, rest, found := strings.Cut(m.Routes[0], "{")
+	name, _, _ := strings.Cut(rest, "}")
+	fd := msg.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name))
+	if !found || fd == nil || fd.Kind() != protoreflect.Int32Kind {
+		return kind, ""
+	}
+	return kind, msg.ProtoReflect().Get(fd).String()
+}

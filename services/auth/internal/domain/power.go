@@ -1,0 +1,84 @@
+package domain
+
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/access"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+)
+
+// files declare all methods that users may call. A scope that is not in them cannot be granted.
+var files = []protoreflect.FileDescriptor{
+	authpb.File_auth_v4_token_proto, authpb.File_auth_v4_key_proto, authpb.File_auth_v4_user_proto, authpb.File_auth_v4_setting_proto,
+	authpb.File_auth_v4_role_proto, authpb.File_auth_v4_audit_proto,
+	authpb.File_auth_v4_self_proto, authpb.File_auth_v4_totp_proto, authpb.File_auth_v4_session_proto, authpb.File_auth_v4_apikey_proto,
+	authpb.File_auth_v4_keystone_proto,
+	vmpb.File_vm_v3_host_proto, vmpb.File_vm_v3_cluster_proto, vmpb.File_vm_v3_node_proto, vmpb.File_vm_v3_os_proto,
+	vmpb.File_vm_v3_account_proto, vmpb.File_vm_v3_task_proto,
+	ippb.File_ip_v3_network_proto, ippb.File_ip_v3_pool_proto, ippb.File_ip_v3_address_proto,
+}
+
+// Powers knows all that may be done, and so who may do more than whom.
+type Powers struct {
+	methods []access.Method
+	demands []identity.Demand
+	scopes  []string
+}
+
+// NewPowers reads them from the protos.
+func NewPowers() Powers {
+	methods := access.In(files...)
+	demands := access.Demands(methods)
+	return Powers{methods, demands, access.Scopes(demands)}
+}
+
+// Scopes lists all scopes.
+func (p Powers) Scopes() []string { return p.scopes }
+
+// Methods lists all methods.
+func (p Powers) Methods() []access.Method { return p.methods }
+
+// Expand returns the scopes that patterns name. One that names none grants nothing: its method may be gone.
+func (p Powers) Expand(patterns []string) []string {
+	scopes, _ := access.Expand(patterns, p.scopes)
+	return scopes
+}
+
+// ScopesOf lists the scopes with a method that i may call.
+func (p Powers) ScopesOf(i identity.Identity) []string {
+	var list []identity.Demand
+	for _, d := range p.demands {
+		if access.ReachOf(i, d) > access.Nowhere {
+			list = append(list, d)
+		}
+	}
+	return access.Scopes(list)
+}
+
+// CheckGrant refuses to give anybody what by does not have.
+func (p Powers) CheckGrant(by, given identity.Identity, field string) error {
+	if more, ok := access.Covers(p.demands, by, given); !ok {
+		return fault.Denied.With("%s: this is more than you may do: %s", field, more).On(field)
+	}
+	return nil
+}
+
+// CheckReach refuses to touch somebody who may do more than by.
+func (p Powers) CheckReach(by, other identity.Identity) error {
+	if more, ok := access.Covers(p.demands, by, other); !ok {
+		return fault.Denied.With("this account may do more than you: %s", more)
+	}
+	return nil
+}
+
+// As is the account as it is now, with the limits of the credential that it came with.
+func (p Powers) As(a Account, came identity.Identity) identity.Identity {
+	i := a.Identity(came.SessionID, p)
+	i.Limited, i.Only = came.Limited, came.Only
+	return i
+}

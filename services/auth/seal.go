@@ -1,0 +1,81 @@
+package auth
+
+import (
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"slipway.dev/pkg/pg"
+	"slipway.dev/services/auth/internal/store"
+)
+
+// sealer gives records their place in the audit chain. One of all processes works at a time. Calls do not wait for it: a chain
+// that they had to lock would let through one login after the other.
+type sealer struct {
+	pool  *pgxpool.Pool
+	log   *slog.Logger
+	wake  chan struct{}
+	noted time.Time
+}
+
+const (
+	sealing = 500 * time.Millisecond // for records of other processes
+	noting  = time.Minute
+)
+
+func newSealer(pool *pgxpool.Pool, log *slog.Logger) *sealer {
+	return &sealer{pool: pool, log: log, wake: make(chan struct{}, 1)}
+}
+
+// poke makes the sealer look at once. It never blocks.
+func (s *sealer) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run seals until ctx ends.
+func (s *sealer) Run(ctx context.Context) error {
+	for {
+		err := pg.Lead(ctx, s.pool, "audit chain", s.lead)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.log.Warn("the audit chain waits", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(sealing + rand.N(sealing)):
+		}
+	}
+}
+
+func (s *sealer) lead(ctx context.Context, conn *pgxpool.Conn) error {
+	tick := time.NewTicker(sealing)
+	defer tick.Stop()
+	for {
+		head, n, err := store.Seal(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			// The log is outside of the database: who cuts off the end of the chain cannot take this back.
+			if time.Since(s.noted) > noting {
+				s.noted = time.Now()
+				s.log.Info("audit chain", "seq", head.Seq, "hash", hex.EncodeToString(head.Hash))
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.wake:
+		case <-tick.C:
+		}
+	}
+}
