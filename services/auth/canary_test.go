@@ -25,7 +25,8 @@ import (
 )
 
 // open are the fields of requests whose text is no secret. Any other field may be one: it must not turn up anywhere.
-var open = []string{"email", "name", "description", "role", "roles", "scopes", "user", "value", "ssh_pub_key", "expires_at", "cidrs",
+var open = []string{
+	"email", "name", "description", "role", "roles", "scopes", "user", "value", "ssh_pub_key", "expires_at", "cidrs",
 	"account", "full_name", "lang", "phone_number", "note",
 }
 
