@@ -287,7 +287,7 @@ func TestRun(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	l, err := w.list.ListAddresses(w.admin(t), &ippb.ListAddressesRequest{})
+	l, err := w.list.ListAddresses(w.admin(t), &ippb.ListAddressesRequest{Query: where("state", "free")})
 	if err != nil || l.GetSize() != 2 {
 		t.Errorf("what is due is not free: %v %v", l, err)
 	}
