@@ -82,7 +82,9 @@ func (t Tx) Release(ctx context.Context, owner, key string, named []domain.Held,
 		WITH old AS MATERIALIZED (
 			SELECT id, ip, generation, domain FROM address
 			WHERE owner = $1 AND ($2 = '' OR claim::text = $2)
-			  AND (cardinality($3::integer[]) = 0 OR (id, generation) IN (SELECT * FROM unnest($3, $4::integer[])))
+			  AND (cardinality($3::integer[]) = 0 OR EXISTS (
+				SELECT FROM unnest($3, $4::integer[]) x(id, generation)
+				WHERE x.id = address.id AND x.generation IN (0, address.generation)))
 			ORDER BY id FOR UPDATE
 		), gone AS (
 			UPDATE address a SET `+freed+`,
