@@ -56,17 +56,13 @@ func (s *Server) Release(ctx context.Context, r *ippb.ReleaseRequest) (*ippb.Rel
 	if err != nil {
 		return nil, err
 	}
-	quarantine, err := s.quarantineSeconds(ctx)
-	if err != nil {
-		return nil, err
-	}
 	named := each(r.GetAddresses(), func(a *ippb.HeldAddress) domain.Held {
 		return domain.Held{ID: a.GetId(), Generation: a.GetGeneration()}
 	})
 	var n int
 	var refused []int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		n, refused, err = tx.Release(ctx, owner, key, named, quarantine)
+		n, refused, err = tx.Release(ctx, owner, key, named, int(s.quarantine.Seconds()))
 		return err
 	})
 	if err != nil {

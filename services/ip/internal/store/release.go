@@ -69,17 +69,19 @@ const freed = `owner = NULL, claim = NULL, account_id = NULL, position = NULL, i
 
 // Release takes addresses from their owner, if it is the owner still, and puts them into quarantine: those of one claim,
 // those that are named, in the generation in which the owner got them, or all. It answers how many it took and which of
-// the named it did not.
+// the named it did not. The quarantine lasts as long as the setting says, or without one so many seconds.
 func (t Tx) Release(ctx context.Context, owner, key string, named []domain.Held, seconds int) (n int, refused []int32, err error) {
 	ids, generations := make([]int32, len(named)), make([]int32, len(named))
 	for i, h := range named {
 		ids[i], generations[i] = h.ID, h.Generation
 	}
-	if _, err := t.tx.Exec(ctx, lockOwner, owner); err != nil {
-		return 0, nil, err
-	}
-	rows, err := t.tx.Query(ctx, `
-		WITH old AS MATERIALIZED (
+	var gone []ref
+	b := &pgx.Batch{}
+	b.Queue(lockOwner, owner)
+	b.Queue(`
+		WITH setting AS MATERIALIZED (
+			SELECT coalesce((SELECT value::integer FROM setting WHERE name = 'quarantine_seconds'), $5) AS seconds
+		), old AS MATERIALIZED (
 			SELECT id, ip, generation, domain FROM address
 			WHERE owner = $1 AND ($2 = '' OR claim::text = $2)
 			  AND (cardinality($3::integer[]) = 0 OR EXISTS (
@@ -88,18 +90,18 @@ func (t Tx) Release(ctx context.Context, owner, key string, named []domain.Held,
 			ORDER BY id FOR UPDATE
 		), gone AS (
 			UPDATE address a SET `+freed+`,
-				state = CASE WHEN $5 > 0 OR family(a.ip) = 6 THEN 'quarantined' ELSE 'free' END,
-				until = CASE WHEN $5 > 0 OR family(a.ip) = 6 THEN now() + make_interval(secs => $5) END
-			FROM old WHERE a.id = old.id
+				state = CASE WHEN seconds > 0 OR family(a.ip) = 6 THEN 'quarantined' ELSE 'free' END,
+				until = CASE WHEN seconds > 0 OR family(a.ip) = 6 THEN now() + make_interval(secs => seconds) END
+			FROM old, setting WHERE a.id = old.id
 		), ended AS (
 			UPDATE address_history h SET released_at = now() FROM old WHERE h.address_id = old.id AND h.released_at IS NULL
 		)
-		SELECT id, ip, $1::text, generation, domain FROM old`, owner, key, ids, generations, seconds)
-	if err != nil {
-		return 0, nil, err
-	}
-	gone, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
-	if err != nil {
+		SELECT id, ip, $1::text, generation, domain FROM old`, owner, key, ids, generations, seconds).
+		Query(func(rows pgx.Rows) (err error) {
+			gone, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
+			return err
+		})
+	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
 		return 0, nil, err
 	}
 	for _, id := range ids {
