@@ -53,6 +53,9 @@ func (s *Store) reserveAtOnce(ctx context.Context, w domain.Want) ([]domain.Addr
 	if !w.First() || w.IPv4 == 0 || w.IPv6 > 0 || w.Wish.IsValid() || w.OfNetwork != 0 {
 		return nil, false
 	}
+	if w.IPv4 == 1 && w.Pools == nil {
+		return s.together.claim(ctx, w)
+	}
 	sql, args := atOnceOfCluster, []any{w.Owner, w.Cluster, w.IPv4, w.Account, w.Lapse}
 	if w.Pools != nil {
 		sql, args = atOnceNamed, append(args, w.Pools)
