@@ -22,8 +22,12 @@ func TestContainers(t *testing.T) {
 	}
 	ids := map[string]int32{}
 	for _, n := range []struct{ name, kind string }{
-		{"10.1.0.0/24", "active"}, {"10.0.0.0/8", "container"}, {"10.1.0.0/16", "container"}, {"10.2.0.0/16", "container"},
-		{"10.1.1.0/24", ""}, {"192.0.2.0/24", "active"},
+		{"10.1.0.0/24", "active"},
+		{"10.0.0.0/8", "container"},
+		{"10.1.0.0/16", "container"},
+		{"10.2.0.0/16", "container"},
+		{"10.1.1.0/24", ""},
+		{"192.0.2.0/24", "active"},
 	} {
 		id, err := create(n.name, n.kind)
 		if err != nil {

@@ -34,7 +34,8 @@ func (s *Server) CreatePool(ctx context.Context, r *ippb.CreatePoolRequest) (*ip
 func checkPool(r interface {
 	GetNote() string
 	GetAccount() int32
-}) error {
+},
+) error {
 	if a := r.GetAccount(); a < 0 {
 		return fault.Invalid.With("account: there is no account %d", a).On("account")
 	}

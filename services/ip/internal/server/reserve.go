@@ -42,7 +42,8 @@ func (s *Server) Confirm(ctx context.Context, r *ippb.ConfirmRequest) (*ippb.Con
 func claimOf(r interface {
 	GetOwner() string
 	GetKey() string
-}) (owner, key string, err error) {
+},
+) (owner, key string, err error) {
 	if owner, err = domain.ParseOwner(r.GetOwner()); err != nil || r.GetKey() == "" {
 		return owner, "", err
 	}
