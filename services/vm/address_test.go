@@ -263,3 +263,30 @@ func TestPTR(t *testing.T) {
 	w.publish("ip", "ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 1})
 	w.wait("the address is gone", func() bool { four, _ := w.ips(c.GetId()); return len(four) == 0 })
 }
+
+// TestLapseOfAHostBeingMade: it does not become a host without the address, but none.
+func TestLapseOfAHostBeingMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agent.failOn("ListMachines", fault.Unavailable)
+	w.ip.mu.Lock()
+	w.ip.fail["Confirm"] = fault.Unavailable.With("ip is away")
+	w.ip.mu.Unlock()
+	c := w.create(w.admin(), wish("late"))
+	h, err := w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: c.GetId()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish("ip", "ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 1})
+	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "behind.example.com", Serial: 1})
+	w.wait("the event behind it", func() bool {
+		l, err := w.hosts().ListHostIPv4(w.admin(), &vmpb.ListHostIPv4Request{Id: c.GetId()})
+		return err == nil && len(l.GetList()) == 1 && l.GetList()[0].GetDomain() == "behind.example.com"
+	})
+	w.ip.mu.Lock()
+	w.ip.fail["Confirm"] = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "lapsed")
+	w.ip.mu.Unlock()
+	if s := w.done(c.GetTask()); s != "failed" || w.state(c.GetId()) != "" {
+		t.Errorf("task %v, host %q", w.task(c.GetTask()), w.state(c.GetId()))
+	}
+}
