@@ -110,7 +110,11 @@ func (s *stack) build(ctx context.Context) error {
 		auth.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
 		return err
 	}
-	if s.ip, err = ip.New(ctx, ip.Config{},
+	ipOptions, err := conf.Load[ip.Options]("SLIPWAY_IP")
+	if err != nil {
+		return err
+	}
+	if s.ip, err = ip.New(ctx, ip.Config{Options: ipOptions},
 		ip.Deps{Pool: pools[ipSchema], Bus: b, Auth: s.auth.Server().Local("ip"), Log: s.log.With("service", "ip")}); err != nil {
 		return err
 	}

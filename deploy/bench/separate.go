@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -43,15 +44,11 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 
 // withProcesses runs f on a stack of separate processes with this database.
 func (b *bench) withProcesses(ctx context.Context, name, database string, f func(a *api, running []*process) error) error {
-	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(b.dir, "nats-"+name), NoSigs: true})
+	nats, err := b.nats("nats-" + name)
 	if err != nil {
 		return err
 	}
-	nats.Start()
 	defer nats.Shutdown()
-	if !nats.ReadyForConnections(10 * time.Second) {
-		return fmt.Errorf("nats is not ready")
-	}
 	certs := filepath.Join(b.dir, "certs-"+name)
 	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
 		return err
@@ -106,6 +103,20 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 		return err
 	}
 	return f(a, running)
+}
+
+// nats starts a NATS server in this process that keeps its data in a directory of this name.
+func (b *bench) nats(dir string) (*server.Server, error) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(b.dir, dir), NoSigs: true})
+	if err != nil {
+		return nil, err
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		s.Shutdown()
+		return nil, errors.New("nats is not ready")
+	}
+	return s, nil
 }
 
 // firstHost makes a host without an address once the node has registered and its template is known.

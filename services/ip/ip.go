@@ -18,11 +18,13 @@ import (
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/internal/keys"
+	"slipway.dev/services/ip/internal/rdns"
 	"slipway.dev/services/ip/internal/server"
 	"slipway.dev/services/ip/internal/store"
+	"slipway.dev/services/ip/internal/work"
 )
 
-// Config comes from variables that begin with SLIPWAY_IP_. New uses the last one only; the others are for ipd.
+// Config comes from variables that begin with SLIPWAY_IP_. New uses the Options; the others are for ipd.
 type Config struct {
 	// Database is the URL of the PostgreSQL server; the schema is "ip".
 	Database string `env:"DATABASE,required"`
@@ -33,11 +35,22 @@ type Config struct {
 	// Auth is host and port of the auth service.
 	Auth string `env:"AUTH" envDefault:"127.0.0.1:8101"`
 
+	Options
+}
+
+// Options are what ipd and slipway up have in common.
+type Options struct {
 	// Quarantine is how long a released address is given to nobody: somebody may still send to its old owner. Default 5
-	// minutes; below zero there is none.
+	// minutes; below zero there is none. The setting quarantine_seconds overrides it.
 	Quarantine time.Duration `env:"QUARANTINE"`
 	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
 	Lists query.Limits `envPrefix:"LIST_"`
+
+	// DNSServer is the primary name server of the reverse zones, host and port. It is told PTR records by dynamic update
+	// (RFC 2136), signed with the TSIG key (HMAC-SHA256, secret in base64). Without it they are only kept.
+	DNSServer     string `env:"DNS_SERVER"`
+	DNSTSIGName   string `env:"DNS_TSIG_NAME"`
+	DNSTSIGSecret string `env:"DNS_TSIG_SECRET"`
 }
 
 // Deps is what the service works with.
@@ -53,16 +66,14 @@ type Service struct {
 	log   *slog.Logger
 	store *store.Store
 	relay *outbox.Relay
+	names *work.Publisher
 	rpc   *rpc.Server
 
 	bus      *bus.Bus
 	verifier *identity.Verifier
 }
 
-const (
-	defaultQuarantine = 5 * time.Minute
-	sweeping          = 5 * time.Second
-)
+const defaultQuarantine = 5 * time.Minute
 
 // New brings the schema up to date and returns the service. Several processes may do so at the same time.
 func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
@@ -74,6 +85,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	case cfg.Quarantine < 0:
 		cfg.Quarantine = 0
 	}
+	names, err := rdns.New(rdns.Config{Server: cfg.DNSServer, Key: cfg.DNSTSIGName, Secret: cfg.DNSTSIGSecret})
+	if err != nil {
+		return nil, err
+	}
 	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
 		return nil, err
 	}
@@ -83,7 +98,8 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s := &Service{
 		log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), bus: d.Bus, verifier: identity.NewVerifier(keys.From(d.Auth)),
 	}
-	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
+	s.store = store.New(d.Pool, cfg.Lists, func() { s.relay.Poke(); s.names.Poke() })
+	s.names = work.NewPublisher(s.store, names, d.Log)
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
 	s.rpc.Audit("ip", s.store.Record)
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
@@ -93,31 +109,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server carries the service's rpcs.
 func (s *Service) Server() *rpc.Server { return s.rpc }
 
-// Run sends events, hears of revocations, and frees addresses whose reservation lapsed or whose quarantine ended, until ctx ends.
+// Run sends events, hears of revocations, publishes PTR records and frees addresses whose reservation lapsed or whose quarantine
+// ended, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, run.Func(s.sweep),
+	return run.All(ctx, s.relay, s.names,
+		run.Func(func(ctx context.Context) error { return work.Sweep(ctx, s.store, s.log) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
-}
-
-func (s *Service) sweep(ctx context.Context) error {
-	tick := time.NewTicker(sweeping)
-	defer tick.Stop()
-	for {
-		var n int
-		err := s.store.InTx(ctx, func(tx store.Tx) (err error) {
-			n, err = tx.Sweep(ctx)
-			return err
-		})
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("addresses that are due stay for now", "err", err)
-		}
-		if err == nil && n > 0 {
-			continue // there may be more
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

@@ -48,9 +48,15 @@ type world struct {
 	list      ippb.AddressServiceClient // as the gateway
 	addresses ippb.AddressServiceClient // as vm
 	vmPools   ippb.PoolServiceClient    // as vm
+	settings  ippb.SettingServiceClient // as the gateway
 }
 
 func start(t testing.TB) *world {
+	t.Helper()
+	return startWith(t, ip.Options{})
+}
+
+func startWith(t testing.TB, o ip.Options) *world {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b := bustest.New(t)
@@ -61,7 +67,7 @@ func start(t testing.TB) *world {
 	auth := rpc.NewServer(log, nil)
 	authpb.RegisterTokenServiceServer(auth, keys{pub: pub})
 	pool := pgtest.New(t)
-	s, err := ip.New(t.Context(), ip.Config{}, ip.Deps{Pool: pool, Bus: b, Auth: auth.Local("ip"), Log: log})
+	s, err := ip.New(t.Context(), ip.Config{Options: o}, ip.Deps{Pool: pool, Bus: b, Auth: auth.Local("ip"), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +75,7 @@ func start(t testing.TB) *world {
 	return &world{
 		s, pool, b, identity.NewSigner("k", priv), ippb.NewNetworkServiceClient(gateway), ippb.NewPoolServiceClient(gateway),
 		ippb.NewAddressServiceClient(gateway), ippb.NewAddressServiceClient(vm), ippb.NewPoolServiceClient(vm),
+		ippb.NewSettingServiceClient(gateway),
 	}
 }
 

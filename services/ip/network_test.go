@@ -23,10 +23,10 @@ func TestNetworks(t *testing.T) {
 		name, gateway string
 		want          *ippb.Network
 	}{
-		{"192.0.2.0/24", "", &ippb.Network{Id: 1, Name: "192.0.2.0/24", Gateway: "192.0.2.1", Note: "n", Family: 4, Size: "256", UsingIp: "0"}},
-		{"198.51.100.0/24", "198.51.100.254", &ippb.Network{Id: 2, Name: "198.51.100.0/24", Gateway: "198.51.100.254", Note: "n", Family: 4, Size: "256", UsingIp: "0"}},
-		{"203.0.113.0/31", "", &ippb.Network{Id: 3, Name: "203.0.113.0/31", Gateway: "203.0.113.0", Note: "n", Family: 4, Size: "2", UsingIp: "0"}},
-		{"2001:db8::/64", "", &ippb.Network{Id: 4, Name: "2001:db8::/64", Gateway: "2001:db8::1", Note: "n", Family: 6, Size: "18446744073709551616", UsingIp: "0"}},
+		{"192.0.2.0/24", "", &ippb.Network{Id: 1, Name: "192.0.2.0/24", Gateway: "192.0.2.1", Note: "n", Family: 4, Size: "256", UsingIp: "0", Type: "active"}},
+		{"198.51.100.0/24", "198.51.100.254", &ippb.Network{Id: 2, Name: "198.51.100.0/24", Gateway: "198.51.100.254", Note: "n", Family: 4, Size: "256", UsingIp: "0", Type: "active"}},
+		{"203.0.113.0/31", "", &ippb.Network{Id: 3, Name: "203.0.113.0/31", Gateway: "203.0.113.0", Note: "n", Family: 4, Size: "2", UsingIp: "0", Type: "active"}},
+		{"2001:db8::/64", "", &ippb.Network{Id: 4, Name: "2001:db8::/64", Gateway: "2001:db8::1", Note: "n", Family: 6, Size: "18446744073709551616", UsingIp: "0", Type: "active"}},
 	} {
 		r, err := w.networks.CreateNetwork(admin, &ippb.CreateNetworkRequest{Name: tt.name, Gateway: tt.gateway, Note: "n"})
 		if err != nil {

@@ -27,7 +27,7 @@ func TestReserve(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &ippb.Address{
-		IpAddr: "192.0.2.4", Name: "192.0.2.4", State: "reserved", Family: 4, Ippool: first, Ipnet: 1, Network: 1,
+		IpAddr: "192.0.2.4", Name: "192.0.2.4", State: "reserved", Status: "reserved", Generation: 1, Family: 4, Ippool: first, Ipnet: 1, Network: 1,
 		IpnetName: "192.0.2.0/24", Gateway: "192.0.2.1", Mask: "255.255.255.0", PrefixLength: 24, Owner: owner, Interface: 2,
 	}
 	if d := cmp.Diff(want, r.GetAddresses()[0], protocmp.Transform(), protocmp.IgnoreFields(want, "id")); d != "" {

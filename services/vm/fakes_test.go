@@ -3,6 +3,7 @@ package vm_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -31,49 +32,100 @@ func (*fakeUsers) ListSSHKeysOf(context.Context, *authpb.ListSSHKeysOfRequest) (
 
 var errNoAddress = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
 
-// fakeIP counts addresses.
+// fakeIP counts addresses. What is held is held under a key, which is the owner's own for its first addresses.
 type fakeIP struct {
 	ippb.UnimplementedAddressServiceServer
 	mu        sync.Mutex
 	free      int
 	next      int
 	held      map[string]int
+	claims    map[int32]claim
 	confirmed map[string]bool
+	names     map[int32]string
+	dns       []string
+	fail      map[string]error // by name of the call
 }
+
+// claim is an address that somebody holds.
+type claim struct{ owner, key string }
 
 func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.free < int(r.GetIpv4Count()) {
+	n := r.GetIpv4Count() + r.GetIpv6Count()
+	if r.GetWish() != "" {
+		n++
+	}
+	if f.free < int(n) {
 		return nil, errNoAddress
 	}
+	key := r.GetKey()
+	if key == "" {
+		key = r.GetOwner()
+	}
 	resp := &ippb.ReserveResponse{}
-	for range r.GetIpv4Count() {
+	for i := range n {
 		f.free--
 		f.next++
-		resp.Addresses = append(resp.Addresses, &ippb.Address{
+		a := &ippb.Address{
 			Id: int32(f.next), IpAddr: fmt.Sprintf("10.1.%d.%d", f.next/250, f.next%250+2), Family: 4, PrefixLength: 16,
-			Mask: "255.255.0.0", Gateway: "10.1.0.1", Ippool: 1, Ipnet: 1,
-		})
+			Mask: "255.255.0.0", Gateway: "10.1.0.1", Ippool: 1, Ipnet: 1, Generation: 1, DnsServers: f.dns,
+		}
+		switch {
+		case r.GetWish() != "":
+			a.IpAddr = r.GetWish()
+		case i >= r.GetIpv4Count():
+			a.IpAddr, a.Family, a.PrefixLength, a.Gateway = fmt.Sprintf("fd00::%x", f.next), 6, 64, "fd00::1"
+		}
+		resp.Addresses = append(resp.Addresses, a)
+		f.claims[a.GetId()] = claim{r.GetOwner(), key}
 	}
-	f.held[r.GetOwner()] += int(r.GetIpv4Count())
+	f.held[r.GetOwner()] += int(n)
 	return resp, nil
 }
 
 func (f *fakeIP) Confirm(_ context.Context, r *ippb.ConfirmRequest) (*ippb.ConfirmResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.confirmed[r.GetOwner()] = true
+	if err := f.fail["Confirm"]; err != nil {
+		return nil, err
+	}
+	f.confirmed[r.GetOwner()], f.confirmed[r.GetKey()] = true, true
 	return &ippb.ConfirmResponse{}, nil
 }
 
 func (f *fakeIP) Release(_ context.Context, r *ippb.ReleaseRequest) (*ippb.ReleaseResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.held[r.GetOwner()]
+	n := 0
+	for id, c := range f.claims {
+		named := len(r.GetAddresses()) == 0 || slices.ContainsFunc(r.GetAddresses(), func(h *ippb.HeldAddress) bool {
+			return h.GetId() == id && h.GetGeneration() == 1
+		})
+		if c.owner == r.GetOwner() && named && (r.GetKey() == "" || c.key == r.GetKey()) {
+			delete(f.claims, id)
+			n++
+		}
+	}
 	f.free += n
-	delete(f.held, r.GetOwner())
+	if f.held[r.GetOwner()] -= n; f.held[r.GetOwner()] == 0 {
+		delete(f.held, r.GetOwner())
+	}
 	return &ippb.ReleaseResponse{Released: int32(n)}, nil
+}
+
+func (f *fakeIP) SetPTR(_ context.Context, r *ippb.SetPTRRequest) (*ippb.SetPTRResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names[r.GetId()] = r.GetDomain()
+	return &ippb.SetPTRResponse{Domain: r.GetDomain(), PtrSerial: int32(len(f.names)) + 10}, nil
+}
+
+// has counts the addresses of an owner.
+func (f *fakeIP) has(owner string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[owner]
 }
 
 type fakePools struct {
@@ -85,6 +137,7 @@ type fakeMachine struct {
 	disks   int
 	seed    *nodepb.EnsureSeedRequest
 	defined bool
+	allowed []string // addresses of the card
 	state   nodepb.MachineState
 }
 
@@ -95,15 +148,23 @@ type fakeAgent struct {
 	machines map[string]*fakeMachine
 	networks []*nodepb.EnsureNetworkRequest
 	fail     map[string]error
-	hold     chan struct{} // EnsureDisk waits until it is closed
-	reached  chan struct{} // closed by the first EnsureDisk that waits
+	calls    map[string]int
+
+	refuseOnce map[string]error
+	hold       chan struct{} // EnsureDisk waits until it is closed
+	reached    chan struct{} // closed by the first EnsureDisk that waits
 }
 
 // on runs f on the machine of c unless the call shall fail.
 func (f *fakeAgent) on(call string, c *nodepb.Command, fn func(*fakeMachine)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.calls[call]++
 	if err := f.fail[call]; err != nil {
+		return err
+	}
+	if err := f.refuseOnce[call]; err != nil {
+		delete(f.refuseOnce, call)
 		return err
 	}
 	m := f.machines[c.GetMachine()]
@@ -123,6 +184,13 @@ func (f *fakeAgent) failOn(call string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail[call] = err
+}
+
+// tried counts the calls.
+func (f *fakeAgent) tried(call string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[call]
 }
 
 func (f *fakeAgent) machine(uuid string) fakeMachine {
@@ -164,7 +232,9 @@ func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (
 }
 
 func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
-	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) { m.defined = true })
+	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) {
+		m.defined, m.allowed = true, r.GetLinks()[0].GetAddresses()
+	})
 }
 
 func (f *fakeAgent) StartMachine(_ context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {

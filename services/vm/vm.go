@@ -106,25 +106,48 @@ func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, s.runner, s.relay,
 		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.deps.Bus, s.verifier, s.deps.Log) }),
-		s.consume("auth", "auth.v4.user.*", takeAccount),
-		s.consume("ip", "ip.v3.pool.bound", takePool),
+		s.consume("auth", takeAccount, "auth.v4.user.*"),
+		s.consume("ip", takeIP, "ip.v3.pool.bound", "ip.v3.address.released", "ip.v3.address.named", "ip.v3.network.changed"),
 	)
 }
 
 // consume takes in the events of another service.
-func (s *Service) consume(service, subject string, take bus.Handle) run.Service {
+func (s *Service) consume(service string, take bus.Handle, subjects ...string) run.Service {
 	return run.Func(func(ctx context.Context) error {
-		return s.deps.Bus.Consume(ctx, s.deps.Pool, bus.Consumer{Name: "vm-" + service, Service: service, Subjects: []string{subject}}, take)
+		return s.deps.Bus.Consume(ctx, s.deps.Pool, bus.Consumer{Name: "vm-" + service, Service: service, Subjects: subjects}, take)
 	})
 }
 
-// takePool keeps vm's copy of which clusters a pool serves.
-func takePool(ctx context.Context, tx pgx.Tx, e bus.Event) error {
-	var b ippb.PoolBound
-	if err := e.Decode(&b); err != nil {
-		return err
+// takeIP keeps vm's copies of what is ip's: which clusters a pool serves, and what the addresses of hosts are. That a host
+// has an address no more was written by vm itself, but not when the reservation lapsed.
+func takeIP(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+	t := store.In(tx)
+	switch e.Subject {
+	case "ip.v3.pool.bound":
+		var b ippb.PoolBound
+		if err := e.Decode(&b); err != nil {
+			return err
+		}
+		return t.KeepPool(ctx, b.GetId(), b.GetClusterIds())
+	case "ip.v3.address.released":
+		var r ippb.AddressReleased
+		if err := e.Decode(&r); err != nil {
+			return err
+		}
+		return t.DropAddress(ctx, r.GetId(), r.GetGeneration(), r.GetOwner())
+	case "ip.v3.address.named":
+		var n ippb.AddressNamed
+		if err := e.Decode(&n); err != nil {
+			return err
+		}
+		return t.NameAddress(ctx, n.GetId(), n.GetSerial(), n.GetDomain())
+	default:
+		var n ippb.NetworkChanged
+		if err := e.Decode(&n); err != nil {
+			return err
+		}
+		return t.KeepNetwork(ctx, n.GetId(), n.GetGateway(), n.GetDnsServers())
 	}
-	return store.In(tx).KeepPool(ctx, b.GetId(), b.GetClusterIds())
 }
 
 // takeAccount keeps vm's copy of the accounts. Taking the same event twice changes nothing.

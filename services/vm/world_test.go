@@ -51,8 +51,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		T: t, signer: identity.NewSigner("k", priv), ip: &fakeIP{held: map[string]int{}, confirmed: map[string]bool{}, free: 1000},
-		auth: &fakeAuth{key: pub}, agent: &fakeAgent{machines: map[string]*fakeMachine{}, fail: map[string]error{}},
+		T: t, signer: identity.NewSigner("k", priv), ip: &fakeIP{
+			held: map[string]int{}, claims: map[int32]claim{}, confirmed: map[string]bool{}, names: map[int32]string{},
+			fail: map[string]error{}, free: 1000,
+		},
+		auth: &fakeAuth{key: pub}, agent: &fakeAgent{machines: map[string]*fakeMachine{}, fail: map[string]error{}, calls: map[string]int{}},
 	}
 	log := slog.New(slog.DiscardHandler)
 	url, schema := pgtest.Schema(t)

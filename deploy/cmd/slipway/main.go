@@ -46,6 +46,8 @@ Environment:
   SLIPWAY_POSTGRES_URL    use this PostgreSQL (default: a private one in DATA/postgres)
   SLIPWAY_NATS_URL        use this NATS (default: one in this process, in DATA/nats)
   SLIPWAY_GATEWAY_PANEL_URL  where a one-time link leads after the login (default: a page that says who is logged in)
+  SLIPWAY_IP_DNS_SERVER   tell this name server PTR records, by dynamic update (default: they are only kept), with the
+                          key SLIPWAY_IP_DNS_TSIG_NAME and the secret in the file SLIPWAY_IP_DNS_TSIG_SECRET_FILE
   SLIPWAY_LOG             debug, info, warn or error`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
@@ -29,7 +30,7 @@ type Address struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// "reserved", "assigned" or "quarantined".
+	// "free", "reserved", "assigned", "quarantined" (was released a moment ago), "gateway", "network" or "broadcast".
 	State     string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Family    int32  `protobuf:"varint,4,opt,name=family,proto3" json:"family,omitempty"`
 	Ippool    int32  `protobuf:"varint,5,opt,name=ippool,proto3" json:"ippool,omitempty"`
@@ -49,7 +50,18 @@ type Address struct {
 	// Number of the cluster's interface that the address is reached by.
 	Interface int32 `protobuf:"varint,14,opt,name=interface,proto3" json:"interface,omitempty"`
 	// Length of the network's prefix.
-	PrefixLength  int32 `protobuf:"varint,15,opt,name=prefix_length,json=prefixLength,proto3" json:"prefix_length,omitempty"`
+	PrefixLength int32 `protobuf:"varint,15,opt,name=prefix_length,json=prefixLength,proto3" json:"prefix_length,omitempty"`
+	// The same as state, which some clients call status.
+	Status string `protobuf:"bytes,16,opt,name=status,proto3" json:"status,omitempty"`
+	Note   string `protobuf:"bytes,17,opt,name=note,proto3" json:"note,omitempty"`
+	// Grows whenever the address gets another owner or none.
+	Generation int32 `protobuf:"varint,18,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Name servers of the network; empty: those of the cluster.
+	DnsServers []string `protobuf:"bytes,19,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
+	// VLAN of the network; null for none.
+	Vlan *wrapperspb.Int32Value `protobuf:"bytes,20,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	// Grows with every change of domain.
+	PtrSerial     int32 `protobuf:"varint,21,opt,name=ptr_serial,json=ptrSerial,proto3" json:"ptr_serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +201,715 @@ func (x *Address) GetPrefixLength() int32 {
 	return 0
 }
 
+func (x *Address) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Address) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Address) GetGeneration() int32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Address) GetDnsServers() []string {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
+func (x *Address) GetVlan() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.Vlan
+	}
+	return nil
+}
+
+func (x *Address) GetPtrSerial() int32 {
+	if x != nil {
+		return x.PtrSerial
+	}
+	return 0
+}
+
+// GetAddressRequest names an address.
+type GetAddressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAddressRequest) Reset() {
+	*x = GetAddressRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAddressRequest) ProtoMessage() {}
+
+func (x *GetAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAddressRequest.ProtoReflect.Descriptor instead.
+func (*GetAddressRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetAddressRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// HoldAddressRequest says what an address is reserved for.
+type HoldAddressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldAddressRequest) Reset() {
+	*x = HoldAddressRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldAddressRequest) ProtoMessage() {}
+
+func (x *HoldAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldAddressRequest.ProtoReflect.Descriptor instead.
+func (*HoldAddressRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HoldAddressRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HoldAddressRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// HoldPoolAddressRequest says what an address of a pool is reserved for.
+type HoldPoolAddressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pool.
+	Id            int32  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	IpAddr        string `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldPoolAddressRequest) Reset() {
+	*x = HoldPoolAddressRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldPoolAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldPoolAddressRequest) ProtoMessage() {}
+
+func (x *HoldPoolAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldPoolAddressRequest.ProtoReflect.Descriptor instead.
+func (*HoldPoolAddressRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HoldPoolAddressRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HoldPoolAddressRequest) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *HoldPoolAddressRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// HoldAddressResponse names the address.
+type HoldAddressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldAddressResponse) Reset() {
+	*x = HoldAddressResponse{}
+	mi := &file_ip_v3_address_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldAddressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldAddressResponse) ProtoMessage() {}
+
+func (x *HoldAddressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldAddressResponse.ProtoReflect.Descriptor instead.
+func (*HoldAddressResponse) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HoldAddressResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// FreeAddressRequest names an address.
+type FreeAddressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeAddressRequest) Reset() {
+	*x = FreeAddressRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeAddressRequest) ProtoMessage() {}
+
+func (x *FreeAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeAddressRequest.ProtoReflect.Descriptor instead.
+func (*FreeAddressRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FreeAddressRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// FreeAddressResponse names the address.
+type FreeAddressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeAddressResponse) Reset() {
+	*x = FreeAddressResponse{}
+	mi := &file_ip_v3_address_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeAddressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeAddressResponse) ProtoMessage() {}
+
+func (x *FreeAddressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeAddressResponse.ProtoReflect.Descriptor instead.
+func (*FreeAddressResponse) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FreeAddressResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ListAddressHistoryRequest is a page of an address's history.
+type ListAddressHistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Query         *v1.Query              `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAddressHistoryRequest) Reset() {
+	*x = ListAddressHistoryRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAddressHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAddressHistoryRequest) ProtoMessage() {}
+
+func (x *ListAddressHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAddressHistoryRequest.ProtoReflect.Descriptor instead.
+func (*ListAddressHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListAddressHistoryRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ListAddressHistoryRequest) GetQuery() *v1.Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+// ListNetworkHistoryRequest is a page of a network's history.
+type ListNetworkHistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Query         *v1.Query              `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNetworkHistoryRequest) Reset() {
+	*x = ListNetworkHistoryRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNetworkHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNetworkHistoryRequest) ProtoMessage() {}
+
+func (x *ListNetworkHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNetworkHistoryRequest.ProtoReflect.Descriptor instead.
+func (*ListNetworkHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListNetworkHistoryRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ListNetworkHistoryRequest) GetQuery() *v1.Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+// ListHistoryResponse is the list envelope of the dialect.
+type ListHistoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastNotify    int32                  `protobuf:"varint,1,opt,name=last_notify,json=lastNotify,proto3" json:"last_notify,omitempty"`
+	List          []*Holding             `protobuf:"bytes,2,rep,name=list,proto3" json:"list,omitempty"`
+	Size          int32                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHistoryResponse) Reset() {
+	*x = ListHistoryResponse{}
+	mi := &file_ip_v3_address_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHistoryResponse) ProtoMessage() {}
+
+func (x *ListHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHistoryResponse.ProtoReflect.Descriptor instead.
+func (*ListHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListHistoryResponse) GetLastNotify() int32 {
+	if x != nil {
+		return x.LastNotify
+	}
+	return 0
+}
+
+func (x *ListHistoryResponse) GetList() []*Holding {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *ListHistoryResponse) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// Holding is one time that somebody had an address.
+type Holding struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// UUID of the host, its internal_name.
+	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Account that the host was made for; null when it is not known.
+	Account *wrapperspb.Int32Value `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
+	// "YYYY-MM-DD HH:MM:SS" in UTC.
+	DateFrom string `protobuf:"bytes,5,opt,name=date_from,json=dateFrom,proto3" json:"date_from,omitempty"`
+	// Empty while the host has it.
+	DateTo        string `protobuf:"bytes,6,opt,name=date_to,json=dateTo,proto3" json:"date_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holding) Reset() {
+	*x = Holding{}
+	mi := &file_ip_v3_address_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holding) ProtoMessage() {}
+
+func (x *Holding) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holding.ProtoReflect.Descriptor instead.
+func (*Holding) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Holding) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Holding) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *Holding) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Holding) GetAccount() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *Holding) GetDateFrom() string {
+	if x != nil {
+		return x.DateFrom
+	}
+	return ""
+}
+
+func (x *Holding) GetDateTo() string {
+	if x != nil {
+		return x.DateTo
+	}
+	return ""
+}
+
+// SetPTRRequest is a new PTR record.
+type SetPTRRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Who has the address as the caller knows it; empty: whoever has it.
+	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	// A host name; empty removes the record.
+	Domain        string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPTRRequest) Reset() {
+	*x = SetPTRRequest{}
+	mi := &file_ip_v3_address_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPTRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPTRRequest) ProtoMessage() {}
+
+func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPTRRequest.ProtoReflect.Descriptor instead.
+func (*SetPTRRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetPTRRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetPTRRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *SetPTRRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+// SetPTRResponse is the address's record.
+type SetPTRResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	PtrSerial     int32                  `protobuf:"varint,2,opt,name=ptr_serial,json=ptrSerial,proto3" json:"ptr_serial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPTRResponse) Reset() {
+	*x = SetPTRResponse{}
+	mi := &file_ip_v3_address_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPTRResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPTRResponse) ProtoMessage() {}
+
+func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPTRResponse.ProtoReflect.Descriptor instead.
+func (*SetPTRResponse) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetPTRResponse) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *SetPTRResponse) GetPtrSerial() int32 {
+	if x != nil {
+		return x.PtrSerial
+	}
+	return 0
+}
+
 // ListAddressesRequest is a page of addresses.
 type ListAddressesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -199,7 +920,7 @@ type ListAddressesRequest struct {
 
 func (x *ListAddressesRequest) Reset() {
 	*x = ListAddressesRequest{}
-	mi := &file_ip_v3_address_proto_msgTypes[1]
+	mi := &file_ip_v3_address_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +932,7 @@ func (x *ListAddressesRequest) String() string {
 func (*ListAddressesRequest) ProtoMessage() {}
 
 func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[1]
+	mi := &file_ip_v3_address_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +945,7 @@ func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ListAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{1}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListAddressesRequest) GetQuery() *v1.Query {
@@ -246,7 +967,7 @@ type ListAddressesResponse struct {
 
 func (x *ListAddressesResponse) Reset() {
 	*x = ListAddressesResponse{}
-	mi := &file_ip_v3_address_proto_msgTypes[2]
+	mi := &file_ip_v3_address_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +979,7 @@ func (x *ListAddressesResponse) String() string {
 func (*ListAddressesResponse) ProtoMessage() {}
 
 func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[2]
+	mi := &file_ip_v3_address_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +992,7 @@ func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ListAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{2}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListAddressesResponse) GetLastNotify() int32 {
@@ -298,7 +1019,7 @@ func (x *ListAddressesResponse) GetSize() int32 {
 // ReserveRequest asks for addresses.
 type ReserveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who will hold them: the host's UUID. Also the key that makes the call idempotent.
+	// Who will hold them: the host's UUID.
 	Owner     string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	ClusterId int32  `protobuf:"varint,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Pools to take from, in this order; empty: all pools of the cluster, by id.
@@ -308,14 +1029,20 @@ type ReserveRequest struct {
 	// How long the reservation waits for Confirm, in seconds; default 300.
 	LapseSeconds int32 `protobuf:"varint,6,opt,name=lapse_seconds,json=lapseSeconds,proto3" json:"lapse_seconds,omitempty"`
 	// Take exactly this address; empty: any.
-	Wish          string `protobuf:"bytes,7,opt,name=wish,proto3" json:"wish,omitempty"`
+	Wish string `protobuf:"bytes,7,opt,name=wish,proto3" json:"wish,omitempty"`
+	// UUID that makes the call idempotent; default the owner. Further addresses of an owner need a key of their own.
+	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	// Account of the owner: pools of other accounts are closed to it.
+	AccountId int32 `protobuf:"varint,9,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Take addresses of this network alone; 0: of any.
+	NetworkId     int32 `protobuf:"varint,10,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_ip_v3_address_proto_msgTypes[3]
+	mi := &file_ip_v3_address_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +1054,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[3]
+	mi := &file_ip_v3_address_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +1067,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{3}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReserveRequest) GetOwner() string {
@@ -392,6 +1119,27 @@ func (x *ReserveRequest) GetWish() string {
 	return ""
 }
 
+func (x *ReserveRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ReserveRequest) GetAccountId() int32 {
+	if x != nil {
+		return x.AccountId
+	}
+	return 0
+}
+
+func (x *ReserveRequest) GetNetworkId() int32 {
+	if x != nil {
+		return x.NetworkId
+	}
+	return 0
+}
+
 // ReserveResponse lists the addresses, in the order in which the host shall have them.
 type ReserveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -402,7 +1150,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_ip_v3_address_proto_msgTypes[4]
+	mi := &file_ip_v3_address_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +1162,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[4]
+	mi := &file_ip_v3_address_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +1175,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{4}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReserveResponse) GetAddresses() []*Address {
@@ -437,17 +1185,19 @@ func (x *ReserveResponse) GetAddresses() []*Address {
 	return nil
 }
 
-// ConfirmRequest names the owner.
+// ConfirmRequest names the reservations.
 type ConfirmRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Owner string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Of this key alone; empty: all of the owner.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_ip_v3_address_proto_msgTypes[5]
+	mi := &file_ip_v3_address_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +1209,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[5]
+	mi := &file_ip_v3_address_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,12 +1222,19 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{5}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConfirmRequest) GetOwner() string {
 	if x != nil {
 		return x.Owner
+	}
+	return ""
+}
+
+func (x *ConfirmRequest) GetKey() string {
+	if x != nil {
+		return x.Key
 	}
 	return ""
 }
@@ -491,7 +1248,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_ip_v3_address_proto_msgTypes[6]
+	mi := &file_ip_v3_address_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +1260,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[6]
+	mi := &file_ip_v3_address_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,20 +1273,24 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{6}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{18}
 }
 
-// ReleaseRequest names the owner.
+// ReleaseRequest says what an owner gives back.
 type ReleaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Owner string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Empty, and no key: all of the owner, whose UUID no other owner will ever have.
+	Addresses []*HeldAddress `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// What was taken under this key.
+	Key           string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_ip_v3_address_proto_msgTypes[7]
+	mi := &file_ip_v3_address_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +1302,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[7]
+	mi := &file_ip_v3_address_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +1315,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{7}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -564,17 +1325,87 @@ func (x *ReleaseRequest) GetOwner() string {
 	return ""
 }
 
+func (x *ReleaseRequest) GetAddresses() []*HeldAddress {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *ReleaseRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// HeldAddress is an address as its owner knows it.
+type HeldAddress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// 0: not known, which the owner's UUID has to make up for.
+	Generation    int32 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldAddress) Reset() {
+	*x = HeldAddress{}
+	mi := &file_ip_v3_address_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldAddress) ProtoMessage() {}
+
+func (x *HeldAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_address_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldAddress.ProtoReflect.Descriptor instead.
+func (*HeldAddress) Descriptor() ([]byte, []int) {
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *HeldAddress) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HeldAddress) GetGeneration() int32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // ReleaseResponse says how many were given back.
 type ReleaseResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Released      int32                  `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Released int32                  `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
+	// Ids that were named and that the owner does not hold in this generation.
+	Refused       []int32 `protobuf:"varint,2,rep,packed,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_ip_v3_address_proto_msgTypes[8]
+	mi := &file_ip_v3_address_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +1417,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_address_proto_msgTypes[8]
+	mi := &file_ip_v3_address_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +1430,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_address_proto_rawDescGZIP(), []int{8}
+	return file_ip_v3_address_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReleaseResponse) GetReleased() int32 {
@@ -609,11 +1440,18 @@ func (x *ReleaseResponse) GetReleased() int32 {
 	return 0
 }
 
+func (x *ReleaseResponse) GetRefused() []int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 var File_ip_v3_address_proto protoreflect.FileDescriptor
 
 const file_ip_v3_address_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/address.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\xfa\x02\n" +
+	"\x13ip/v3/address.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\xb7\x04\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
@@ -631,14 +1469,65 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\x04name\x18\f \x01(\tR\x04name\x12\x18\n" +
 	"\anetwork\x18\r \x01(\x05R\anetwork\x12\x1c\n" +
 	"\tinterface\x18\x0e \x01(\x05R\tinterface\x12#\n" +
-	"\rprefix_length\x18\x0f \x01(\x05R\fprefixLength\"=\n" +
+	"\rprefix_length\x18\x0f \x01(\x05R\fprefixLength\x12\x16\n" +
+	"\x06status\x18\x10 \x01(\tR\x06status\x12\x12\n" +
+	"\x04note\x18\x11 \x01(\tR\x04note\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x12 \x01(\x05R\n" +
+	"generation\x12\x1f\n" +
+	"\vdns_servers\x18\x13 \x03(\tR\n" +
+	"dnsServers\x12/\n" +
+	"\x04vlan\x18\x14 \x01(\v2\x1b.google.protobuf.Int32ValueR\x04vlan\x12\x1d\n" +
+	"\n" +
+	"ptr_serial\x18\x15 \x01(\x05R\tptrSerial\"#\n" +
+	"\x11GetAddressRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"8\n" +
+	"\x12HoldAddressRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\"U\n" +
+	"\x16HoldPoolAddressRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
+	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"%\n" +
+	"\x13HoldAddressResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
+	"\x12FreeAddressRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"%\n" +
+	"\x13FreeAddressResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"R\n" +
+	"\x19ListAddressHistoryRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12%\n" +
+	"\x05query\x18\x02 \x01(\v2\x0f.query.v1.QueryR\x05query\"R\n" +
+	"\x19ListNetworkHistoryRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12%\n" +
+	"\x05query\x18\x02 \x01(\v2\x0f.query.v1.QueryR\x05query\"n\n" +
+	"\x13ListHistoryResponse\x12\x1f\n" +
+	"\vlast_notify\x18\x01 \x01(\x05R\n" +
+	"lastNotify\x12\"\n" +
+	"\x04list\x18\x02 \x03(\v2\x0e.ip.v3.HoldingR\x04list\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\xb5\x01\n" +
+	"\aHolding\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
+	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x125\n" +
+	"\aaccount\x18\x04 \x01(\v2\x1b.google.protobuf.Int32ValueR\aaccount\x12\x1b\n" +
+	"\tdate_from\x18\x05 \x01(\tR\bdateFrom\x12\x17\n" +
+	"\adate_to\x18\x06 \x01(\tR\x06dateTo\"M\n" +
+	"\rSetPTRRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\"G\n" +
+	"\x0eSetPTRResponse\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x1d\n" +
+	"\n" +
+	"ptr_serial\x18\x02 \x01(\x05R\tptrSerial\"=\n" +
 	"\x14ListAddressesRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"p\n" +
 	"\x15ListAddressesResponse\x12\x1f\n" +
 	"\vlast_notify\x18\x01 \x01(\x05R\n" +
 	"lastNotify\x12\"\n" +
 	"\x04list\x18\x02 \x03(\v2\x0e.ip.v3.AddressR\x04list\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x05R\x04size\"\xd7\x01\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\xa7\x02\n" +
 	"\x0eReserveRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
@@ -649,18 +1538,46 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\n" +
 	"ipv6_count\x18\x05 \x01(\x05R\tipv6Count\x12#\n" +
 	"\rlapse_seconds\x18\x06 \x01(\x05R\flapseSeconds\x12\x12\n" +
-	"\x04wish\x18\a \x01(\tR\x04wish\"?\n" +
+	"\x04wish\x18\a \x01(\tR\x04wish\x12\x10\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\t \x01(\x05R\taccountId\x12\x1d\n" +
+	"\n" +
+	"network_id\x18\n" +
+	" \x01(\x05R\tnetworkId\"?\n" +
 	"\x0fReserveResponse\x12,\n" +
-	"\taddresses\x18\x01 \x03(\v2\x0e.ip.v3.AddressR\taddresses\"&\n" +
+	"\taddresses\x18\x01 \x03(\v2\x0e.ip.v3.AddressR\taddresses\"8\n" +
 	"\x0eConfirmRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fConfirmResponse\"&\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x11\n" +
+	"\x0fConfirmResponse\"j\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"-\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
+	"\taddresses\x18\x02 \x03(\v2\x12.ip.v3.HeldAddressR\taddresses\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"=\n" +
+	"\vHeldAddress\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x05R\n" +
+	"generation\"G\n" +
 	"\x0fReleaseResponse\x12\x1a\n" +
-	"\breleased\x18\x01 \x01(\x05R\breleased2\xe1\x02\n" +
+	"\breleased\x18\x01 \x01(\x05R\breleased\x12\x18\n" +
+	"\arefused\x18\x02 \x03(\x05R\arefused2\xb8\n" +
+	"\n" +
 	"\x0eAddressService\x12}\n" +
-	"\rListAddresses\x12\x1b.ip.v3.ListAddressesRequest\x1a\x1c.ip.v3.ListAddressesResponse\"1\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x18Z\v\x12\t/vm/v3/ip\x12\t/ip/v3/ip\x12D\n" +
+	"\rListAddresses\x12\x1b.ip.v3.ListAddressesRequest\x1a\x1c.ip.v3.ListAddressesResponse\"1\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x18Z\v\x12\t/vm/v3/ip\x12\t/ip/v3/ip\x12s\n" +
+	"\n" +
+	"GetAddress\x12\x18.ip.v3.GetAddressRequest\x1a\x0e.ip.v3.Address\";\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\"Z\x10\x12\x0e/vm/v3/ip/{id}\x12\x0e/ip/v3/ip/{id}\x12\x96\x01\n" +
+	"\vHoldAddress\x12\x19.ip.v3.HoldAddressRequest\x1a\x1a.ip.v3.HoldAddressResponse\"P\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\x82\xd3\xe4\x93\x028:\x01*Z\x1b:\x01*\"\x16/vm/v3/ip/{id}/reserve\"\x16/ip/v3/ip/{id}/reserve\x12\xa6\x01\n" +
+	"\x0fHoldPoolAddress\x12\x1d.ip.v3.HoldPoolAddressRequest\x1a\x1a.ip.v3.HoldAddressResponse\"X\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\x82\xd3\xe4\x93\x02@:\x01*Z\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/reserve\"\x1a/ip/v3/ippool/{id}/reserve\x12\x90\x01\n" +
+	"\vFreeAddress\x12\x19.ip.v3.FreeAddressRequest\x1a\x1a.ip.v3.FreeAddressResponse\"J\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\x82\xd3\xe4\x93\x022:\x01*Z\x18:\x01*\"\x13/vm/v3/ip/{id}/free\"\x13/ip/v3/ip/{id}/free\x12\x9f\x01\n" +
+	"\x12ListAddressHistory\x12 .ip.v3.ListAddressHistoryRequest\x1a\x1a.ip.v3.ListHistoryResponse\"K\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x022Z\x18\x12\x16/vm/v3/ip/{id}/history\x12\x16/ip/v3/ip/{id}/history\x12\xa5\x01\n" +
+	"\x12ListNetworkHistory\x12 .ip.v3.ListNetworkHistoryRequest\x1a\x1a.ip.v3.ListHistoryResponse\"Q\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x028Z\x1b\x12\x19/vm/v3/ipnet/{id}/history\x12\x19/ip/v3/ipnet/{id}/history\x12A\n" +
+	"\x06SetPTR\x12\x14.ip.v3.SetPTRRequest\x1a\x15.ip.v3.SetPTRResponse\"\n" +
+	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
 	"\aReserve\x12\x15.ip.v3.ReserveRequest\x1a\x16.ip.v3.ReserveResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
 	"\aConfirm\x12\x15.ip.v3.ConfirmRequest\x1a\x16.ip.v3.ConfirmResponse\"\n" +
@@ -680,36 +1597,70 @@ func file_ip_v3_address_proto_rawDescGZIP() []byte {
 	return file_ip_v3_address_proto_rawDescData
 }
 
-var file_ip_v3_address_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_ip_v3_address_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_ip_v3_address_proto_goTypes = []any{
-	(*Address)(nil),               // 0: ip.v3.Address
-	(*ListAddressesRequest)(nil),  // 1: ip.v3.ListAddressesRequest
-	(*ListAddressesResponse)(nil), // 2: ip.v3.ListAddressesResponse
-	(*ReserveRequest)(nil),        // 3: ip.v3.ReserveRequest
-	(*ReserveResponse)(nil),       // 4: ip.v3.ReserveResponse
-	(*ConfirmRequest)(nil),        // 5: ip.v3.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 6: ip.v3.ConfirmResponse
-	(*ReleaseRequest)(nil),        // 7: ip.v3.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 8: ip.v3.ReleaseResponse
-	(*v1.Query)(nil),              // 9: query.v1.Query
+	(*Address)(nil),                   // 0: ip.v3.Address
+	(*GetAddressRequest)(nil),         // 1: ip.v3.GetAddressRequest
+	(*HoldAddressRequest)(nil),        // 2: ip.v3.HoldAddressRequest
+	(*HoldPoolAddressRequest)(nil),    // 3: ip.v3.HoldPoolAddressRequest
+	(*HoldAddressResponse)(nil),       // 4: ip.v3.HoldAddressResponse
+	(*FreeAddressRequest)(nil),        // 5: ip.v3.FreeAddressRequest
+	(*FreeAddressResponse)(nil),       // 6: ip.v3.FreeAddressResponse
+	(*ListAddressHistoryRequest)(nil), // 7: ip.v3.ListAddressHistoryRequest
+	(*ListNetworkHistoryRequest)(nil), // 8: ip.v3.ListNetworkHistoryRequest
+	(*ListHistoryResponse)(nil),       // 9: ip.v3.ListHistoryResponse
+	(*Holding)(nil),                   // 10: ip.v3.Holding
+	(*SetPTRRequest)(nil),             // 11: ip.v3.SetPTRRequest
+	(*SetPTRResponse)(nil),            // 12: ip.v3.SetPTRResponse
+	(*ListAddressesRequest)(nil),      // 13: ip.v3.ListAddressesRequest
+	(*ListAddressesResponse)(nil),     // 14: ip.v3.ListAddressesResponse
+	(*ReserveRequest)(nil),            // 15: ip.v3.ReserveRequest
+	(*ReserveResponse)(nil),           // 16: ip.v3.ReserveResponse
+	(*ConfirmRequest)(nil),            // 17: ip.v3.ConfirmRequest
+	(*ConfirmResponse)(nil),           // 18: ip.v3.ConfirmResponse
+	(*ReleaseRequest)(nil),            // 19: ip.v3.ReleaseRequest
+	(*HeldAddress)(nil),               // 20: ip.v3.HeldAddress
+	(*ReleaseResponse)(nil),           // 21: ip.v3.ReleaseResponse
+	(*wrapperspb.Int32Value)(nil),     // 22: google.protobuf.Int32Value
+	(*v1.Query)(nil),                  // 23: query.v1.Query
 }
 var file_ip_v3_address_proto_depIdxs = []int32{
-	9, // 0: ip.v3.ListAddressesRequest.query:type_name -> query.v1.Query
-	0, // 1: ip.v3.ListAddressesResponse.list:type_name -> ip.v3.Address
-	0, // 2: ip.v3.ReserveResponse.addresses:type_name -> ip.v3.Address
-	1, // 3: ip.v3.AddressService.ListAddresses:input_type -> ip.v3.ListAddressesRequest
-	3, // 4: ip.v3.AddressService.Reserve:input_type -> ip.v3.ReserveRequest
-	5, // 5: ip.v3.AddressService.Confirm:input_type -> ip.v3.ConfirmRequest
-	7, // 6: ip.v3.AddressService.Release:input_type -> ip.v3.ReleaseRequest
-	2, // 7: ip.v3.AddressService.ListAddresses:output_type -> ip.v3.ListAddressesResponse
-	4, // 8: ip.v3.AddressService.Reserve:output_type -> ip.v3.ReserveResponse
-	6, // 9: ip.v3.AddressService.Confirm:output_type -> ip.v3.ConfirmResponse
-	8, // 10: ip.v3.AddressService.Release:output_type -> ip.v3.ReleaseResponse
-	7, // [7:11] is the sub-list for method output_type
-	3, // [3:7] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	22, // 0: ip.v3.Address.vlan:type_name -> google.protobuf.Int32Value
+	23, // 1: ip.v3.ListAddressHistoryRequest.query:type_name -> query.v1.Query
+	23, // 2: ip.v3.ListNetworkHistoryRequest.query:type_name -> query.v1.Query
+	10, // 3: ip.v3.ListHistoryResponse.list:type_name -> ip.v3.Holding
+	22, // 4: ip.v3.Holding.account:type_name -> google.protobuf.Int32Value
+	23, // 5: ip.v3.ListAddressesRequest.query:type_name -> query.v1.Query
+	0,  // 6: ip.v3.ListAddressesResponse.list:type_name -> ip.v3.Address
+	0,  // 7: ip.v3.ReserveResponse.addresses:type_name -> ip.v3.Address
+	20, // 8: ip.v3.ReleaseRequest.addresses:type_name -> ip.v3.HeldAddress
+	13, // 9: ip.v3.AddressService.ListAddresses:input_type -> ip.v3.ListAddressesRequest
+	1,  // 10: ip.v3.AddressService.GetAddress:input_type -> ip.v3.GetAddressRequest
+	2,  // 11: ip.v3.AddressService.HoldAddress:input_type -> ip.v3.HoldAddressRequest
+	3,  // 12: ip.v3.AddressService.HoldPoolAddress:input_type -> ip.v3.HoldPoolAddressRequest
+	5,  // 13: ip.v3.AddressService.FreeAddress:input_type -> ip.v3.FreeAddressRequest
+	7,  // 14: ip.v3.AddressService.ListAddressHistory:input_type -> ip.v3.ListAddressHistoryRequest
+	8,  // 15: ip.v3.AddressService.ListNetworkHistory:input_type -> ip.v3.ListNetworkHistoryRequest
+	11, // 16: ip.v3.AddressService.SetPTR:input_type -> ip.v3.SetPTRRequest
+	15, // 17: ip.v3.AddressService.Reserve:input_type -> ip.v3.ReserveRequest
+	17, // 18: ip.v3.AddressService.Confirm:input_type -> ip.v3.ConfirmRequest
+	19, // 19: ip.v3.AddressService.Release:input_type -> ip.v3.ReleaseRequest
+	14, // 20: ip.v3.AddressService.ListAddresses:output_type -> ip.v3.ListAddressesResponse
+	0,  // 21: ip.v3.AddressService.GetAddress:output_type -> ip.v3.Address
+	4,  // 22: ip.v3.AddressService.HoldAddress:output_type -> ip.v3.HoldAddressResponse
+	4,  // 23: ip.v3.AddressService.HoldPoolAddress:output_type -> ip.v3.HoldAddressResponse
+	6,  // 24: ip.v3.AddressService.FreeAddress:output_type -> ip.v3.FreeAddressResponse
+	9,  // 25: ip.v3.AddressService.ListAddressHistory:output_type -> ip.v3.ListHistoryResponse
+	9,  // 26: ip.v3.AddressService.ListNetworkHistory:output_type -> ip.v3.ListHistoryResponse
+	12, // 27: ip.v3.AddressService.SetPTR:output_type -> ip.v3.SetPTRResponse
+	16, // 28: ip.v3.AddressService.Reserve:output_type -> ip.v3.ReserveResponse
+	18, // 29: ip.v3.AddressService.Confirm:output_type -> ip.v3.ConfirmResponse
+	21, // 30: ip.v3.AddressService.Release:output_type -> ip.v3.ReleaseResponse
+	20, // [20:31] is the sub-list for method output_type
+	9,  // [9:20] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_ip_v3_address_proto_init() }
@@ -723,7 +1674,7 @@ func file_ip_v3_address_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_address_proto_rawDesc), len(file_ip_v3_address_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

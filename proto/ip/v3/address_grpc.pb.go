@@ -19,10 +19,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AddressService_ListAddresses_FullMethodName = "/ip.v3.AddressService/ListAddresses"
-	AddressService_Reserve_FullMethodName       = "/ip.v3.AddressService/Reserve"
-	AddressService_Confirm_FullMethodName       = "/ip.v3.AddressService/Confirm"
-	AddressService_Release_FullMethodName       = "/ip.v3.AddressService/Release"
+	AddressService_ListAddresses_FullMethodName      = "/ip.v3.AddressService/ListAddresses"
+	AddressService_GetAddress_FullMethodName         = "/ip.v3.AddressService/GetAddress"
+	AddressService_HoldAddress_FullMethodName        = "/ip.v3.AddressService/HoldAddress"
+	AddressService_HoldPoolAddress_FullMethodName    = "/ip.v3.AddressService/HoldPoolAddress"
+	AddressService_FreeAddress_FullMethodName        = "/ip.v3.AddressService/FreeAddress"
+	AddressService_ListAddressHistory_FullMethodName = "/ip.v3.AddressService/ListAddressHistory"
+	AddressService_ListNetworkHistory_FullMethodName = "/ip.v3.AddressService/ListNetworkHistory"
+	AddressService_SetPTR_FullMethodName             = "/ip.v3.AddressService/SetPTR"
+	AddressService_Reserve_FullMethodName            = "/ip.v3.AddressService/Reserve"
+	AddressService_Confirm_FullMethodName            = "/ip.v3.AddressService/Confirm"
+	AddressService_Release_FullMethodName            = "/ip.v3.AddressService/Release"
 )
 
 // AddressServiceClient is the client API for AddressService service.
@@ -31,14 +38,32 @@ const (
 //
 // AddressService gives addresses, each to one owner at a time.
 type AddressServiceClient interface {
-	// ListAddresses lists addresses that are not free.
+	// ListAddresses lists addresses: all of the IPv4 ranges, and those of IPv6 ranges that are not free.
 	ListAddresses(ctx context.Context, in *ListAddressesRequest, opts ...grpc.CallOption) (*ListAddressesResponse, error)
-	// Reserve takes addresses for an owner. Idempotent by owner: a second call with the same owner answers the same
-	// addresses. What is not confirmed lapses after lapse_seconds. Faults: NO_FREE_ADDRESS (nothing is taken then).
+	// GetAddress reads one address.
+	GetAddress(ctx context.Context, in *GetAddressRequest, opts ...grpc.CallOption) (*Address, error)
+	// HoldAddress reserves an address for no host, for ever: nobody gets it until it is freed. A second call changes the
+	// note. Faults: IN_USE.
+	HoldAddress(ctx context.Context, in *HoldAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error)
+	// HoldPoolAddress is HoldAddress for an address of a pool that has no id: a free IPv6 address.
+	HoldPoolAddress(ctx context.Context, in *HoldPoolAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error)
+	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE when a host has
+	// it.
+	FreeAddress(ctx context.Context, in *FreeAddressRequest, opts ...grpc.CallOption) (*FreeAddressResponse, error)
+	// ListAddressHistory tells who had an address when, the latest first. It is kept when the address itself is gone.
+	ListAddressHistory(ctx context.Context, in *ListAddressHistoryRequest, opts ...grpc.CallOption) (*ListHistoryResponse, error)
+	// ListNetworkHistory does so for all addresses of a network.
+	ListNetworkHistory(ctx context.Context, in *ListNetworkHistoryRequest, opts ...grpc.CallOption) (*ListHistoryResponse, error)
+	// SetPTR sets the name that an address resolves to, for POST /vm/v3/ip/{id}/ptr, which vm answers: it knows whose host
+	// has the address. The name servers are told afterwards.
+	SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error)
+	// Reserve takes addresses for an owner. Idempotent by key: a second call with the same key answers the same addresses.
+	// What is not confirmed lapses after lapse_seconds. Faults: NO_FREE_ADDRESS (nothing is taken then).
 	Reserve(ctx context.Context, in *ReserveRequest, opts ...grpc.CallOption) (*ReserveResponse, error)
-	// Confirm makes the owner's reservations permanent. Faults: RESERVATION_LAPSED.
+	// Confirm makes reservations permanent, all or none. Faults: RESERVATION_LAPSED.
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
-	// Release gives back all addresses of an owner. Releasing what is not held succeeds.
+	// Release gives back addresses of an owner, after a time of quarantine. It compares before it sets: what another has by
+	// now, or the same owner for the second time, stays. Releasing what is not held succeeds.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
 
@@ -54,6 +79,76 @@ func (c *addressServiceClient) ListAddresses(ctx context.Context, in *ListAddres
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAddressesResponse)
 	err := c.cc.Invoke(ctx, AddressService_ListAddresses_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) GetAddress(ctx context.Context, in *GetAddressRequest, opts ...grpc.CallOption) (*Address, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Address)
+	err := c.cc.Invoke(ctx, AddressService_GetAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) HoldAddress(ctx context.Context, in *HoldAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldAddressResponse)
+	err := c.cc.Invoke(ctx, AddressService_HoldAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) HoldPoolAddress(ctx context.Context, in *HoldPoolAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldAddressResponse)
+	err := c.cc.Invoke(ctx, AddressService_HoldPoolAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) FreeAddress(ctx context.Context, in *FreeAddressRequest, opts ...grpc.CallOption) (*FreeAddressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FreeAddressResponse)
+	err := c.cc.Invoke(ctx, AddressService_FreeAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) ListAddressHistory(ctx context.Context, in *ListAddressHistoryRequest, opts ...grpc.CallOption) (*ListHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHistoryResponse)
+	err := c.cc.Invoke(ctx, AddressService_ListAddressHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) ListNetworkHistory(ctx context.Context, in *ListNetworkHistoryRequest, opts ...grpc.CallOption) (*ListHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHistoryResponse)
+	err := c.cc.Invoke(ctx, AddressService_ListNetworkHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *addressServiceClient) SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPTRResponse)
+	err := c.cc.Invoke(ctx, AddressService_SetPTR_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +191,32 @@ func (c *addressServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 //
 // AddressService gives addresses, each to one owner at a time.
 type AddressServiceServer interface {
-	// ListAddresses lists addresses that are not free.
+	// ListAddresses lists addresses: all of the IPv4 ranges, and those of IPv6 ranges that are not free.
 	ListAddresses(context.Context, *ListAddressesRequest) (*ListAddressesResponse, error)
-	// Reserve takes addresses for an owner. Idempotent by owner: a second call with the same owner answers the same
-	// addresses. What is not confirmed lapses after lapse_seconds. Faults: NO_FREE_ADDRESS (nothing is taken then).
+	// GetAddress reads one address.
+	GetAddress(context.Context, *GetAddressRequest) (*Address, error)
+	// HoldAddress reserves an address for no host, for ever: nobody gets it until it is freed. A second call changes the
+	// note. Faults: IN_USE.
+	HoldAddress(context.Context, *HoldAddressRequest) (*HoldAddressResponse, error)
+	// HoldPoolAddress is HoldAddress for an address of a pool that has no id: a free IPv6 address.
+	HoldPoolAddress(context.Context, *HoldPoolAddressRequest) (*HoldAddressResponse, error)
+	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE when a host has
+	// it.
+	FreeAddress(context.Context, *FreeAddressRequest) (*FreeAddressResponse, error)
+	// ListAddressHistory tells who had an address when, the latest first. It is kept when the address itself is gone.
+	ListAddressHistory(context.Context, *ListAddressHistoryRequest) (*ListHistoryResponse, error)
+	// ListNetworkHistory does so for all addresses of a network.
+	ListNetworkHistory(context.Context, *ListNetworkHistoryRequest) (*ListHistoryResponse, error)
+	// SetPTR sets the name that an address resolves to, for POST /vm/v3/ip/{id}/ptr, which vm answers: it knows whose host
+	// has the address. The name servers are told afterwards.
+	SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error)
+	// Reserve takes addresses for an owner. Idempotent by key: a second call with the same key answers the same addresses.
+	// What is not confirmed lapses after lapse_seconds. Faults: NO_FREE_ADDRESS (nothing is taken then).
 	Reserve(context.Context, *ReserveRequest) (*ReserveResponse, error)
-	// Confirm makes the owner's reservations permanent. Faults: RESERVATION_LAPSED.
+	// Confirm makes reservations permanent, all or none. Faults: RESERVATION_LAPSED.
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
-	// Release gives back all addresses of an owner. Releasing what is not held succeeds.
+	// Release gives back addresses of an owner, after a time of quarantine. It compares before it sets: what another has by
+	// now, or the same owner for the second time, stays. Releasing what is not held succeeds.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedAddressServiceServer()
 }
@@ -117,6 +230,27 @@ type UnimplementedAddressServiceServer struct{}
 
 func (UnimplementedAddressServiceServer) ListAddresses(context.Context, *ListAddressesRequest) (*ListAddressesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAddresses not implemented")
+}
+func (UnimplementedAddressServiceServer) GetAddress(context.Context, *GetAddressRequest) (*Address, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAddress not implemented")
+}
+func (UnimplementedAddressServiceServer) HoldAddress(context.Context, *HoldAddressRequest) (*HoldAddressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HoldAddress not implemented")
+}
+func (UnimplementedAddressServiceServer) HoldPoolAddress(context.Context, *HoldPoolAddressRequest) (*HoldAddressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HoldPoolAddress not implemented")
+}
+func (UnimplementedAddressServiceServer) FreeAddress(context.Context, *FreeAddressRequest) (*FreeAddressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FreeAddress not implemented")
+}
+func (UnimplementedAddressServiceServer) ListAddressHistory(context.Context, *ListAddressHistoryRequest) (*ListHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAddressHistory not implemented")
+}
+func (UnimplementedAddressServiceServer) ListNetworkHistory(context.Context, *ListNetworkHistoryRequest) (*ListHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNetworkHistory not implemented")
+}
+func (UnimplementedAddressServiceServer) SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPTR not implemented")
 }
 func (UnimplementedAddressServiceServer) Reserve(context.Context, *ReserveRequest) (*ReserveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reserve not implemented")
@@ -162,6 +296,132 @@ func _AddressService_ListAddresses_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AddressServiceServer).ListAddresses(ctx, req.(*ListAddressesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_GetAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).GetAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_GetAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).GetAddress(ctx, req.(*GetAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_HoldAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).HoldAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_HoldAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).HoldAddress(ctx, req.(*HoldAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_HoldPoolAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldPoolAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).HoldPoolAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_HoldPoolAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).HoldPoolAddress(ctx, req.(*HoldPoolAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_FreeAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FreeAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).FreeAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_FreeAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).FreeAddress(ctx, req.(*FreeAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_ListAddressHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAddressHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).ListAddressHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_ListAddressHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).ListAddressHistory(ctx, req.(*ListAddressHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_ListNetworkHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNetworkHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).ListNetworkHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_ListNetworkHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).ListNetworkHistory(ctx, req.(*ListNetworkHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AddressService_SetPTR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPTRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AddressServiceServer).SetPTR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AddressService_SetPTR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AddressServiceServer).SetPTR(ctx, req.(*SetPTRRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -230,6 +490,34 @@ var AddressService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListAddresses",
 			Handler:    _AddressService_ListAddresses_Handler,
+		},
+		{
+			MethodName: "GetAddress",
+			Handler:    _AddressService_GetAddress_Handler,
+		},
+		{
+			MethodName: "HoldAddress",
+			Handler:    _AddressService_HoldAddress_Handler,
+		},
+		{
+			MethodName: "HoldPoolAddress",
+			Handler:    _AddressService_HoldPoolAddress_Handler,
+		},
+		{
+			MethodName: "FreeAddress",
+			Handler:    _AddressService_FreeAddress_Handler,
+		},
+		{
+			MethodName: "ListAddressHistory",
+			Handler:    _AddressService_ListAddressHistory_Handler,
+		},
+		{
+			MethodName: "ListNetworkHistory",
+			Handler:    _AddressService_ListNetworkHistory_Handler,
+		},
+		{
+			MethodName: "SetPTR",
+			Handler:    _AddressService_SetPTR_Handler,
 		},
 		{
 			MethodName: "Reserve",

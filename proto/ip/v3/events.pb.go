@@ -84,10 +84,13 @@ func (x *AddressAssigned) GetOwner() string {
 
 // AddressReleased says that an address has no owner any more. Subject ip.v3.address.released.
 type AddressReleased struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	IpAddr        string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// Who had it.
+	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The generation in which it did.
+	Generation    int32 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -143,6 +146,144 @@ func (x *AddressReleased) GetOwner() string {
 	return ""
 }
 
+func (x *AddressReleased) GetGeneration() int32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// AddressNamed says which name an address resolves to from now on. Subject ip.v3.address.named.
+type AddressNamed struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	Domain string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	// Of two of these the one with the higher number counts.
+	Serial        int32 `protobuf:"varint,4,opt,name=serial,proto3" json:"serial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressNamed) Reset() {
+	*x = AddressNamed{}
+	mi := &file_ip_v3_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressNamed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressNamed) ProtoMessage() {}
+
+func (x *AddressNamed) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressNamed.ProtoReflect.Descriptor instead.
+func (*AddressNamed) Descriptor() ([]byte, []int) {
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AddressNamed) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AddressNamed) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *AddressNamed) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *AddressNamed) GetSerial() int32 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+// NetworkChanged says what hosts of a network are told from now on. Subject ip.v3.network.changed.
+type NetworkChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	DnsServers    []string               `protobuf:"bytes,3,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkChanged) Reset() {
+	*x = NetworkChanged{}
+	mi := &file_ip_v3_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkChanged) ProtoMessage() {}
+
+func (x *NetworkChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkChanged.ProtoReflect.Descriptor instead.
+func (*NetworkChanged) Descriptor() ([]byte, []int) {
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NetworkChanged) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *NetworkChanged) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *NetworkChanged) GetDnsServers() []string {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
 // PoolBound says which clusters take addresses from a pool from now on. Subject ip.v3.pool.bound.
 type PoolBound struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -155,7 +296,7 @@ type PoolBound struct {
 
 func (x *PoolBound) Reset() {
 	*x = PoolBound{}
-	mi := &file_ip_v3_events_proto_msgTypes[2]
+	mi := &file_ip_v3_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +308,7 @@ func (x *PoolBound) String() string {
 func (*PoolBound) ProtoMessage() {}
 
 func (x *PoolBound) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_events_proto_msgTypes[2]
+	mi := &file_ip_v3_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +321,7 @@ func (x *PoolBound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolBound.ProtoReflect.Descriptor instead.
 func (*PoolBound) Descriptor() ([]byte, []int) {
-	return file_ip_v3_events_proto_rawDescGZIP(), []int{2}
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PoolBound) GetId() int32 {
@@ -205,11 +346,24 @@ const file_ip_v3_events_proto_rawDesc = "" +
 	"\x0fAddressAssigned\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05owner\"P\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\"p\n" +
 	"\x0fAddressReleased\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05owner\"<\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x05R\n" +
+	"generation\"g\n" +
+	"\fAddressNamed\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
+	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\x12\x16\n" +
+	"\x06serial\x18\x04 \x01(\x05R\x06serial\"[\n" +
+	"\x0eNetworkChanged\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\tR\agateway\x12\x1f\n" +
+	"\vdns_servers\x18\x03 \x03(\tR\n" +
+	"dnsServers\"<\n" +
 	"\tPoolBound\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1f\n" +
 	"\vcluster_ids\x18\x02 \x03(\x05R\n" +
@@ -227,11 +381,13 @@ func file_ip_v3_events_proto_rawDescGZIP() []byte {
 	return file_ip_v3_events_proto_rawDescData
 }
 
-var file_ip_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_ip_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_ip_v3_events_proto_goTypes = []any{
 	(*AddressAssigned)(nil), // 0: ip.v3.AddressAssigned
 	(*AddressReleased)(nil), // 1: ip.v3.AddressReleased
-	(*PoolBound)(nil),       // 2: ip.v3.PoolBound
+	(*AddressNamed)(nil),    // 2: ip.v3.AddressNamed
+	(*NetworkChanged)(nil),  // 3: ip.v3.NetworkChanged
+	(*PoolBound)(nil),       // 4: ip.v3.PoolBound
 }
 var file_ip_v3_events_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -252,7 +408,7 @@ func file_ip_v3_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_events_proto_rawDesc), len(file_ip_v3_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

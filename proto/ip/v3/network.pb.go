@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
@@ -29,9 +30,15 @@ type CreateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// CIDR, such as "192.0.2.0/24".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// An address inside it; default the first usable one.
-	Gateway       string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	// An address inside it; default the first usable one. A container has none.
+	Gateway string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Note    string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	// "active" (default) or "container".
+	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	// Name servers of hosts in the network; default those of the cluster.
+	DnsServers []string `protobuf:"bytes,5,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
+	// 1 to 4094; absent or null for none.
+	Vlan          *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,6 +92,27 @@ func (x *CreateNetworkRequest) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *CreateNetworkRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *CreateNetworkRequest) GetDnsServers() []string {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
+func (x *CreateNetworkRequest) GetVlan() int32 {
+	if x != nil && x.Vlan != nil {
+		return *x.Vlan
+	}
+	return 0
 }
 
 // CreateNetworkResponse names the network.
@@ -143,8 +171,14 @@ type Network struct {
 	Family int32 `protobuf:"varint,5,opt,name=family,proto3" json:"family,omitempty"`
 	// Number of addresses, as text: an IPv6 network has more than a number holds.
 	Size string `protobuf:"bytes,6,opt,name=size,proto3" json:"size,omitempty"`
-	// Number of addresses in use, as text.
-	UsingIp       string `protobuf:"bytes,7,opt,name=using_ip,json=usingIp,proto3" json:"using_ip,omitempty"`
+	// Number of addresses in use, as text; of a container, in all networks inside.
+	UsingIp string `protobuf:"bytes,7,opt,name=using_ip,json=usingIp,proto3" json:"using_ip,omitempty"`
+	// "active" or "container".
+	Type string `protobuf:"bytes,8,opt,name=type,proto3" json:"type,omitempty"`
+	// The smallest network around it; null for none.
+	Parent        *wrapperspb.Int32Value `protobuf:"bytes,9,opt,name=parent,proto3" json:"parent,omitempty"`
+	DnsServers    []string               `protobuf:"bytes,10,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
+	Vlan          *wrapperspb.Int32Value `protobuf:"bytes,11,opt,name=vlan,proto3" json:"vlan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +262,175 @@ func (x *Network) GetUsingIp() string {
 	return ""
 }
 
+func (x *Network) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Network) GetParent() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Network) GetDnsServers() []string {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
+func (x *Network) GetVlan() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.Vlan
+	}
+	return nil
+}
+
+// GetNetworkStatsRequest names a network.
+type GetNetworkStatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetNetworkStatsRequest) Reset() {
+	*x = GetNetworkStatsRequest{}
+	mi := &file_ip_v3_network_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetNetworkStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetNetworkStatsRequest) ProtoMessage() {}
+
+func (x *GetNetworkStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_network_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetNetworkStatsRequest.ProtoReflect.Descriptor instead.
+func (*GetNetworkStatsRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetNetworkStatsRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Stats counts addresses. No figure goes beyond 2147483647.
+type Stats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Addresses of all ranges.
+	Total int32 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	// Those that hosts may have.
+	Usable      int32 `protobuf:"varint,2,opt,name=usable,proto3" json:"usable,omitempty"`
+	Assigned    int32 `protobuf:"varint,3,opt,name=assigned,proto3" json:"assigned,omitempty"`
+	Reserved    int32 `protobuf:"varint,4,opt,name=reserved,proto3" json:"reserved,omitempty"`
+	Quarantined int32 `protobuf:"varint,5,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Free        int32 `protobuf:"varint,6,opt,name=free,proto3" json:"free,omitempty"`
+	// Assigned and reserved ones, of the usable.
+	UtilizationPct float64 `protobuf:"fixed64,7,opt,name=utilization_pct,json=utilizationPct,proto3" json:"utilization_pct,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Stats) Reset() {
+	*x = Stats{}
+	mi := &file_ip_v3_network_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stats) ProtoMessage() {}
+
+func (x *Stats) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_network_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stats.ProtoReflect.Descriptor instead.
+func (*Stats) Descriptor() ([]byte, []int) {
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Stats) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Stats) GetUsable() int32 {
+	if x != nil {
+		return x.Usable
+	}
+	return 0
+}
+
+func (x *Stats) GetAssigned() int32 {
+	if x != nil {
+		return x.Assigned
+	}
+	return 0
+}
+
+func (x *Stats) GetReserved() int32 {
+	if x != nil {
+		return x.Reserved
+	}
+	return 0
+}
+
+func (x *Stats) GetQuarantined() int32 {
+	if x != nil {
+		return x.Quarantined
+	}
+	return 0
+}
+
+func (x *Stats) GetFree() int32 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
+func (x *Stats) GetUtilizationPct() float64 {
+	if x != nil {
+		return x.UtilizationPct
+	}
+	return 0
+}
+
 // ListNetworksRequest is a page of networks.
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -238,7 +441,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_ip_v3_network_proto_msgTypes[3]
+	mi := &file_ip_v3_network_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +453,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[3]
+	mi := &file_ip_v3_network_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +466,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{3}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListNetworksRequest) GetQuery() *v1.Query {
@@ -285,7 +488,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_ip_v3_network_proto_msgTypes[4]
+	mi := &file_ip_v3_network_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +500,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[4]
+	mi := &file_ip_v3_network_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +513,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{4}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListNetworksResponse) GetLastNotify() int32 {
@@ -344,7 +547,7 @@ type GetNetworkRequest struct {
 
 func (x *GetNetworkRequest) Reset() {
 	*x = GetNetworkRequest{}
-	mi := &file_ip_v3_network_proto_msgTypes[5]
+	mi := &file_ip_v3_network_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +559,7 @@ func (x *GetNetworkRequest) String() string {
 func (*GetNetworkRequest) ProtoMessage() {}
 
 func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[5]
+	mi := &file_ip_v3_network_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +572,7 @@ func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*GetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{5}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetNetworkRequest) GetId() int32 {
@@ -381,17 +584,23 @@ func (x *GetNetworkRequest) GetId() int32 {
 
 // UpdateNetworkRequest carries what changes.
 type UpdateNetworkRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Note          *string                `protobuf:"bytes,2,opt,name=note,proto3,oneof" json:"note,omitempty"`
-	Gateway       *string                `protobuf:"bytes,3,opt,name=gateway,proto3,oneof" json:"gateway,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Note    *string                `protobuf:"bytes,2,opt,name=note,proto3,oneof" json:"note,omitempty"`
+	Gateway *string                `protobuf:"bytes,3,opt,name=gateway,proto3,oneof" json:"gateway,omitempty"`
+	// "active" is the only possible change.
+	Type *string `protobuf:"bytes,4,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	// Replaces all; [""] leaves none.
+	DnsServers []string `protobuf:"bytes,5,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
+	// 0 for none.
+	Vlan          *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateNetworkRequest) Reset() {
 	*x = UpdateNetworkRequest{}
-	mi := &file_ip_v3_network_proto_msgTypes[6]
+	mi := &file_ip_v3_network_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +612,7 @@ func (x *UpdateNetworkRequest) String() string {
 func (*UpdateNetworkRequest) ProtoMessage() {}
 
 func (x *UpdateNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[6]
+	mi := &file_ip_v3_network_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +625,7 @@ func (x *UpdateNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNetworkRequest.ProtoReflect.Descriptor instead.
 func (*UpdateNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{6}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateNetworkRequest) GetId() int32 {
@@ -440,6 +649,27 @@ func (x *UpdateNetworkRequest) GetGateway() string {
 	return ""
 }
 
+func (x *UpdateNetworkRequest) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *UpdateNetworkRequest) GetDnsServers() []string {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
+func (x *UpdateNetworkRequest) GetVlan() int32 {
+	if x != nil && x.Vlan != nil {
+		return *x.Vlan
+	}
+	return 0
+}
+
 // UpdateNetworkResponse names the network.
 type UpdateNetworkResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -450,7 +680,7 @@ type UpdateNetworkResponse struct {
 
 func (x *UpdateNetworkResponse) Reset() {
 	*x = UpdateNetworkResponse{}
-	mi := &file_ip_v3_network_proto_msgTypes[7]
+	mi := &file_ip_v3_network_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +692,7 @@ func (x *UpdateNetworkResponse) String() string {
 func (*UpdateNetworkResponse) ProtoMessage() {}
 
 func (x *UpdateNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[7]
+	mi := &file_ip_v3_network_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +705,7 @@ func (x *UpdateNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNetworkResponse.ProtoReflect.Descriptor instead.
 func (*UpdateNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{7}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateNetworkResponse) GetId() int32 {
@@ -495,7 +725,7 @@ type DeleteNetworkRequest struct {
 
 func (x *DeleteNetworkRequest) Reset() {
 	*x = DeleteNetworkRequest{}
-	mi := &file_ip_v3_network_proto_msgTypes[8]
+	mi := &file_ip_v3_network_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +737,7 @@ func (x *DeleteNetworkRequest) String() string {
 func (*DeleteNetworkRequest) ProtoMessage() {}
 
 func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[8]
+	mi := &file_ip_v3_network_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +750,7 @@ func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{8}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteNetworkRequest) GetId() int32 {
@@ -540,7 +770,7 @@ type DeleteNetworkResponse struct {
 
 func (x *DeleteNetworkResponse) Reset() {
 	*x = DeleteNetworkResponse{}
-	mi := &file_ip_v3_network_proto_msgTypes[9]
+	mi := &file_ip_v3_network_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +782,7 @@ func (x *DeleteNetworkResponse) String() string {
 func (*DeleteNetworkResponse) ProtoMessage() {}
 
 func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_network_proto_msgTypes[9]
+	mi := &file_ip_v3_network_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +795,7 @@ func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_network_proto_rawDescGZIP(), []int{9}
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteNetworkResponse) GetId() int32 {
@@ -579,13 +809,18 @@ var File_ip_v3_network_proto protoreflect.FileDescriptor
 
 const file_ip_v3_network_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/network.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"X\n" +
+	"\x13ip/v3/network.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\xaf\x01\n" +
 	"\x14CreateNetworkRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x12\n" +
-	"\x04note\x18\x03 \x01(\tR\x04note\"'\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12\x1f\n" +
+	"\vdns_servers\x18\x05 \x03(\tR\n" +
+	"dnsServers\x12\x17\n" +
+	"\x04vlan\x18\x06 \x01(\x05H\x00R\x04vlan\x88\x01\x01B\a\n" +
+	"\x05_vlan\"'\n" +
 	"\x15CreateNetworkResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xa2\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xbd\x02\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -593,7 +828,23 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x04note\x18\x04 \x01(\tR\x04note\x12\x16\n" +
 	"\x06family\x18\x05 \x01(\x05R\x06family\x12\x12\n" +
 	"\x04size\x18\x06 \x01(\tR\x04size\x12\x19\n" +
-	"\busing_ip\x18\a \x01(\tR\ausingIp\"<\n" +
+	"\busing_ip\x18\a \x01(\tR\ausingIp\x12\x12\n" +
+	"\x04type\x18\b \x01(\tR\x04type\x123\n" +
+	"\x06parent\x18\t \x01(\v2\x1b.google.protobuf.Int32ValueR\x06parent\x12\x1f\n" +
+	"\vdns_servers\x18\n" +
+	" \x03(\tR\n" +
+	"dnsServers\x12/\n" +
+	"\x04vlan\x18\v \x01(\v2\x1b.google.protobuf.Int32ValueR\x04vlan\"(\n" +
+	"\x16GetNetworkStatsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xcc\x01\n" +
+	"\x05Stats\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x16\n" +
+	"\x06usable\x18\x02 \x01(\x05R\x06usable\x12\x1a\n" +
+	"\bassigned\x18\x03 \x01(\x05R\bassigned\x12\x1a\n" +
+	"\breserved\x18\x04 \x01(\x05R\breserved\x12 \n" +
+	"\vquarantined\x18\x05 \x01(\x05R\vquarantined\x12\x12\n" +
+	"\x04free\x18\x06 \x01(\x05R\x04free\x12'\n" +
+	"\x0futilization_pct\x18\a \x01(\x01R\x0eutilizationPct\"<\n" +
 	"\x13ListNetworksRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"o\n" +
 	"\x14ListNetworksResponse\x12\x1f\n" +
@@ -602,20 +853,26 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\x0e.ip.v3.NetworkR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"#\n" +
 	"\x11GetNetworkRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"s\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xd8\x01\n" +
 	"\x14UpdateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04note\x18\x02 \x01(\tH\x00R\x04note\x88\x01\x01\x12\x1d\n" +
-	"\agateway\x18\x03 \x01(\tH\x01R\agateway\x88\x01\x01B\a\n" +
+	"\agateway\x18\x03 \x01(\tH\x01R\agateway\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\x04 \x01(\tH\x02R\x04type\x88\x01\x01\x12\x1f\n" +
+	"\vdns_servers\x18\x05 \x03(\tR\n" +
+	"dnsServers\x12\x17\n" +
+	"\x04vlan\x18\x06 \x01(\x05H\x03R\x04vlan\x88\x01\x01B\a\n" +
 	"\x05_noteB\n" +
 	"\n" +
-	"\b_gateway\"'\n" +
+	"\b_gatewayB\a\n" +
+	"\x05_typeB\a\n" +
+	"\x05_vlan\"'\n" +
 	"\x15UpdateNetworkResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"&\n" +
 	"\x14DeleteNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"'\n" +
 	"\x15DeleteNetworkResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xdf\x05\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xef\x06\n" +
 	"\x0eNetworkService\x12\xaa\x01\n" +
 	"\rCreateNetwork\x12\x1b.ip.v3.CreateNetworkRequest\x1a\x1c.ip.v3.CreateNetworkResponse\"^\xea\xc7\x18\x0e\b\x03\"\n" +
 	"ipam.write\x82\xd3\xe4\x93\x02F:\x01*Z\":\x01*\"\x1d/vm/v3/userspace/public/ipnet\"\x1d/ip/v3/userspace/public/ipnet\x12\x80\x01\n" +
@@ -623,7 +880,8 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\n" +
 	"GetNetwork\x12\x18.ip.v3.GetNetworkRequest\x1a\x0e.ip.v3.Network\"A\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02(Z\x13\x12\x11/vm/v3/ipnet/{id}\x12\x11/ip/v3/ipnet/{id}\x12\x92\x01\n" +
 	"\rUpdateNetwork\x12\x1b.ip.v3.UpdateNetworkRequest\x1a\x1c.ip.v3.UpdateNetworkResponse\"F\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02.:\x01*Z\x16:\x01*\"\x11/vm/v3/ipnet/{id}\"\x11/ip/v3/ipnet/{id}\x12\x8c\x01\n" +
+	"ipam.write\x82\xd3\xe4\x93\x02.:\x01*Z\x16:\x01*\"\x11/vm/v3/ipnet/{id}\"\x11/ip/v3/ipnet/{id}\x12\x8d\x01\n" +
+	"\x0fGetNetworkStats\x12\x1d.ip.v3.GetNetworkStatsRequest\x1a\f.ip.v3.Stats\"M\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x024Z\x19\x12\x17/vm/v3/ipnet/{id}/stats\x12\x17/ip/v3/ipnet/{id}/stats\x12\x8c\x01\n" +
 	"\rDeleteNetwork\x12\x1b.ip.v3.DeleteNetworkRequest\x1a\x1c.ip.v3.DeleteNetworkResponse\"@\xea\xc7\x18\x0e\b\x03\"\n" +
 	"ipam.write\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/ipnet/{id}*\x11/ip/v3/ipnet/{id}B\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
@@ -639,38 +897,45 @@ func file_ip_v3_network_proto_rawDescGZIP() []byte {
 	return file_ip_v3_network_proto_rawDescData
 }
 
-var file_ip_v3_network_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_ip_v3_network_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_ip_v3_network_proto_goTypes = []any{
-	(*CreateNetworkRequest)(nil),  // 0: ip.v3.CreateNetworkRequest
-	(*CreateNetworkResponse)(nil), // 1: ip.v3.CreateNetworkResponse
-	(*Network)(nil),               // 2: ip.v3.Network
-	(*ListNetworksRequest)(nil),   // 3: ip.v3.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 4: ip.v3.ListNetworksResponse
-	(*GetNetworkRequest)(nil),     // 5: ip.v3.GetNetworkRequest
-	(*UpdateNetworkRequest)(nil),  // 6: ip.v3.UpdateNetworkRequest
-	(*UpdateNetworkResponse)(nil), // 7: ip.v3.UpdateNetworkResponse
-	(*DeleteNetworkRequest)(nil),  // 8: ip.v3.DeleteNetworkRequest
-	(*DeleteNetworkResponse)(nil), // 9: ip.v3.DeleteNetworkResponse
-	(*v1.Query)(nil),              // 10: query.v1.Query
+	(*CreateNetworkRequest)(nil),   // 0: ip.v3.CreateNetworkRequest
+	(*CreateNetworkResponse)(nil),  // 1: ip.v3.CreateNetworkResponse
+	(*Network)(nil),                // 2: ip.v3.Network
+	(*GetNetworkStatsRequest)(nil), // 3: ip.v3.GetNetworkStatsRequest
+	(*Stats)(nil),                  // 4: ip.v3.Stats
+	(*ListNetworksRequest)(nil),    // 5: ip.v3.ListNetworksRequest
+	(*ListNetworksResponse)(nil),   // 6: ip.v3.ListNetworksResponse
+	(*GetNetworkRequest)(nil),      // 7: ip.v3.GetNetworkRequest
+	(*UpdateNetworkRequest)(nil),   // 8: ip.v3.UpdateNetworkRequest
+	(*UpdateNetworkResponse)(nil),  // 9: ip.v3.UpdateNetworkResponse
+	(*DeleteNetworkRequest)(nil),   // 10: ip.v3.DeleteNetworkRequest
+	(*DeleteNetworkResponse)(nil),  // 11: ip.v3.DeleteNetworkResponse
+	(*wrapperspb.Int32Value)(nil),  // 12: google.protobuf.Int32Value
+	(*v1.Query)(nil),               // 13: query.v1.Query
 }
 var file_ip_v3_network_proto_depIdxs = []int32{
-	10, // 0: ip.v3.ListNetworksRequest.query:type_name -> query.v1.Query
-	2,  // 1: ip.v3.ListNetworksResponse.list:type_name -> ip.v3.Network
-	0,  // 2: ip.v3.NetworkService.CreateNetwork:input_type -> ip.v3.CreateNetworkRequest
-	3,  // 3: ip.v3.NetworkService.ListNetworks:input_type -> ip.v3.ListNetworksRequest
-	5,  // 4: ip.v3.NetworkService.GetNetwork:input_type -> ip.v3.GetNetworkRequest
-	6,  // 5: ip.v3.NetworkService.UpdateNetwork:input_type -> ip.v3.UpdateNetworkRequest
-	8,  // 6: ip.v3.NetworkService.DeleteNetwork:input_type -> ip.v3.DeleteNetworkRequest
-	1,  // 7: ip.v3.NetworkService.CreateNetwork:output_type -> ip.v3.CreateNetworkResponse
-	4,  // 8: ip.v3.NetworkService.ListNetworks:output_type -> ip.v3.ListNetworksResponse
-	2,  // 9: ip.v3.NetworkService.GetNetwork:output_type -> ip.v3.Network
-	7,  // 10: ip.v3.NetworkService.UpdateNetwork:output_type -> ip.v3.UpdateNetworkResponse
-	9,  // 11: ip.v3.NetworkService.DeleteNetwork:output_type -> ip.v3.DeleteNetworkResponse
-	7,  // [7:12] is the sub-list for method output_type
-	2,  // [2:7] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	12, // 0: ip.v3.Network.parent:type_name -> google.protobuf.Int32Value
+	12, // 1: ip.v3.Network.vlan:type_name -> google.protobuf.Int32Value
+	13, // 2: ip.v3.ListNetworksRequest.query:type_name -> query.v1.Query
+	2,  // 3: ip.v3.ListNetworksResponse.list:type_name -> ip.v3.Network
+	0,  // 4: ip.v3.NetworkService.CreateNetwork:input_type -> ip.v3.CreateNetworkRequest
+	5,  // 5: ip.v3.NetworkService.ListNetworks:input_type -> ip.v3.ListNetworksRequest
+	7,  // 6: ip.v3.NetworkService.GetNetwork:input_type -> ip.v3.GetNetworkRequest
+	8,  // 7: ip.v3.NetworkService.UpdateNetwork:input_type -> ip.v3.UpdateNetworkRequest
+	3,  // 8: ip.v3.NetworkService.GetNetworkStats:input_type -> ip.v3.GetNetworkStatsRequest
+	10, // 9: ip.v3.NetworkService.DeleteNetwork:input_type -> ip.v3.DeleteNetworkRequest
+	1,  // 10: ip.v3.NetworkService.CreateNetwork:output_type -> ip.v3.CreateNetworkResponse
+	6,  // 11: ip.v3.NetworkService.ListNetworks:output_type -> ip.v3.ListNetworksResponse
+	2,  // 12: ip.v3.NetworkService.GetNetwork:output_type -> ip.v3.Network
+	9,  // 13: ip.v3.NetworkService.UpdateNetwork:output_type -> ip.v3.UpdateNetworkResponse
+	4,  // 14: ip.v3.NetworkService.GetNetworkStats:output_type -> ip.v3.Stats
+	11, // 15: ip.v3.NetworkService.DeleteNetwork:output_type -> ip.v3.DeleteNetworkResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_ip_v3_network_proto_init() }
@@ -678,14 +943,15 @@ func file_ip_v3_network_proto_init() {
 	if File_ip_v3_network_proto != nil {
 		return
 	}
-	file_ip_v3_network_proto_msgTypes[6].OneofWrappers = []any{}
+	file_ip_v3_network_proto_msgTypes[0].OneofWrappers = []any{}
+	file_ip_v3_network_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_network_proto_rawDesc), len(file_ip_v3_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

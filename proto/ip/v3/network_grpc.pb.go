@@ -19,11 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NetworkService_CreateNetwork_FullMethodName = "/ip.v3.NetworkService/CreateNetwork"
-	NetworkService_ListNetworks_FullMethodName  = "/ip.v3.NetworkService/ListNetworks"
-	NetworkService_GetNetwork_FullMethodName    = "/ip.v3.NetworkService/GetNetwork"
-	NetworkService_UpdateNetwork_FullMethodName = "/ip.v3.NetworkService/UpdateNetwork"
-	NetworkService_DeleteNetwork_FullMethodName = "/ip.v3.NetworkService/DeleteNetwork"
+	NetworkService_CreateNetwork_FullMethodName   = "/ip.v3.NetworkService/CreateNetwork"
+	NetworkService_ListNetworks_FullMethodName    = "/ip.v3.NetworkService/ListNetworks"
+	NetworkService_GetNetwork_FullMethodName      = "/ip.v3.NetworkService/GetNetwork"
+	NetworkService_UpdateNetwork_FullMethodName   = "/ip.v3.NetworkService/UpdateNetwork"
+	NetworkService_GetNetworkStats_FullMethodName = "/ip.v3.NetworkService/GetNetworkStats"
+	NetworkService_DeleteNetwork_FullMethodName   = "/ip.v3.NetworkService/DeleteNetwork"
 )
 
 // NetworkServiceClient is the client API for NetworkService service.
@@ -32,14 +33,16 @@ const (
 //
 // NetworkService owns the networks that addresses come from.
 type NetworkServiceClient interface {
-	// CreateNetwork makes a network. Networks never overlap.
+	// CreateNetwork makes a network. Active networks never overlap; containers hold them and each other.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
 	// ListNetworks lists networks.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
 	// GetNetwork reads one network.
 	GetNetwork(ctx context.Context, in *GetNetworkRequest, opts ...grpc.CallOption) (*Network, error)
-	// UpdateNetwork changes the note or the gateway.
+	// UpdateNetwork changes what is given. A container without networks inside can become active, never the other way.
 	UpdateNetwork(ctx context.Context, in *UpdateNetworkRequest, opts ...grpc.CallOption) (*UpdateNetworkResponse, error)
+	// GetNetworkStats counts the addresses of the network's ranges.
+	GetNetworkStats(ctx context.Context, in *GetNetworkStatsRequest, opts ...grpc.CallOption) (*Stats, error)
 	// DeleteNetwork removes a network that no range uses.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
 }
@@ -92,6 +95,16 @@ func (c *networkServiceClient) UpdateNetwork(ctx context.Context, in *UpdateNetw
 	return out, nil
 }
 
+func (c *networkServiceClient) GetNetworkStats(ctx context.Context, in *GetNetworkStatsRequest, opts ...grpc.CallOption) (*Stats, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stats)
+	err := c.cc.Invoke(ctx, NetworkService_GetNetworkStats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *networkServiceClient) DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteNetworkResponse)
@@ -108,14 +121,16 @@ func (c *networkServiceClient) DeleteNetwork(ctx context.Context, in *DeleteNetw
 //
 // NetworkService owns the networks that addresses come from.
 type NetworkServiceServer interface {
-	// CreateNetwork makes a network. Networks never overlap.
+	// CreateNetwork makes a network. Active networks never overlap; containers hold them and each other.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
 	// ListNetworks lists networks.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
 	// GetNetwork reads one network.
 	GetNetwork(context.Context, *GetNetworkRequest) (*Network, error)
-	// UpdateNetwork changes the note or the gateway.
+	// UpdateNetwork changes what is given. A container without networks inside can become active, never the other way.
 	UpdateNetwork(context.Context, *UpdateNetworkRequest) (*UpdateNetworkResponse, error)
+	// GetNetworkStats counts the addresses of the network's ranges.
+	GetNetworkStats(context.Context, *GetNetworkStatsRequest) (*Stats, error)
 	// DeleteNetwork removes a network that no range uses.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
 	mustEmbedUnimplementedNetworkServiceServer()
@@ -139,6 +154,9 @@ func (UnimplementedNetworkServiceServer) GetNetwork(context.Context, *GetNetwork
 }
 func (UnimplementedNetworkServiceServer) UpdateNetwork(context.Context, *UpdateNetworkRequest) (*UpdateNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateNetwork not implemented")
+}
+func (UnimplementedNetworkServiceServer) GetNetworkStats(context.Context, *GetNetworkStatsRequest) (*Stats, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetNetworkStats not implemented")
 }
 func (UnimplementedNetworkServiceServer) DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNetwork not implemented")
@@ -236,6 +254,24 @@ func _NetworkService_UpdateNetwork_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NetworkService_GetNetworkStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetNetworkStatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServer).GetNetworkStats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkService_GetNetworkStats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServer).GetNetworkStats(ctx, req.(*GetNetworkStatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NetworkService_DeleteNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteNetworkRequest)
 	if err := dec(in); err != nil {
@@ -276,6 +312,10 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateNetwork",
 			Handler:    _NetworkService_UpdateNetwork_Handler,
+		},
+		{
+			MethodName: "GetNetworkStats",
+			Handler:    _NetworkService_GetNetworkStats_Handler,
 		},
 		{
 			MethodName: "DeleteNetwork",

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
@@ -26,9 +27,11 @@ const (
 
 // CreatePoolRequest is a new pool.
 type CreatePoolRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Note  string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	// Only hosts of this account take addresses from the pool; absent, null or 0: hosts of all.
+	Account       *int32 `protobuf:"varint,3,opt,name=account,proto3,oneof" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -75,6 +78,13 @@ func (x *CreatePoolRequest) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *CreatePoolRequest) GetAccount() int32 {
+	if x != nil && x.Account != nil {
+		return *x.Account
+	}
+	return 0
 }
 
 // CreatePoolResponse names the pool.
@@ -131,8 +141,10 @@ type Pool struct {
 	// Null when the pool has no IPv4 range.
 	Ipv4 *Fill `protobuf:"bytes,4,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
 	// Null when the pool has no IPv6 range.
-	Ipv6          *Fill          `protobuf:"bytes,5,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
-	Clusters      []*PoolCluster `protobuf:"bytes,6,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	Ipv6     *Fill          `protobuf:"bytes,5,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	Clusters []*PoolCluster `protobuf:"bytes,6,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	// The only account that the pool serves; null when it serves all.
+	Account       *wrapperspb.Int32Value `protobuf:"bytes,7,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +221,67 @@ func (x *Pool) GetClusters() []*PoolCluster {
 	return nil
 }
 
+func (x *Pool) GetAccount() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// GetPoolStatsRequest names a pool.
+type GetPoolStatsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// 4 or 6; 0 counts both.
+	Family        int32 `protobuf:"varint,2,opt,name=family,proto3" json:"family,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPoolStatsRequest) Reset() {
+	*x = GetPoolStatsRequest{}
+	mi := &file_ip_v3_pool_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPoolStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPoolStatsRequest) ProtoMessage() {}
+
+func (x *GetPoolStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_pool_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPoolStatsRequest.ProtoReflect.Descriptor instead.
+func (*GetPoolStatsRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetPoolStatsRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *GetPoolStatsRequest) GetFamily() int32 {
+	if x != nil {
+		return x.Family
+	}
+	return 0
+}
+
 // Fill counts addresses.
 type Fill struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -220,7 +293,7 @@ type Fill struct {
 
 func (x *Fill) Reset() {
 	*x = Fill{}
-	mi := &file_ip_v3_pool_proto_msgTypes[3]
+	mi := &file_ip_v3_pool_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +305,7 @@ func (x *Fill) String() string {
 func (*Fill) ProtoMessage() {}
 
 func (x *Fill) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[3]
+	mi := &file_ip_v3_pool_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +318,7 @@ func (x *Fill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fill.ProtoReflect.Descriptor instead.
 func (*Fill) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{3}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Fill) GetTotal() int32 {
@@ -275,7 +348,7 @@ type PoolCluster struct {
 
 func (x *PoolCluster) Reset() {
 	*x = PoolCluster{}
-	mi := &file_ip_v3_pool_proto_msgTypes[4]
+	mi := &file_ip_v3_pool_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +360,7 @@ func (x *PoolCluster) String() string {
 func (*PoolCluster) ProtoMessage() {}
 
 func (x *PoolCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[4]
+	mi := &file_ip_v3_pool_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +373,7 @@ func (x *PoolCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolCluster.ProtoReflect.Descriptor instead.
 func (*PoolCluster) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{4}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PoolCluster) GetId() int32 {
@@ -334,7 +407,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[5]
+	mi := &file_ip_v3_pool_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +419,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[5]
+	mi := &file_ip_v3_pool_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +432,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{5}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListPoolsRequest) GetQuery() *v1.Query {
@@ -381,7 +454,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[6]
+	mi := &file_ip_v3_pool_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +466,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[6]
+	mi := &file_ip_v3_pool_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +479,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{6}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListPoolsResponse) GetLastNotify() int32 {
@@ -440,7 +513,7 @@ type GetPoolRequest struct {
 
 func (x *GetPoolRequest) Reset() {
 	*x = GetPoolRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[7]
+	mi := &file_ip_v3_pool_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +525,7 @@ func (x *GetPoolRequest) String() string {
 func (*GetPoolRequest) ProtoMessage() {}
 
 func (x *GetPoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[7]
+	mi := &file_ip_v3_pool_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +538,7 @@ func (x *GetPoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPoolRequest.ProtoReflect.Descriptor instead.
 func (*GetPoolRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{7}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetPoolRequest) GetId() int32 {
@@ -477,17 +550,19 @@ func (x *GetPoolRequest) GetId() int32 {
 
 // UpdatePoolRequest carries what changes.
 type UpdatePoolRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Note          *string                `protobuf:"bytes,3,opt,name=note,proto3,oneof" json:"note,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Note  *string                `protobuf:"bytes,3,opt,name=note,proto3,oneof" json:"note,omitempty"`
+	// 0: the pool serves all. Null, as everywhere, changes nothing.
+	Account       *int32 `protobuf:"varint,4,opt,name=account,proto3,oneof" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdatePoolRequest) Reset() {
 	*x = UpdatePoolRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[8]
+	mi := &file_ip_v3_pool_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +574,7 @@ func (x *UpdatePoolRequest) String() string {
 func (*UpdatePoolRequest) ProtoMessage() {}
 
 func (x *UpdatePoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[8]
+	mi := &file_ip_v3_pool_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +587,7 @@ func (x *UpdatePoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePoolRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePoolRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{8}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdatePoolRequest) GetId() int32 {
@@ -536,6 +611,13 @@ func (x *UpdatePoolRequest) GetNote() string {
 	return ""
 }
 
+func (x *UpdatePoolRequest) GetAccount() int32 {
+	if x != nil && x.Account != nil {
+		return *x.Account
+	}
+	return 0
+}
+
 // UpdatePoolResponse names the pool.
 type UpdatePoolResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -546,7 +628,7 @@ type UpdatePoolResponse struct {
 
 func (x *UpdatePoolResponse) Reset() {
 	*x = UpdatePoolResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[9]
+	mi := &file_ip_v3_pool_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +640,7 @@ func (x *UpdatePoolResponse) String() string {
 func (*UpdatePoolResponse) ProtoMessage() {}
 
 func (x *UpdatePoolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[9]
+	mi := &file_ip_v3_pool_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +653,7 @@ func (x *UpdatePoolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePoolResponse.ProtoReflect.Descriptor instead.
 func (*UpdatePoolResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{9}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdatePoolResponse) GetId() int32 {
@@ -591,7 +673,7 @@ type DeletePoolRequest struct {
 
 func (x *DeletePoolRequest) Reset() {
 	*x = DeletePoolRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[10]
+	mi := &file_ip_v3_pool_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +685,7 @@ func (x *DeletePoolRequest) String() string {
 func (*DeletePoolRequest) ProtoMessage() {}
 
 func (x *DeletePoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[10]
+	mi := &file_ip_v3_pool_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +698,7 @@ func (x *DeletePoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePoolRequest.ProtoReflect.Descriptor instead.
 func (*DeletePoolRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{10}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeletePoolRequest) GetId() int32 {
@@ -636,7 +718,7 @@ type DeletePoolResponse struct {
 
 func (x *DeletePoolResponse) Reset() {
 	*x = DeletePoolResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[11]
+	mi := &file_ip_v3_pool_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +730,7 @@ func (x *DeletePoolResponse) String() string {
 func (*DeletePoolResponse) ProtoMessage() {}
 
 func (x *DeletePoolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[11]
+	mi := &file_ip_v3_pool_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +743,7 @@ func (x *DeletePoolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePoolResponse.ProtoReflect.Descriptor instead.
 func (*DeletePoolResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{11}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeletePoolResponse) GetId() int32 {
@@ -684,7 +766,7 @@ type AddRangeRequest struct {
 
 func (x *AddRangeRequest) Reset() {
 	*x = AddRangeRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[12]
+	mi := &file_ip_v3_pool_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +778,7 @@ func (x *AddRangeRequest) String() string {
 func (*AddRangeRequest) ProtoMessage() {}
 
 func (x *AddRangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[12]
+	mi := &file_ip_v3_pool_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +791,7 @@ func (x *AddRangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRangeRequest.ProtoReflect.Descriptor instead.
 func (*AddRangeRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{12}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AddRangeRequest) GetId() int32 {
@@ -736,7 +818,7 @@ type AddRangeResponse struct {
 
 func (x *AddRangeResponse) Reset() {
 	*x = AddRangeResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[13]
+	mi := &file_ip_v3_pool_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +830,7 @@ func (x *AddRangeResponse) String() string {
 func (*AddRangeResponse) ProtoMessage() {}
 
 func (x *AddRangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[13]
+	mi := &file_ip_v3_pool_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +843,7 @@ func (x *AddRangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRangeResponse.ProtoReflect.Descriptor instead.
 func (*AddRangeResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{13}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AddRangeResponse) GetId() int32 {
@@ -784,7 +866,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_ip_v3_pool_proto_msgTypes[14]
+	mi := &file_ip_v3_pool_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +878,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[14]
+	mi := &file_ip_v3_pool_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +891,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{14}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Range) GetId() int32 {
@@ -850,7 +932,7 @@ type ListRangesRequest struct {
 
 func (x *ListRangesRequest) Reset() {
 	*x = ListRangesRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[15]
+	mi := &file_ip_v3_pool_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +944,7 @@ func (x *ListRangesRequest) String() string {
 func (*ListRangesRequest) ProtoMessage() {}
 
 func (x *ListRangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[15]
+	mi := &file_ip_v3_pool_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +957,7 @@ func (x *ListRangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRangesRequest.ProtoReflect.Descriptor instead.
 func (*ListRangesRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{15}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRangesRequest) GetQuery() *v1.Query {
@@ -897,7 +979,7 @@ type ListRangesResponse struct {
 
 func (x *ListRangesResponse) Reset() {
 	*x = ListRangesResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[16]
+	mi := &file_ip_v3_pool_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +991,7 @@ func (x *ListRangesResponse) String() string {
 func (*ListRangesResponse) ProtoMessage() {}
 
 func (x *ListRangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[16]
+	mi := &file_ip_v3_pool_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1004,7 @@ func (x *ListRangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRangesResponse.ProtoReflect.Descriptor instead.
 func (*ListRangesResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{16}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListRangesResponse) GetLastNotify() int32 {
@@ -956,7 +1038,7 @@ type DeleteRangeRequest struct {
 
 func (x *DeleteRangeRequest) Reset() {
 	*x = DeleteRangeRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[17]
+	mi := &file_ip_v3_pool_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1050,7 @@ func (x *DeleteRangeRequest) String() string {
 func (*DeleteRangeRequest) ProtoMessage() {}
 
 func (x *DeleteRangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[17]
+	mi := &file_ip_v3_pool_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1063,7 @@ func (x *DeleteRangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRangeRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRangeRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{17}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteRangeRequest) GetId() int32 {
@@ -1001,7 +1083,7 @@ type DeleteRangeResponse struct {
 
 func (x *DeleteRangeResponse) Reset() {
 	*x = DeleteRangeResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[18]
+	mi := &file_ip_v3_pool_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1095,7 @@ func (x *DeleteRangeResponse) String() string {
 func (*DeleteRangeResponse) ProtoMessage() {}
 
 func (x *DeleteRangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[18]
+	mi := &file_ip_v3_pool_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1108,7 @@ func (x *DeleteRangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRangeResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRangeResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{18}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteRangeResponse) GetId() int32 {
@@ -1047,7 +1129,7 @@ type SetPoolClustersRequest struct {
 
 func (x *SetPoolClustersRequest) Reset() {
 	*x = SetPoolClustersRequest{}
-	mi := &file_ip_v3_pool_proto_msgTypes[19]
+	mi := &file_ip_v3_pool_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1141,7 @@ func (x *SetPoolClustersRequest) String() string {
 func (*SetPoolClustersRequest) ProtoMessage() {}
 
 func (x *SetPoolClustersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[19]
+	mi := &file_ip_v3_pool_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1154,7 @@ func (x *SetPoolClustersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPoolClustersRequest.ProtoReflect.Descriptor instead.
 func (*SetPoolClustersRequest) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{19}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetPoolClustersRequest) GetPoolId() int32 {
@@ -1098,7 +1180,7 @@ type SetPoolClustersResponse struct {
 
 func (x *SetPoolClustersResponse) Reset() {
 	*x = SetPoolClustersResponse{}
-	mi := &file_ip_v3_pool_proto_msgTypes[20]
+	mi := &file_ip_v3_pool_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1192,7 @@ func (x *SetPoolClustersResponse) String() string {
 func (*SetPoolClustersResponse) ProtoMessage() {}
 
 func (x *SetPoolClustersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_pool_proto_msgTypes[20]
+	mi := &file_ip_v3_pool_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,26 +1205,33 @@ func (x *SetPoolClustersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPoolClustersResponse.ProtoReflect.Descriptor instead.
 func (*SetPoolClustersResponse) Descriptor() ([]byte, []int) {
-	return file_ip_v3_pool_proto_rawDescGZIP(), []int{20}
+	return file_ip_v3_pool_proto_rawDescGZIP(), []int{21}
 }
 
 var File_ip_v3_pool_proto protoreflect.FileDescriptor
 
 const file_ip_v3_pool_proto_rawDesc = "" +
 	"\n" +
-	"\x10ip/v3/pool.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\";\n" +
+	"\x10ip/v3/pool.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x13ip/v3/network.proto\x1a\x14query/v1/query.proto\"f\n" +
 	"\x11CreatePoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04note\x18\x02 \x01(\tR\x04note\"$\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\x12\x1d\n" +
+	"\aaccount\x18\x03 \x01(\x05H\x00R\aaccount\x88\x01\x01B\n" +
+	"\n" +
+	"\b_account\"$\n" +
 	"\x12CreatePoolResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xb0\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xe7\x01\n" +
 	"\x04Pool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04note\x18\x03 \x01(\tR\x04note\x12\x1f\n" +
 	"\x04ipv4\x18\x04 \x01(\v2\v.ip.v3.FillR\x04ipv4\x12\x1f\n" +
 	"\x04ipv6\x18\x05 \x01(\v2\v.ip.v3.FillR\x04ipv6\x12.\n" +
-	"\bclusters\x18\x06 \x03(\v2\x12.ip.v3.PoolClusterR\bclusters\"0\n" +
+	"\bclusters\x18\x06 \x03(\v2\x12.ip.v3.PoolClusterR\bclusters\x125\n" +
+	"\aaccount\x18\a \x01(\v2\x1b.google.protobuf.Int32ValueR\aaccount\"=\n" +
+	"\x13GetPoolStatsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x16\n" +
+	"\x06family\x18\x02 \x01(\x05R\x06family\"0\n" +
 	"\x04Fill\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x05R\x04used\"O\n" +
@@ -1158,13 +1247,16 @@ const file_ip_v3_pool_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\v.ip.v3.PoolR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\" \n" +
 	"\x0eGetPoolRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"g\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\x92\x01\n" +
 	"\x11UpdatePoolRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x17\n" +
-	"\x04note\x18\x03 \x01(\tH\x01R\x04note\x88\x01\x01B\a\n" +
+	"\x04note\x18\x03 \x01(\tH\x01R\x04note\x88\x01\x01\x12\x1d\n" +
+	"\aaccount\x18\x04 \x01(\x05H\x02R\aaccount\x88\x01\x01B\a\n" +
 	"\x05_nameB\a\n" +
-	"\x05_note\"$\n" +
+	"\x05_noteB\n" +
+	"\n" +
+	"\b_account\"$\n" +
 	"\x12UpdatePoolResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"#\n" +
 	"\x11DeletePoolRequest\x12\x0e\n" +
@@ -1195,13 +1287,15 @@ const file_ip_v3_pool_proto_rawDesc = "" +
 	"\x16SetPoolClustersRequest\x12\x17\n" +
 	"\apool_id\x18\x01 \x01(\x05R\x06poolId\x12.\n" +
 	"\bclusters\x18\x02 \x03(\v2\x12.ip.v3.PoolClusterR\bclusters\"\x19\n" +
-	"\x17SetPoolClustersResponse2\xaf\t\n" +
+	"\x17SetPoolClustersResponse2\xbb\n" +
+	"\n" +
 	"\vPoolService\x12\xa3\x01\n" +
 	"\n" +
 	"CreatePool\x12\x18.ip.v3.CreatePoolRequest\x1a\x19.ip.v3.CreatePoolResponse\"`\xea\xc7\x18\x0e\b\x03\"\n" +
 	"ipam.write\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/vm/v3/userspace/public/ippool\"\x1e/ip/v3/userspace/public/ippool\x12y\n" +
 	"\tListPools\x12\x17.ip.v3.ListPoolsRequest\x1a\x18.ip.v3.ListPoolsResponse\"9\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02 Z\x0f\x12\r/vm/v3/ippool\x12\r/ip/v3/ippool\x12r\n" +
-	"\aGetPool\x12\x15.ip.v3.GetPoolRequest\x1a\v.ip.v3.Pool\"C\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02*Z\x14\x12\x12/vm/v3/ippool/{id}\x12\x12/ip/v3/ippool/{id}\x12\x8b\x01\n" +
+	"\aGetPool\x12\x15.ip.v3.GetPoolRequest\x1a\v.ip.v3.Pool\"C\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02*Z\x14\x12\x12/vm/v3/ippool/{id}\x12\x12/ip/v3/ippool/{id}\x12\x89\x01\n" +
+	"\fGetPoolStats\x12\x1a.ip.v3.GetPoolStatsRequest\x1a\f.ip.v3.Stats\"O\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x026Z\x1a\x12\x18/vm/v3/ippool/{id}/stats\x12\x18/ip/v3/ippool/{id}/stats\x12\x8b\x01\n" +
 	"\n" +
 	"UpdatePool\x12\x18.ip.v3.UpdatePoolRequest\x1a\x19.ip.v3.UpdatePoolResponse\"H\xea\xc7\x18\x0e\b\x03\"\n" +
 	"ipam.write\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/vm/v3/ippool/{id}\"\x12/ip/v3/ippool/{id}\x12\x85\x01\n" +
@@ -1229,63 +1323,69 @@ func file_ip_v3_pool_proto_rawDescGZIP() []byte {
 	return file_ip_v3_pool_proto_rawDescData
 }
 
-var file_ip_v3_pool_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_ip_v3_pool_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_ip_v3_pool_proto_goTypes = []any{
 	(*CreatePoolRequest)(nil),       // 0: ip.v3.CreatePoolRequest
 	(*CreatePoolResponse)(nil),      // 1: ip.v3.CreatePoolResponse
 	(*Pool)(nil),                    // 2: ip.v3.Pool
-	(*Fill)(nil),                    // 3: ip.v3.Fill
-	(*PoolCluster)(nil),             // 4: ip.v3.PoolCluster
-	(*ListPoolsRequest)(nil),        // 5: ip.v3.ListPoolsRequest
-	(*ListPoolsResponse)(nil),       // 6: ip.v3.ListPoolsResponse
-	(*GetPoolRequest)(nil),          // 7: ip.v3.GetPoolRequest
-	(*UpdatePoolRequest)(nil),       // 8: ip.v3.UpdatePoolRequest
-	(*UpdatePoolResponse)(nil),      // 9: ip.v3.UpdatePoolResponse
-	(*DeletePoolRequest)(nil),       // 10: ip.v3.DeletePoolRequest
-	(*DeletePoolResponse)(nil),      // 11: ip.v3.DeletePoolResponse
-	(*AddRangeRequest)(nil),         // 12: ip.v3.AddRangeRequest
-	(*AddRangeResponse)(nil),        // 13: ip.v3.AddRangeResponse
-	(*Range)(nil),                   // 14: ip.v3.Range
-	(*ListRangesRequest)(nil),       // 15: ip.v3.ListRangesRequest
-	(*ListRangesResponse)(nil),      // 16: ip.v3.ListRangesResponse
-	(*DeleteRangeRequest)(nil),      // 17: ip.v3.DeleteRangeRequest
-	(*DeleteRangeResponse)(nil),     // 18: ip.v3.DeleteRangeResponse
-	(*SetPoolClustersRequest)(nil),  // 19: ip.v3.SetPoolClustersRequest
-	(*SetPoolClustersResponse)(nil), // 20: ip.v3.SetPoolClustersResponse
-	(*v1.Query)(nil),                // 21: query.v1.Query
+	(*GetPoolStatsRequest)(nil),     // 3: ip.v3.GetPoolStatsRequest
+	(*Fill)(nil),                    // 4: ip.v3.Fill
+	(*PoolCluster)(nil),             // 5: ip.v3.PoolCluster
+	(*ListPoolsRequest)(nil),        // 6: ip.v3.ListPoolsRequest
+	(*ListPoolsResponse)(nil),       // 7: ip.v3.ListPoolsResponse
+	(*GetPoolRequest)(nil),          // 8: ip.v3.GetPoolRequest
+	(*UpdatePoolRequest)(nil),       // 9: ip.v3.UpdatePoolRequest
+	(*UpdatePoolResponse)(nil),      // 10: ip.v3.UpdatePoolResponse
+	(*DeletePoolRequest)(nil),       // 11: ip.v3.DeletePoolRequest
+	(*DeletePoolResponse)(nil),      // 12: ip.v3.DeletePoolResponse
+	(*AddRangeRequest)(nil),         // 13: ip.v3.AddRangeRequest
+	(*AddRangeResponse)(nil),        // 14: ip.v3.AddRangeResponse
+	(*Range)(nil),                   // 15: ip.v3.Range
+	(*ListRangesRequest)(nil),       // 16: ip.v3.ListRangesRequest
+	(*ListRangesResponse)(nil),      // 17: ip.v3.ListRangesResponse
+	(*DeleteRangeRequest)(nil),      // 18: ip.v3.DeleteRangeRequest
+	(*DeleteRangeResponse)(nil),     // 19: ip.v3.DeleteRangeResponse
+	(*SetPoolClustersRequest)(nil),  // 20: ip.v3.SetPoolClustersRequest
+	(*SetPoolClustersResponse)(nil), // 21: ip.v3.SetPoolClustersResponse
+	(*wrapperspb.Int32Value)(nil),   // 22: google.protobuf.Int32Value
+	(*v1.Query)(nil),                // 23: query.v1.Query
+	(*Stats)(nil),                   // 24: ip.v3.Stats
 }
 var file_ip_v3_pool_proto_depIdxs = []int32{
-	3,  // 0: ip.v3.Pool.ipv4:type_name -> ip.v3.Fill
-	3,  // 1: ip.v3.Pool.ipv6:type_name -> ip.v3.Fill
-	4,  // 2: ip.v3.Pool.clusters:type_name -> ip.v3.PoolCluster
-	21, // 3: ip.v3.ListPoolsRequest.query:type_name -> query.v1.Query
-	2,  // 4: ip.v3.ListPoolsResponse.list:type_name -> ip.v3.Pool
-	21, // 5: ip.v3.ListRangesRequest.query:type_name -> query.v1.Query
-	14, // 6: ip.v3.ListRangesResponse.list:type_name -> ip.v3.Range
-	4,  // 7: ip.v3.SetPoolClustersRequest.clusters:type_name -> ip.v3.PoolCluster
-	0,  // 8: ip.v3.PoolService.CreatePool:input_type -> ip.v3.CreatePoolRequest
-	5,  // 9: ip.v3.PoolService.ListPools:input_type -> ip.v3.ListPoolsRequest
-	7,  // 10: ip.v3.PoolService.GetPool:input_type -> ip.v3.GetPoolRequest
-	8,  // 11: ip.v3.PoolService.UpdatePool:input_type -> ip.v3.UpdatePoolRequest
-	10, // 12: ip.v3.PoolService.DeletePool:input_type -> ip.v3.DeletePoolRequest
-	12, // 13: ip.v3.PoolService.AddRange:input_type -> ip.v3.AddRangeRequest
-	15, // 14: ip.v3.PoolService.ListRanges:input_type -> ip.v3.ListRangesRequest
-	17, // 15: ip.v3.PoolService.DeleteRange:input_type -> ip.v3.DeleteRangeRequest
-	19, // 16: ip.v3.PoolService.SetPoolClusters:input_type -> ip.v3.SetPoolClustersRequest
-	1,  // 17: ip.v3.PoolService.CreatePool:output_type -> ip.v3.CreatePoolResponse
-	6,  // 18: ip.v3.PoolService.ListPools:output_type -> ip.v3.ListPoolsResponse
-	2,  // 19: ip.v3.PoolService.GetPool:output_type -> ip.v3.Pool
-	9,  // 20: ip.v3.PoolService.UpdatePool:output_type -> ip.v3.UpdatePoolResponse
-	11, // 21: ip.v3.PoolService.DeletePool:output_type -> ip.v3.DeletePoolResponse
-	13, // 22: ip.v3.PoolService.AddRange:output_type -> ip.v3.AddRangeResponse
-	16, // 23: ip.v3.PoolService.ListRanges:output_type -> ip.v3.ListRangesResponse
-	18, // 24: ip.v3.PoolService.DeleteRange:output_type -> ip.v3.DeleteRangeResponse
-	20, // 25: ip.v3.PoolService.SetPoolClusters:output_type -> ip.v3.SetPoolClustersResponse
-	17, // [17:26] is the sub-list for method output_type
-	8,  // [8:17] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	4,  // 0: ip.v3.Pool.ipv4:type_name -> ip.v3.Fill
+	4,  // 1: ip.v3.Pool.ipv6:type_name -> ip.v3.Fill
+	5,  // 2: ip.v3.Pool.clusters:type_name -> ip.v3.PoolCluster
+	22, // 3: ip.v3.Pool.account:type_name -> google.protobuf.Int32Value
+	23, // 4: ip.v3.ListPoolsRequest.query:type_name -> query.v1.Query
+	2,  // 5: ip.v3.ListPoolsResponse.list:type_name -> ip.v3.Pool
+	23, // 6: ip.v3.ListRangesRequest.query:type_name -> query.v1.Query
+	15, // 7: ip.v3.ListRangesResponse.list:type_name -> ip.v3.Range
+	5,  // 8: ip.v3.SetPoolClustersRequest.clusters:type_name -> ip.v3.PoolCluster
+	0,  // 9: ip.v3.PoolService.CreatePool:input_type -> ip.v3.CreatePoolRequest
+	6,  // 10: ip.v3.PoolService.ListPools:input_type -> ip.v3.ListPoolsRequest
+	8,  // 11: ip.v3.PoolService.GetPool:input_type -> ip.v3.GetPoolRequest
+	3,  // 12: ip.v3.PoolService.GetPoolStats:input_type -> ip.v3.GetPoolStatsRequest
+	9,  // 13: ip.v3.PoolService.UpdatePool:input_type -> ip.v3.UpdatePoolRequest
+	11, // 14: ip.v3.PoolService.DeletePool:input_type -> ip.v3.DeletePoolRequest
+	13, // 15: ip.v3.PoolService.AddRange:input_type -> ip.v3.AddRangeRequest
+	16, // 16: ip.v3.PoolService.ListRanges:input_type -> ip.v3.ListRangesRequest
+	18, // 17: ip.v3.PoolService.DeleteRange:input_type -> ip.v3.DeleteRangeRequest
+	20, // 18: ip.v3.PoolService.SetPoolClusters:input_type -> ip.v3.SetPoolClustersRequest
+	1,  // 19: ip.v3.PoolService.CreatePool:output_type -> ip.v3.CreatePoolResponse
+	7,  // 20: ip.v3.PoolService.ListPools:output_type -> ip.v3.ListPoolsResponse
+	2,  // 21: ip.v3.PoolService.GetPool:output_type -> ip.v3.Pool
+	24, // 22: ip.v3.PoolService.GetPoolStats:output_type -> ip.v3.Stats
+	10, // 23: ip.v3.PoolService.UpdatePool:output_type -> ip.v3.UpdatePoolResponse
+	12, // 24: ip.v3.PoolService.DeletePool:output_type -> ip.v3.DeletePoolResponse
+	14, // 25: ip.v3.PoolService.AddRange:output_type -> ip.v3.AddRangeResponse
+	17, // 26: ip.v3.PoolService.ListRanges:output_type -> ip.v3.ListRangesResponse
+	19, // 27: ip.v3.PoolService.DeleteRange:output_type -> ip.v3.DeleteRangeResponse
+	21, // 28: ip.v3.PoolService.SetPoolClusters:output_type -> ip.v3.SetPoolClustersResponse
+	19, // [19:29] is the sub-list for method output_type
+	9,  // [9:19] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_ip_v3_pool_proto_init() }
@@ -1293,14 +1393,16 @@ func file_ip_v3_pool_proto_init() {
 	if File_ip_v3_pool_proto != nil {
 		return
 	}
-	file_ip_v3_pool_proto_msgTypes[8].OneofWrappers = []any{}
+	file_ip_v3_network_proto_init()
+	file_ip_v3_pool_proto_msgTypes[0].OneofWrappers = []any{}
+	file_ip_v3_pool_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_pool_proto_rawDesc), len(file_ip_v3_pool_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -237,6 +237,112 @@ func local_request_PoolService_GetPool_1(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
+var filter_PoolService_GetPoolStats_0 = &utilities.DoubleArray{Encoding: map[string]int{"id": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_PoolService_GetPoolStats_0(ctx context.Context, marshaler runtime.Marshaler, client PoolServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetPoolStatsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "id")
+	}
+	protoReq.Id, err = runtime.Int32(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "id", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_PoolService_GetPoolStats_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetPoolStats(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_PoolService_GetPoolStats_0(ctx context.Context, marshaler runtime.Marshaler, server PoolServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetPoolStatsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "id")
+	}
+	protoReq.Id, err = runtime.Int32(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "id", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_PoolService_GetPoolStats_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.GetPoolStats(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+var filter_PoolService_GetPoolStats_1 = &utilities.DoubleArray{Encoding: map[string]int{"id": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_PoolService_GetPoolStats_1(ctx context.Context, marshaler runtime.Marshaler, client PoolServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetPoolStatsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "id")
+	}
+	protoReq.Id, err = runtime.Int32(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "id", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_PoolService_GetPoolStats_1); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetPoolStats(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_PoolService_GetPoolStats_1(ctx context.Context, marshaler runtime.Marshaler, server PoolServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetPoolStatsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "id")
+	}
+	protoReq.Id, err = runtime.Int32(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "id", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_PoolService_GetPoolStats_1); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.GetPoolStats(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_PoolService_UpdatePool_0(ctx context.Context, marshaler runtime.Marshaler, client PoolServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq UpdatePoolRequest
@@ -769,6 +875,46 @@ func RegisterPoolServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux
 		}
 		forward_PoolService_GetPool_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_PoolService_GetPoolStats_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/ip.v3.PoolService/GetPoolStats", runtime.WithHTTPPathPattern("/ip/v3/ippool/{id}/stats"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_PoolService_GetPoolStats_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_PoolService_GetPoolStats_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_PoolService_GetPoolStats_1, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/ip.v3.PoolService/GetPoolStats", runtime.WithHTTPPathPattern("/vm/v3/ippool/{id}/stats"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_PoolService_GetPoolStats_1(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_PoolService_GetPoolStats_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_PoolService_UpdatePool_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1111,6 +1257,40 @@ func RegisterPoolServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux
 		}
 		forward_PoolService_GetPool_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_PoolService_GetPoolStats_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/ip.v3.PoolService/GetPoolStats", runtime.WithHTTPPathPattern("/ip/v3/ippool/{id}/stats"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_PoolService_GetPoolStats_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_PoolService_GetPoolStats_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_PoolService_GetPoolStats_1, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/ip.v3.PoolService/GetPoolStats", runtime.WithHTTPPathPattern("/vm/v3/ippool/{id}/stats"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_PoolService_GetPoolStats_1(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_PoolService_GetPoolStats_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_PoolService_UpdatePool_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1285,39 +1465,43 @@ func RegisterPoolServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux
 }
 
 var (
-	pattern_PoolService_CreatePool_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"ip", "v3", "userspace", "public", "ippool"}, ""))
-	pattern_PoolService_CreatePool_1  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"vm", "v3", "userspace", "public", "ippool"}, ""))
-	pattern_PoolService_ListPools_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"ip", "v3", "ippool"}, ""))
-	pattern_PoolService_ListPools_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"vm", "v3", "ippool"}, ""))
-	pattern_PoolService_GetPool_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "ippool", "id"}, ""))
-	pattern_PoolService_GetPool_1     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "ippool", "id"}, ""))
-	pattern_PoolService_UpdatePool_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "ippool", "id"}, ""))
-	pattern_PoolService_UpdatePool_1  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "ippool", "id"}, ""))
-	pattern_PoolService_DeletePool_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "ippool", "id"}, ""))
-	pattern_PoolService_DeletePool_1  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "ippool", "id"}, ""))
-	pattern_PoolService_AddRange_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"ip", "v3", "ippool", "id", "range"}, ""))
-	pattern_PoolService_AddRange_1    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"vm", "v3", "ippool", "id", "range"}, ""))
-	pattern_PoolService_ListRanges_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"ip", "v3", "range"}, ""))
-	pattern_PoolService_ListRanges_1  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"vm", "v3", "range"}, ""))
-	pattern_PoolService_DeleteRange_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "range", "id"}, ""))
-	pattern_PoolService_DeleteRange_1 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "range", "id"}, ""))
+	pattern_PoolService_CreatePool_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"ip", "v3", "userspace", "public", "ippool"}, ""))
+	pattern_PoolService_CreatePool_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 2, 3, 2, 4}, []string{"vm", "v3", "userspace", "public", "ippool"}, ""))
+	pattern_PoolService_ListPools_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"ip", "v3", "ippool"}, ""))
+	pattern_PoolService_ListPools_1    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"vm", "v3", "ippool"}, ""))
+	pattern_PoolService_GetPool_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "ippool", "id"}, ""))
+	pattern_PoolService_GetPool_1      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "ippool", "id"}, ""))
+	pattern_PoolService_GetPoolStats_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"ip", "v3", "ippool", "id", "stats"}, ""))
+	pattern_PoolService_GetPoolStats_1 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"vm", "v3", "ippool", "id", "stats"}, ""))
+	pattern_PoolService_UpdatePool_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "ippool", "id"}, ""))
+	pattern_PoolService_UpdatePool_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "ippool", "id"}, ""))
+	pattern_PoolService_DeletePool_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "ippool", "id"}, ""))
+	pattern_PoolService_DeletePool_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "ippool", "id"}, ""))
+	pattern_PoolService_AddRange_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"ip", "v3", "ippool", "id", "range"}, ""))
+	pattern_PoolService_AddRange_1     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"vm", "v3", "ippool", "id", "range"}, ""))
+	pattern_PoolService_ListRanges_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"ip", "v3", "range"}, ""))
+	pattern_PoolService_ListRanges_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"vm", "v3", "range"}, ""))
+	pattern_PoolService_DeleteRange_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"ip", "v3", "range", "id"}, ""))
+	pattern_PoolService_DeleteRange_1  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"vm", "v3", "range", "id"}, ""))
 )
 
 var (
-	forward_PoolService_CreatePool_0  = runtime.ForwardResponseMessage
-	forward_PoolService_CreatePool_1  = runtime.ForwardResponseMessage
-	forward_PoolService_ListPools_0   = runtime.ForwardResponseMessage
-	forward_PoolService_ListPools_1   = runtime.ForwardResponseMessage
-	forward_PoolService_GetPool_0     = runtime.ForwardResponseMessage
-	forward_PoolService_GetPool_1     = runtime.ForwardResponseMessage
-	forward_PoolService_UpdatePool_0  = runtime.ForwardResponseMessage
-	forward_PoolService_UpdatePool_1  = runtime.ForwardResponseMessage
-	forward_PoolService_DeletePool_0  = runtime.ForwardResponseMessage
-	forward_PoolService_DeletePool_1  = runtime.ForwardResponseMessage
-	forward_PoolService_AddRange_0    = runtime.ForwardResponseMessage
-	forward_PoolService_AddRange_1    = runtime.ForwardResponseMessage
-	forward_PoolService_ListRanges_0  = runtime.ForwardResponseMessage
-	forward_PoolService_ListRanges_1  = runtime.ForwardResponseMessage
-	forward_PoolService_DeleteRange_0 = runtime.ForwardResponseMessage
-	forward_PoolService_DeleteRange_1 = runtime.ForwardResponseMessage
+	forward_PoolService_CreatePool_0   = runtime.ForwardResponseMessage
+	forward_PoolService_CreatePool_1   = runtime.ForwardResponseMessage
+	forward_PoolService_ListPools_0    = runtime.ForwardResponseMessage
+	forward_PoolService_ListPools_1    = runtime.ForwardResponseMessage
+	forward_PoolService_GetPool_0      = runtime.ForwardResponseMessage
+	forward_PoolService_GetPool_1      = runtime.ForwardResponseMessage
+	forward_PoolService_GetPoolStats_0 = runtime.ForwardResponseMessage
+	forward_PoolService_GetPoolStats_1 = runtime.ForwardResponseMessage
+	forward_PoolService_UpdatePool_0   = runtime.ForwardResponseMessage
+	forward_PoolService_UpdatePool_1   = runtime.ForwardResponseMessage
+	forward_PoolService_DeletePool_0   = runtime.ForwardResponseMessage
+	forward_PoolService_DeletePool_1   = runtime.ForwardResponseMessage
+	forward_PoolService_AddRange_0     = runtime.ForwardResponseMessage
+	forward_PoolService_AddRange_1     = runtime.ForwardResponseMessage
+	forward_PoolService_ListRanges_0   = runtime.ForwardResponseMessage
+	forward_PoolService_ListRanges_1   = runtime.ForwardResponseMessage
+	forward_PoolService_DeleteRange_0  = runtime.ForwardResponseMessage
+	forward_PoolService_DeleteRange_1  = runtime.ForwardResponseMessage
 )

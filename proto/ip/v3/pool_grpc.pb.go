@@ -22,6 +22,7 @@ const (
 	PoolService_CreatePool_FullMethodName      = "/ip.v3.PoolService/CreatePool"
 	PoolService_ListPools_FullMethodName       = "/ip.v3.PoolService/ListPools"
 	PoolService_GetPool_FullMethodName         = "/ip.v3.PoolService/GetPool"
+	PoolService_GetPoolStats_FullMethodName    = "/ip.v3.PoolService/GetPoolStats"
 	PoolService_UpdatePool_FullMethodName      = "/ip.v3.PoolService/UpdatePool"
 	PoolService_DeletePool_FullMethodName      = "/ip.v3.PoolService/DeletePool"
 	PoolService_AddRange_FullMethodName        = "/ip.v3.PoolService/AddRange"
@@ -42,7 +43,9 @@ type PoolServiceClient interface {
 	ListPools(ctx context.Context, in *ListPoolsRequest, opts ...grpc.CallOption) (*ListPoolsResponse, error)
 	// GetPool reads one pool.
 	GetPool(ctx context.Context, in *GetPoolRequest, opts ...grpc.CallOption) (*Pool, error)
-	// UpdatePool changes name and note.
+	// GetPoolStats counts the addresses of a pool.
+	GetPoolStats(ctx context.Context, in *GetPoolStatsRequest, opts ...grpc.CallOption) (*Stats, error)
+	// UpdatePool changes name, note and account.
 	UpdatePool(ctx context.Context, in *UpdatePoolRequest, opts ...grpc.CallOption) (*UpdatePoolResponse, error)
 	// DeletePool removes a pool of which no address is in use.
 	DeletePool(ctx context.Context, in *DeletePoolRequest, opts ...grpc.CallOption) (*DeletePoolResponse, error)
@@ -88,6 +91,16 @@ func (c *poolServiceClient) GetPool(ctx context.Context, in *GetPoolRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Pool)
 	err := c.cc.Invoke(ctx, PoolService_GetPool_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *poolServiceClient) GetPoolStats(ctx context.Context, in *GetPoolStatsRequest, opts ...grpc.CallOption) (*Stats, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stats)
+	err := c.cc.Invoke(ctx, PoolService_GetPoolStats_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +179,9 @@ type PoolServiceServer interface {
 	ListPools(context.Context, *ListPoolsRequest) (*ListPoolsResponse, error)
 	// GetPool reads one pool.
 	GetPool(context.Context, *GetPoolRequest) (*Pool, error)
-	// UpdatePool changes name and note.
+	// GetPoolStats counts the addresses of a pool.
+	GetPoolStats(context.Context, *GetPoolStatsRequest) (*Stats, error)
+	// UpdatePool changes name, note and account.
 	UpdatePool(context.Context, *UpdatePoolRequest) (*UpdatePoolResponse, error)
 	// DeletePool removes a pool of which no address is in use.
 	DeletePool(context.Context, *DeletePoolRequest) (*DeletePoolResponse, error)
@@ -196,6 +211,9 @@ func (UnimplementedPoolServiceServer) ListPools(context.Context, *ListPoolsReque
 }
 func (UnimplementedPoolServiceServer) GetPool(context.Context, *GetPoolRequest) (*Pool, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPool not implemented")
+}
+func (UnimplementedPoolServiceServer) GetPoolStats(context.Context, *GetPoolStatsRequest) (*Stats, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPoolStats not implemented")
 }
 func (UnimplementedPoolServiceServer) UpdatePool(context.Context, *UpdatePoolRequest) (*UpdatePoolResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdatePool not implemented")
@@ -286,6 +304,24 @@ func _PoolService_GetPool_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PoolServiceServer).GetPool(ctx, req.(*GetPoolRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PoolService_GetPoolStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPoolStatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PoolServiceServer).GetPoolStats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PoolService_GetPoolStats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PoolServiceServer).GetPoolStats(ctx, req.(*GetPoolStatsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -416,6 +452,10 @@ var PoolService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPool",
 			Handler:    _PoolService_GetPool_Handler,
+		},
+		{
+			MethodName: "GetPoolStats",
+			Handler:    _PoolService_GetPoolStats_Handler,
 		},
 		{
 			MethodName: "UpdatePool",

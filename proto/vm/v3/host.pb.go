@@ -306,9 +306,11 @@ func (x *NewDisk) GetBootOrder() int32 {
 
 // NewAddress is a wish for one address.
 type NewAddress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	IpPool        int32                  `protobuf:"varint,2,opt,name=ip_pool,json=ipPool,proto3" json:"ip_pool,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	IpPool int32                  `protobuf:"varint,2,opt,name=ip_pool,json=ipPool,proto3" json:"ip_pool,omitempty"`
+	// Take it from this network.
+	IpNetwork     int32 `protobuf:"varint,3,opt,name=ip_network,json=ipNetwork,proto3" json:"ip_network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,6 +355,13 @@ func (x *NewAddress) GetName() string {
 func (x *NewAddress) GetIpPool() int32 {
 	if x != nil {
 		return x.IpPool
+	}
+	return 0
+}
+
+func (x *NewAddress) GetIpNetwork() int32 {
+	if x != nil {
+		return x.IpNetwork
 	}
 	return 0
 }
@@ -1838,12 +1847,14 @@ func (x *ListHostIPv4Response) GetSize() int32 {
 
 // HostIP is an address of a host in full.
 type HostIP struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Id               int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	IpAddr           string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	Domain           string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
-	Gateway          string                 `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	Mask             string                 `protobuf:"bytes,5,opt,name=mask,proto3" json:"mask,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// What the address resolves to; until that was set, the host's domain.
+	Domain  string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Mask    string `protobuf:"bytes,5,opt,name=mask,proto3" json:"mask,omitempty"`
+	// "active", "adding" or "removing".
 	State            string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
 	Family           int32                  `protobuf:"varint,7,opt,name=family,proto3" json:"family,omitempty"`
 	Ippool           int32                  `protobuf:"varint,8,opt,name=ippool,proto3" json:"ippool,omitempty"`
@@ -2038,6 +2049,375 @@ func (x *HostIPHost) GetInterfaceName() string {
 	return ""
 }
 
+// GetHostIPv6Request names a host.
+type GetHostIPv6Request struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHostIPv6Request) Reset() {
+	*x = GetHostIPv6Request{}
+	mi := &file_vm_v3_host_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostIPv6Request) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostIPv6Request) ProtoMessage() {}
+
+func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostIPv6Request.ProtoReflect.Descriptor instead.
+func (*GetHostIPv6Request) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetHostIPv6Request) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// HostIPv6 is what a host has of IPv6.
+type HostIPv6 struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Ipv6Enabled bool                   `protobuf:"varint,1,opt,name=ipv6_enabled,json=ipv6Enabled,proto3" json:"ipv6_enabled,omitempty"`
+	// Length of the prefix, 0 without IPv6.
+	Ipv6Prefix    int32     `protobuf:"varint,2,opt,name=ipv6_prefix,json=ipv6Prefix,proto3" json:"ipv6_prefix,omitempty"`
+	List          []*HostIP `protobuf:"bytes,3,rep,name=list,proto3" json:"list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostIPv6) Reset() {
+	*x = HostIPv6{}
+	mi := &file_vm_v3_host_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostIPv6) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostIPv6) ProtoMessage() {}
+
+func (x *HostIPv6) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostIPv6.ProtoReflect.Descriptor instead.
+func (*HostIPv6) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *HostIPv6) GetIpv6Enabled() bool {
+	if x != nil {
+		return x.Ipv6Enabled
+	}
+	return false
+}
+
+func (x *HostIPv6) GetIpv6Prefix() int32 {
+	if x != nil {
+		return x.Ipv6Prefix
+	}
+	return 0
+}
+
+func (x *HostIPv6) GetList() []*HostIP {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+// AddHostIPRequest says what a host gets. One request takes either a count or certain addresses.
+type AddHostIPRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many IPv4 addresses more; below zero so many fewer, the last ones first.
+	Ipv4Number int32 `protobuf:"varint,2,opt,name=ipv4_number,json=ipv4Number,proto3" json:"ipv4_number,omitempty"`
+	// Pools to take them from; default: all pools of the cluster.
+	Ipv4Pool []int32 `protobuf:"varint,3,rep,packed,name=ipv4_pool,json=ipv4Pool,proto3" json:"ipv4_pool,omitempty"`
+	// true: an IPv6 address, if the host has none; false: none.
+	Ipv6Enabled *bool `protobuf:"varint,4,opt,name=ipv6_enabled,json=ipv6Enabled,proto3,oneof" json:"ipv6_enabled,omitempty"`
+	// Accepted and without meaning: the prefix is the network's.
+	Ipv6Prefix int32 `protobuf:"varint,5,opt,name=ipv6_prefix,json=ipv6Prefix,proto3" json:"ipv6_prefix,omitempty"`
+	// A certain address, or one of a pool or network; may be {}.
+	IpAddr *NewAddress `protobuf:"bytes,6,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// Several of these.
+	IpList        []*NewAddress `protobuf:"bytes,7,rep,name=ip_list,json=ipList,proto3" json:"ip_list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddHostIPRequest) Reset() {
+	*x = AddHostIPRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddHostIPRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddHostIPRequest) ProtoMessage() {}
+
+func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddHostIPRequest.ProtoReflect.Descriptor instead.
+func (*AddHostIPRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *AddHostIPRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AddHostIPRequest) GetIpv4Number() int32 {
+	if x != nil {
+		return x.Ipv4Number
+	}
+	return 0
+}
+
+func (x *AddHostIPRequest) GetIpv4Pool() []int32 {
+	if x != nil {
+		return x.Ipv4Pool
+	}
+	return nil
+}
+
+func (x *AddHostIPRequest) GetIpv6Enabled() bool {
+	if x != nil && x.Ipv6Enabled != nil {
+		return *x.Ipv6Enabled
+	}
+	return false
+}
+
+func (x *AddHostIPRequest) GetIpv6Prefix() int32 {
+	if x != nil {
+		return x.Ipv6Prefix
+	}
+	return 0
+}
+
+func (x *AddHostIPRequest) GetIpAddr() *NewAddress {
+	if x != nil {
+		return x.IpAddr
+	}
+	return nil
+}
+
+func (x *AddHostIPRequest) GetIpList() []*NewAddress {
+	if x != nil {
+		return x.IpList
+	}
+	return nil
+}
+
+// RemoveHostIPRequest names an address.
+type RemoveHostIPRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address.
+	Ip int32 `protobuf:"varint,1,opt,name=ip,proto3" json:"ip,omitempty"`
+	// The host, when the path names it.
+	Id            int32 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	Force         bool  `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveHostIPRequest) Reset() {
+	*x = RemoveHostIPRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveHostIPRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveHostIPRequest) ProtoMessage() {}
+
+func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveHostIPRequest.ProtoReflect.Descriptor instead.
+func (*RemoveHostIPRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RemoveHostIPRequest) GetIp() int32 {
+	if x != nil {
+		return x.Ip
+	}
+	return 0
+}
+
+func (x *RemoveHostIPRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RemoveHostIPRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// SetPTRRequest is a new PTR record.
+type SetPTRRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// A host name; empty removes the record.
+	Domain        string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPTRRequest) Reset() {
+	*x = SetPTRRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPTRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPTRRequest) ProtoMessage() {}
+
+func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPTRRequest.ProtoReflect.Descriptor instead.
+func (*SetPTRRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SetPTRRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetPTRRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+// SetPTRResponse names the address.
+type SetPTRResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPTRResponse) Reset() {
+	*x = SetPTRResponse{}
+	mi := &file_vm_v3_host_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPTRResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPTRResponse) ProtoMessage() {}
+
+func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPTRResponse.ProtoReflect.Descriptor instead.
+func (*SetPTRResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SetPTRResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // ListHostHistoryRequest names a host.
 type ListHostHistoryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2049,7 +2429,7 @@ type ListHostHistoryRequest struct {
 
 func (x *ListHostHistoryRequest) Reset() {
 	*x = ListHostHistoryRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[26]
+	mi := &file_vm_v3_host_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2441,7 @@ func (x *ListHostHistoryRequest) String() string {
 func (*ListHostHistoryRequest) ProtoMessage() {}
 
 func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[26]
+	mi := &file_vm_v3_host_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2454,7 @@ func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{26}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListHostHistoryRequest) GetId() int32 {
@@ -2103,7 +2483,7 @@ type ListHostHistoryResponse struct {
 
 func (x *ListHostHistoryResponse) Reset() {
 	*x = ListHostHistoryResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[27]
+	mi := &file_vm_v3_host_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2495,7 @@ func (x *ListHostHistoryResponse) String() string {
 func (*ListHostHistoryResponse) ProtoMessage() {}
 
 func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[27]
+	mi := &file_vm_v3_host_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2508,7 @@ func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{27}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListHostHistoryResponse) GetMaxId() int32 {
@@ -2169,7 +2549,7 @@ type HistoryItem struct {
 
 func (x *HistoryItem) Reset() {
 	*x = HistoryItem{}
-	mi := &file_vm_v3_host_proto_msgTypes[28]
+	mi := &file_vm_v3_host_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2561,7 @@ func (x *HistoryItem) String() string {
 func (*HistoryItem) ProtoMessage() {}
 
 func (x *HistoryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[28]
+	mi := &file_vm_v3_host_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2574,7 @@ func (x *HistoryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryItem.ProtoReflect.Descriptor instead.
 func (*HistoryItem) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{28}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *HistoryItem) GetId() int32 {
@@ -2244,7 +2624,7 @@ type GetHostConsoleRequest struct {
 
 func (x *GetHostConsoleRequest) Reset() {
 	*x = GetHostConsoleRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[29]
+	mi := &file_vm_v3_host_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2636,7 @@ func (x *GetHostConsoleRequest) String() string {
 func (*GetHostConsoleRequest) ProtoMessage() {}
 
 func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[29]
+	mi := &file_vm_v3_host_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2649,7 @@ func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostConsoleRequest.ProtoReflect.Descriptor instead.
 func (*GetHostConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{29}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetHostConsoleRequest) GetId() int32 {
@@ -2332,11 +2712,13 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\bsize_mib\x18\x02 \x01(\x05R\asizeMib\x12\x1d\n" +
 	"\n" +
-	"boot_order\x18\x03 \x01(\x05R\tbootOrder\"9\n" +
+	"boot_order\x18\x03 \x01(\x05R\tbootOrder\"X\n" +
 	"\n" +
 	"NewAddress\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
-	"\aip_pool\x18\x02 \x01(\x05R\x06ipPool\"\xa2\x01\n" +
+	"\aip_pool\x18\x02 \x01(\x05R\x06ipPool\x12\x1d\n" +
+	"\n" +
+	"ip_network\x18\x03 \x01(\x05R\tipNetwork\"\xa2\x01\n" +
 	"\x12CreateHostResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12(\n" +
@@ -2481,7 +2863,34 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
 	"\tinterface\x18\x03 \x01(\x05R\tinterface\x12%\n" +
-	"\x0einterface_name\x18\x04 \x01(\tR\rinterfaceName\"O\n" +
+	"\x0einterface_name\x18\x04 \x01(\tR\rinterfaceName\"$\n" +
+	"\x12GetHostIPv6Request\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"q\n" +
+	"\bHostIPv6\x12!\n" +
+	"\fipv6_enabled\x18\x01 \x01(\bR\vipv6Enabled\x12\x1f\n" +
+	"\vipv6_prefix\x18\x02 \x01(\x05R\n" +
+	"ipv6Prefix\x12!\n" +
+	"\x04list\x18\x03 \x03(\v2\r.vm.v3.HostIPR\x04list\"\x92\x02\n" +
+	"\x10AddHostIPRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1f\n" +
+	"\vipv4_number\x18\x02 \x01(\x05R\n" +
+	"ipv4Number\x12\x1b\n" +
+	"\tipv4_pool\x18\x03 \x03(\x05R\bipv4Pool\x12&\n" +
+	"\fipv6_enabled\x18\x04 \x01(\bH\x00R\vipv6Enabled\x88\x01\x01\x12\x1f\n" +
+	"\vipv6_prefix\x18\x05 \x01(\x05R\n" +
+	"ipv6Prefix\x12*\n" +
+	"\aip_addr\x18\x06 \x01(\v2\x11.vm.v3.NewAddressR\x06ipAddr\x12*\n" +
+	"\aip_list\x18\a \x03(\v2\x11.vm.v3.NewAddressR\x06ipListB\x0f\n" +
+	"\r_ipv6_enabled\"K\n" +
+	"\x13RemoveHostIPRequest\x12\x0e\n" +
+	"\x02ip\x18\x01 \x01(\x05R\x02ip\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x05R\x02id\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"7\n" +
+	"\rSetPTRRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\" \n" +
+	"\x0eSetPTRResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"O\n" +
 	"\x16ListHostHistoryRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12%\n" +
 	"\x05query\x18\x02 \x01(\v2\x0f.query.v1.QueryR\x05query\"l\n" +
@@ -2498,7 +2907,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"dateCreate\"=\n" +
 	"\x15GetHostConsoleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xe2\t\n" +
+	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xcd\r\n" +
 	"\vHostService\x12k\n" +
 	"\n" +
 	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"(\xea\xc7\x18\x0e\b\x02\"\n" +
@@ -2513,7 +2922,11 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\tStartHost\x12\x17.vm.v3.StartHostRequest\x1a\x10.op.v1.Operation\"2\xea\xc7\x18\r\b\x02\"\tvms.power\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/host/{id}/start\x12g\n" +
 	"\bStopHost\x12\x16.vm.v3.StopHostRequest\x1a\x10.op.v1.Operation\"1\xea\xc7\x18\r\b\x02\"\tvms.power\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/vm/v3/host/{id}/stop\x12z\n" +
 	"\vRestartHost\x12\x19.vm.v3.RestartHostRequest\x1a\x1a.vm.v3.RestartHostResponse\"4\xea\xc7\x18\r\b\x02\"\tvms.power\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/restart\x12x\n" +
-	"\fListHostIPv4\x12\x1a.vm.v3.ListHostIPv4Request\x1a\x1b.vm.v3.ListHostIPv4Response\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv4\x12\x84\x01\n" +
+	"\fListHostIPv4\x12\x1a.vm.v3.ListHostIPv4Request\x1a\x1b.vm.v3.ListHostIPv4Response\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv4\x12j\n" +
+	"\vGetHostIPv6\x12\x19.vm.v3.GetHostIPv6Request\x1a\x0f.vm.v3.HostIPv6\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv6\x12g\n" +
+	"\tAddHostIP\x12\x17.vm.v3.AddHostIPRequest\x1a\x10.op.v1.Operation\"/\xea\xc7\x18\r\b\x03\"\tvms.write\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/vm/v3/host/{id}/ip\x12\x93\x01\n" +
+	"\fRemoveHostIP\x12\x1a.vm.v3.RemoveHostIPRequest\x1a\x10.op.v1.Operation\"U\xea\xc7\x18\r\b\x03\"\tvms.write\x82\xd3\xe4\x93\x02>Z\x10*\x0e/ip/v3/ip/{ip}Z\x1a*\x18/vm/v3/host/{id}/ip/{ip}*\x0e/vm/v3/ip/{ip}\x12~\n" +
+	"\x06SetPTR\x12\x14.vm.v3.SetPTRRequest\x1a\x15.vm.v3.SetPTRResponse\"G\xea\xc7\x18\r\b\x02\"\tvms.write\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/ip/v3/ip/{id}/ptr\"\x12/vm/v3/ip/{id}/ptr\x12\x84\x01\n" +
 	"\x0fListHostHistory\x12\x1d.vm.v3.ListHostHistoryRequest\x1a\x1e.vm.v3.ListHostHistoryResponse\"2\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/history\x12{\n" +
 	"\x0eGetHostConsole\x12\x1c.vm.v3.GetHostConsoleRequest\x1a\x14.google.api.HttpBody\"5\xea\xc7\x18\x11\b\x02\x18\x01\"\vvms.console\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/consoleB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
@@ -2529,7 +2942,7 @@ func file_vm_v3_host_proto_rawDescGZIP() []byte {
 	return file_vm_v3_host_proto_rawDescData
 }
 
-var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_vm_v3_host_proto_goTypes = []any{
 	(*CreateHostRequest)(nil),       // 0: vm.v3.CreateHostRequest
 	(*NewDisk)(nil),                 // 1: vm.v3.NewDisk
@@ -2557,14 +2970,20 @@ var file_vm_v3_host_proto_goTypes = []any{
 	(*ListHostIPv4Response)(nil),    // 23: vm.v3.ListHostIPv4Response
 	(*HostIP)(nil),                  // 24: vm.v3.HostIP
 	(*HostIPHost)(nil),              // 25: vm.v3.HostIPHost
-	(*ListHostHistoryRequest)(nil),  // 26: vm.v3.ListHostHistoryRequest
-	(*ListHostHistoryResponse)(nil), // 27: vm.v3.ListHostHistoryResponse
-	(*HistoryItem)(nil),             // 28: vm.v3.HistoryItem
-	(*GetHostConsoleRequest)(nil),   // 29: vm.v3.GetHostConsoleRequest
-	(*wrapperspb.Int32Value)(nil),   // 30: google.protobuf.Int32Value
-	(*v1.Query)(nil),                // 31: query.v1.Query
-	(*v11.Operation)(nil),           // 32: op.v1.Operation
-	(*httpbody.HttpBody)(nil),       // 33: google.api.HttpBody
+	(*GetHostIPv6Request)(nil),      // 26: vm.v3.GetHostIPv6Request
+	(*HostIPv6)(nil),                // 27: vm.v3.HostIPv6
+	(*AddHostIPRequest)(nil),        // 28: vm.v3.AddHostIPRequest
+	(*RemoveHostIPRequest)(nil),     // 29: vm.v3.RemoveHostIPRequest
+	(*SetPTRRequest)(nil),           // 30: vm.v3.SetPTRRequest
+	(*SetPTRResponse)(nil),          // 31: vm.v3.SetPTRResponse
+	(*ListHostHistoryRequest)(nil),  // 32: vm.v3.ListHostHistoryRequest
+	(*ListHostHistoryResponse)(nil), // 33: vm.v3.ListHostHistoryResponse
+	(*HistoryItem)(nil),             // 34: vm.v3.HistoryItem
+	(*GetHostConsoleRequest)(nil),   // 35: vm.v3.GetHostConsoleRequest
+	(*wrapperspb.Int32Value)(nil),   // 36: google.protobuf.Int32Value
+	(*v1.Query)(nil),                // 37: query.v1.Query
+	(*v11.Operation)(nil),           // 38: op.v1.Operation
+	(*httpbody.HttpBody)(nil),       // 39: google.api.HttpBody
 }
 var file_vm_v3_host_proto_depIdxs = []int32{
 	1,  // 0: vm.v3.CreateHostRequest.disks:type_name -> vm.v3.NewDisk
@@ -2577,42 +2996,53 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	10, // 7: vm.v3.Host.ip4:type_name -> vm.v3.HostAddress
 	10, // 8: vm.v3.Host.ip6:type_name -> vm.v3.HostAddress
 	11, // 9: vm.v3.Host.interfaces:type_name -> vm.v3.HostInterface
-	30, // 10: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
-	31, // 11: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
+	36, // 10: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
+	37, // 11: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
 	4,  // 12: vm.v3.ListHostsResponse.list:type_name -> vm.v3.Host
-	31, // 13: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
+	37, // 13: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
 	24, // 14: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
 	25, // 15: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
-	30, // 16: vm.v3.HostIP.vxlan:type_name -> google.protobuf.Int32Value
-	31, // 17: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
-	28, // 18: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
-	0,  // 19: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
-	12, // 20: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
-	14, // 21: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
-	15, // 22: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
-	17, // 23: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
-	18, // 24: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
-	19, // 25: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
-	20, // 26: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
-	22, // 27: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
-	26, // 28: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
-	29, // 29: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
-	3,  // 30: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
-	13, // 31: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
-	4,  // 32: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
-	16, // 33: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
-	32, // 34: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
-	32, // 35: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
-	32, // 36: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
-	21, // 37: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
-	23, // 38: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
-	27, // 39: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
-	33, // 40: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
-	30, // [30:41] is the sub-list for method output_type
-	19, // [19:30] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	36, // 16: vm.v3.HostIP.vxlan:type_name -> google.protobuf.Int32Value
+	24, // 17: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
+	2,  // 18: vm.v3.AddHostIPRequest.ip_addr:type_name -> vm.v3.NewAddress
+	2,  // 19: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
+	37, // 20: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
+	34, // 21: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
+	0,  // 22: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
+	12, // 23: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
+	14, // 24: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
+	15, // 25: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
+	17, // 26: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
+	18, // 27: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
+	19, // 28: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
+	20, // 29: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
+	22, // 30: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
+	26, // 31: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
+	28, // 32: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
+	29, // 33: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
+	30, // 34: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
+	32, // 35: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
+	35, // 36: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
+	3,  // 37: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
+	13, // 38: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
+	4,  // 39: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
+	16, // 40: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
+	38, // 41: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
+	38, // 42: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
+	38, // 43: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
+	21, // 44: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
+	23, // 45: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
+	27, // 46: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
+	38, // 47: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
+	38, // 48: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
+	31, // 49: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
+	33, // 50: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
+	39, // 51: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
+	37, // [37:52] is the sub-list for method output_type
+	22, // [22:37] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_host_proto_init() }
@@ -2622,13 +3052,14 @@ func file_vm_v3_host_proto_init() {
 	}
 	file_vm_v3_host_proto_msgTypes[0].OneofWrappers = []any{}
 	file_vm_v3_host_proto_msgTypes[15].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_host_proto_rawDesc), len(file_vm_v3_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

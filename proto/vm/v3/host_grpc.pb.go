@@ -30,6 +30,10 @@ const (
 	HostService_StopHost_FullMethodName        = "/vm.v3.HostService/StopHost"
 	HostService_RestartHost_FullMethodName     = "/vm.v3.HostService/RestartHost"
 	HostService_ListHostIPv4_FullMethodName    = "/vm.v3.HostService/ListHostIPv4"
+	HostService_GetHostIPv6_FullMethodName     = "/vm.v3.HostService/GetHostIPv6"
+	HostService_AddHostIP_FullMethodName       = "/vm.v3.HostService/AddHostIP"
+	HostService_RemoveHostIP_FullMethodName    = "/vm.v3.HostService/RemoveHostIP"
+	HostService_SetPTR_FullMethodName          = "/vm.v3.HostService/SetPTR"
 	HostService_ListHostHistory_FullMethodName = "/vm.v3.HostService/ListHostHistory"
 	HostService_GetHostConsole_FullMethodName  = "/vm.v3.HostService/GetHostConsole"
 )
@@ -58,6 +62,17 @@ type HostServiceClient interface {
 	RestartHost(ctx context.Context, in *RestartHostRequest, opts ...grpc.CallOption) (*RestartHostResponse, error)
 	// ListHostIPv4 lists the host's IPv4 addresses.
 	ListHostIPv4(ctx context.Context, in *ListHostIPv4Request, opts ...grpc.CallOption) (*ListHostIPv4Response, error)
+	// GetHostIPv6 tells whether the host has IPv6, and in which prefix.
+	GetHostIPv6(ctx context.Context, in *GetHostIPv6Request, opts ...grpc.CallOption) (*HostIPv6, error)
+	// AddHostIP gives a host further addresses or takes some away. They are reserved before the answer. The task, ip_change,
+	// changes the node's rules at once and the guest's configuration for its next start.
+	AddHostIP(ctx context.Context, in *AddHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// RemoveHostIP takes one address from its host: the task, ip_delete, does so on the node and then gives it back. The
+	// main address, the host's first IPv4 address, goes with force only.
+	RemoveHostIP(ctx context.Context, in *RemoveHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// SetPTR sets the name that an address resolves to: an administrator of any address, others of addresses of their own
+	// hosts. The name servers are told afterwards, if any are configured.
+	SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(ctx context.Context, in *ListHostHistoryRequest, opts ...grpc.CallOption) (*ListHostHistoryResponse, error)
 	// GetHostConsole gives the tail of the serial console as plain text.
@@ -162,6 +177,46 @@ func (c *hostServiceClient) ListHostIPv4(ctx context.Context, in *ListHostIPv4Re
 	return out, nil
 }
 
+func (c *hostServiceClient) GetHostIPv6(ctx context.Context, in *GetHostIPv6Request, opts ...grpc.CallOption) (*HostIPv6, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HostIPv6)
+	err := c.cc.Invoke(ctx, HostService_GetHostIPv6_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) AddHostIP(ctx context.Context, in *AddHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, HostService_AddHostIP_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) RemoveHostIP(ctx context.Context, in *RemoveHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, HostService_RemoveHostIP_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPTRResponse)
+	err := c.cc.Invoke(ctx, HostService_SetPTR_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostServiceClient) ListHostHistory(ctx context.Context, in *ListHostHistoryRequest, opts ...grpc.CallOption) (*ListHostHistoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListHostHistoryResponse)
@@ -206,6 +261,17 @@ type HostServiceServer interface {
 	RestartHost(context.Context, *RestartHostRequest) (*RestartHostResponse, error)
 	// ListHostIPv4 lists the host's IPv4 addresses.
 	ListHostIPv4(context.Context, *ListHostIPv4Request) (*ListHostIPv4Response, error)
+	// GetHostIPv6 tells whether the host has IPv6, and in which prefix.
+	GetHostIPv6(context.Context, *GetHostIPv6Request) (*HostIPv6, error)
+	// AddHostIP gives a host further addresses or takes some away. They are reserved before the answer. The task, ip_change,
+	// changes the node's rules at once and the guest's configuration for its next start.
+	AddHostIP(context.Context, *AddHostIPRequest) (*v1.Operation, error)
+	// RemoveHostIP takes one address from its host: the task, ip_delete, does so on the node and then gives it back. The
+	// main address, the host's first IPv4 address, goes with force only.
+	RemoveHostIP(context.Context, *RemoveHostIPRequest) (*v1.Operation, error)
+	// SetPTR sets the name that an address resolves to: an administrator of any address, others of addresses of their own
+	// hosts. The name servers are told afterwards, if any are configured.
+	SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(context.Context, *ListHostHistoryRequest) (*ListHostHistoryResponse, error)
 	// GetHostConsole gives the tail of the serial console as plain text.
@@ -246,6 +312,18 @@ func (UnimplementedHostServiceServer) RestartHost(context.Context, *RestartHostR
 }
 func (UnimplementedHostServiceServer) ListHostIPv4(context.Context, *ListHostIPv4Request) (*ListHostIPv4Response, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHostIPv4 not implemented")
+}
+func (UnimplementedHostServiceServer) GetHostIPv6(context.Context, *GetHostIPv6Request) (*HostIPv6, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHostIPv6 not implemented")
+}
+func (UnimplementedHostServiceServer) AddHostIP(context.Context, *AddHostIPRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddHostIP not implemented")
+}
+func (UnimplementedHostServiceServer) RemoveHostIP(context.Context, *RemoveHostIPRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveHostIP not implemented")
+}
+func (UnimplementedHostServiceServer) SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPTR not implemented")
 }
 func (UnimplementedHostServiceServer) ListHostHistory(context.Context, *ListHostHistoryRequest) (*ListHostHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHostHistory not implemented")
@@ -436,6 +514,78 @@ func _HostService_ListHostIPv4_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_GetHostIPv6_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHostIPv6Request)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).GetHostIPv6(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_GetHostIPv6_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).GetHostIPv6(ctx, req.(*GetHostIPv6Request))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_AddHostIP_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddHostIPRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).AddHostIP(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_AddHostIP_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).AddHostIP(ctx, req.(*AddHostIPRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_RemoveHostIP_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveHostIPRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).RemoveHostIP(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_RemoveHostIP_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).RemoveHostIP(ctx, req.(*RemoveHostIPRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_SetPTR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPTRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).SetPTR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_SetPTR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).SetPTR(ctx, req.(*SetPTRRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HostService_ListHostHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListHostHistoryRequest)
 	if err := dec(in); err != nil {
@@ -514,6 +664,22 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListHostIPv4",
 			Handler:    _HostService_ListHostIPv4_Handler,
+		},
+		{
+			MethodName: "GetHostIPv6",
+			Handler:    _HostService_GetHostIPv6_Handler,
+		},
+		{
+			MethodName: "AddHostIP",
+			Handler:    _HostService_AddHostIP_Handler,
+		},
+		{
+			MethodName: "RemoveHostIP",
+			Handler:    _HostService_RemoveHostIP_Handler,
+		},
+		{
+			MethodName: "SetPTR",
+			Handler:    _HostService_SetPTR_Handler,
 		},
 		{
 			MethodName: "ListHostHistory",

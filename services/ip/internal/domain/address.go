@@ -10,27 +10,39 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// States of an address that somebody holds; the others (free, quarantined and special, which is a gateway) are the
-// business of the store.
+// States of an address.
 const (
-	StateReserved = "reserved"
-	StateAssigned = "assigned"
+	StateFree        = "free"
+	StateReserved    = "reserved"
+	StateAssigned    = "assigned"
+	StateQuarantined = "quarantined"
+	StateGateway     = "gateway"
+	StateNetwork     = "network"
+	StateBroadcast   = "broadcast"
 )
 
-// Address is an address that is not free, with what a machine must know to use it.
+// Address is an address with what a machine must know to use it.
 type Address struct {
-	ID        int32
-	IP        netip.Addr
-	State     string
-	PoolID    int32
-	NetworkID int32
-	CIDR      netip.Prefix
-	Gateway   netip.Addr
-	Domain    string
-	Owner     string
-	Interface int32
-	Position  int32
+	ID         int32
+	IP         netip.Addr
+	State      string
+	PoolID     int32
+	NetworkID  int32
+	CIDR       netip.Prefix
+	Gateway    netip.Addr
+	DNS        []netip.Addr
+	VLAN       *int32
+	Domain     string
+	Note       string
+	Owner      string
+	Interface  int32
+	Position   int32
+	Generation int32
+	PTRSerial  int32
 }
+
+// Held is an address as its owner knows it.
+type Held struct{ ID, Generation int32 }
 
 const (
 	defaultLapse = 5 * time.Minute
@@ -40,25 +52,31 @@ const (
 
 // Want is what an owner asks for.
 type Want struct {
-	Owner   string
-	Cluster int32
-	Pools   []int32 // in this order; none is all of the cluster
-	IPv4    int
-	IPv6    int
-	Wish    netip.Addr // the first of its family; the zero Addr is none
-	Lapse   time.Duration
+	Owner     string
+	Key       string // of the claim; the owner's own for its first
+	Cluster   int32
+	Account   int32
+	OfNetwork int32   // 0 is any
+	Pools     []int32 // in this order; none is all of the cluster
+	IPv4      int
+	IPv6      int
+	Wish      netip.Addr // the first of its family; the zero Addr is none
+	Lapse     time.Duration
 }
 
-// NewWant checks a request for addresses. A wish counts as at least one of its family.
-func NewWant(owner string, cluster int32, pools []int32, ipv4, ipv6, lapseSeconds int32, wish string) (Want, error) {
-	owner, err := ParseOwner(owner)
+// Check completes a want and refuses what cannot be. A wish counts as at least one of its family.
+func (w Want) Check(lapseSeconds int32, wish string) (Want, error) {
+	owner, err := ParseOwner(w.Owner)
 	if err != nil {
 		return Want{}, err
 	}
-	w := Want{
-		Owner: owner, Cluster: cluster, Pools: unique(pools), IPv4: int(ipv4), IPv6: int(ipv6),
-		Lapse: time.Duration(lapseSeconds) * time.Second,
+	if w.Owner = owner; w.Key == "" {
+		w.Key = owner
 	}
+	if w.Key, err = ParseKey(w.Key); err != nil {
+		return Want{}, err
+	}
+	w.Pools, w.Lapse = unique(w.Pools), time.Duration(lapseSeconds)*time.Second
 	if w.IPv4 < 0 || w.IPv4 > maxCount {
 		return Want{}, fault.Invalid.With("ipv4_count: from 0 to %d", maxCount).On("ipv4_count")
 	}
@@ -78,8 +96,8 @@ func (w *Want) wish(text string) (err error) {
 	if text == "" {
 		return nil
 	}
-	if w.Wish, err = netip.ParseAddr(text); err != nil || odd(w.Wish) {
-		return fault.Invalid.With("wish: %q is not an address", clip(text)).On("wish")
+	if w.Wish, err = ParseAddress("wish", text); err != nil {
+		return err
 	}
 	if w.Wish.Is4() {
 		w.IPv4 = max(w.IPv4, 1)
@@ -89,13 +107,30 @@ func (w *Want) wish(text string) (err error) {
 	return nil
 }
 
+// First reports whether the claim is its owner's first.
+func (w Want) First() bool { return w.Key == w.Owner }
+
 // ParseOwner reads the UUID of an owner.
-func ParseOwner(s string) (string, error) {
+func ParseOwner(s string) (string, error) { return parseID("owner", s) }
+
+// ParseKey reads the UUID of a claim.
+func ParseKey(s string) (string, error) { return parseID("key", s) }
+
+func parseID(field, s string) (string, error) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 || id == uuid.Nil {
-		return "", fault.Invalid.With("owner: %q is not a UUID", clip(s)).On("owner")
+		return "", fault.Invalid.With("%s: %q is not a UUID", field, clip(s)).On(field)
 	}
 	return id.String(), nil
+}
+
+// ParseAddress reads an address for a field of a request.
+func ParseAddress(field, s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(strings.TrimSpace(s))
+	if err != nil || odd(a) {
+		return a, fault.Invalid.With("%s: %q is not an address", field, clip(s)).On(field)
+	}
+	return a, nil
 }
 
 func unique(ids []int32) []int32 {

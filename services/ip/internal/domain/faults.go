@@ -14,6 +14,7 @@ var (
 	ErrNoFree = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
 	ErrLapsed = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has lapsed")
 	ErrTaken  = fault.New(codes.FailedPrecondition, "WISH_TAKEN", "the address is taken")
+	ErrNotHis = fault.New(codes.FailedPrecondition, "NOT_THE_OWNER", "the address has another owner by now")
 	ErrInUse  = fault.New(codes.FailedPrecondition, "IN_USE", "the object is in use")
 )
 

@@ -10,31 +10,109 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Network is a prefix that addresses come from.
+// Types of a network.
+const (
+	Container = "container" // holds other networks
+	Active    = "active"    // has addresses to give
+)
+
+// Network is a prefix that addresses come from, or that holds such.
 type Network struct {
 	ID      int32
 	CIDR    netip.Prefix
-	Gateway netip.Addr
+	Type    string
+	Gateway netip.Addr // none of a container
+	DNS     []netip.Addr
+	VLAN    *int32
 	Note    string
-	Used    int64 // addresses in use
+	Parent  *int32 // the smallest network around it
+	Used    int64  // addresses in use
 }
 
 // NewNetwork checks a new network. Without a gateway it is the first usable address.
-func NewNetwork(cidr, gateway, note string) (Network, error) {
+func NewNetwork(cidr, kind, gateway, note string) (Network, error) {
 	p, err := parsePrefix(cidr)
 	if err != nil {
 		return Network{}, err
 	}
-	if p.IsSingleIP() {
-		return Network{}, fault.Invalid.With("name: %s is a single address and has no room for a gateway beside a host", p).On("name")
+	n := Network{CIDR: p, Type: kind, Note: note}
+	gateway = strings.TrimSpace(gateway)
+	switch kind {
+	case Container:
+		if gateway != "" {
+			return Network{}, fault.Invalid.With("gateway: a container has none").On("gateway")
+		}
+		return n, CheckNote(note)
+	case "", Active:
+		n.Type = Active
+	default:
+		return Network{}, fault.Invalid.With("type: %q is neither active nor container", clip(kind)).On("type")
 	}
-	n := Network{CIDR: p, Gateway: FirstUsable(p), Note: note}
-	if gateway = strings.TrimSpace(gateway); gateway != "" {
+	if err := n.activate(); err != nil {
+		return Network{}, err
+	}
+	if gateway != "" {
 		if n.Gateway, err = n.ParseGateway(gateway); err != nil {
 			return Network{}, err
 		}
 	}
 	return n, CheckNote(note)
+}
+
+// Become changes the type. Who calls it has made sure that no network is inside.
+func (n *Network) Become(kind string) error {
+	switch {
+	case kind == n.Type:
+		return nil
+	case kind == Active:
+		return n.activate()
+	case kind == Container:
+		return fault.Invalid.With("type: an active network stays active").On("type")
+	}
+	return fault.Invalid.With("type: %q is neither active nor container", clip(kind)).On("type")
+}
+
+func (n *Network) activate() error {
+	if n.CIDR.IsSingleIP() {
+		return fault.Invalid.With("name: %s is a single address and has no room for a gateway beside a host", n.CIDR).On("name")
+	}
+	n.Type, n.Gateway = Active, FirstUsable(n.CIDR)
+	return nil
+}
+
+const (
+	maxVLAN = 4094
+	maxDNS  = 8
+)
+
+// SetVLAN sets the VLAN's number; 0 is none.
+func (n *Network) SetVLAN(id int32) error {
+	if id < 0 || id > maxVLAN {
+		return fault.Invalid.With("vlan: from 1 to %d", maxVLAN).On("vlan")
+	}
+	if n.VLAN = &id; id == 0 {
+		n.VLAN = nil
+	}
+	return nil
+}
+
+// SetDNS sets the name servers. Empty texts are none.
+func (n *Network) SetDNS(servers []string) error {
+	n.DNS = []netip.Addr{}
+	for _, text := range servers {
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		a, err := ParseAddress("dns_servers", text)
+		if err != nil {
+			return err
+		}
+		n.DNS = append(n.DNS, a)
+	}
+	if len(n.DNS) > maxDNS {
+		return fault.Invalid.With("dns_servers: at most %d", maxDNS).On("dns_servers")
+	}
+	return nil
 }
 
 // parsePrefix reads a prefix without host bits. It does not drop them: 192.0.2.5/24 may be a slip for 192.0.2.5/32 as
@@ -55,6 +133,8 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func (n Network) ParseGateway(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSpace(s))
 	switch {
+	case n.Type == Container:
+		return a, fault.Invalid.With("gateway: a container has none").On("gateway")
 	case err != nil || a.Zone() != "":
 		return a, fault.Invalid.With("gateway: %q is not an address", clip(s)).On("gateway")
 	case !n.CIDR.Contains(a):

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 
 	ippb "slipway.dev/proto/ip/v3"
@@ -13,8 +14,14 @@ import (
 
 // CreateNetwork makes a network.
 func (s *Server) CreateNetwork(ctx context.Context, r *ippb.CreateNetworkRequest) (*ippb.CreateNetworkResponse, error) {
-	n, err := domain.NewNetwork(r.GetName(), r.GetGateway(), r.GetNote())
+	n, err := domain.NewNetwork(r.GetName(), r.GetType(), r.GetGateway(), r.GetNote())
 	if err != nil {
+		return nil, err
+	}
+	if err := n.SetDNS(r.GetDnsServers()); err != nil {
+		return nil, err
+	}
+	if err := n.SetVLAN(r.GetVlan()); err != nil {
 		return nil, err
 	}
 	var id int32
@@ -48,7 +55,7 @@ func (s *Server) GetNetwork(ctx context.Context, r *ippb.GetNetworkRequest) (*ip
 	return network(n), nil
 }
 
-// UpdateNetwork changes the note or the gateway.
+// UpdateNetwork changes what is given.
 func (s *Server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest) (*ippb.UpdateNetworkResponse, error) {
 	if err := domain.CheckNote(r.GetNote()); err != nil {
 		return nil, err
@@ -58,12 +65,12 @@ func (s *Server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 		if err != nil {
 			return err
 		}
-		n := old
-		if r.Note != nil {
-			n.Note = r.GetNote()
+		n, err := changed(old, r)
+		if err != nil {
+			return err
 		}
-		if r.Gateway != nil {
-			if n.Gateway, err = old.ParseGateway(r.GetGateway()); err != nil {
+		if n.Type != old.Type {
+			if err := tx.Activate(ctx, n); err != nil {
 				return err
 			}
 		}
@@ -76,6 +83,34 @@ func (s *Server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 	return &ippb.UpdateNetworkResponse{Id: r.GetId()}, nil
 }
 
+func changed(n domain.Network, r *ippb.UpdateNetworkRequest) (domain.Network, error) {
+	if r.Note != nil {
+		n.Note = r.GetNote()
+	}
+	if r.Type != nil {
+		if err := n.Become(r.GetType()); err != nil {
+			return n, err
+		}
+	}
+	if r.Gateway != nil {
+		var err error
+		if n.Gateway, err = n.ParseGateway(r.GetGateway()); err != nil {
+			return n, err
+		}
+	}
+	if r.DnsServers != nil {
+		if err := n.SetDNS(r.GetDnsServers()); err != nil {
+			return n, err
+		}
+	}
+	if r.Vlan != nil {
+		if err := n.SetVLAN(r.GetVlan()); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // DeleteNetwork removes a network that no range uses.
 func (s *Server) DeleteNetwork(ctx context.Context, r *ippb.DeleteNetworkRequest) (*ippb.DeleteNetworkResponse, error) {
 	err := s.store.InTx(ctx, func(tx store.Tx) error { return tx.DeleteNetwork(ctx, r.GetId()) })
@@ -86,10 +121,15 @@ func (s *Server) DeleteNetwork(ctx context.Context, r *ippb.DeleteNetworkRequest
 }
 
 func network(n domain.Network) *ippb.Network {
-	return &ippb.Network{
-		Id: n.ID, Name: n.CIDR.String(), Gateway: n.Gateway.String(), Note: n.Note,
+	p := &ippb.Network{
+		Id: n.ID, Name: n.CIDR.String(), Note: n.Note, Type: n.Type, Parent: number(n.Parent), Vlan: number(n.VLAN),
 		Family: domain.Family(n.CIDR.Addr()), Size: domain.Size(n.CIDR), UsingIp: strconv.FormatInt(n.Used, 10),
+		DnsServers: each(n.DNS, netip.Addr.String),
 	}
+	if n.Gateway.IsValid() {
+		p.Gateway = n.Gateway.String()
+	}
+	return p
 }
 
 // networkRecord is what the audit log keeps of a network.

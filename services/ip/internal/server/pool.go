@@ -18,20 +18,31 @@ func (s *Server) CreatePool(ctx context.Context, r *ippb.CreatePoolRequest) (*ip
 	if err != nil {
 		return nil, err
 	}
-	if err := domain.CheckNote(r.GetNote()); err != nil {
+	if err := checkPool(r); err != nil {
 		return nil, err
 	}
 	var id int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.CreatePool(ctx, name, r.GetNote())
+		id, err = tx.CreatePool(ctx, name, r.GetNote(), r.GetAccount())
 		audit.Of(ctx).Object("pool", id)
-		audit.Of(ctx).Change(nil, map[string]any{"name": name, "note": r.GetNote()})
+		audit.Of(ctx).Change(nil, map[string]any{"name": name, "note": r.GetNote(), "account": r.GetAccount()})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &ippb.CreatePoolResponse{Id: id}, nil
+}
+
+func checkPool(r interface {
+	GetNote() string
+	GetAccount() int32
+},
+) error {
+	if a := r.GetAccount(); a < 0 {
+		return fault.Invalid.With("account: there is no account %d", a).On("account")
+	}
+	return domain.CheckNote(r.GetNote())
 }
 
 // ListPools lists pools.
@@ -52,7 +63,7 @@ func (s *Server) GetPool(ctx context.Context, r *ippb.GetPoolRequest) (*ippb.Poo
 	return pool(p), nil
 }
 
-// UpdatePool changes name and note.
+// UpdatePool changes name, note and account.
 func (s *Server) UpdatePool(ctx context.Context, r *ippb.UpdatePoolRequest) (*ippb.UpdatePoolResponse, error) {
 	if r.Name != nil {
 		name, err := domain.PoolName(r.GetName())
@@ -61,10 +72,10 @@ func (s *Server) UpdatePool(ctx context.Context, r *ippb.UpdatePoolRequest) (*ip
 		}
 		r.Name = &name
 	}
-	if err := domain.CheckNote(r.GetNote()); err != nil {
+	if err := checkPool(r); err != nil {
 		return nil, err
 	}
-	err := s.store.InTx(ctx, func(tx store.Tx) error { return tx.UpdatePool(ctx, r.GetId(), r.Name, r.Note) })
+	err := s.store.InTx(ctx, func(tx store.Tx) error { return tx.UpdatePool(ctx, r.GetId(), r.Name, r.Note, r.Account) })
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +152,7 @@ func (s *Server) DeleteRange(ctx context.Context, r *ippb.DeleteRangeRequest) (*
 
 func pool(p store.Pool) *ippb.Pool {
 	return &ippb.Pool{
-		Id: p.ID, Name: p.Name, Note: p.Note, Ipv4: fill(p.Total4, p.Used4), Ipv6: fill(p.Total6, p.Used6),
+		Id: p.ID, Name: p.Name, Note: p.Note, Account: number(p.Account), Ipv4: fill(p.Total4, p.Used4), Ipv6: fill(p.Total6, p.Used6),
 		Clusters: each(p.Clusters, func(c store.Cluster) *ippb.PoolCluster {
 			return &ippb.PoolCluster{Id: c.ID, Interface: c.Interface, Name: c.Name}
 		}),
@@ -153,5 +164,7 @@ func fill(total *int64, used int64) *ippb.Fill {
 	if total == nil {
 		return nil
 	}
-	return &ippb.Fill{Total: int32(min(*total, math.MaxInt32)), Used: int32(min(used, math.MaxInt32))}
+	return &ippb.Fill{Total: cap32(*total), Used: cap32(used)}
 }
+
+func cap32(n int64) int32 { return int32(min(n, math.MaxInt32)) }

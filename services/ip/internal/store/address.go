@@ -2,25 +2,25 @@ package store
 
 import (
 	"context"
+	"errors"
 	"net/netip"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	ippb "slipway.dev/proto/ip/v3"
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/ip/internal/domain"
 )
 
-// addresses lists those that are not free. Gateways are their networks' and not listed.
+// addresses lists all of IPv4 ranges, and those of IPv6 ranges that are not free.
 var addresses = query.List{
 	From: "address a",
 	Joins: []query.Join{
 		{Alias: "n", SQL: "JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id"},
 	},
-	Columns: addressColumns, Only: "a.state <> 'free' AND a.state <> 'special'", LastNotify: lastChange,
+	Columns: addressColumns, LastNotify: lastChange,
 	Fields: map[string]query.Field{
 		"id":          {SQL: "a.id", Type: query.Int},
 		"ip_addr":     {SQL: "a.ip", Type: query.IP},
@@ -38,138 +38,84 @@ var addresses = query.List{
 		"domain":      {SQL: "a.domain", Type: query.Text},
 		"owner":       {SQL: "a.owner::text", Type: query.Text, Null: true},
 		"interface":   {SQL: "a.interface", Type: query.Int},
+		"note":        {SQL: "a.note", Type: query.Text},
+		"generation":  {SQL: "a.generation", Type: query.Int},
+		"vlan":        {SQL: "n.vlan", Type: query.Int, Needs: "n", Null: true},
 	},
 }
 
 const (
-	addressColumns = `a.id, a.ip, a.state, a.pool_id, n.id AS network_id, n.cidr, n.gateway, a.domain,
-		coalesce(a.owner::text, '') AS owner, a.interface, coalesce(a.position, 0) AS position`
+	addressColumns = `a.id, a.ip, CASE a.state WHEN 'special' THEN 'gateway' ELSE a.state END AS state, a.pool_id,
+		n.id AS network_id, n.cidr, n.gateway, n.dns_servers AS dns, n.vlan, a.domain, a.note,
+		coalesce(a.owner::text, '') AS owner, a.interface, coalesce(a.position, 0) AS position, a.generation,
+		a.ptr_serial AS ptrserial`
 	addressTables = `FROM address a JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id`
 )
 
-// Addresses lists addresses.
+// Addresses lists addresses: all of IPv4 ranges, and those of IPv6 ranges that are not free.
 func (s *Store) Addresses(ctx context.Context, q *querypb.Query) (query.Rows[domain.Address], error) {
 	return query.Read[domain.Address](ctx, s.lists, addresses, q, query.Scope{})
 }
 
-// held reads what an owner has, in order.
-func (t Tx) held(ctx context.Context, owner string) ([]domain.Address, error) {
-	rows, err := t.tx.Query(ctx, `SELECT `+addressColumns+` `+addressTables+` WHERE a.owner = $1 ORDER BY a.position`, owner)
+// Address reads one address.
+func (s *Store) Address(ctx context.Context, id int32) (domain.Address, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+addressColumns+` `+addressTables+` WHERE a.id = $1`, id)
 	if err != nil {
-		return nil, err
+		return domain.Address{}, err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[domain.Address])
+	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[domain.Address])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return a, noAddress(id)
+	}
+	return a, err
 }
 
-// ref is an address and who had it.
-type ref struct {
-	ID    int32
-	IP    netip.Addr
-	Owner string
+func noAddress(id int32) error { return fault.NotFound.With("no address %d", id) }
+
+// Hold reserves an address of a pool for no owner. One that is held already gets the new note.
+func (t Tx) Hold(ctx context.Context, pool int32, ip netip.Addr, note string) (id int32, err error) {
+	var r run6
+	err = t.tx.QueryRow(ctx, `
+		SELECT r.id, r.first, r.last, n.cidr FROM pool_range r JOIN network n ON n.id = r.network_id
+		WHERE r.pool_id = $1 AND inetrange(r.first, r.last, '[]') @> $2::inet FOR NO KEY UPDATE OF r`, pool, ip).
+		Scan(&r.ID, &r.First, &r.Last, &r.CIDR)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !r.contains(ip) {
+		return 0, fault.Invalid.With("ip_addr: %s is no address that pool %d gives", ip, pool).On("ip_addr")
+	}
+	if err != nil {
+		return 0, err
+	}
+	err = t.tx.QueryRow(ctx, `
+		INSERT INTO address AS a (ip, range_id, pool_id, state, note) VALUES ($1, $2, $3, 'reserved', $4)
+		ON CONFLICT (ip) DO UPDATE SET state = 'reserved', note = excluded.note
+		WHERE a.state = 'free' OR a.state = 'reserved' AND a.owner IS NULL
+		RETURNING id`, ip, r.ID, pool, note).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, domain.ErrInUse.With("the address %s is in use", ip)
+	}
+	return id, err
 }
 
-// Confirm makes all reservations of an owner permanent, or none. That they are already is no fault.
-func (t Tx) Confirm(ctx context.Context, owner string) error {
-	if _, err := t.tx.Exec(ctx, lockOwner, owner); err != nil {
-		return err
-	}
-	var held, lapsed int
+// Free frees an address that is held for no owner, or in quarantine. Freeing what is free succeeds.
+func (t Tx) Free(ctx context.Context, id int32) error {
+	var ip netip.Addr
+	var state, owner string
 	err := t.tx.QueryRow(ctx, `
-		SELECT count(*), count(*) FILTER (WHERE until <= now())
-		FROM (SELECT until FROM address WHERE owner = $1 FOR UPDATE) a`, owner).Scan(&held, &lapsed)
-	if err != nil {
+		SELECT ip, state, coalesce(owner::text, '') FROM address WHERE id = $1 FOR UPDATE`, id).Scan(&ip, &state, &owner)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return noAddress(id)
+	case err != nil:
 		return err
+	case state == domain.StateFree:
+		return nil
+	case owner != "" || state != domain.StateReserved && state != domain.StateQuarantined:
+		return domain.ErrInUse.With("the address %s is in use", ip)
 	}
-	if held == 0 || lapsed > 0 {
-		return domain.ErrLapsed.With("the reservation of %s has lapsed", owner)
+	sql := `UPDATE address SET state = 'free', until = NULL, note = '', generation = generation + 1 WHERE id = $1`
+	if ip.Is6() {
+		sql = `DELETE FROM address WHERE id = $1`
 	}
-	rows, err := t.tx.Query(ctx, `
-		UPDATE address SET state = 'assigned', until = NULL WHERE owner = $1 AND state = 'reserved'
-		RETURNING id, ip, owner::text`, owner)
-	if err != nil {
-		return err
-	}
-	done, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
-	if err != nil {
-		return err
-	}
-	for _, a := range done {
-		err := t.emit(ctx, "ip.v3.address.assigned", a.IP, &ippb.AddressAssigned{Id: a.ID, IpAddr: a.IP.String(), Owner: a.Owner})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Release takes all addresses from their owner, if it is the owner still, and puts them into quarantine.
-func (t Tx) Release(ctx context.Context, owner string, quarantine time.Duration) (int, error) {
-	if _, err := t.tx.Exec(ctx, lockOwner, owner); err != nil {
-		return 0, err
-	}
-	rows, err := t.tx.Query(ctx, `
-		UPDATE address SET state = 'quarantined', until = now() + $2::interval, owner = NULL, position = NULL,
-			interface = 0, domain = '', generation = generation + 1
-		WHERE owner = $1 RETURNING id, ip, $1::text`, owner, quarantine)
-	if err != nil {
-		return 0, err
-	}
-	gone, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
-	if err != nil {
-		return 0, err
-	}
-	return len(gone), t.tellReleased(ctx, gone)
-}
-
-func (t Tx) tellReleased(ctx context.Context, gone []ref) error {
-	for _, a := range gone {
-		err := t.emit(ctx, "ip.v3.address.released", a.IP, &ippb.AddressReleased{Id: a.ID, IpAddr: a.IP.String(), Owner: a.Owner})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sweepBatch bounds one unit of work.
-const sweepBatch = 500
-
-// Sweep frees addresses whose reservation lapsed or whose quarantine ended, and returns how many. It passes over those
-// that somebody works on.
-func (t Tx) Sweep(ctx context.Context) (int, error) {
-	return t.sweep(ctx, `true ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED`, sweepBatch)
-}
-
-// sweepPools does so for all of some pools, and waits for those that somebody works on: they may be free in a moment.
-func (t Tx) sweepPools(ctx context.Context, pools []int32) error {
-	_, err := t.sweep(ctx, `pool_id = ANY($1) ORDER BY id FOR UPDATE`, pools)
+	_, err = t.tx.Exec(ctx, sql, id)
 	return err
-}
-
-func (t Tx) sweep(ctx context.Context, which string, arg any) (int, error) {
-	rows, err := t.tx.Query(ctx, `
-		WITH due AS MATERIALIZED (
-			SELECT id, ip, owner FROM address WHERE until <= now() AND `+which+`
-		), freed AS (
-			UPDATE address a SET state = 'free', until = NULL, owner = NULL, position = NULL,
-				interface = 0, domain = '', generation = generation + 1
-			FROM due WHERE a.id = due.id AND family(a.ip) = 4
-		), gone AS (
-			DELETE FROM address a USING due WHERE a.id = due.id AND family(a.ip) = 6
-		)
-		SELECT id, ip, coalesce(owner::text, '') FROM due`, arg)
-	if err != nil {
-		return 0, err
-	}
-	due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
-	if err != nil {
-		return 0, err
-	}
-	var lapsed []ref
-	for _, a := range due {
-		if a.Owner != "" {
-			lapsed = append(lapsed, a)
-		}
-	}
-	return len(due), t.tellReleased(ctx, lapsed)
 }

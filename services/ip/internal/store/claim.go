@@ -11,25 +11,35 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/ip/internal/domain"
 )
 
 // errMaybe says that addresses are short now, but that somebody else's unit of work may yet give one back.
 var errMaybe = errors.New("short of addresses for the moment")
 
-// Reserve takes what w wants, all or nothing, or returns what its owner has already.
+// Reserve takes what w wants, all or nothing, or returns what was taken under its key already.
 //
-// The first try passes over rows that somebody works on, so claims never wait for each other. When it comes out short
+// The usual claim, some IPv4 addresses for a new owner, is one statement. What that cannot settle is tried in a unit of
+// work: first passing over rows that somebody works on, so claims never wait for each other. When it comes out short
 // although some address looks free or due to be, a second try waits for those rows: the one who holds the last free
 // address may roll back.
 func (s *Store) Reserve(ctx context.Context, w domain.Want) (list []domain.Address, err error) {
-	for _, patient := range []bool{false, true} {
+	if list, ok := s.reserveAtOnce(ctx, w); ok {
+		return list, nil
+	}
+	for patient, again := false, 0; again < 3; {
 		err = s.InTx(ctx, func(t Tx) error {
 			list, err = (&claim{Tx: t, Want: w, patient: patient}).run(ctx)
 			return err
 		})
-		if !errors.Is(err, errMaybe) {
-			break
+		switch {
+		case errors.Is(err, errMaybe) && !patient:
+			patient = true
+		case pg.IsUnique(err, "address_position"):
+			again++ // the same owner by the short way: what it took is there now
+		default:
+			return list, err
 		}
 	}
 	return list, err
@@ -41,6 +51,7 @@ type claim struct {
 	Tx
 	domain.Want
 	patient bool
+	base    int // position of the first address that is taken
 	pools   []bound
 	got     []domain.Address
 }
@@ -50,6 +61,7 @@ type bound struct {
 	ID        int32
 	Name      string
 	Interface int32
+	Closed    bool // it is another account's
 }
 
 func (c *claim) run(ctx context.Context) ([]domain.Address, error) {
@@ -77,35 +89,36 @@ func (c *claim) run(ctx context.Context) ([]domain.Address, error) {
 
 const (
 	poolsOfCluster = `
-		SELECT p.id, p.name, b.interface FROM pool_cluster b JOIN pool p ON p.id = b.pool_id
-		WHERE b.cluster_id = $1 ORDER BY p.id`
+		SELECT p.id, p.name, b.interface, false FROM pool_cluster b JOIN pool p ON p.id = b.pool_id
+		WHERE b.cluster_id = $1 AND (p.account_id IS NULL OR p.account_id = $2) ORDER BY p.id`
 	poolsNamed = `
-		SELECT w.id, coalesce(p.name, ''), coalesce(b.interface, -1)
-		FROM unnest($2::integer[]) WITH ORDINALITY w(id, n)
+		SELECT w.id, coalesce(p.name, ''), coalesce(b.interface, -1), coalesce(p.account_id <> $2, false)
+		FROM unnest($3::integer[]) WITH ORDINALITY w(id, n)
 		LEFT JOIN pool p ON p.id = w.id
 		LEFT JOIN pool_cluster b ON b.pool_id = p.id AND b.cluster_id = $1 ORDER BY w.n`
 )
 
-// begin locks the owner, looks whether it has addresses, and finds the pools, in one round trip.
+// begin locks the owner, looks what it has, and finds the pools, in one round trip.
 func (c *claim) begin(ctx context.Context) (had bool, err error) {
 	var b pgx.Batch
 	b.Queue(lockOwner, c.Owner)
-	b.Queue(`SELECT id FROM address WHERE owner = $1 FOR UPDATE`, c.Owner)
-	if c.Pools == nil {
-		b.Queue(poolsOfCluster, c.Cluster)
+	b.Queue(`
+		SELECT coalesce(max(position) + 1, 0), coalesce(bool_or(claim = $2), false)
+		FROM (SELECT position, claim FROM address WHERE owner = $1 FOR UPDATE) a`, c.Owner, c.Key)
+	if c.Want.Pools == nil {
+		b.Queue(poolsOfCluster, c.Cluster, c.Account)
 	} else {
-		b.Queue(poolsNamed, c.Cluster, c.Pools)
+		b.Queue(poolsNamed, c.Cluster, c.Account, c.Want.Pools)
 	}
 	r := c.tx.SendBatch(ctx, &b)
 	defer r.Close()
 	if _, err := r.Exec(); err != nil {
 		return false, fmt.Errorf("lock owner: %w", err)
 	}
-	tag, err := r.Exec()
-	if err != nil {
+	if err := r.QueryRow().Scan(&c.base, &had); err != nil {
 		return false, fmt.Errorf("look for addresses of the owner: %w", err)
 	}
-	if tag.RowsAffected() > 0 {
+	if had {
 		return true, nil
 	}
 	rows, err := r.Query()
@@ -125,19 +138,27 @@ func (c *claim) checkPools() error {
 			return fault.Invalid.With("ipv4_pool: there is no pool %d", p.ID).On("ipv4_pool")
 		case p.Interface < 0:
 			return fault.Invalid.With("ipv4_pool: pool %d (%s) does not serve cluster %d", p.ID, p.Name, c.Cluster).On("ipv4_pool")
+		case p.Closed:
+			return fault.Invalid.With("ipv4_pool: pool %d (%s) serves another account", p.ID, p.Name).On("ipv4_pool")
 		}
 	}
 	return nil
 }
 
-// renewed returns what the owner has; the time to confirm begins anew.
+// renewed returns what was taken under the key; the time to confirm begins anew.
 func (c *claim) renewed(ctx context.Context) ([]domain.Address, error) {
 	_, err := c.tx.Exec(ctx, `
-		UPDATE address SET until = now() + $2::interval WHERE owner = $1 AND state = 'reserved'`, c.Owner, c.Lapse)
+		UPDATE address SET until = now() + $3::interval WHERE owner = $1 AND claim = $2 AND state = 'reserved'`,
+		c.Owner, c.Key, c.Lapse)
 	if err != nil {
 		return nil, err
 	}
-	return c.held(ctx, c.Owner)
+	rows, err := c.tx.Query(ctx, `SELECT `+addressColumns+` `+addressTables+`
+		WHERE a.owner = $1 AND a.claim = $2 ORDER BY a.position`, c.Owner, c.Key)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[domain.Address])
 }
 
 func (c *claim) poolIDs() []int32 {
@@ -163,8 +184,8 @@ func (c *claim) short(ctx context.Context, family int) error {
 	if !c.patient {
 		var maybe bool
 		err := c.tx.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND state = 'free')
-			    OR EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND until <= now())`, c.poolIDs()).Scan(&maybe)
+			SELECT EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND state = 'free' AND `+ofNetwork+`)
+			    OR EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND until <= now() AND `+ofNetwork+`)`, c.poolIDs(), c.OfNetwork).Scan(&maybe)
 		if err != nil {
 			return err
 		}
@@ -178,6 +199,9 @@ func (c *claim) short(ctx context.Context, family int) error {
 	names := make([]string, len(c.pools))
 	for i, p := range c.pools {
 		names[i] = fmt.Sprintf("%d (%s)", p.ID, p.Name)
+	}
+	if c.OfNetwork != 0 {
+		return domain.ErrNoFree.With("no free IPv%d address of network %d in the pools %s", family, c.OfNetwork, strings.Join(names, ", "))
 	}
 	return domain.ErrNoFree.With("no free IPv%d address for cluster %d in the pools %s", family, c.Cluster, strings.Join(names, ", "))
 }

@@ -17,6 +17,7 @@ import (
 type Pool struct {
 	ID             int32
 	Name, Note     string
+	Account        *int32 // the only one that it serves
 	Total4, Total6 *int64
 	Used4, Used6   int64
 	Clusters       []Cluster
@@ -32,14 +33,15 @@ type Cluster struct {
 // pools counts what is not free, which has an index of its own; a gateway inside a range is no address to give.
 var pools = query.List{
 	From: "pool p",
-	Columns: `p.id, p.name, p.note, (
+	Columns: `p.id, p.name, p.note, p.account_id AS account, (
 		SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.cluster_id, 'interface', c.interface, 'name', c.name)
 			ORDER BY c.cluster_id), '[]') FROM pool_cluster c WHERE c.pool_id = p.id) AS clusters, ` + fill(4) + `, ` + fill(6),
 	LastNotify: lastChange,
 	Fields: map[string]query.Field{
-		"id":   {SQL: "p.id", Type: query.Int},
-		"name": {SQL: "p.name", Type: query.Text},
-		"note": {SQL: "p.note", Type: query.Text},
+		"id":      {SQL: "p.id", Type: query.Int},
+		"name":    {SQL: "p.name", Type: query.Text},
+		"note":    {SQL: "p.note", Type: query.Text},
+		"account": {SQL: "p.account_id", Type: query.Int, Null: true},
 		"cluster": {
 			SQL: "c.cluster_id", Type: query.Int, Each: "pool_cluster c WHERE c.pool_id = p.id",
 		},
@@ -49,10 +51,10 @@ var pools = query.List{
 func fill(family int) string {
 	return fmt.Sprintf(`(
 		SELECT sum(r.usable)::bigint - (
-			SELECT count(*) FROM address a WHERE a.pool_id = p.id AND a.state = 'special' AND family(a.ip) = %[1]d)
+			SELECT count(*) FROM address a WHERE a.pool_id = p.id AND a.state IN ('gateway', 'special') AND family(a.ip) = %[1]d)
 		FROM pool_range r WHERE r.pool_id = p.id AND family(r.first) = %[1]d) AS total%[1]d, (
 		SELECT count(*) FROM address a
-		WHERE a.pool_id = p.id AND a.state <> 'free' AND a.state <> 'special' AND family(a.ip) = %[1]d) AS used%[1]d`, family)
+		WHERE a.pool_id = p.id AND a.state IN ('reserved', 'assigned', 'quarantined') AND family(a.ip) = %[1]d) AS used%[1]d`, family)
 }
 
 // Pools lists pools.
@@ -74,15 +76,17 @@ func (s *Store) Pool(ctx context.Context, id int32) (Pool, error) {
 }
 
 // CreatePool inserts an empty pool.
-func (t Tx) CreatePool(ctx context.Context, name, note string) (id int32, err error) {
-	err = t.tx.QueryRow(ctx, `INSERT INTO pool (name, note) VALUES ($1, $2) RETURNING id`, name, note).Scan(&id)
+func (t Tx) CreatePool(ctx context.Context, name, note string, account int32) (id int32, err error) {
+	err = t.tx.QueryRow(ctx, `
+		INSERT INTO pool (name, note, account_id) VALUES ($1, $2, nullif($3, 0)) RETURNING id`, name, note, account).Scan(&id)
 	return id, err
 }
 
-// UpdatePool changes what is not nil.
-func (t Tx) UpdatePool(ctx context.Context, id int32, name, note *string) error {
+// UpdatePool changes what is not nil; account 0 opens the pool to all.
+func (t Tx) UpdatePool(ctx context.Context, id int32, name, note *string, account *int32) error {
 	tag, err := t.tx.Exec(ctx, `
-		UPDATE pool SET name = coalesce($2, name), note = coalesce($3, note) WHERE id = $1`, id, name, note)
+		UPDATE pool SET name = coalesce($2, name), note = coalesce($3, note),
+			account_id = nullif(coalesce($4, account_id, 0), 0) WHERE id = $1`, id, name, note, account)
 	if err == nil && tag.RowsAffected() == 0 {
 		return noPool(id)
 	}

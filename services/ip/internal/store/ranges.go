@@ -72,14 +72,15 @@ func (t Tx) AddRange(ctx context.Context, pool int32, r domain.Range) (id int32,
 
 func (t Tx) networkOf(ctx context.Context, r domain.Range) (domain.Network, error) {
 	rows, err := t.tx.Query(ctx, `
-		SELECT id, cidr, gateway, note FROM network WHERE cidr >> $1::inet FOR NO KEY UPDATE`, r.First)
+		SELECT `+networkOwn+` FROM network n
+		WHERE n.cidr >> $1::inet AND n.type = 'active' FOR NO KEY UPDATE`, r.First)
 	if err != nil {
 		return domain.Network{}, err
 	}
 	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[domain.Network])
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return n, fault.Invalid.With("name: %s is in no network; create the network first", r.Name).On("name")
+		return n, fault.Invalid.With("name: %s is in no active network; create the network first", r.Name).On("name")
 	case err != nil:
 		return n, err
 	case !r.In(n.CIDR):
@@ -88,22 +89,25 @@ func (t Tx) networkOf(ctx context.Context, r domain.Range) (domain.Network, erro
 	return n, nil
 }
 
-// addAddresses makes the rows: all of an IPv4 range but the network's own and the broadcast address, and the gateway
-// alone of an IPv6 range.
+// addAddresses makes the rows: all of an IPv4 range, and the gateway alone of an IPv6 range.
 func (t Tx) addAddresses(ctx context.Context, id int32, n domain.Network, r domain.Range) error {
 	if r.First.Is6() {
 		if !r.Contains(n.Gateway) {
 			return nil
 		}
-		return t.makeSpecial(ctx, n.Gateway)
+		return t.makeGateway(ctx, n.Gateway)
 	}
 	_, err := t.tx.Exec(ctx, `
 		INSERT INTO address (ip, range_id, pool_id, state)
-		SELECT x.ip, r.id, r.pool_id, CASE WHEN x.ip = n.gateway THEN 'special' ELSE 'free' END
+		SELECT x.ip, r.id, r.pool_id, CASE
+			WHEN x.ip = n.gateway THEN 'gateway'
+			WHEN masklen(n.cidr) >= 31 THEN 'free'
+			WHEN x.ip = host(n.cidr)::inet THEN 'network'
+			WHEN x.ip = host(broadcast(n.cidr))::inet THEN 'broadcast'
+			ELSE 'free' END
 		FROM pool_range r JOIN network n ON n.id = r.network_id,
 		     LATERAL (SELECT r.first + g AS ip FROM generate_series(0, r.last - r.first) g) x
-		WHERE r.id = $1 AND (masklen(n.cidr) >= 31
-		      OR x.ip NOT IN (host(n.cidr)::inet, host(broadcast(n.cidr))::inet))`, id)
+		WHERE r.id = $1`, id)
 	return err
 }
 

@@ -28,14 +28,17 @@ var Migrations = pg.Line{Name: "ip", FS: files}
 
 // Store reads, and begins units of work.
 type Store struct {
-	pool  *pgxpool.Pool
-	lists query.Reader
-	poke  func()
+	pool     *pgxpool.Pool
+	lists    query.Reader
+	poke     func()
+	together *together
 }
 
 // New makes a store. poke is called when a unit of work has left events in the outbox.
 func New(pool *pgxpool.Pool, limits query.Limits, poke func()) *Store {
-	return &Store{pool, query.NewReader(pool, limits), poke}
+	s := &Store{pool: pool, lists: query.NewReader(pool, limits), poke: poke}
+	s.together = &together{store: s, queue: map[kind][]*waiting{}, busy: map[kind]int{}}
+	return s
 }
 
 // Tx is one unit of work.

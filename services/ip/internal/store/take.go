@@ -14,9 +14,12 @@ import (
 
 // Rows to take: the lowest free ones of a pool, or one certain row.
 const (
-	lowest       = `pool_id = $1 AND state = 'free' ORDER BY ip LIMIT $2 FOR UPDATE SKIP LOCKED`
-	lowestWaited = `pool_id = $1 AND state = 'free' ORDER BY ip LIMIT $2 FOR UPDATE`
-	thisOne      = `id = $1 AND state = 'free' LIMIT $2 FOR UPDATE`
+	lowest       = `pool_id = $1 AND state = 'free' AND ` + ofNetwork + ` ORDER BY ip LIMIT $3 FOR UPDATE SKIP LOCKED`
+	lowestWaited = `pool_id = $1 AND state = 'free' AND ` + ofNetwork + ` ORDER BY ip LIMIT $3 FOR UPDATE`
+	thisOne      = `id = $1 AND state = 'free' AND ` + ofNetwork + ` LIMIT $3 FOR UPDATE`
+
+	// ofNetwork holds for rows of network $2, and for all when that is 0.
+	ofNetwork = `($2 = 0 OR range_id IN (SELECT id FROM pool_range WHERE network_id = $2))`
 )
 
 // take makes up to n rows the owner's, with positions from at on.
@@ -27,11 +30,11 @@ func (c *claim) take(ctx context.Context, which string, key int32, n, at int, if
 		), numbered AS (
 			SELECT id, (row_number() OVER (ORDER BY ip) - 1)::integer AS n FROM picked
 		)
-		UPDATE address a SET state = 'reserved', owner = $3, position = $4 + k.n, interface = $5,
-			until = now() + $6::interval, generation = a.generation + 1
+		UPDATE address a SET state = 'reserved', owner = $4, claim = $5, account_id = nullif($6, 0),
+			position = $7 + k.n, interface = $8, until = now() + $9::interval, generation = a.generation + 1
 		FROM numbered k, pool_range r JOIN network n ON n.id = r.network_id
 		WHERE a.id = k.id AND r.id = a.range_id
-		RETURNING `+addressColumns, key, n, c.Owner, at, iface, c.Lapse)
+		RETURNING `+addressColumns, key, c.OfNetwork, n, c.Owner, c.Key, c.Account, c.base+at, iface, c.Lapse)
 	if err != nil {
 		return 0, err
 	}
@@ -99,7 +102,8 @@ func (c *claim) takeIPv6(ctx context.Context) error {
 	rows, err := c.tx.Query(ctx, `
 		SELECT r.id, r.pool_id, r.first, r.last, r.next, n.cidr
 		FROM pool_range r JOIN network n ON n.id = r.network_id
-		WHERE r.pool_id = ANY($1) AND family(r.first) = 6 ORDER BY r.id FOR NO KEY UPDATE OF r`, c.poolIDs())
+		WHERE r.pool_id = ANY($1) AND family(r.first) = 6 AND ($2 = 0 OR r.network_id = $2)
+		ORDER BY r.id FOR NO KEY UPDATE OF r`, c.poolIDs(), c.OfNetwork)
 	if err != nil {
 		return err
 	}
@@ -194,12 +198,13 @@ func (c *claim) insert6(ctx context.Context, r run6, ip netip.Addr, at int, ifac
 		WITH cursor AS (
 			UPDATE pool_range SET next = $2 WHERE id = $1
 		), a AS (
-			INSERT INTO address (ip, range_id, pool_id, state, owner, position, interface, until, generation)
-			SELECT $3, id, pool_id, 'reserved', $4, $5, $6, now() + $7::interval, 1 FROM pool_range WHERE id = $1
-			RETURNING id, ip, range_id, pool_id, state, owner, position, interface, domain
+			INSERT INTO address (ip, range_id, pool_id, state, owner, claim, account_id, position, interface, until, generation)
+			SELECT $3, id, pool_id, 'reserved', $4, $5, nullif($6, 0), $7, $8, now() + $9::interval, 1
+			FROM pool_range WHERE id = $1
+			RETURNING *
 		)
 		SELECT `+addressColumns+` FROM a JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id`,
-		r.ID, r.Next, ip, c.Owner, c.IPv4+at, iface, c.Lapse)
+		r.ID, r.Next, ip, c.Owner, c.Key, c.Account, c.base+c.IPv4+at, iface, c.Lapse)
 	if err != nil {
 		return err
 	}
@@ -228,7 +233,7 @@ func (c *claim) wished(ctx context.Context, runs []run6) error {
 		if i < 0 {
 			return foreign
 		}
-		runs, pool, state = runs[i:], runs[i].PoolID, "free"
+		runs, pool, state = runs[i:], runs[i].PoolID, domain.StateFree
 	} else if err != nil {
 		return err
 	}
@@ -236,15 +241,17 @@ func (c *claim) wished(ctx context.Context, runs []run6) error {
 	switch {
 	case !ok:
 		return foreign
-	case state == "special":
-		return fault.Invalid.With("wish: %s is the gateway of its network", c.Wish).On("wish")
-	case state != "free":
+	case state == domain.StateGateway || state == domain.StateNetwork || state == domain.StateBroadcast:
+		return fault.Invalid.With("wish: %s is the %s address of its network", c.Wish, state).On("wish")
+	case state != domain.StateFree:
 		return domain.ErrTaken.With("wish: %s is taken", c.Wish).On("wish")
 	case c.Wish.Is6():
 		return c.insert6(ctx, runs[0], c.Wish, 0, p.Interface)
 	}
-	_, err = c.take(ctx, thisOne, id, 1, 0, p.Interface)
-	return err
+	if n, err := c.take(ctx, thisOne, id, 1, 0, p.Interface); err != nil || n == 1 {
+		return err
+	}
+	return fault.Invalid.With("wish: %s is not of network %d", c.Wish, c.OfNetwork).On("wish")
 }
 
 func (c *claim) poolOf(id int32) (bound, bool) {

@@ -29,7 +29,8 @@ type Driver interface {
 	// EnsureSeed writes the cloud-init seed. A running machine sees a changed seed at its next start.
 	EnsureSeed(ctx context.Context, machine uuid.UUID, s Seed) error
 	// Define makes the machine known to the hypervisor, or changes its definition. It never starts or stops it; what a
-	// running machine cannot change takes effect at its next start. ErrNoDisk when a disk or the seed is not there.
+	// running machine cannot change takes effect at its next start. The addresses that a card may use change at once.
+	// ErrNoDisk when a disk or the seed is not there.
 	Define(ctx context.Context, m Machine) error
 
 	// Start powers on. Success when it runs already, ErrNotDefined when it is not known.

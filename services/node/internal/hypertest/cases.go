@@ -3,6 +3,8 @@ package hypertest
 import (
 	"context"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -252,6 +254,39 @@ func crash(s suite) {
 	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	s.power(m.UUID, hyper.Running)
+}
+
+// addresses: the rules of a running machine's card follow its definition at once, and outlive a restart.
+func addresses(s suite) {
+	ctx, m, n := context.Background(), Machine(s.T, s.d), s.o.Network(s.T)
+	s.ok("EnsureNetwork", s.d.EnsureNetwork(ctx, n))
+	one, two := netip.MustParseAddr("192.0.2.4"), netip.MustParseAddr("2001:db8::4")
+	check := func(when string, want ...netip.Addr) {
+		s.Helper()
+		if got := s.o.Allowed(s.T, s.d, m.UUID); !slices.Equal(got, want) {
+			s.Errorf("%s the card may use %v, want %v", when, got, want)
+		}
+	}
+	define := func(list ...netip.Addr) {
+		s.Helper()
+		m.NICs = []hyper.NIC{{
+			MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 7, 7}, Network: n.Name, AntiSpoofing: true, Addresses: list,
+		}}
+		s.ok("Define", s.d.Define(ctx, m))
+	}
+	define(one)
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	check("after the start", one)
+	define(one, two)
+	check("with one more", one, two)
+	define(two)
+	check("with one less", two)
+	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	check("after a restart", two)
+	s.ok("Remove", s.d.Remove(ctx, m.UUID))
+	s.clean(m.UUID)
+	s.ok("RemoveNetwork", s.d.RemoveNetwork(ctx, n.Name))
 }
 
 // foreign: what does not carry our stack's proof is not listed and not touched.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -29,6 +30,8 @@ type Options struct {
 	Foreign func(t *testing.T, d hyper.Driver) uuid.UUID
 	// Reopen closes the driver and opens another on the same root.
 	Reopen func(t *testing.T, d hyper.Driver) hyper.Driver
+	// Allowed lists the addresses that the rules of a running machine's card let it use at this moment.
+	Allowed func(t *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr
 	// Traces lists what is left of a machine outside the driver's answers: files, taps, rules.
 	Traces func(t *testing.T, id uuid.UUID) []string
 }
@@ -59,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Parallel", parallel, true},
 		{"Template", templates, o.Template != ""},
 		{"Network", network, o.Network != nil},
+		{"Addresses", addresses, o.Network != nil && o.Allowed != nil},
 		{"Crash", crash, o.Crash != nil},
 		{"Foreign", foreign, o.Foreign != nil},
 		{"Reopen", reopen, o.Reopen != nil},

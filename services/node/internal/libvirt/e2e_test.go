@@ -24,6 +24,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/google/uuid"
 
 	"slipway.dev/services/node/internal/hyper"
@@ -81,6 +83,9 @@ func TestEmbedded(t *testing.T) {
 			p := netip.MustParsePrefix("100.127.13.1/24")
 			return hyper.Network{Name: hyper.BridgeName(stack, 1), Addresses: []netip.Prefix{p}, NAT: []netip.Prefix{p.Masked()}}
 		},
+		Allowed: func(t *testing.T, _ hyper.Driver, id uuid.UUID) []netip.Addr {
+			return allowed(t, hyper.NFTable(stack), hyper.TapName(stack, id, 0))
+		},
 		Crash: func(t *testing.T, _ hyper.Driver, id uuid.UUID) {
 			if err := syscall.Kill(qemuPID(t, dir, name(id)), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
@@ -96,6 +101,31 @@ func TestEmbedded(t *testing.T) {
 	})
 	t.Run("Floor", func(t *testing.T) { floor(t, d) })
 	t.Run("SideBySide", func(t *testing.T) { sideBySide(t, d) })
+}
+
+// allowed reads from the kernel which addresses a tap's rules compare with.
+func allowed(t *testing.T, table, tap string) (list []netip.Addr) {
+	t.Helper()
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := &nftables.Table{Family: nftables.TableFamilyBridge, Name: table}
+	rules, err := c.GetRules(tab, &nftables.Chain{Table: tab, Name: tap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		for _, e := range r.Exprs {
+			if cmp, ok := e.(*expr.Cmp); ok {
+				a, ok := netip.AddrFromSlice(cmp.Data)
+				if ok && !a.IsUnspecified() && !slices.Contains(list, a) {
+					list = append(list, a)
+				}
+			}
+		}
+	}
+	return list
 }
 
 func with(c libvirt.Config, change func(*libvirt.Config)) libvirt.Config {

@@ -127,8 +127,24 @@ func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
 		if err != nil {
 			return fmt.Errorf("define domain: %w", err)
 		}
-		return dom.Free()
+		defer dom.Free()
+		return d.guardAgain(dom, newMetadata(m))
 	})
+}
+
+// guardAgain gives the taps of a running machine the rules of its new definition.
+func (d *Driver) guardAgain(dom *lv.Domain, m metadata) error {
+	if d.bridges == nil || len(m.Guards) == 0 {
+		return nil
+	}
+	active, err := dom.IsActive()
+	if err != nil {
+		return fmt.Errorf("domain state: %w", err)
+	}
+	if !active {
+		return nil // at its next start
+	}
+	return d.guard(m)
 }
 
 // Start powers on, or lets a paused machine go on.
@@ -173,6 +189,10 @@ func (d *Driver) plug(m metadata) error {
 			return err
 		}
 	}
+	return d.guard(m)
+}
+
+func (d *Driver) guard(m metadata) error {
 	for _, g := range m.Guards {
 		nic, err := g.nic()
 		if err != nil {

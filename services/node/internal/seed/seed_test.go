@@ -166,7 +166,7 @@ func TestDecodeEqualsInput(t *testing.T) {
 		var keys map[string]any
 		must(t, json.Unmarshal(bytes.TrimPrefix(ours, []byte("#cloud-config\n")), &keys))
 		for k := range keys {
-			if !slices.Contains([]string{"hostname", "fqdn", "manage_etc_hosts", "preserve_hostname", "disable_root", "ssh_pwauth", "users", "chpasswd"}, k) {
+			if !slices.Contains([]string{"hostname", "fqdn", "manage_etc_hosts", "preserve_hostname", "disable_root", "ssh_pwauth", "users", "chpasswd", "updates"}, k) {
 				t.Fatalf("key %q appeared", k)
 			}
 		}

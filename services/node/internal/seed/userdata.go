@@ -21,6 +21,15 @@ type cloudConfig struct {
 	SSHPasswords   bool      `json:"ssh_pwauth"`
 	Users          []user    `json:"users"`
 	Passwords      *chpasswd `json:"chpasswd,omitempty"`
+	// Updates has the network configured at every boot and not only at the first: addresses come and go, while a new
+	// instance id would have everything else run anew too.
+	Updates updates `json:"updates"`
+}
+
+type updates struct {
+	Network struct {
+		When []string `json:"when"`
+	} `json:"network"`
 }
 
 type user struct {
@@ -47,6 +56,7 @@ func userData(s hyper.Seed) ([]byte, error) {
 		Hostname: s.Hostname, FQDN: s.FQDN, ManageEtcHosts: "localhost", SSHPasswords: true,
 		Users: []user{{Name: "root", LockPassword: s.PasswordHash == "", SSHKeys: s.SSHKeys}},
 	}
+	c.Updates.Network.When = []string{"boot"}
 	if s.PasswordHash != "" {
 		c.Passwords = &chpasswd{Users: []password{{Name: "root", Password: s.PasswordHash, Type: "hash"}}}
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -65,6 +66,11 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 		}
 		def.Meta.StackID, def.Meta.NodeID = d.cfg.StackID, d.cfg.NodeID
 		m.Def = &def
+		if m.Running != nil { // all but the cards' rules waits for the next start
+			running := *m.Running
+			running.NICs = def.NICs
+			m.Running = &running
+		}
 		if m.Power == hyper.Absent {
 			d.enterState(m, hyper.Off, "defined")
 		}
@@ -154,6 +160,18 @@ func (d *Driver) Crash(id uuid.UUID) {
 		d.enterState(m, hyper.Crashed, "crashed")
 		_ = d.save(m)
 	}
+}
+
+// Allowed lists the addresses that a running machine may use. For tests.
+func (d *Driver) Allowed(id uuid.UUID) (list []netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m := d.machines[id]; m != nil && m.Running != nil {
+		for _, n := range m.Running.NICs {
+			list = append(list, n.Addresses...)
+		}
+	}
+	return list
 }
 
 // ours is the proof that a definition may be touched.

@@ -49,7 +49,8 @@ func TestSuite(t *testing.T) {
 		Network: func(*testing.T) hyper.Network {
 			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
 		},
-		Crash: func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Crash(id) },
+		Allowed: func(_ *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr { return d.(*sim.Driver).Allowed(id) },
+		Crash:   func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Crash(id) },
 		Foreign: func(t *testing.T, d hyper.Driver) uuid.UUID {
 			other := open(t, sim.Config{StackID: "stack-b", Dir: dir})
 			m := hypertest.Machine(t, other)

@@ -32,6 +32,7 @@ type Wish struct {
 	IPv4Number             int32
 	IPv4Pools              []int32
 	WishedAddress          string
+	OfNetwork              int32 // the addresses' network; 0 is any
 	IPv6                   bool
 	AntiSpoofing           bool
 	SSHKeys                []string

@@ -72,12 +72,6 @@ type Disk struct {
 	Template  string
 }
 
-// Address is an address that a host holds.
-type Address struct {
-	IPID, Family, Prefix, PoolID, NetworkID, Interface int32
-	Addr, Mask, Gateway                                string
-}
-
 // Start records the wish that the host runs.
 func (h *Host) Start() error {
 	if h.State == Deleting {

@@ -40,7 +40,7 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	}
 	job, err := s.record(ctx, h, w, addrs)
 	if err != nil {
-		s.giveBack(ctx, h.UUID)
+		s.giveBack(ctx, h.UUID, h.UUID.String())
 		return nil, err
 	}
 	s.peers.Poke()
@@ -53,7 +53,8 @@ func wish(r *vmpb.CreateHostRequest) *domain.Wish {
 		Cluster: r.GetCluster(), Node: r.GetNode(), Account: r.GetAccount(),
 		OS: r.GetOs(), Image: r.GetImage(), Preset: r.GetPreset(),
 		CPUs: r.GetCpuNumber(), RAM: r.GetRamMib(),
-		IPv4Number: 1, IPv4Pools: r.GetIpv4Pool(), WishedAddress: r.GetIpAddr().GetName(), IPv6: r.GetIpv6Enabled(),
+		IPv4Number: 1, IPv4Pools: r.GetIpv4Pool(), WishedAddress: r.GetIpAddr().GetName(), OfNetwork: r.GetIpAddr().GetIpNetwork(),
+		IPv6:         r.GetIpv6Enabled(),
 		AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
 	}
 	if r.Ipv4Number != nil {
@@ -157,7 +158,8 @@ func hashPassword(password string) (string, error) {
 
 func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([]domain.Address, error) {
 	req := &ippb.ReserveRequest{
-		Owner: h.UUID.String(), ClusterId: h.ClusterID, PoolIds: w.IPv4Pools, Ipv4Count: w.IPv4Number, Wish: w.WishedAddress,
+		Owner: h.UUID.String(), ClusterId: h.ClusterID, AccountId: h.AccountID, PoolIds: w.IPv4Pools, Ipv4Count: w.IPv4Number,
+		Wish: w.WishedAddress, NetworkId: w.OfNetwork,
 	}
 	if w.IPv6 {
 		req.Ipv6Count = 1
@@ -165,6 +167,11 @@ func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([
 	if req.GetIpv4Count()+req.GetIpv6Count() == 0 {
 		return nil, nil
 	}
+	return s.take(ctx, req)
+}
+
+// take reserves addresses.
+func (s *Server) take(ctx context.Context, req *ippb.ReserveRequest) ([]domain.Address, error) {
 	resp, err := s.peers.Addresses.Reserve(ctx, req)
 	if err != nil {
 		return nil, err
@@ -173,7 +180,8 @@ func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([
 	for i, a := range resp.GetAddresses() {
 		list[i] = domain.Address{
 			IPID: a.GetId(), Family: a.GetFamily(), Prefix: a.GetPrefixLength(), PoolID: a.GetIppool(), NetworkID: a.GetIpnet(),
-			Interface: a.GetInterface(), Addr: a.GetIpAddr(), Mask: a.GetMask(), Gateway: a.GetGateway(),
+			Interface: a.GetInterface(), Addr: a.GetIpAddr(), Mask: a.GetMask(), Gateway: a.GetGateway(), DNS: a.GetDnsServers(),
+			State: domain.AddressActive, Generation: a.GetGeneration(), PTRSerial: a.GetPtrSerial(),
 		}
 	}
 	return list, nil
@@ -211,11 +219,14 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 	}
 }
 
-// giveBack releases reservations of a host that will not be. When that fails they lapse.
-func (s *Server) giveBack(ctx context.Context, id uuid.UUID) {
+// giveBack releases reservations of a host that will not be, or with keys those that it will not get. When that fails
+// they lapse.
+func (s *Server) giveBack(ctx context.Context, id uuid.UUID, keys ...string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_, _ = s.peers.Addresses.Release(ctx, &ippb.ReleaseRequest{Owner: id.String()})
+	for _, key := range keys {
+		_, _ = s.peers.Addresses.Release(ctx, &ippb.ReleaseRequest{Owner: id.String(), Key: key})
+	}
 }
 
 func args(h *domain.Host, force bool) work.Host {

@@ -68,27 +68,6 @@ func endpointHost(endpoint string) string {
 	return h
 }
 
-// ListHostIPv4 lists a host's IPv4 addresses.
-func (s *Server) ListHostIPv4(ctx context.Context, r *vmpb.ListHostIPv4Request) (*vmpb.ListHostIPv4Response, error) {
-	h, err := s.store.HostItem(ctx, r.GetId(), owner(ctx))
-	if err != nil {
-		return nil, err
-	}
-	ips, err := s.store.HostIPs(ctx, r.GetQuery(), h.ID, 4)
-	if err != nil {
-		return nil, err
-	}
-	resp := &vmpb.ListHostIPv4Response{LastNotify: ips.LastNotify, Size: ips.Size}
-	for _, a := range ips.Rows {
-		resp.List = append(resp.List, &vmpb.HostIP{
-			Id: a.ID, IpAddr: a.Addr, Domain: h.Domain, Gateway: a.Gateway, Mask: a.Mask, State: "active", Family: a.Family,
-			Ippool: a.Pool, Network: a.Network, ClusterInterface: a.Interface,
-			Host: &vmpb.HostIPHost{Id: h.ID, Name: h.Name, InterfaceName: "eth0"},
-		})
-	}
-	return resp, nil
-}
-
 // ListHostHistory lists the operations on a host.
 func (s *Server) ListHostHistory(ctx context.Context, r *vmpb.ListHostHistoryRequest) (*vmpb.ListHostHistoryResponse, error) {
 	if _, err := s.store.HostItem(ctx, r.GetId(), owner(ctx)); err != nil {

@@ -69,10 +69,8 @@ func (t Tx) InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk,
 			h.ID, d.Name, d.SizeMiB, d.BootOrder, d.Template)
 	}
 	for i, a := range addrs {
-		b.Queue(`
-			INSERT INTO host_address (host_id, position, ip_id, addr, family, prefix, mask, gateway, pool_id, network_id, interface)
-			VALUES ($1, $2, $3, $4::text::inet, $5, $6, $7, $8, $9, $10, $11)`,
-			h.ID, i, a.IPID, a.Addr, a.Family, a.Prefix, a.Mask, a.Gateway, a.PoolID, a.NetworkID, a.Interface)
+		a.Position = int32(i)
+		queueAddress(b, h.ID, a)
 	}
 	return t.tx.SendBatch(ctx, b).Close()
 }
@@ -102,10 +100,10 @@ func (t Tx) DeleteHost(ctx context.Context, id int32) error {
 type Build struct {
 	domain.Host
 	Disks     []domain.Disk
-	Addresses []domain.Address
+	Addresses []domain.Address // in all states
 	Endpoint  string
 	Bridge    string
-	DNS       []string
+	DNS       []string // for networks that have none of their own
 }
 
 // Build reads a host with disks, addresses and its node.
@@ -113,9 +111,7 @@ func (s *Store) Build(ctx context.Context, id int32) (*Build, error) {
 	batch := &pgx.Batch{}
 	batch.Queue(`SELECT `+hostColumns+` FROM host WHERE id = $1`, id)
 	batch.Queue(`SELECT id, name, size_mib, boot_order, template FROM disk WHERE host_id = $1 ORDER BY boot_order`, id)
-	batch.Queue(`
-		SELECT ip_id, family, prefix, pool_id, network_id, interface, host(addr) AS addr, mask, gateway
-		FROM host_address WHERE host_id = $1 ORDER BY position`, id)
+	batch.Queue(hostAddresses, id)
 	batch.Queue(`
 		SELECT n.endpoint, n.bridge, CASE WHEN c.dns_servers = '{}' THEN n.dns ELSE c.dns_servers END AS dns
 		FROM host h JOIN node n ON n.id = h.node_id JOIN cluster c ON c.id = h.cluster_id WHERE h.id = $1`, id)
@@ -153,11 +149,6 @@ func (s *Store) Build(ctx context.Context, id int32) (*Build, error) {
 	}
 	err = res.QueryRow().Scan(&b.Endpoint, &b.Bridge, &b.DNS)
 	return b, err
-}
-
-func addressOf(row pgx.CollectableRow) (a domain.Address, err error) {
-	err = row.Scan(&a.IPID, &a.Family, &a.Prefix, &a.PoolID, &a.NetworkID, &a.Interface, &a.Addr, &a.Mask, &a.Gateway)
-	return a, err
 }
 
 // Sight is a machine as its node saw it.

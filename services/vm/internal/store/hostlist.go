@@ -61,8 +61,8 @@ var hostList = query.List{
 		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, o.name AS os_name, o.os_group,
 		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib,
 		coalesce(d.disk_count, 0) AS disk_count,
-		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 4 ORDER BY x.position) AS ip4,
-		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 6 ORDER BY x.position) AS ip6,
+		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding' ORDER BY x.position) AS ip4,
+		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding' ORDER BY x.position) AS ip6,
 		(SELECT j.id FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')
 		 ORDER BY j.id LIMIT 1) AS task`,
 	LastNotify: now,
@@ -96,8 +96,8 @@ var hostList = query.List{
 		"disk.disk_mib":         {SQL: "d.size_mib", Type: query.Int, Null: true, Needs: "d"},
 		"disk_count":            {SQL: "coalesce(d.disk_count, 0)", Type: query.Int, Needs: "d"},
 		"mac":                   {SQL: "h.mac::text", Type: query.Text},
-		"ip4":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 4"},
-		"ip6":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 6"},
+		"ip4":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding'"},
+		"ip6":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding'"},
 	},
 }
 
@@ -133,19 +133,24 @@ type HostIP struct {
 	Pool      int32 `db:"pool_id"`
 	Network   int32 `db:"network_id"`
 	Interface int32
+	Prefix    int32
+	State     string
+	Domain    string // PTR record
 }
 
 // hostIPList is in the order in which the host has its addresses.
 var hostIPList = query.List{
 	From: "host_address x", Key: "position", LastNotify: now,
-	Columns: `x.ip_id, host(x.addr) AS addr, x.gateway, x.mask, x.family, x.pool_id, x.network_id, x.interface`,
+	Columns: `x.ip_id, host(x.addr) AS addr, x.gateway, x.mask, x.family, x.pool_id, x.network_id, x.interface,
+		x.prefix, x.state, x.domain`,
 	Fields: map[string]query.Field{
 		"id":                {SQL: "x.ip_id", Type: query.Int},
 		"position":          {SQL: "x.position", Type: query.Int},
 		"ip_addr":           {SQL: "x.addr", Type: query.IP},
 		"gateway":           {SQL: "x.gateway", Type: query.Text},
 		"mask":              {SQL: "x.mask", Type: query.Text},
-		"state":             {SQL: "'active'::text", Type: query.Text},
+		"state":             {SQL: "x.state", Type: query.Text},
+		"domain":            {SQL: "x.domain", Type: query.Text},
 		"family":            {SQL: "x.family", Type: query.Int},
 		"ippool":            {SQL: "x.pool_id", Type: query.Int},
 		"network":           {SQL: "x.network_id", Type: query.Int},

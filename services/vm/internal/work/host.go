@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,11 +81,31 @@ func (w *Worker) ensureSeed(ctx context.Context, run *jobs.Run, a Host) error {
 	if err != nil {
 		return err
 	}
-	_, err = agent.EnsureSeed(ctx, &nodepb.EnsureSeedRequest{
-		Command: command(run, a), Hostname: b.Hostname, Fqdn: b.Domain, PasswordHash: b.PasswordHash,
-		SshKeys: b.SSHKeys, Links: links(b), Dns: b.DNS,
+	return writeSeed(ctx, agent, command(run, a), b)
+}
+
+func writeSeed(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Command, b *build) error {
+	_, err := agent.EnsureSeed(ctx, &nodepb.EnsureSeedRequest{
+		Command: c, Hostname: b.Hostname, Fqdn: b.Domain, PasswordHash: b.PasswordHash,
+		SshKeys: b.SSHKeys, Links: links(b), Dns: nameServers(b),
 	})
 	return err
+}
+
+// nameServers are those of the addresses' networks, and where these have none the cluster's or the node's.
+func nameServers(b *build) []string {
+	var list []string
+	for _, a := range b.Addresses {
+		for _, d := range a.DNS {
+			if !slices.Contains(list, d) {
+				list = append(list, d)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return b.DNS
+	}
+	return list
 }
 
 // define may run twice: the agent redefines.
@@ -93,8 +114,12 @@ func (w *Worker) define(ctx context.Context, run *jobs.Run, a Host) error {
 	if err != nil {
 		return err
 	}
-	_, err = agent.DefineMachine(ctx, &nodepb.DefineMachineRequest{
-		Command: command(run, a), Title: b.Name, CpuNumber: b.CPUs, RamMib: b.RAM,
+	return defineOn(ctx, agent, command(run, a), b)
+}
+
+func defineOn(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Command, b *build) error {
+	_, err := agent.DefineMachine(ctx, &nodepb.DefineMachineRequest{
+		Command: c, Title: b.Name, CpuNumber: b.CPUs, RamMib: b.RAM,
 		Disks: disks(b), Links: links(b), HostId: b.ID,
 	})
 	return err
@@ -167,7 +192,7 @@ func deleted(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host) error {
 	return Tell(ctx, t, h, "deleted")
 }
 
-func disks(b *store.Build) []*nodepb.Disk {
+func disks(b *build) []*nodepb.Disk {
 	list := make([]*nodepb.Disk, len(b.Disks))
 	for i, d := range b.Disks {
 		list[i] = &nodepb.Disk{Name: d.Name, SizeMib: d.SizeMiB, Template: d.Template}
@@ -176,7 +201,7 @@ func disks(b *store.Build) []*nodepb.Disk {
 }
 
 // links is the host's one card with all its addresses, and the first gateway of each family.
-func links(b *store.Build) []*nodepb.Link {
+func links(b *build) []*nodepb.Link {
 	l := &nodepb.Link{Mac: b.MAC.String(), Network: b.Bridge, AntiSpoofing: b.AntiSpoofing}
 	routed := map[int32]bool{}
 	for _, a := range b.Addresses {

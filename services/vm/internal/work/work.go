@@ -26,6 +26,9 @@ const (
 	HostStop    = "host_stop"
 	HostRestart = "host_restart"
 	HostDelete  = "host_delete"
+	IPChange    = "ip_change"
+	IPDelete    = "ip_delete"
+	IPFree      = "ip_free"
 	OSImport    = "os_import"
 )
 
@@ -41,6 +44,8 @@ type Host struct {
 	ID    int32  `json:"id"`
 	UUID  string `json:"uuid"`
 	Force bool   `json:"force,omitempty"`
+	// Keys of the reservations that a change of addresses confirms.
+	Keys []string `json:"keys,omitempty"`
 }
 
 // Dial connects to the agent at a node's endpoint. The connection is the dialler's to keep.
@@ -84,6 +89,18 @@ func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial
 		Steps: []jobs.Step[Host]{{Name: "machine", Do: w.removeMachine}, {Name: "address", Do: w.releaseAddress}},
 		Done:  deleted,
 	})
+	for _, kind := range []string{IPChange, IPDelete} {
+		jobs.Handle(r, kind, jobs.Handler[Host]{
+			Steps: []jobs.Step[Host]{
+				{Name: "address", Do: w.confirmKeys, Undo: w.releaseKeys},
+				{Name: "network", Do: w.ensureNetwork},
+				{Name: "seed", Do: w.ensureSeed, Undo: w.restoreSeed},
+				{Name: "define", Do: w.define, Undo: w.restoreDefinition},
+			},
+			Done: w.addressesChanged, Failed: addressesUnchanged, Attempts: powerAttempts,
+		})
+	}
+	jobs.Handle(r, IPFree, jobs.Handler[Free]{Steps: []jobs.Step[Free]{{Name: "address", Do: w.free}}})
 	jobs.Handle(r, OSImport, jobs.Handler[Import]{
 		Steps:  []jobs.Step[Import]{{Name: "download", Do: w.importOS, Timeout: importTimeout}},
 		Failed: importFailed, Attempts: 3,
@@ -100,26 +117,45 @@ func (w *Worker) agent(endpoint string) (nodepb.NodeServiceClient, error) {
 	return c, nil
 }
 
+// build is a host as it shall be when the job is done.
+type build struct {
+	*store.Build
+	Addresses []domain.Address // those that the host has then
+	before    []domain.Address // those that it has until then
+}
+
 // build reads what the agent must know of a host, once in an attempt: nothing of it changes while a job of the host runs.
-func (w *Worker) build(ctx context.Context, run *jobs.Run, a Host) (*store.Build, error) {
-	if b, ok := run.Memo.(*store.Build); ok {
+func (w *Worker) build(ctx context.Context, run *jobs.Run, a Host) (*build, error) {
+	if b, ok := run.Memo.(*build); ok {
 		return b, nil
 	}
-	b, err := w.store.Build(ctx, a.ID)
-	if err == nil {
-		run.Memo = b
+	stored, err := w.store.Build(ctx, a.ID)
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	b := &build{Build: stored}
+	b.before, b.Addresses = domain.During(stored.Addresses, run.ID)
+	run.Memo = b
+	return b, nil
 }
 
 // buildOn is build with a connection to the host's node.
-func (w *Worker) buildOn(ctx context.Context, run *jobs.Run, a Host) (*store.Build, nodepb.NodeServiceClient, error) {
+func (w *Worker) buildOn(ctx context.Context, run *jobs.Run, a Host) (*build, nodepb.NodeServiceClient, error) {
 	b, err := w.build(ctx, run, a)
 	if err != nil {
 		return nil, nil, err
 	}
 	agent, err := w.agent(b.Endpoint)
 	return b, agent, err
+}
+
+// buildBefore is buildOn of the host as it was before the job.
+func (w *Worker) buildBefore(ctx context.Context, run *jobs.Run, a Host) (*build, nodepb.NodeServiceClient, error) {
+	b, agent, err := w.buildOn(ctx, run, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &build{Build: b.Build, Addresses: b.before}, agent, nil
 }
 
 // command fences an order to an agent: one that comes late, from an attempt that lost its lease, is refused.
