@@ -32,6 +32,7 @@ type rule struct {
 	level   accesspb.Level
 	callers []string
 	demand  identity.Demand
+	repeat  accesspb.Repeat
 }
 
 // rulesOf reads the rules of a service's methods from its descriptor, by full method name. Methods without a rule are
@@ -57,7 +58,7 @@ func rulesOf(service string) (map[string]rule, error) {
 			continue
 		}
 		rules[fmt.Sprintf("/%s/%s", service, m.Name())] = rule{
-			level: a.GetLevel(), callers: a.GetCallers(),
+			level: a.GetLevel(), callers: a.GetCallers(), repeat: a.GetRepeat(),
 			demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == levelAdmin, Read: a.GetRead()},
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 )
 
@@ -28,6 +29,7 @@ type Server struct {
 	handlers grpchan.HandlerMap
 	problems []error
 	health   *health.Server
+	keeper   *idem.Keeper
 }
 
 // NewServer makes a server that verifies the identity of users with verifier; nil when no method is for users.
@@ -54,8 +56,9 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.handlers.RegisterService(desc, impl)
 }
 
-// Check returns an error when a registered method lacks its access rule. A service that fails it must not start.
-func (s *Server) Check() error { return errors.Join(s.problems...) }
+// Check returns an error when a registered method lacks its access rule, or its answers a place where they are kept. A
+// service that fails it must not start.
+func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problems...)...) }
 
 // Local returns a connection for another service of this process. What it calls is called by caller.
 func (s *Server) Local(caller string) grpc.ClientConnInterface {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
@@ -61,6 +62,7 @@ type Service struct {
 	relay    *outbox.Relay
 	handlers *server.Server
 	rpc      *rpc.Server
+	keeper   *idem.Keeper
 }
 
 const cleaning = time.Minute
@@ -76,7 +78,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if cfg.TokenTTL < time.Minute {
 		return nil, fmt.Errorf("auth: a token_ttl of %s is below a minute", cfg.TokenTTL)
 	}
-	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
+	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, idem.Migrations, store.Migrations); err != nil {
 		return nil, err
 	}
 	if err := d.Bus.EnsureStream(ctx, "auth"); err != nil {
@@ -86,7 +88,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s := &Service{cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool)}
 	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
 	signer, err := s.signer(ctx)
 	if err != nil {
@@ -97,6 +99,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		return nil, fmt.Errorf("first administrator: %w", err)
 	}
 	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(s.keys))
+	s.rpc.Keep(s.keeper)
 	s.handlers.Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -106,7 +109,7 @@ func (s *Service) Server() *rpc.Server { return s.rpc }
 
 // Run sends events and removes what is dead until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, run.Func(s.clean))
+	return run.All(ctx, s.relay, s.keeper, run.Func(s.clean))
 }
 
 // AdminIdentity signs for the first administrator, as long as any identity: for the installation's own set-up work in
@@ -195,7 +198,7 @@ func (s *Service) firstAdmin(ctx context.Context) error {
 	}
 	_, err = s.handlers.AddAccount(ctx, server.NewAccount{
 		Email: s.cfg.AdminEmail, Password: s.cfg.AdminPassword, Role: identity.RoleAdmin,
-	}, look)
+	}, look, func(store.Tx, int32) error { return nil })
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
@@ -50,10 +51,11 @@ type Deps struct {
 
 // Service is the ip service of this process.
 type Service struct {
-	log   *slog.Logger
-	store *store.Store
-	relay *outbox.Relay
-	rpc   *rpc.Server
+	log    *slog.Logger
+	store  *store.Store
+	relay  *outbox.Relay
+	rpc    *rpc.Server
+	keeper *idem.Keeper
 }
 
 const (
@@ -71,15 +73,16 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	case cfg.Quarantine < 0:
 		cfg.Quarantine = 0
 	}
-	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
+	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, idem.Migrations, store.Migrations); err != nil {
 		return nil, err
 	}
 	if err := d.Bus.EnsureStream(ctx, "ip"); err != nil {
 		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
 	}
-	s := &Service{log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s := &Service{log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool)}
 	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke)
 	s.rpc = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
+	s.rpc.Keep(s.keeper)
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -89,7 +92,7 @@ func (s *Service) Server() *rpc.Server { return s.rpc }
 
 // Run sends events and frees addresses whose reservation lapsed or whose quarantine ended, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, run.Func(s.sweep))
+	return run.All(ctx, s.relay, s.keeper, run.Func(s.sweep))
 }
 
 func (s *Service) sweep(ctx context.Context) error {

@@ -16,6 +16,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/outbox"
@@ -69,6 +70,7 @@ type Service struct {
 	relay  *outbox.Relay
 	worker *work.Worker
 	store  *store.Store
+	keeper *idem.Keeper
 }
 
 // New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
@@ -79,13 +81,16 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
-	s := &Service{cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s := &Service{
+		cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
+	}
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
 	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Log: d.Log})
 	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.server = rpc.NewServer(d.Log, identity.NewVerifier(keys.From(d.Auth)))
+	s.server.Keep(s.keeper)
 	server.Register(s.server, s.store, server.Peers{
 		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
 		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
@@ -99,7 +104,7 @@ func (s *Service) Server() *rpc.Server { return s.server }
 
 // Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.runner, s.relay,
+	return run.All(ctx, s.runner, s.relay, s.keeper,
 		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
 		s.consume("auth", "auth.v4.user.*", takeAccount),
 		s.consume("ip", "ip.v3.pool.bound", takePool),

@@ -55,14 +55,19 @@ func (s *Server) GetUser(ctx context.Context, r *authpb.GetUserRequest) (*authpb
 
 // CreateUser makes an account. Only an administrator may, so no role is more than the caller has.
 func (s *Server) CreateUser(ctx context.Context, r *authpb.CreateUserRequest) (*authpb.CreateUserResponse, error) {
-	id, err := s.AddAccount(ctx, NewAccount{
+	wanted := func(store.Tx) (bool, error) { return true, nil }
+	var resp *authpb.CreateUserResponse
+	_, err := s.AddAccount(ctx, NewAccount{
 		Email: r.GetEmail(), Password: r.GetPassword(), Role: r.GetRole(),
 		Profile: domain.Profile{FullName: r.GetFullName(), Lang: r.GetLang(), PhoneNumber: r.GetPhoneNumber(), Note: r.GetNote()},
-	}, func(store.Tx) (bool, error) { return true, nil })
+	}, wanted, func(tx store.Tx, id int32) error {
+		resp = &authpb.CreateUserResponse{Id: id}
+		return tx.Answer(ctx, resp)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.CreateUserResponse{Id: id}, nil
+	return resp, nil
 }
 
 // NewAccount is what an account begins with.
@@ -71,8 +76,11 @@ type NewAccount struct {
 	Profile               domain.Profile
 }
 
-// AddAccount makes an account if, inside the unit of work, it is still wanted. Without one it returns 0.
-func (s *Server) AddAccount(ctx context.Context, n NewAccount, wanted func(store.Tx) (bool, error)) (int32, error) {
+// AddAccount makes an account if, inside the unit of work, it is still wanted, and has made do the rest of the unit of
+// work. Without an account it returns 0.
+func (s *Server) AddAccount(ctx context.Context, n NewAccount,
+	wanted func(store.Tx) (bool, error), made func(store.Tx, int32) error,
+) (int32, error) {
 	email, err := domain.NewEmail(n.Email)
 	if err != nil {
 		return 0, err
@@ -98,7 +106,10 @@ func (s *Server) AddAccount(ctx context.Context, n NewAccount, wanted func(store
 			return err
 		}
 		id, err = tx.CreateAccount(ctx, domain.Account{Email: email, PasswordHash: hash, Roles: roles, Profile: n.Profile})
-		return err
+		if err != nil {
+			return err
+		}
+		return made(tx, id)
 	})
 	return id, err
 }

@@ -16,15 +16,19 @@ func (s *Server) CreateNetwork(ctx context.Context, r *ippb.CreateNetworkRequest
 	if err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *ippb.CreateNetworkResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.CreateNetwork(ctx, n)
-		return err
+		id, err := tx.CreateNetwork(ctx, n)
+		if err != nil {
+			return err
+		}
+		resp = &ippb.CreateNetworkResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.CreateNetworkResponse{Id: id}, nil
+	return resp, nil
 }
 
 // ListNetworks lists networks.

@@ -20,15 +20,19 @@ func (s *Server) CreatePool(ctx context.Context, r *ippb.CreatePoolRequest) (*ip
 	if err := domain.CheckNote(r.GetNote()); err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *ippb.CreatePoolResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.CreatePool(ctx, name, r.GetNote())
-		return err
+		id, err := tx.CreatePool(ctx, name, r.GetNote())
+		if err != nil {
+			return err
+		}
+		resp = &ippb.CreatePoolResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.CreatePoolResponse{Id: id}, nil
+	return resp, nil
 }
 
 // ListPools lists pools.
@@ -104,15 +108,19 @@ func (s *Server) AddRange(ctx context.Context, r *ippb.AddRangeRequest) (*ippb.A
 	if err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *ippb.AddRangeResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.AddRange(ctx, r.GetId(), run)
-		return err
+		id, err := tx.AddRange(ctx, r.GetId(), run)
+		if err != nil {
+			return err
+		}
+		resp = &ippb.AddRangeResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.AddRangeResponse{Id: id}, nil
+	return resp, nil
 }
 
 // ListRanges lists the ranges of all pools.

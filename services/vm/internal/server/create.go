@@ -16,7 +16,6 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -37,13 +36,13 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	if err != nil {
 		return nil, err
 	}
-	job, err := s.record(ctx, h, w, addrs)
+	resp, err := s.record(ctx, h, w, addrs)
 	if err != nil {
 		s.giveBack(ctx, h.UUID)
 		return nil, err
 	}
 	s.peers.Poke()
-	return &vmpb.CreateHostResponse{Id: h.ID, Task: job.ID}, nil
+	return resp, nil
 }
 
 func wish(r *vmpb.CreateHostRequest) *domain.Wish {
@@ -179,7 +178,7 @@ func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([
 }
 
 // record stores the host. When others take the room that was chosen, it chooses again; that ends, for they use it up.
-func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (job jobs.Job, err error) {
+func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (resp *vmpb.CreateHostResponse, err error) {
 	size := store.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: w.DiskTotal()}
 	for {
 		err = s.store.InTx(ctx, func(tx store.Tx) error {
@@ -190,8 +189,12 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			if err := tx.InsertHost(ctx, h, w.Disks, addrs); err != nil {
 				return err
 			}
-			job, err = enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
+			job, err := enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
 			if err != nil {
+				return err
+			}
+			resp = &vmpb.CreateHostResponse{Id: h.ID, Task: job.ID}
+			if err := tx.Answer(ctx, resp); err != nil {
 				return err
 			}
 			if err := work.Tell(ctx, tx, h, "created"); err != nil {
@@ -200,7 +203,7 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
 		})
 		if !errors.Is(err, store.ErrTaken) {
-			return job, err
+			return resp, err
 		}
 	}
 }
