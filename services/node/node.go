@@ -95,6 +95,9 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if s.driver, err = openDriver(ctx, cfg, id, images, log); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
+	if err := sameNode(ctx, s.driver, id); err != nil {
+		return nil, errors.Join(err, s.driver.Close())
+	}
 	s.agent = agent.New(cfg.StackID, id, s.driver, marks, oses)
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)
@@ -118,6 +121,21 @@ func identity(root string) (string, error) {
 		return "", fmt.Errorf("node: %s does not hold a UUID", path)
 	}
 	return id.String(), nil
+}
+
+// sameNode refuses an identity that is not that of the machines here: a lost or copied node-id file would make this node
+// another one, and its machines nobody's.
+func sameNode(ctx context.Context, d hyper.Driver, id string) error {
+	list, err := d.List(ctx)
+	if err != nil {
+		return fmt.Errorf("node: machines at the start: %w", err)
+	}
+	for _, o := range list {
+		if o.Meta.NodeID != "" && o.Meta.NodeID != id {
+			return fmt.Errorf("node: machine %s was defined by node %s and this is %s: bring back the file node-id", o.Name, o.Meta.NodeID, id)
+		}
+	}
+	return nil
 }
 
 // openDriver opens the hypervisor that was chosen, and keeps the choice: machines of one are unknown to the other.

@@ -86,6 +86,14 @@ type fakeMachine struct {
 	seed    *nodepb.EnsureSeedRequest
 	defined bool
 	state   nodepb.MachineState
+	says    says // metadata, from the last definition
+}
+
+// says is what a machine says of itself.
+type says struct {
+	stack, node string
+	host        int32
+	fence       int64
 }
 
 // fakeAgent keeps machines in memory and fails on demand, by name of the call.
@@ -95,6 +103,10 @@ type fakeAgent struct {
 	machines map[string]*fakeMachine
 	networks []*nodepb.EnsureNetworkRequest
 	fail     map[string]error
+	gone     map[string]*fakeMachine // what was removed, to be brought back
+	reaped   int                     // removals that nobody asked for
+	listed   int
+	list     func(*nodepb.ListMachinesResponse) // spoils the list
 	hold     chan struct{} // EnsureDisk waits until it is closed
 	reached  chan struct{} // closed by the first EnsureDisk that waits
 }
@@ -164,7 +176,10 @@ func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (
 }
 
 func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
-	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) { m.defined = true })
+	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) {
+		m.defined = true
+		m.says = says{stackID, nodeUUID, r.GetHostId(), r.GetCommand().GetFence()}
+	})
 }
 
 func (f *fakeAgent) StartMachine(_ context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
@@ -183,7 +198,15 @@ func (f *fakeAgent) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequ
 	err := f.on("RemoveMachine", r.GetCommand(), func(*fakeMachine) {})
 	if err == nil {
 		f.mu.Lock()
-		delete(f.machines, r.GetCommand().GetMachine())
+		id := r.GetCommand().GetMachine()
+		if f.gone == nil {
+			f.gone = map[string]*fakeMachine{}
+		}
+		f.gone[id] = f.machines[id]
+		delete(f.machines, id)
+		if r.GetProof() != nil {
+			f.reaped++
+		}
 		f.mu.Unlock()
 	}
 	return &nodepb.RemoveMachineResponse{}, err
@@ -195,8 +218,14 @@ func (f *fakeAgent) ListMachines(context.Context, *nodepb.ListMachinesRequest) (
 	resp := &nodepb.ListMachinesResponse{}
 	for id, m := range f.machines {
 		if m.defined {
-			resp.Machines = append(resp.Machines, &nodepb.Machine{Uuid: id, State: m.state})
+			resp.Machines = append(resp.Machines, &nodepb.Machine{
+				Uuid: id, State: m.state, StackId: m.says.stack, Node: m.says.node, HostId: m.says.host, Fence: m.says.fence,
+			})
 		}
+	}
+	f.listed++
+	if f.list != nil {
+		f.list(resp)
 	}
 	return resp, f.fail["ListMachines"]
 }

@@ -158,6 +158,9 @@ func (a *Agent) RemoveMachine(ctx context.Context, r *nodepb.RemoveMachineReques
 	if err != nil {
 		return nil, err
 	}
+	if r.GetProof() != nil {
+		return &nodepb.RemoveMachineResponse{}, a.removeLeftover(ctx, id, r)
+	}
 	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, r.GetCommand().GetFence(),
 		func(ctx context.Context) error { return a.driver.Remove(ctx, id) })
 }
@@ -180,6 +183,7 @@ func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest)
 	for _, o := range list {
 		resp.Machines = append(resp.Machines, &nodepb.Machine{
 			Uuid: o.UUID.String(), State: states[o.State.Power], HostId: o.Meta.HostID, SeenAt: now,
+			StackId: o.Meta.StackID, Node: o.Meta.NodeID, Fence: o.Meta.Fence,
 		})
 	}
 	return resp, nil

@@ -160,10 +160,14 @@ func addressOf(row pgx.CollectableRow) (a domain.Address, err error) {
 	return a, err
 }
 
-// Sight is a machine as its node saw it.
+// Sight is a machine as its node saw it, with what it says of itself.
 type Sight struct {
-	UUID  uuid.UUID
-	State domain.State
+	UUID    uuid.UUID
+	State   domain.State
+	HostID  int32
+	StackID string
+	NodeID  string
+	Fence   int64
 }
 
 // Observe takes over what a node saw at the database's time since: the state of hosts that no job is working on, and
@@ -191,21 +195,6 @@ func (s *Store) LoseSight(ctx context.Context, nodeID int32) error {
 		UPDATE host SET state = 'unknown', changed_at = now()
 		WHERE node_id = $1 AND state IN ('active', 'stopped', 'crashed', 'paused')`, nodeID)
 	return err
-}
-
-// Strangers returns those of the machines that no host is, for the log. They are never removed for that alone.
-func (s *Store) Strangers(ctx context.Context, seen []Sight) ([]uuid.UUID, error) {
-	ids := make([]uuid.UUID, len(seen))
-	for i, x := range seen {
-		ids[i] = x.UUID
-	}
-	rows, err := s.pool.Query(ctx, `
-		SELECT v.uuid FROM unnest($1::uuid[]) AS v(uuid)
-		WHERE NOT EXISTS (SELECT FROM host h WHERE h.uuid = v.uuid)`, ids)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
 // Now is the database's clock, by which rows are dated.

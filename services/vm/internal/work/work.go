@@ -52,11 +52,13 @@ type Worker struct {
 	ip    ippb.AddressServiceClient
 	dial  Dial
 	log   *slog.Logger
+	// Judge is domain.Judge; tests plant another.
+	Judge Judge
 }
 
 // New registers the handlers of all kinds of jobs.
 func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial, log *slog.Logger) *Worker {
-	w := &Worker{store: s, ip: ip, dial: dial, log: log}
+	w := &Worker{store: s, ip: ip, dial: dial, log: log, Judge: domain.Judge}
 	jobs.Handle(r, HostCreate, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{
 			{Name: "address", Do: w.confirmAddress, Undo: w.releaseAddress},
@@ -88,6 +90,7 @@ func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial
 		Steps:  []jobs.Step[Import]{{Name: "download", Do: w.importOS, Timeout: importTimeout}},
 		Failed: importFailed, Attempts: 3,
 	})
+	w.registerReap(r)
 	return w
 }
 
