@@ -107,8 +107,8 @@ type fakeAgent struct {
 	reaped   int                     // removals that nobody asked for
 	listed   int
 	list     func(*nodepb.ListMachinesResponse) // spoils the list
-	hold     chan struct{} // EnsureDisk waits until it is closed
-	reached  chan struct{} // closed by the first EnsureDisk that waits
+	hold     chan struct{}                      // EnsureDisk waits until it is closed
+	reached  chan struct{}                      // closed by the first EnsureDisk that waits
 }
 
 // on runs f on the machine of c unless the call shall fail.
