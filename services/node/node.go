@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,22 +204,9 @@ func (s *Service) Register(ctx context.Context) (next time.Duration, err error) 
 	return time.Duration(resp.GetHeartbeatSeconds()) * time.Second, err
 }
 
-// retryAfter is the wait after a sign of life that did not arrive.
-const retryAfter = time.Second
-
 // Run gives signs of life until ctx ends, then lets go of the hypervisor: machines keep running.
 func (s *Service) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		wait, err := s.Register(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("sign of life", "err", err)
-			wait = retryAfter
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(max(wait, retryAfter)):
-		}
-	}
+	keepSigning(ctx, s.Register, &pace{random: rand.N[time.Duration]}, s.log)
 	return nil
 }
 
