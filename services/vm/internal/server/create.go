@@ -32,6 +32,15 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	if err != nil {
 		return nil, err
 	}
+	// The limits count in the transaction below. This look spares those who have no chance the addresses, and others the
+	// want of them meanwhile.
+	limits, err := s.store.Limits(ctx, h.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	if err := limits.Allow(w.UsageOf(int64(w.IPv4Number))); err != nil {
+		return nil, err
+	}
 	addrs, err := s.reserve(ctx, h, w)
 	if err != nil {
 		return nil, err
@@ -179,6 +188,7 @@ func (s *Server) reserve(ctx context.Context, h *domain.Host, w *domain.Wish) ([
 
 // record stores the host. When others take the room that was chosen, it chooses again; that ends, for they use it up.
 func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (resp *vmpb.CreateHostResponse, err error) {
+	usage := w.UsageOf(ipv4Count(addrs))
 	size := store.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: w.DiskTotal()}
 	for {
 		err = s.store.InTx(ctx, func(tx store.Tx) error {
@@ -200,12 +210,24 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			if err := work.Tell(ctx, tx, h, "created"); err != nil {
 				return err
 			}
+			if err := tx.Charge(ctx, h.AccountID, usage); err != nil {
+				return err
+			}
 			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
 		})
 		if !errors.Is(err, store.ErrTaken) {
 			return resp, err
 		}
 	}
+}
+
+func ipv4Count(addrs []domain.Address) (n int64) {
+	for _, a := range addrs {
+		if a.Family == 4 {
+			n++
+		}
+	}
+	return n
 }
 
 // giveBack releases reservations of a host that will not be. When that fails they lapse.

@@ -35,6 +35,7 @@ type Server struct {
 	vmpb.UnimplementedOSServiceServer
 	vmpb.UnimplementedAccountServiceServer
 	vmpb.UnimplementedTaskServiceServer
+	vmpb.UnimplementedLimitServiceServer
 
 	store *store.Store
 	peers Peers
@@ -55,6 +56,7 @@ func Register(r *rpc.Server, s *store.Store, p Peers) {
 	vmpb.RegisterOSServiceServer(r, srv)
 	vmpb.RegisterAccountServiceServer(r, srv)
 	vmpb.RegisterTaskServiceServer(r, srv)
+	vmpb.RegisterLimitServiceServer(r, srv)
 }
 
 // owner is the account whose objects the caller sees; 0 sees all.

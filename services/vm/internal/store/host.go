@@ -85,8 +85,11 @@ func (t Tx) SaveHost(ctx context.Context, h *domain.Host) error {
 	return err
 }
 
-// DeleteHost removes the host's rows and gives back what it had of its node. Deleting what is gone succeeds.
+// DeleteHost removes the host's rows and gives back what it had of its account's limits and of its node. Deleting what is gone succeeds.
 func (t Tx) DeleteHost(ctx context.Context, id int32) error {
+	if err := t.refund(ctx, id); err != nil {
+		return err
+	}
 	_, err := t.tx.Exec(ctx, `
 		WITH size AS (SELECT coalesce(sum(size_mib), 0)::int AS disks FROM disk WHERE host_id = $1),
 		     gone AS (DELETE FROM host WHERE id = $1 RETURNING node_id, cpu_number, ram_mib)
