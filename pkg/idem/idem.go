@@ -99,6 +99,12 @@ func (k *Keeper) Do(ctx context.Context, c Call, do func(context.Context) (proto
 
 // claim makes the entry the caller's, when there is none, or one that is too old, or one whose owner died.
 func (k *Keeper) claim(ctx context.Context, e *entry) (mine bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	// A client that goes away just now must not leave a claim of which nobody knows.
+	ctx, stop := apart(ctx)
+	defer stop()
 	tag, err := k.pool.Exec(ctx, `
 		INSERT INTO idem AS i (account_id, key, request, owner, until) VALUES ($1, $2, $3, $4, now() + `+lease+`)
 		ON CONFLICT (account_id, key) DO UPDATE SET
@@ -106,6 +112,7 @@ func (k *Keeper) claim(ctx context.Context, e *entry) (mine bool, err error) {
 		WHERE i.made_at < now() - `+keep+` OR i.answer IS NULL AND i.until < now()`,
 		e.account, e.key, e.request, e.owner)
 	if err != nil {
+		k.drop(ctx, e)
 		return false, fmt.Errorf("claim idempotency key: %w", err)
 	}
 	return tag.RowsAffected() == 1, nil
@@ -119,19 +126,30 @@ func (k *Keeper) carryOut(ctx context.Context, e *entry, do func(context.Context
 	if err == nil {
 		return answer, nil
 	}
-	// The usual reason is that the client went away, so this has its own time. When it fails, the lease ends.
-	own, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer stop()
-	tag, dropErr := k.pool.Exec(own, `
-		DELETE FROM idem WHERE account_id = $1 AND key = $2 AND owner = $3 AND answer IS NULL`, e.account, e.key, e.owner)
-	if dropErr != nil || tag.RowsAffected() > 0 {
+	if k.drop(ctx, e) {
 		return nil, err
 	}
 	// The connection broke during the commit, and the commit had happened: the answer tells.
-	if kept, readErr := k.read(own, e); readErr == nil && kept != nil && kept.Owner == e.owner && kept.Answer != nil {
+	ctx, stop := apart(ctx)
+	defer stop()
+	if kept, readErr := k.read(ctx, e); readErr == nil && kept != nil && kept.Owner == e.owner && kept.Answer != nil {
 		return kept.message()
 	}
 	return nil, err
+}
+
+// drop forgets a claim that led to nothing; false when it had led to something. When it fails, the lease ends by itself.
+func (k *Keeper) drop(ctx context.Context, e *entry) (nothing bool) {
+	ctx, stop := apart(ctx)
+	defer stop()
+	tag, err := k.pool.Exec(ctx, `
+		DELETE FROM idem WHERE account_id = $1 AND key = $2 AND owner = $3 AND answer IS NULL`, e.account, e.key, e.owner)
+	return err != nil || tag.RowsAffected() > 0
+}
+
+// apart is a context that goes on when the client went away, for a while.
+func apart(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
 func (k *Keeper) read(ctx context.Context, e *entry) (*keptRow, error) {

@@ -16,6 +16,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -47,7 +48,11 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	}
 	resp, err := s.record(ctx, h, w, addrs)
 	if err != nil {
-		s.giveBack(ctx, h.UUID)
+		// When nobody knows whether the host is stored, its addresses must not be taken from it. If it is not, they lapse.
+		if !errors.Is(err, pg.ErrUnknownCommit) {
+			s.giveBack(ctx, h.UUID)
+		}
+		s.peers.Poke()
 		return nil, err
 	}
 	s.peers.Poke()

@@ -101,7 +101,7 @@ func limitOf(v *structpb.Value, field string) (*int32, error) {
 	default:
 		n = -1
 	}
-	if !(n >= 0 && n <= math.MaxInt32) || n != math.Trunc(n) { //nolint:staticcheck // the form that refuses NaN too
+	if !(n >= 0 && n <= math.MaxInt32) || n != math.Trunc(n) { // this form refuses NaN too
 		return nil, fault.Invalid.With("%s: a whole number from 0, or null for no limit", field).On(field)
 	}
 	limit := int32(n)
