@@ -85,12 +85,33 @@ func TestForeignIsMissing(t *testing.T) {
 
 // spoofs are headers by which some panel or other let itself be told who asks.
 var spoofs = [][2]string{
-	{"Internal-Auth", "on"}, {"Isp-Box-Instance", "true"}, {"Grpc-Metadata-Slipway-Identity", "forged"}, {"Slipway-Identity", "forged"},
-	{"Grpc-Metadata-X-Request-Id", "x"}, {"Grpc-Metadata-Caller", "vm"}, {"Grpcgateway-Authorization", "Bearer admin"}, {"X-Forwarded-For", "127.0.0.1"},
-	{"X-Forwarded-User", "admin"}, {"X-Remote-User", "admin@example.com"}, {"Remote-User", "admin"}, {"X-Real-Ip", "127.0.0.1"}, {"Forwarded", "for=127.0.0.1"},
-	{"X-Http-Method-Override", "GET"}, {"X-Method-Override", "DELETE"}, {"X-Original-Url", "/healthz"}, {"X-Rewrite-Url", "/healthz"}, {"X-User-Id", "1"},
-	{"X-Account", "1"}, {"X-Roles", "@admin"}, {"X-Ssl-Client-Verify", "SUCCESS"}, {"X-Client-Cert", "CN=vm"}, {"Authorization", "Basic YWRtaW46YWRtaW4="},
-	{"Cookie", "ses6=admin; x-xsrf-token=1; token=admin"}, {"Slipway-Client-Ip", "127.0.0.1"}, {"Host", "localhost"}, {"Te", "trailers"},
+	{"Internal-Auth", "on"},
+	{"Isp-Box-Instance", "true"},
+	{"Grpc-Metadata-Slipway-Identity", "forged"},
+	{"Slipway-Identity", "forged"},
+	{"Grpc-Metadata-X-Request-Id", "x"},
+	{"Grpc-Metadata-Caller", "vm"},
+	{"Grpcgateway-Authorization", "Bearer admin"},
+	{"X-Forwarded-For", "127.0.0.1"},
+	{"X-Forwarded-User", "admin"},
+	{"X-Remote-User", "admin@example.com"},
+	{"Remote-User", "admin"},
+	{"X-Real-Ip", "127.0.0.1"},
+	{"Forwarded", "for=127.0.0.1"},
+	{"X-Http-Method-Override", "GET"},
+	{"X-Method-Override", "DELETE"},
+	{"X-Original-Url", "/healthz"},
+	{"X-Rewrite-Url", "/healthz"},
+	{"X-User-Id", "1"},
+	{"X-Account", "1"},
+	{"X-Roles", "@admin"},
+	{"X-Ssl-Client-Verify", "SUCCESS"},
+	{"X-Client-Cert", "CN=vm"},
+	{"Authorization", "Basic YWRtaW46YWRtaW4="},
+	{"Cookie", "ses6=admin; x-xsrf-token=1; token=admin"},
+	{"Slipway-Client-Ip", "127.0.0.1"},
+	{"Host", "localhost"},
+	{"Te", "trailers"},
 }
 
 // TestHeadersGainNothing sends every route every header, as nobody and, where an administrator is needed, as a user.
@@ -122,7 +143,9 @@ func TestHeadersGainNothing(t *testing.T) {
 // TestWrongIsSeen plants answers that hostile input must not get.
 func TestWrongIsSeen(t *testing.T) {
 	t.Parallel()
-	shape := func(msg string) object { return object{"error": object{"code": float64(90001), "msg": msg, "value": object{}}} }
+	shape := func(msg string) object {
+		return object{"error": object{"code": float64(90001), "msg": msg, "value": object{}}}
+	}
 	for name, a := range map[string]answer{
 		"internal":   {status: 500, body: shape("internal error")},
 		"shapeless":  {status: 400, text: "bad request"},
