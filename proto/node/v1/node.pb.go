@@ -87,7 +87,9 @@ type Command struct {
 	// The host's UUID: names of domain, disks and files follow from it.
 	Machine string `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
 	// Fence number of the operation's attempt; a later attempt or operation has a higher one.
-	Fence         int64 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	Fence int64 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Place of the command within the attempt: a later one has a higher one.
+	Step          int32 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +134,13 @@ func (x *Command) GetMachine() string {
 func (x *Command) GetFence() int64 {
 	if x != nil {
 		return x.Fence
+	}
+	return 0
+}
+
+func (x *Command) GetStep() int32 {
+	if x != nil {
+		return x.Step
 	}
 	return 0
 }
@@ -1823,10 +1832,11 @@ var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\anode.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n" +
+	"\x12node/v1/node.proto\x12\anode.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n" +
 	"\aCommand\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
-	"\x05fence\x18\x02 \x01(\x03R\x05fence\"\x11\n" +
+	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\x05R\x04step\"\x11\n" +
 	"\x0fDescribeRequest\"\xb4\x04\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x1a\n" +

@@ -40,7 +40,11 @@ func (a *Agent) command(ctx context.Context, c *nodepb.Command, f func(context.C
 	if err != nil {
 		return err
 	}
-	return a.journal.Do(ctx, id, c.GetFence(), func(ctx context.Context) error { return f(ctx, id) })
+	return a.journal.Do(ctx, id, orderOf(c), func(ctx context.Context) error { return f(ctx, id) })
+}
+
+func orderOf(c *nodepb.Command) journal.Order {
+	return journal.Order{Fence: c.GetFence(), Step: c.GetStep()}
 }
 
 func machineID(s string) (uuid.UUID, error) {
@@ -161,7 +165,7 @@ func (a *Agent) RemoveMachine(ctx context.Context, r *nodepb.RemoveMachineReques
 	if r.GetProof() != nil {
 		return &nodepb.RemoveMachineResponse{}, a.removeLeftover(ctx, id, r)
 	}
-	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, r.GetCommand().GetFence(),
+	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, orderOf(r.GetCommand()),
 		func(ctx context.Context) error { return a.driver.Remove(ctx, id) })
 }
 

@@ -22,7 +22,7 @@ func (a *Agent) removeLeftover(ctx context.Context, id uuid.UUID, r *nodepb.Remo
 	if err != nil || !there {
 		return err
 	}
-	return a.journal.DoRemoval(ctx, id, r.GetCommand().GetFence(), func(ctx context.Context) error {
+	return a.journal.DoRemoval(ctx, id, orderOf(r.GetCommand()), func(ctx context.Context) error {
 		there, err := a.proven(ctx, id, r.GetProof())
 		if err != nil || !there {
 			return err

@@ -100,7 +100,7 @@ func (w *Worker) removeLeftover(ctx context.Context, run *jobs.Run, a Leftover) 
 		return err
 	}
 	_, err = agent.RemoveMachine(ctx, &nodepb.RemoveMachineRequest{
-		Command: &nodepb.Command{Machine: a.UUID, Fence: run.Fence()},
+		Command: &nodepb.Command{Machine: a.UUID, Fence: run.Fence(), Step: run.Step()},
 		Proof:   &nodepb.Proof{StackId: a.StackID, Node: a.Node, MaxFence: a.MaxFence},
 	})
 	return err

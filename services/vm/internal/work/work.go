@@ -127,7 +127,7 @@ func (w *Worker) buildOn(ctx context.Context, run *jobs.Run, a Host) (*store.Bui
 
 // command fences an order to an agent: one that comes late, from an attempt that lost its lease, is refused.
 func command(run *jobs.Run, a Host) *nodepb.Command {
-	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence()}
+	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence(), Step: run.Step()}
 }
 
 // become records the state that a job led to, unless the host is being deleted by now.
