@@ -77,6 +77,7 @@ func (w *Worker) reap(ctx context.Context, a store.Agent, x store.Stranger, mach
 		}})
 		return err
 	})
+	w.poke()
 	if v == domain.BreakerOpen && err == nil {
 		w.log.Error("too many leftovers on one node: nothing more is removed there until the breaker is reset", "node", a.ID)
 	}

@@ -52,13 +52,14 @@ type Worker struct {
 	ip    ippb.AddressServiceClient
 	dial  Dial
 	log   *slog.Logger
+	poke  func() // wakes the runner
 	// Judge is domain.Judge; tests plant another.
 	Judge Judge
 }
 
 // New registers the handlers of all kinds of jobs.
 func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial, log *slog.Logger) *Worker {
-	w := &Worker{store: s, ip: ip, dial: dial, log: log, Judge: domain.Judge}
+	w := &Worker{store: s, ip: ip, dial: dial, log: log, poke: r.Poke, Judge: domain.Judge}
 	jobs.Handle(r, HostCreate, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{
 			{Name: "address", Do: w.confirmAddress, Undo: w.releaseAddress},
