@@ -78,6 +78,10 @@ test: packages build ## run every test; nothing needs to run already
 unit: ## run the unit tests alone (under three minutes)
 	go test work
 
+.PHONY: audit
+audit: ## look for known vulnerabilities and dangerous code; VULNDB= names a copy of the Go vulnerability database
+	@deploy/audit.sh
+
 .PHONY: bench
 bench: packages build services ## measure, against floors in the same run; about fifteen minutes (SCALE=0: ten)
 	go build -o bin/ slipway.dev/deploy/bench slipway.dev/services/node/cmd/libvirtfloor

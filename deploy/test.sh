@@ -17,6 +17,10 @@ make -s lint
 step "unit tests"
 go test work
 
+step "any text comes back as it went in, or is refused"
+go test -count=1 slipway.dev/services/node/internal/seed -run . -rapid.checks=100000
+go test -count=1 slipway.dev/services/node/internal/libvirt -run StringsStay -rapid.checks=5000
+
 step "drivers and the guest, on real QEMU"
 go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/services/node/... slipway.dev/deploy/guest
 

@@ -28,6 +28,8 @@ type Method struct {
 	Routes []string
 	// Mutates: it may change something. Reading is what GET does.
 	Mutates bool
+	// Repeat is what a second call with the same key leads to.
+	Repeat accesspb.Repeat
 }
 
 // Methods lists the methods of a service. It also returns the names of those that do not say who may call them, or, where
@@ -63,9 +65,11 @@ func of(d protoreflect.MethodDescriptor) Method {
 	m := Method{
 		Name: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()), Level: a.GetLevel(), Callers: a.GetCallers(),
 		Demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == accesspb.Level_LEVEL_ADMIN, Read: a.GetRead()},
+		Repeat: a.GetRepeat(),
 	}
 	rule, _ := proto.GetExtension(d.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if rule == nil {
+		m.Mutates = !a.GetRead()
 		return m
 	}
 	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {

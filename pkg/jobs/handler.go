@@ -44,11 +44,16 @@ type Run struct {
 	Memo any
 
 	fence int64
+	step  int32
 }
 
 // Fence is the number of this lease. It rises with every lease of any job of the service: whoever is sent a command
 // keeps the highest and refuses older ones, so a worker that lost its lease cannot do harm.
 func (r *Run) Fence() int64 { return r.fence }
+
+// Step counts what was begun in this attempt, done and undone. With Fence it puts all commands of a job in order, those of
+// one attempt too: one that is delivered twice must not undo what came after it.
+func (r *Run) Step() int32 { return r.step }
 
 // Handle registers the handler of a kind. It is called before Run; a mistake in it is the programmer's, so it panics.
 func Handle[A any](r *Runner, kind string, h Handler[A]) {

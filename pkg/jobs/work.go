@@ -153,6 +153,7 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 			return err
 		}
 		l.current = rec.Seq
+		l.run.step++
 		r.hit(l, s.name, "before")
 		if err := call(l.do, s.timeout, func(ctx context.Context) error { return s.do(ctx, l.run, args) }); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -212,6 +213,7 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 			continue
 		}
 		l.current = rec.Seq
+		l.run.step++
 		r.hit(l, s.name, "undo.before")
 		if err := call(l.ctx, s.timeout, func(ctx context.Context) error { return s.undo(ctx, l.run, args) }); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)

@@ -68,7 +68,9 @@ func peerName(ctx context.Context) string {
 // unary is what happens round every call: status outside, then log, identity, audit, recover, access.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 	start := time.Now()
-	resp, err := s.guarded(ctx, info.FullMethod, req, func(ctx context.Context) (any, error) { return h(ctx, req) })
+	resp, err := s.guarded(ctx, info.FullMethod, req, func(ctx context.Context) (any, error) {
+		return s.once(ctx, info.FullMethod, req, h)
+	})
 	s.report(ctx, info.FullMethod, start, err)
 	if err != nil {
 		return nil, fault.Status(err).Err()

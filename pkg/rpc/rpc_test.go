@@ -21,6 +21,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/rpc"
@@ -70,6 +71,10 @@ func TestCalls(t *testing.T) {
 	s := rpc.NewServer(slog.New(slog.DiscardHandler), verifier)
 	authpb.RegisterTokenServiceServer(s, tokens{})
 	authpb.RegisterUserServiceServer(s, users{})
+	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "CreateUser") {
+		t.Errorf("a server that keeps no answers starts: %v", err)
+	}
+	s.Keep(idem.New(nil))
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}

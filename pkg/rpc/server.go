@@ -21,6 +21,7 @@ import (
 
 	"slipway.dev/pkg/access"
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 )
 
@@ -32,6 +33,7 @@ type Server struct {
 	handlers grpchan.HandlerMap
 	problems []error
 	health   *health.Server
+	keeper   *idem.Keeper
 
 	service string // for the records of its calls
 	record  func(context.Context, *auditpb.Record) error
@@ -62,8 +64,9 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.handlers.RegisterService(desc, impl)
 }
 
-// Check returns an error when a registered method lacks its access rule. A service that fails it must not start.
-func (s *Server) Check() error { return errors.Join(s.problems...) }
+// Check returns an error when a registered method lacks its access rule, or its answers a place where they are kept. A
+// service that fails it must not start.
+func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problems...)...) }
 
 // Local returns a connection for another service of this process. What it calls is called by caller.
 func (s *Server) Local(caller string) grpc.ClientConnInterface {

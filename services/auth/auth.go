@@ -15,6 +15,7 @@ import (
 	auditpb "slipway.dev/proto/audit/v1"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
@@ -70,6 +71,7 @@ type Service struct {
 	relay    *outbox.Relay
 	handlers *server.Server
 	rpc      *rpc.Server
+	keeper   *idem.Keeper
 
 	bus      *bus.Bus
 	pool     *pgxpool.Pool
@@ -94,7 +96,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
+	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, idem.Migrations, store.Migrations); err != nil {
 		return nil, err
 	}
 	if err := d.Bus.EnsureStream(ctx, "auth"); err != nil {
@@ -105,7 +107,8 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), bus: d.Bus, pool: d.Pool, sealer: newSealer(d.Pool, d.Log),
+		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus, pool: d.Pool,
+		sealer: newSealer(d.Pool, d.Log),
 	}
 	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke, s.sealer.poke)
 	if s.ring, err = keyring.Open(ctx, s.store, box); err != nil {
@@ -121,6 +124,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.verifier = identity.NewVerifier(s.ring.Public)
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
 	s.rpc.Audit("auth", s.store.Record)
+	s.rpc.Keep(s.keeper)
 	s.handlers.Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -131,7 +135,7 @@ func (s *Service) Server() *rpc.Server { return s.rpc }
 // Run sends events, hears of revocations, takes in the records of other services, seals all records, and removes what is dead,
 // until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, run.Func(s.clean), s.sealer, s.records("vm"), s.records("ip"),
+	return run.All(ctx, s.relay, s.keeper, run.Func(s.clean), s.sealer, s.records("vm"), s.records("ip"),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }
 

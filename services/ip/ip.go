@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
@@ -63,11 +64,12 @@ type Deps struct {
 
 // Service is the ip service of this process.
 type Service struct {
-	log   *slog.Logger
-	store *store.Store
-	relay *outbox.Relay
-	names *work.Publisher
-	rpc   *rpc.Server
+	log    *slog.Logger
+	store  *store.Store
+	relay  *outbox.Relay
+	names  *work.Publisher
+	rpc    *rpc.Server
+	keeper *idem.Keeper
 
 	bus      *bus.Bus
 	verifier *identity.Verifier
@@ -89,19 +91,21 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, store.Migrations); err != nil {
+	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, idem.Migrations, store.Migrations); err != nil {
 		return nil, err
 	}
 	if err := d.Bus.EnsureStream(ctx, "ip"); err != nil {
 		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
 	}
 	s := &Service{
-		log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), bus: d.Bus, verifier: identity.NewVerifier(keys.From(d.Auth)),
+		log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus,
+		verifier: identity.NewVerifier(keys.From(d.Auth)),
 	}
 	s.store = store.New(d.Pool, cfg.Lists, func() { s.relay.Poke(); s.names.Poke() })
 	s.names = work.NewPublisher(s.store, names, d.Log)
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
 	s.rpc.Audit("ip", s.store.Record)
+	s.rpc.Keep(s.keeper)
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
 	return s, s.rpc.Check()
 }
@@ -112,7 +116,7 @@ func (s *Service) Server() *rpc.Server { return s.rpc }
 // Run sends events, hears of revocations, publishes PTR records and frees addresses whose reservation lapsed or whose quarantine
 // ended, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, s.names,
+	return run.All(ctx, s.relay, s.names, s.keeper,
 		run.Func(func(ctx context.Context) error { return work.Sweep(ctx, s.store, s.log) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +96,9 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if s.driver, err = openDriver(ctx, cfg, id, images, log); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
+	if err := sameNode(ctx, s.driver, id); err != nil {
+		return nil, errors.Join(err, s.driver.Close())
+	}
 	s.agent = agent.New(cfg.StackID, id, s.driver, marks, oses)
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)
@@ -118,6 +122,21 @@ func identity(root string) (string, error) {
 		return "", fmt.Errorf("node: %s does not hold a UUID", path)
 	}
 	return id.String(), nil
+}
+
+// sameNode refuses an identity that is not that of the machines here: a lost or copied node-id file would make this node
+// another one, and its machines nobody's.
+func sameNode(ctx context.Context, d hyper.Driver, id string) error {
+	list, err := d.List(ctx)
+	if err != nil {
+		return fmt.Errorf("node: machines at the start: %w", err)
+	}
+	for _, o := range list {
+		if o.Meta.NodeID != "" && o.Meta.NodeID != id {
+			return fmt.Errorf("node: machine %s was defined by node %s and this is %s: bring back the file node-id", o.Name, o.Meta.NodeID, id)
+		}
+	}
+	return nil
 }
 
 // openDriver opens the hypervisor that was chosen, and keeps the choice: machines of one are unknown to the other.
@@ -185,22 +204,9 @@ func (s *Service) Register(ctx context.Context) (next time.Duration, err error) 
 	return time.Duration(resp.GetHeartbeatSeconds()) * time.Second, err
 }
 
-// retryAfter is the wait after a sign of life that did not arrive.
-const retryAfter = time.Second
-
 // Run gives signs of life until ctx ends, then lets go of the hypervisor: machines keep running.
 func (s *Service) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		wait, err := s.Register(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("sign of life", "err", err)
-			wait = retryAfter
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(max(wait, retryAfter)):
-		}
-	}
+	keepSigning(ctx, s.Register, &pace{random: rand.N[time.Duration]}, s.log)
 	return nil
 }
 

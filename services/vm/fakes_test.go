@@ -139,6 +139,14 @@ type fakeMachine struct {
 	defined bool
 	allowed []string // addresses of the card
 	state   nodepb.MachineState
+	says    says // metadata, from the last definition
+}
+
+// says is what a machine says of itself.
+type says struct {
+	stack, node string
+	host        int32
+	fence       int64
 }
 
 // fakeAgent keeps machines in memory and fails on demand, by name of the call.
@@ -149,6 +157,10 @@ type fakeAgent struct {
 	networks []*nodepb.EnsureNetworkRequest
 	fail     map[string]error
 	calls    map[string]int
+	gone     map[string]*fakeMachine // what was removed, to be brought back
+	reaped   int                     // removals that nobody asked for
+	listed   int
+	list     func(*nodepb.ListMachinesResponse) // spoils the list
 
 	refuseOnce map[string]error
 	hold       chan struct{} // EnsureDisk waits until it is closed
@@ -234,6 +246,7 @@ func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (
 func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
 	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) {
 		m.defined, m.allowed = true, r.GetLinks()[0].GetAddresses()
+		m.says = says{stackID, nodeUUID, r.GetHostId(), r.GetCommand().GetFence()}
 	})
 }
 
@@ -253,7 +266,15 @@ func (f *fakeAgent) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequ
 	err := f.on("RemoveMachine", r.GetCommand(), func(*fakeMachine) {})
 	if err == nil {
 		f.mu.Lock()
-		delete(f.machines, r.GetCommand().GetMachine())
+		id := r.GetCommand().GetMachine()
+		if f.gone == nil {
+			f.gone = map[string]*fakeMachine{}
+		}
+		f.gone[id] = f.machines[id]
+		delete(f.machines, id)
+		if r.GetProof() != nil {
+			f.reaped++
+		}
 		f.mu.Unlock()
 	}
 	return &nodepb.RemoveMachineResponse{}, err
@@ -265,8 +286,14 @@ func (f *fakeAgent) ListMachines(context.Context, *nodepb.ListMachinesRequest) (
 	resp := &nodepb.ListMachinesResponse{}
 	for id, m := range f.machines {
 		if m.defined {
-			resp.Machines = append(resp.Machines, &nodepb.Machine{Uuid: id, State: m.state})
+			resp.Machines = append(resp.Machines, &nodepb.Machine{
+				Uuid: id, State: m.state, StackId: m.says.stack, Node: m.says.node, HostId: m.says.host, Fence: m.says.fence,
+			})
 		}
+	}
+	f.listed++
+	if f.list != nil {
+		f.list(resp)
 	}
 	return resp, f.fail["ListMachines"]
 }

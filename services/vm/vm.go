@@ -16,6 +16,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/outbox"
@@ -69,6 +70,7 @@ type Service struct {
 	relay  *outbox.Relay
 	worker *work.Worker
 	store  *store.Store
+	keeper *idem.Keeper
 
 	verifier *identity.Verifier
 }
@@ -81,7 +83,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
-	s := &Service{cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log)}
+	s := &Service{
+		cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
+	}
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
@@ -90,6 +94,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)
 	s.server.Audit("vm", s.store.Record)
+	s.server.Keep(s.keeper)
 	server.Register(s.server, s.store, server.Peers{
 		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
 		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
@@ -103,7 +108,7 @@ func (s *Service) Server() *rpc.Server { return s.server }
 
 // Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.runner, s.relay,
+	return run.All(ctx, s.runner, s.relay, s.keeper,
 		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.deps.Bus, s.verifier, s.deps.Log) }),
 		s.consume("auth", takeAccount, "auth.v4.user.*"),

@@ -42,7 +42,14 @@ type world struct {
 	svc    *vm.Service
 	bus    *bus.Bus
 	nodeID int32
+	deps   vm.Deps
 }
+
+// What the one node of a world is called, and the installation.
+const (
+	nodeUUID = "11111111-2222-3333-4444-555555555555"
+	stackID  = "stack-1"
+)
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -71,48 +78,66 @@ func newWorld(t *testing.T) *world {
 	ippb.RegisterAddressServiceServer(ip, w.ip)
 	ippb.RegisterPoolServiceServer(ip, &fakePools{})
 	nodepb.RegisterNodeServiceServer(agent, w.agent)
-	w.svc, err = vm.New(t.Context(), vm.Config{Name: "test", Workers: 8, WatchEvery: 50 * time.Millisecond, Cluster: "default", DomainTemplate: "{name}.test"}, vm.Deps{
+	w.deps = vm.Deps{
 		Pool: pool, Bus: w.bus, Auth: auth.Local("vm"), IP: ip.Local("vm"), Log: log,
 		Dial: func(string) (nodepb.NodeServiceClient, error) {
 			return nodepb.NewNodeServiceClient(agent.Local("vm")), nil
 		},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	w.conn = w.svc.Server().Local("gateway")
+	w.start()
 	w.register("boot-1")
+	return w
+}
+
+// start starts vm. A second one is what vm is after a restart, with its predecessor not quite dead.
+func (w *world) start() {
+	w.Helper()
+	svc, err := vm.New(w.Context(), vm.Config{
+		Name: "test", Workers: 8, WatchEvery: 50 * time.Millisecond, Cluster: "default", DomainTemplate: "{name}.test",
+	}, w.deps)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.svc, w.conn = svc, svc.Server().Local("gateway")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- w.svc.Run(ctx) }()
-	t.Cleanup(func() {
+	go func() { done <- svc.Run(ctx) }()
+	w.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("vm ended: %v", err)
+			w.Errorf("vm ended: %v", err)
 		}
 	})
-	return w
 }
 
 func (w *world) register(bootID string) {
 	w.Helper()
-	w.nodeID = w.registerAs("11111111-2222-3333-4444-555555555555", bootID, "tiny")
+	w.nodeID = w.registerAs(nodeUUID, bootID, "tiny")
 }
 
 // registerAs is a sign of life of a node that holds one template.
 func (w *world) registerAs(uuid, bootID, template string) int32 {
 	w.Helper()
-	resp, err := vmpb.NewNodeServiceClient(w.svc.Server().Local("node")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{
-		Endpoint: "local", Description: &nodepb.Description{
-			Uuid: uuid, Hostname: "n1", CpuNumber: 4, RamMib: 1280, StorageMib: 100000,
-			StorageFreeMib: 100000, Hypervisor: "sim", Accel: "sim", BootId: bootID, Bridge: "br0", Dns: []string{"192.0.2.53"},
-			Templates: []*nodepb.Template{{Name: template, Sha256: "abc", MinRamMib: 128, MinDiskMib: 64}},
-		},
+	resp, err := w.sign(func(r *vmpb.RegisterNodeRequest) {
+		r.Description.Uuid, r.Description.BootId, r.Description.Templates[0].Name = uuid, bootID, template
 	})
 	if err != nil {
 		w.Error(err)
 	}
 	return resp.GetId()
+}
+
+// sign is a sign of life that differs from the usual one.
+func (w *world) sign(differ func(*vmpb.RegisterNodeRequest)) (*vmpb.RegisterNodeResponse, error) {
+	r := &vmpb.RegisterNodeRequest{
+		Endpoint: "local", Description: &nodepb.Description{
+			StackId: stackID, Uuid: nodeUUID, Hostname: "n1", CpuNumber: 4, RamMib: 1280, StorageMib: 100000,
+			StorageFreeMib: 100000, Hypervisor: "sim", Accel: "sim", BootId: "boot-1", Bridge: "br0", Dns: []string{"192.0.2.53"},
+			Templates: []*nodepb.Template{{Name: "tiny", Sha256: "abc", MinRamMib: 128, MinDiskMib: 64}},
+		},
+	}
+	differ(r)
+	return vmpb.NewNodeServiceClient(w.svc.Server().Local("node")).RegisterNode(w.Context(), r)
 }
 
 // publish emits an event as another service would.

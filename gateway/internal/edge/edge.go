@@ -48,6 +48,8 @@ type Request struct {
 	// Identity is the signed identity of the caller; empty for nobody.
 	Identity string
 	Account  int32
+	// OnceKey is the client's Idempotency-Key, if it sent one.
+	OnceKey string
 	// Ignored are fields of the body that nothing reads.
 	Ignored []string
 	// Reason is why the request was refused; Err is set besides when that is ours to mend.

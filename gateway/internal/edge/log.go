@@ -54,7 +54,24 @@ func loggedPath(path string) string {
 			return p + "***"
 		}
 	}
-	return clip(path)
+	return clip(masked(path))
+}
+
+// longSegment is longer than any word of our paths. A random text of that length at a path that is mistyped may be a credential.
+const longSegment = 20
+
+// masked hides segments that look like credentials: long, with letters and digits.
+func masked(path string) string {
+	if len(path) <= longSegment {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if len(s) >= longSegment && strings.ContainsAny(s, "0123456789") {
+			segments[i] = "***"
+		}
+	}
+	return strings.Join(segments, "/")
 }
 
 func clip(s string) string {

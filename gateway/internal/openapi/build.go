@@ -57,7 +57,7 @@ func Build(files []protoreflect.FileDescriptor) ([]byte, error) {
 				"description": "The call was refused or failed.",
 				"content":     jsonContent(object{"$ref": "#/components/schemas/Error"}),
 			}},
-			"parameters":      listParameters(),
+			"parameters":      parameters(),
 			"securitySchemes": securitySchemes(),
 		},
 	}
@@ -94,6 +94,9 @@ func (b *builder) operation(r vmmanager.Route, id string) object {
 	for _, name := range r.Params() {
 		fd := r.RPC.Input().Fields().ByName(protoreflect.Name(name))
 		params = append(params, parameter(fd, "path"))
+	}
+	if access(r.RPC).GetRepeat() == accesspb.Repeat_REPEAT_ANSWERED {
+		params = append(params, object{"$ref": "#/components/parameters/" + onceParameter})
 	}
 	if r.Lists() {
 		for _, name := range []string{
@@ -189,6 +192,8 @@ func (b *builder) field(fd protoreflect.FieldDescriptor, request bool) object {
 	switch {
 	case md == nil:
 		s = scalar(fd)
+	case md.FullName() == "google.protobuf.Value":
+		s = object{"type": []string{"number", "null"}}
 	case strings.HasPrefix(string(md.FullName()), "google.protobuf."):
 		s = scalar(md.Fields().ByName("value"))
 		s["type"] = []string{s["type"].(string), "null"}

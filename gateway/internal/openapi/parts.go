@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"slipway.dev/pkg/idem"
+
 	"slipway.dev/gateway/internal/vmmanager"
 	"slipway.dev/gateway/internal/where"
 )
@@ -22,13 +24,20 @@ func tags(files []protoreflect.FileDescriptor) []object {
 	return all
 }
 
-func listParameters() object {
+const onceParameter = "Idempotency-Key"
+
+func parameters() object {
 	text := func(name, description, example string) object {
 		return object{
 			"name": name, "in": "query", "description": description, "example": example, "schema": object{"type": "string"},
 		}
 	}
 	return object{
+		onceParameter: object{
+			"name": onceParameter, "in": "header", "schema": object{"type": "string", "minLength": 1, "maxLength": idem.MaxKey},
+			"description": "Any text that no other request of the account has within a day, a UUID for instance. A repeat with the same " +
+				"key and the same body does nothing and gets the first answer; with another body it is refused (90020). What was refused may be repeated.",
+		},
 		where.ParamWhere: text(where.ParamWhere, "Condition. Operators EQ NE GT GE LT LE CP (pattern with %), IS null, IS NOT null; "+
 			"AND, OR, NOT, brackets; text in single quotes. Several where parameters must all hold.", "(name CP 'web%') AND (account.id EQ 3)"),
 		where.ParamOrder: text(where.ParamOrder, "Fields with asc or desc, separated by commas. Default: id asc.", "cluster.name desc"),

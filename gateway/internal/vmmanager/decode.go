@@ -227,6 +227,12 @@ func (c *checker) single(fd protoreflect.FieldDescriptor, path string, tok json.
 		if isWrapper(md) {
 			return c.single(md.Fields().ByName("value"), path, tok)
 		}
+		if md.FullName() == nullable {
+			if _, ok := number(tok); !ok {
+				return wrong(path, "a number or null", tok)
+			}
+			return nil
+		}
 		if tok != json.Delim('{') {
 			return wrong(path, "an object", tok)
 		}
@@ -240,6 +246,9 @@ func (c *checker) single(fd protoreflect.FieldDescriptor, path string, tok json.
 	}
 	return nil
 }
+
+// nullable is the type of fields in which null means something else than absence. The dialect knows them for numbers.
+const nullable = "google.protobuf.Value"
 
 func fits(fd protoreflect.FieldDescriptor, tok json.Token) bool {
 	switch fd.Kind() {

@@ -17,6 +17,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/rpc"
 
@@ -61,6 +62,7 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 		authpb.RegisterKeyServiceHandlerClient(ctx, mux, authpb.NewKeyServiceClient(auth)),
 		authpb.RegisterUserServiceHandlerClient(ctx, mux, authpb.NewUserServiceClient(auth)),
 		authpb.RegisterTokenServiceHandlerClient(ctx, mux, authpb.NewTokenServiceClient(auth)),
+		vmpb.RegisterLimitServiceHandlerClient(ctx, mux, vmpb.NewLimitServiceClient(vm)),
 		vmpb.RegisterAccountServiceHandlerClient(ctx, mux, vmpb.NewAccountServiceClient(vm)),
 		vmpb.RegisterOSServiceHandlerClient(ctx, mux, vmpb.NewOSServiceClient(vm)),
 		vmpb.RegisterClusterServiceHandlerClient(ctx, mux, vmpb.NewClusterServiceClient(vm)),
@@ -78,10 +80,17 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 type room struct{ mux *runtime.ServeMux }
 
 // ServeHTTP hands a request without headers to the mux: no header means anything to it, least of all Grpc-Metadata-*,
-// Grpc-Timeout, X-Http-Method-Override, Content-Type and Accept.
+// Grpc-Timeout, X-Http-Method-Override, Content-Type and Accept. Only the Idempotency-Key goes on, checked, by a way of its own.
 func (o room) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in := new(http.Request)
 	*in = *r
+	if keys := r.Header.Values("Idempotency-Key"); len(keys) > 0 && r.Method == http.MethodPost {
+		if err := idem.CheckKey(strings.Join(keys, "\n")); err != nil {
+			WriteError(w, r, err)
+			return
+		}
+		edge.Of(r.Context()).OnceKey = keys[0]
+	}
 	in.Header, in.Host, in.RemoteAddr = nil, "", ""
 	if r.Method == http.MethodHead {
 		in.Method = http.MethodGet
@@ -110,6 +119,9 @@ func outgoing(ctx context.Context, _ *http.Request) metadata.MD {
 	}
 	if q.Identity != "" {
 		md[identity.MetadataKey] = []string{q.Identity}
+	}
+	if q.OnceKey != "" {
+		md[rpc.OnceKey] = []string{q.OnceKey}
 	}
 	return md
 }

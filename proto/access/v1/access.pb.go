@@ -24,6 +24,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Repeat is what a second call with the Idempotency-Key of a first does.
+type Repeat int32
+
+const (
+	// The key means nothing: a second call changes nothing, or undoes itself.
+	Repeat_REPEAT_UNSPECIFIED Repeat = 0
+	// The second call gets the answer of the first. The first keeps it, for a day.
+	Repeat_REPEAT_ANSWERED Repeat = 1
+	// A call with a key is refused: the answer holds a secret, which is kept nowhere.
+	Repeat_REPEAT_REFUSED Repeat = 2
+)
+
+// Enum value maps for Repeat.
+var (
+	Repeat_name = map[int32]string{
+		0: "REPEAT_UNSPECIFIED",
+		1: "REPEAT_ANSWERED",
+		2: "REPEAT_REFUSED",
+	}
+	Repeat_value = map[string]int32{
+		"REPEAT_UNSPECIFIED": 0,
+		"REPEAT_ANSWERED":    1,
+		"REPEAT_REFUSED":     2,
+	}
+)
+
+func (x Repeat) Enum() *Repeat {
+	p := new(Repeat)
+	*p = x
+	return p
+}
+
+func (x Repeat) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Repeat) Descriptor() protoreflect.EnumDescriptor {
+	return file_access_v1_access_proto_enumTypes[0].Descriptor()
+}
+
+func (Repeat) Type() protoreflect.EnumType {
+	return &file_access_v1_access_proto_enumTypes[0]
+}
+
+func (x Repeat) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Repeat.Descriptor instead.
+func (Repeat) EnumDescriptor() ([]byte, []int) {
+	return file_access_v1_access_proto_rawDescGZIP(), []int{0}
+}
+
 // Level is the least that a caller must be.
 type Level int32
 
@@ -68,11 +121,11 @@ func (x Level) String() string {
 }
 
 func (Level) Descriptor() protoreflect.EnumDescriptor {
-	return file_access_v1_access_proto_enumTypes[0].Descriptor()
+	return file_access_v1_access_proto_enumTypes[1].Descriptor()
 }
 
 func (Level) Type() protoreflect.EnumType {
-	return &file_access_v1_access_proto_enumTypes[0]
+	return &file_access_v1_access_proto_enumTypes[1]
 }
 
 func (x Level) Number() protoreflect.EnumNumber {
@@ -81,7 +134,7 @@ func (x Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Level.Descriptor instead.
 func (Level) EnumDescriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{0}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{1}
 }
 
 // Access is the demand of one method.
@@ -94,7 +147,9 @@ type Access struct {
 	Read bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
 	// What a custom role or a limited credential must have to call the method, such as "vms.read". Required with LEVEL_USER and
 	// LEVEL_ADMIN. "self" is for what concerns nobody but the credential of the call: every caller has it.
-	Scope         string `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope string `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	// What a repeat with the same Idempotency-Key does.
+	Repeat        Repeat `protobuf:"varint,5,opt,name=repeat,proto3,enum=access.v1.Repeat" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +212,13 @@ func (x *Access) GetScope() string {
 	return ""
 }
 
+func (x *Access) GetRepeat() Repeat {
+	if x != nil {
+		return x.Repeat
+	}
+	return Repeat_REPEAT_UNSPECIFIED
+}
+
 var file_access_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -180,12 +242,17 @@ var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"t\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"\x9f\x01\n" +
 	"\x06Access\x12&\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x10.access.v1.LevelR\x05level\x12\x18\n" +
 	"\acallers\x18\x02 \x03(\tR\acallers\x12\x12\n" +
 	"\x04read\x18\x03 \x01(\bR\x04read\x12\x14\n" +
-	"\x05scope\x18\x04 \x01(\tR\x05scope*d\n" +
+	"\x05scope\x18\x04 \x01(\tR\x05scope\x12)\n" +
+	"\x06repeat\x18\x05 \x01(\x0e2\x11.access.v1.RepeatR\x06repeat*I\n" +
+	"\x06Repeat\x12\x16\n" +
+	"\x12REPEAT_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fREPEAT_ANSWERED\x10\x01\x12\x12\n" +
+	"\x0eREPEAT_REFUSED\x10\x02*d\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fLEVEL_PUBLIC\x10\x01\x12\x0e\n" +
@@ -207,22 +274,24 @@ func file_access_v1_access_proto_rawDescGZIP() []byte {
 	return file_access_v1_access_proto_rawDescData
 }
 
-var file_access_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_access_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_access_v1_access_proto_goTypes = []any{
-	(Level)(0),                         // 0: access.v1.Level
-	(*Access)(nil),                     // 1: access.v1.Access
-	(*descriptorpb.MethodOptions)(nil), // 2: google.protobuf.MethodOptions
+	(Repeat)(0),                        // 0: access.v1.Repeat
+	(Level)(0),                         // 1: access.v1.Level
+	(*Access)(nil),                     // 2: access.v1.Access
+	(*descriptorpb.MethodOptions)(nil), // 3: google.protobuf.MethodOptions
 }
 var file_access_v1_access_proto_depIdxs = []int32{
-	0, // 0: access.v1.Access.level:type_name -> access.v1.Level
-	2, // 1: access.v1.access:extendee -> google.protobuf.MethodOptions
-	1, // 2: access.v1.access:type_name -> access.v1.Access
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	2, // [2:3] is the sub-list for extension type_name
-	1, // [1:2] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 0: access.v1.Access.level:type_name -> access.v1.Level
+	0, // 1: access.v1.Access.repeat:type_name -> access.v1.Repeat
+	3, // 2: access.v1.access:extendee -> google.protobuf.MethodOptions
+	2, // 3: access.v1.access:type_name -> access.v1.Access
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	3, // [3:4] is the sub-list for extension type_name
+	2, // [2:3] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_access_v1_access_proto_init() }
@@ -235,7 +304,7 @@ func file_access_v1_access_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_v1_access_proto_rawDesc), len(file_access_v1_access_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 1,
 			NumServices:   0,

@@ -872,10 +872,10 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x14DeleteNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"'\n" +
 	"\x15DeleteNetworkResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xef\x06\n" +
-	"\x0eNetworkService\x12\xaa\x01\n" +
-	"\rCreateNetwork\x12\x1b.ip.v3.CreateNetworkRequest\x1a\x1c.ip.v3.CreateNetworkResponse\"^\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02F:\x01*Z\":\x01*\"\x1d/vm/v3/userspace/public/ipnet\"\x1d/ip/v3/userspace/public/ipnet\x12\x80\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xf1\x06\n" +
+	"\x0eNetworkService\x12\xac\x01\n" +
+	"\rCreateNetwork\x12\x1b.ip.v3.CreateNetworkRequest\x1a\x1c.ip.v3.CreateNetworkResponse\"`\xea\xc7\x18\x10\b\x03\"\n" +
+	"ipam.write(\x01\x82\xd3\xe4\x93\x02F:\x01*Z\":\x01*\"\x1d/vm/v3/userspace/public/ipnet\"\x1d/ip/v3/userspace/public/ipnet\x12\x80\x01\n" +
 	"\fListNetworks\x12\x1a.ip.v3.ListNetworksRequest\x1a\x1b.ip.v3.ListNetworksResponse\"7\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x1eZ\x0e\x12\f/vm/v3/ipnet\x12\f/ip/v3/ipnet\x12y\n" +
 	"\n" +
 	"GetNetwork\x12\x18.ip.v3.GetNetworkRequest\x1a\x0e.ip.v3.Network\"A\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02(Z\x13\x12\x11/vm/v3/ipnet/{id}\x12\x11/ip/v3/ipnet/{id}\x12\x92\x01\n" +

@@ -87,7 +87,9 @@ type Command struct {
 	// The host's UUID: names of domain, disks and files follow from it.
 	Machine string `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
 	// Fence number of the operation's attempt; a later attempt or operation has a higher one.
-	Fence         int64 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	Fence int64 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Place of the command within the attempt: a later one has a higher one.
+	Step          int32 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +134,13 @@ func (x *Command) GetMachine() string {
 func (x *Command) GetFence() int64 {
 	if x != nil {
 		return x.Fence
+	}
+	return 0
+}
+
+func (x *Command) GetStep() int32 {
+	if x != nil {
+		return x.Step
 	}
 	return 0
 }
@@ -198,7 +207,9 @@ type Description struct {
 	// Main bridge, interface 0 of the cluster.
 	Bridge string `protobuf:"bytes,16,opt,name=bridge,proto3" json:"bridge,omitempty"`
 	// Name servers that guests get when the cluster names none.
-	Dns           []string `protobuf:"bytes,17,rep,name=dns,proto3" json:"dns,omitempty"`
+	Dns []string `protobuf:"bytes,17,rep,name=dns,proto3" json:"dns,omitempty"`
+	// Id of the installation that the agent belongs to.
+	StackId       string `protobuf:"bytes,18,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +361,13 @@ func (x *Description) GetDns() []string {
 		return x.Dns
 	}
 	return nil
+}
+
+func (x *Description) GetStackId() string {
+	if x != nil {
+		return x.StackId
+	}
+	return ""
 }
 
 // Template is a disk image that machines are made from.
@@ -1242,8 +1260,10 @@ func (x *StopMachineResponse) GetForced() bool {
 
 // RemoveMachineRequest names the machine.
 type RemoveMachineRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Command       *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// Set when nobody asked for the removal: what the machine must be, or it is left alone.
+	Proof         *Proof `protobuf:"bytes,2,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1285,6 +1305,76 @@ func (x *RemoveMachineRequest) GetCommand() *Command {
 	return nil
 }
 
+func (x *RemoveMachineRequest) GetProof() *Proof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+// Proof is what the machine itself must say of itself before it is removed as a leftover.
+type Proof struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	StackId string                 `protobuf:"bytes,1,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
+	// UUID of the node.
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// The machine was defined by a command with this fence number or a lower one.
+	MaxFence      int64 `protobuf:"varint,3,opt,name=max_fence,json=maxFence,proto3" json:"max_fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Proof) Reset() {
+	*x = Proof{}
+	mi := &file_node_v1_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proof) ProtoMessage() {}
+
+func (x *Proof) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proof.ProtoReflect.Descriptor instead.
+func (*Proof) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Proof) GetStackId() string {
+	if x != nil {
+		return x.StackId
+	}
+	return ""
+}
+
+func (x *Proof) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Proof) GetMaxFence() int64 {
+	if x != nil {
+		return x.MaxFence
+	}
+	return 0
+}
+
 // RemoveMachineResponse is empty.
 type RemoveMachineResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1294,7 +1384,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1396,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1409,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 // ListMachinesRequest is empty.
@@ -1331,7 +1421,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1433,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1446,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 // ListMachinesResponse lists the machines of this installation.
@@ -1369,7 +1459,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1471,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1484,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -1411,14 +1501,19 @@ type Machine struct {
 	State  MachineState           `protobuf:"varint,2,opt,name=state,proto3,enum=node.v1.MachineState" json:"state,omitempty"`
 	HostId int32                  `protobuf:"varint,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	// When it was looked at.
-	SeenAt        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
+	SeenAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
+	// What the machine says of itself: the installation and the UUID of the node that defined it, and the fence number of the
+	// command that did.
+	StackId       string `protobuf:"bytes,5,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
+	Node          string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
+	Fence         int64  `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1525,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1538,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Machine) GetUuid() string {
@@ -1474,6 +1569,27 @@ func (x *Machine) GetSeenAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Machine) GetStackId() string {
+	if x != nil {
+		return x.StackId
+	}
+	return ""
+}
+
+func (x *Machine) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Machine) GetFence() int64 {
+	if x != nil {
+		return x.Fence
+	}
+	return 0
+}
+
 // ReadConsoleRequest names the machine.
 type ReadConsoleRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1486,7 +1602,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1614,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1627,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -1538,7 +1654,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1666,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1679,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -1590,7 +1706,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1718,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1731,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -1677,7 +1793,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1805,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1818,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -1716,11 +1832,12 @@ var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\anode.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n" +
+	"\x12node/v1/node.proto\x12\anode.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n" +
 	"\aCommand\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
-	"\x05fence\x18\x02 \x01(\x03R\x05fence\"\x11\n" +
-	"\x0fDescribeRequest\"\x99\x04\n" +
+	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\x05R\x04step\"\x11\n" +
+	"\x0fDescribeRequest\"\xb4\x04\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x1d\n" +
@@ -1744,7 +1861,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\aboot_id\x18\x0e \x01(\tR\x06bootId\x12/\n" +
 	"\ttemplates\x18\x0f \x03(\v2\x11.node.v1.TemplateR\ttemplates\x12\x16\n" +
 	"\x06bridge\x18\x10 \x01(\tR\x06bridge\x12\x10\n" +
-	"\x03dns\x18\x11 \x03(\tR\x03dns\"\xdc\x01\n" +
+	"\x03dns\x18\x11 \x03(\tR\x03dns\x12\x19\n" +
+	"\bstack_id\x18\x12 \x01(\tR\astackId\"\xdc\x01\n" +
 	"\bTemplate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x16\n" +
@@ -1801,18 +1919,26 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12#\n" +
 	"\rgrace_seconds\x18\x03 \x01(\x05R\fgraceSeconds\"-\n" +
 	"\x13StopMachineResponse\x12\x16\n" +
-	"\x06forced\x18\x01 \x01(\bR\x06forced\"B\n" +
+	"\x06forced\x18\x01 \x01(\bR\x06forced\"h\n" +
 	"\x14RemoveMachineRequest\x12*\n" +
-	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\"\x17\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12$\n" +
+	"\x05proof\x18\x02 \x01(\v2\x0e.node.v1.ProofR\x05proof\"S\n" +
+	"\x05Proof\x12\x19\n" +
+	"\bstack_id\x18\x01 \x01(\tR\astackId\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1b\n" +
+	"\tmax_fence\x18\x03 \x01(\x03R\bmaxFence\"\x17\n" +
 	"\x15RemoveMachineResponse\"\x15\n" +
 	"\x13ListMachinesRequest\"D\n" +
 	"\x14ListMachinesResponse\x12,\n" +
-	"\bmachines\x18\x01 \x03(\v2\x10.node.v1.MachineR\bmachines\"\x98\x01\n" +
+	"\bmachines\x18\x01 \x03(\v2\x10.node.v1.MachineR\bmachines\"\xdd\x01\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12+\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.node.v1.MachineStateR\x05state\x12\x17\n" +
 	"\ahost_id\x18\x03 \x01(\x05R\x06hostId\x123\n" +
-	"\aseen_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\"K\n" +
+	"\aseen_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x12\x19\n" +
+	"\bstack_id\x18\x05 \x01(\tR\astackId\x12\x12\n" +
+	"\x04node\x18\x06 \x01(\tR\x04node\x12\x14\n" +
+	"\x05fence\x18\a \x01(\x03R\x05fence\"K\n" +
 	"\x12ReadConsoleRequest\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x1b\n" +
 	"\tmax_bytes\x18\x02 \x01(\x05R\bmaxBytes\")\n" +
@@ -1871,7 +1997,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),              // 0: node.v1.MachineState
 	(*Command)(nil),                // 1: node.v1.Command
@@ -1893,15 +2019,16 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*StopMachineRequest)(nil),     // 17: node.v1.StopMachineRequest
 	(*StopMachineResponse)(nil),    // 18: node.v1.StopMachineResponse
 	(*RemoveMachineRequest)(nil),   // 19: node.v1.RemoveMachineRequest
-	(*RemoveMachineResponse)(nil),  // 20: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),    // 21: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),   // 22: node.v1.ListMachinesResponse
-	(*Machine)(nil),                // 23: node.v1.Machine
-	(*ReadConsoleRequest)(nil),     // 24: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 25: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 26: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 27: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
+	(*Proof)(nil),                  // 20: node.v1.Proof
+	(*RemoveMachineResponse)(nil),  // 21: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),    // 22: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),   // 23: node.v1.ListMachinesResponse
+	(*Machine)(nil),                // 24: node.v1.Machine
+	(*ReadConsoleRequest)(nil),     // 25: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),    // 26: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),  // 27: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil), // 28: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),  // 29: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -1915,37 +2042,38 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 8: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
 	1,  // 9: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
 	1,  // 10: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	23, // 11: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 12: node.v1.Machine.state:type_name -> node.v1.MachineState
-	28, // 13: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	4,  // 14: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 15: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 16: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 17: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 18: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	13, // 19: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	15, // 20: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	17, // 21: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	19, // 22: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	21, // 23: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	24, // 24: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	26, // 25: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 26: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 27: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 28: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 29: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	14, // 30: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	16, // 31: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	18, // 32: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	20, // 33: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	22, // 34: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	25, // 35: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	27, // 36: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	26, // [26:37] is the sub-list for method output_type
-	15, // [15:26] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	20, // 11: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	24, // 12: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 13: node.v1.Machine.state:type_name -> node.v1.MachineState
+	29, // 14: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	4,  // 15: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 16: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 17: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 18: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 19: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	13, // 20: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	15, // 21: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	17, // 22: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	19, // 23: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	22, // 24: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	25, // 25: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	27, // 26: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 27: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 28: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 29: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 30: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	14, // 31: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	16, // 32: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	18, // 33: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	21, // 34: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	23, // 35: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	26, // 36: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	28, // 37: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -1959,7 +2087,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

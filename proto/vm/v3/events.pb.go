@@ -107,6 +107,60 @@ func (x *HostChanged) GetNodeId() int32 {
 	return 0
 }
 
+// BreakerOpened says that the removal of leftovers on a node stopped itself. Subject vm.v3.node.breaker_opened.
+type BreakerOpened struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId int32                  `protobuf:"varint,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// How many were removed within the hour.
+	Removed       int32 `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakerOpened) Reset() {
+	*x = BreakerOpened{}
+	mi := &file_vm_v3_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakerOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakerOpened) ProtoMessage() {}
+
+func (x *BreakerOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakerOpened.ProtoReflect.Descriptor instead.
+func (*BreakerOpened) Descriptor() ([]byte, []int) {
+	return file_vm_v3_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BreakerOpened) GetNodeId() int32 {
+	if x != nil {
+		return x.NodeId
+	}
+	return 0
+}
+
+func (x *BreakerOpened) GetRemoved() int32 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
 var File_vm_v3_events_proto protoreflect.FileDescriptor
 
 const file_vm_v3_events_proto_rawDesc = "" +
@@ -120,7 +174,10 @@ const file_vm_v3_events_proto_rawDesc = "" +
 	"account_id\x18\x04 \x01(\x05R\taccountId\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x05 \x01(\x05R\tclusterId\x12\x17\n" +
-	"\anode_id\x18\x06 \x01(\x05R\x06nodeIdB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\anode_id\x18\x06 \x01(\x05R\x06nodeId\"B\n" +
+	"\rBreakerOpened\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\x05R\x06nodeId\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\x05R\aremovedB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_events_proto_rawDescOnce sync.Once
@@ -134,9 +191,10 @@ func file_vm_v3_events_proto_rawDescGZIP() []byte {
 	return file_vm_v3_events_proto_rawDescData
 }
 
-var file_vm_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_vm_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_vm_v3_events_proto_goTypes = []any{
-	(*HostChanged)(nil), // 0: vm.v3.HostChanged
+	(*HostChanged)(nil),   // 0: vm.v3.HostChanged
+	(*BreakerOpened)(nil), // 1: vm.v3.BreakerOpened
 }
 var file_vm_v3_events_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -157,7 +215,7 @@ func file_vm_v3_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_events_proto_rawDesc), len(file_vm_v3_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2907,24 +2907,24 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"dateCreate\"=\n" +
 	"\x15GetHostConsoleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xcd\r\n" +
-	"\vHostService\x12k\n" +
+	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xd7\r\n" +
+	"\vHostService\x12m\n" +
 	"\n" +
-	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"(\xea\xc7\x18\x0e\b\x02\"\n" +
-	"vms.create\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/vm/v3/host\x12e\n" +
+	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"*\xea\xc7\x18\x10\b\x02\"\n" +
+	"vms.create(\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/vm/v3/host\x12e\n" +
 	"\tListHosts\x12\x17.vm.v3.ListHostsRequest\x1a\x18.vm.v3.ListHostsResponse\"%\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/host\x12Y\n" +
 	"\aGetHost\x12\x15.vm.v3.GetHostRequest\x1a\v.vm.v3.Host\"*\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/host/{id}\x12o\n" +
 	"\n" +
 	"UpdateHost\x12\x18.vm.v3.UpdateHostRequest\x1a\x19.vm.v3.UpdateHostResponse\",\xea\xc7\x18\r\b\x02\"\tvms.write\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/vm/v3/host/{id}\x12d\n" +
 	"\n" +
 	"DeleteHost\x12\x18.vm.v3.DeleteHostRequest\x1a\x10.op.v1.Operation\"*\xea\xc7\x18\x0e\b\x02\"\n" +
-	"vms.delete\x82\xd3\xe4\x93\x02\x12*\x10/vm/v3/host/{id}\x12j\n" +
-	"\tStartHost\x12\x17.vm.v3.StartHostRequest\x1a\x10.op.v1.Operation\"2\xea\xc7\x18\r\b\x02\"\tvms.power\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/host/{id}/start\x12g\n" +
-	"\bStopHost\x12\x16.vm.v3.StopHostRequest\x1a\x10.op.v1.Operation\"1\xea\xc7\x18\r\b\x02\"\tvms.power\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/vm/v3/host/{id}/stop\x12z\n" +
-	"\vRestartHost\x12\x19.vm.v3.RestartHostRequest\x1a\x1a.vm.v3.RestartHostResponse\"4\xea\xc7\x18\r\b\x02\"\tvms.power\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/restart\x12x\n" +
+	"vms.delete\x82\xd3\xe4\x93\x02\x12*\x10/vm/v3/host/{id}\x12l\n" +
+	"\tStartHost\x12\x17.vm.v3.StartHostRequest\x1a\x10.op.v1.Operation\"4\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/host/{id}/start\x12i\n" +
+	"\bStopHost\x12\x16.vm.v3.StopHostRequest\x1a\x10.op.v1.Operation\"3\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/vm/v3/host/{id}/stop\x12|\n" +
+	"\vRestartHost\x12\x19.vm.v3.RestartHostRequest\x1a\x1a.vm.v3.RestartHostResponse\"6\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/restart\x12x\n" +
 	"\fListHostIPv4\x12\x1a.vm.v3.ListHostIPv4Request\x1a\x1b.vm.v3.ListHostIPv4Response\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv4\x12j\n" +
-	"\vGetHostIPv6\x12\x19.vm.v3.GetHostIPv6Request\x1a\x0f.vm.v3.HostIPv6\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv6\x12g\n" +
-	"\tAddHostIP\x12\x17.vm.v3.AddHostIPRequest\x1a\x10.op.v1.Operation\"/\xea\xc7\x18\r\b\x03\"\tvms.write\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/vm/v3/host/{id}/ip\x12\x93\x01\n" +
+	"\vGetHostIPv6\x12\x19.vm.v3.GetHostIPv6Request\x1a\x0f.vm.v3.HostIPv6\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv6\x12i\n" +
+	"\tAddHostIP\x12\x17.vm.v3.AddHostIPRequest\x1a\x10.op.v1.Operation\"1\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/vm/v3/host/{id}/ip\x12\x93\x01\n" +
 	"\fRemoveHostIP\x12\x1a.vm.v3.RemoveHostIPRequest\x1a\x10.op.v1.Operation\"U\xea\xc7\x18\r\b\x03\"\tvms.write\x82\xd3\xe4\x93\x02>Z\x10*\x0e/ip/v3/ip/{ip}Z\x1a*\x18/vm/v3/host/{id}/ip/{ip}*\x0e/vm/v3/ip/{ip}\x12~\n" +
 	"\x06SetPTR\x12\x14.vm.v3.SetPTRRequest\x1a\x15.vm.v3.SetPTRResponse\"G\xea\xc7\x18\r\b\x02\"\tvms.write\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/ip/v3/ip/{id}/ptr\"\x12/vm/v3/ip/{id}/ptr\x12\x84\x01\n" +
 	"\x0fListHostHistory\x12\x1d.vm.v3.ListHostHistoryRequest\x1a\x1e.vm.v3.ListHostHistoryResponse\"2\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/history\x12{\n" +

@@ -51,10 +51,12 @@ type Node struct {
 	Accel   string `protobuf:"bytes,19,opt,name=accel,proto3" json:"accel,omitempty"`
 	HaState string `protobuf:"bytes,20,opt,name=ha_state,json=haState,proto3" json:"ha_state,omitempty"`
 	// "no_error".
-	HaError       string `protobuf:"bytes,21,opt,name=ha_error,json=haError,proto3" json:"ha_error,omitempty"`
-	BirdError     string `protobuf:"bytes,22,opt,name=bird_error,json=birdError,proto3" json:"bird_error,omitempty"`
-	FrrError      string `protobuf:"bytes,23,opt,name=frr_error,json=frrError,proto3" json:"frr_error,omitempty"`
-	InternalName  string `protobuf:"bytes,24,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
+	HaError      string `protobuf:"bytes,21,opt,name=ha_error,json=haError,proto3" json:"ha_error,omitempty"`
+	BirdError    string `protobuf:"bytes,22,opt,name=bird_error,json=birdError,proto3" json:"bird_error,omitempty"`
+	FrrError     string `protobuf:"bytes,23,opt,name=frr_error,json=frrError,proto3" json:"frr_error,omitempty"`
+	InternalName string `protobuf:"bytes,24,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
+	// "closed", or "open" when the removal of leftovers stopped itself.
+	Breaker       string `protobuf:"bytes,40,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -253,6 +255,13 @@ func (x *Node) GetFrrError() string {
 func (x *Node) GetInternalName() string {
 	if x != nil {
 		return x.InternalName
+	}
+	return ""
+}
+
+func (x *Node) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
 	}
 	return ""
 }
@@ -839,11 +848,296 @@ func (x *RegisterNodeResponse) GetHeartbeatSeconds() int32 {
 	return 0
 }
 
+// ListStrangersRequest names a node.
+type ListStrangersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStrangersRequest) Reset() {
+	*x = ListStrangersRequest{}
+	mi := &file_vm_v3_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStrangersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStrangersRequest) ProtoMessage() {}
+
+func (x *ListStrangersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStrangersRequest.ProtoReflect.Descriptor instead.
+func (*ListStrangersRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListStrangersRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ListStrangersResponse is the list envelope of the dialect.
+type ListStrangersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LastNotify    int32                  `protobuf:"varint,1,opt,name=last_notify,json=lastNotify,proto3" json:"last_notify,omitempty"`
+	List          []*Stranger            `protobuf:"bytes,2,rep,name=list,proto3" json:"list,omitempty"`
+	Size          int32                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStrangersResponse) Reset() {
+	*x = ListStrangersResponse{}
+	mi := &file_vm_v3_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStrangersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStrangersResponse) ProtoMessage() {}
+
+func (x *ListStrangersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStrangersResponse.ProtoReflect.Descriptor instead.
+func (*ListStrangersResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListStrangersResponse) GetLastNotify() int32 {
+	if x != nil {
+		return x.LastNotify
+	}
+	return 0
+}
+
+func (x *ListStrangersResponse) GetList() []*Stranger {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *ListStrangersResponse) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// Stranger is a machine on a node that is no host.
+type Stranger struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUID of the machine.
+	InternalName string `protobuf:"bytes,1,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
+	// Id of the host that it was made for.
+	Host  int32  `protobuf:"varint,2,opt,name=host,proto3" json:"host,omitempty"`
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// "no_proof" (the metadata are of another installation or node, or incomplete), "unknown" (nothing says that it was deleted),
+	// "newer" (it was defined after its deletion), "breaker" (too many leftovers at once) or "removed" (it is being removed).
+	Verdict       string `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	FirstSeen     string `protobuf:"bytes,5,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
+	LastSeen      string `protobuf:"bytes,6,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stranger) Reset() {
+	*x = Stranger{}
+	mi := &file_vm_v3_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stranger) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stranger) ProtoMessage() {}
+
+func (x *Stranger) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stranger.ProtoReflect.Descriptor instead.
+func (*Stranger) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Stranger) GetInternalName() string {
+	if x != nil {
+		return x.InternalName
+	}
+	return ""
+}
+
+func (x *Stranger) GetHost() int32 {
+	if x != nil {
+		return x.Host
+	}
+	return 0
+}
+
+func (x *Stranger) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Stranger) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *Stranger) GetFirstSeen() string {
+	if x != nil {
+		return x.FirstSeen
+	}
+	return ""
+}
+
+func (x *Stranger) GetLastSeen() string {
+	if x != nil {
+		return x.LastSeen
+	}
+	return ""
+}
+
+// ResetBreakerRequest names a node.
+type ResetBreakerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetBreakerRequest) Reset() {
+	*x = ResetBreakerRequest{}
+	mi := &file_vm_v3_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetBreakerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetBreakerRequest) ProtoMessage() {}
+
+func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetBreakerRequest.ProtoReflect.Descriptor instead.
+func (*ResetBreakerRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ResetBreakerRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ResetBreakerResponse names the node.
+type ResetBreakerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetBreakerResponse) Reset() {
+	*x = ResetBreakerResponse{}
+	mi := &file_vm_v3_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetBreakerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetBreakerResponse) ProtoMessage() {}
+
+func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetBreakerResponse.ProtoReflect.Descriptor instead.
+func (*ResetBreakerResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ResetBreakerResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 var File_vm_v3_node_proto protoreflect.FileDescriptor
 
 const file_vm_v3_node_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/node.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12node/v1/node.proto\x1a\x14query/v1/query.proto\"\x85\x06\n" +
+	"\x10vm/v3/node.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12node/v1/node.proto\x1a\x14query/v1/query.proto\"\x9f\x06\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -872,7 +1166,8 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\n" +
 	"bird_error\x18\x16 \x01(\tR\tbirdError\x12\x1b\n" +
 	"\tfrr_error\x18\x17 \x01(\tR\bfrrError\x12#\n" +
-	"\rinternal_name\x18\x18 \x01(\tR\finternalName\"b\n" +
+	"\rinternal_name\x18\x18 \x01(\tR\finternalName\x12\x18\n" +
+	"\abreaker\x18( \x01(\tR\abreaker\"b\n" +
 	"\vNodeCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -909,13 +1204,35 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\"S\n" +
 	"\x14RegisterNodeResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12+\n" +
-	"\x11heartbeat_seconds\x18\x02 \x01(\x05R\x10heartbeatSeconds2\xaa\x02\n" +
+	"\x11heartbeat_seconds\x18\x02 \x01(\x05R\x10heartbeatSeconds\"&\n" +
+	"\x14ListStrangersRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"q\n" +
+	"\x15ListStrangersResponse\x12\x1f\n" +
+	"\vlast_notify\x18\x01 \x01(\x05R\n" +
+	"lastNotify\x12#\n" +
+	"\x04list\x18\x02 \x03(\v2\x0f.vm.v3.StrangerR\x04list\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\xaf\x01\n" +
+	"\bStranger\x12#\n" +
+	"\rinternal_name\x18\x01 \x01(\tR\finternalName\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\x05R\x04host\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\averdict\x18\x04 \x01(\tR\averdict\x12\x1d\n" +
+	"\n" +
+	"first_seen\x18\x05 \x01(\tR\tfirstSeen\x12\x1b\n" +
+	"\tlast_seen\x18\x06 \x01(\tR\blastSeen\"%\n" +
+	"\x13ResetBreakerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"&\n" +
+	"\x14ResetBreakerResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xb6\x04\n" +
 	"\vNodeService\x12g\n" +
 	"\tListNodes\x12\x17.vm.v3.ListNodesRequest\x1a\x18.vm.v3.ListNodesResponse\"'\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"nodes.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/node\x12[\n" +
 	"\aGetNode\x12\x15.vm.v3.GetNodeRequest\x1a\v.vm.v3.Node\",\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"nodes.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12U\n" +
-	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\f\xea\xc7\x18\b\b\x04\x12\x04nodeB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\f\xea\xc7\x18\b\b\x04\x12\x04node\x12\x81\x01\n" +
+	"\rListStrangers\x12\x1b.vm.v3.ListStrangersRequest\x1a\x1c.vm.v3.ListStrangersResponse\"5\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"nodes.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/vm/v3/node/{id}/stranger\x12\x85\x01\n" +
+	"\fResetBreaker\x12\x1a.vm.v3.ResetBreakerRequest\x1a\x1b.vm.v3.ResetBreakerResponse\"<\xea\xc7\x18\x0f\b\x03\"\vnodes.write\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/node/{id}/breaker/resetB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_node_proto_rawDescOnce sync.Once
@@ -929,21 +1246,26 @@ func file_vm_v3_node_proto_rawDescGZIP() []byte {
 	return file_vm_v3_node_proto_rawDescData
 }
 
-var file_vm_v3_node_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_vm_v3_node_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_vm_v3_node_proto_goTypes = []any{
-	(*Node)(nil),                 // 0: vm.v3.Node
-	(*NodeCluster)(nil),          // 1: vm.v3.NodeCluster
-	(*NodeCPU)(nil),              // 2: vm.v3.NodeCPU
-	(*NodeRAM)(nil),              // 3: vm.v3.NodeRAM
-	(*NodeHosts)(nil),            // 4: vm.v3.NodeHosts
-	(*NodeStorage)(nil),          // 5: vm.v3.NodeStorage
-	(*ListNodesRequest)(nil),     // 6: vm.v3.ListNodesRequest
-	(*ListNodesResponse)(nil),    // 7: vm.v3.ListNodesResponse
-	(*GetNodeRequest)(nil),       // 8: vm.v3.GetNodeRequest
-	(*RegisterNodeRequest)(nil),  // 9: vm.v3.RegisterNodeRequest
-	(*RegisterNodeResponse)(nil), // 10: vm.v3.RegisterNodeResponse
-	(*v1.Query)(nil),             // 11: query.v1.Query
-	(*v11.Description)(nil),      // 12: node.v1.Description
+	(*Node)(nil),                  // 0: vm.v3.Node
+	(*NodeCluster)(nil),           // 1: vm.v3.NodeCluster
+	(*NodeCPU)(nil),               // 2: vm.v3.NodeCPU
+	(*NodeRAM)(nil),               // 3: vm.v3.NodeRAM
+	(*NodeHosts)(nil),             // 4: vm.v3.NodeHosts
+	(*NodeStorage)(nil),           // 5: vm.v3.NodeStorage
+	(*ListNodesRequest)(nil),      // 6: vm.v3.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 7: vm.v3.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 8: vm.v3.GetNodeRequest
+	(*RegisterNodeRequest)(nil),   // 9: vm.v3.RegisterNodeRequest
+	(*RegisterNodeResponse)(nil),  // 10: vm.v3.RegisterNodeResponse
+	(*ListStrangersRequest)(nil),  // 11: vm.v3.ListStrangersRequest
+	(*ListStrangersResponse)(nil), // 12: vm.v3.ListStrangersResponse
+	(*Stranger)(nil),              // 13: vm.v3.Stranger
+	(*ResetBreakerRequest)(nil),   // 14: vm.v3.ResetBreakerRequest
+	(*ResetBreakerResponse)(nil),  // 15: vm.v3.ResetBreakerResponse
+	(*v1.Query)(nil),              // 16: query.v1.Query
+	(*v11.Description)(nil),       // 17: node.v1.Description
 }
 var file_vm_v3_node_proto_depIdxs = []int32{
 	1,  // 0: vm.v3.Node.cluster:type_name -> vm.v3.NodeCluster
@@ -951,20 +1273,25 @@ var file_vm_v3_node_proto_depIdxs = []int32{
 	3,  // 2: vm.v3.Node.ram_mib:type_name -> vm.v3.NodeRAM
 	4,  // 3: vm.v3.Node.vm:type_name -> vm.v3.NodeHosts
 	5,  // 4: vm.v3.Node.storage:type_name -> vm.v3.NodeStorage
-	11, // 5: vm.v3.ListNodesRequest.query:type_name -> query.v1.Query
+	16, // 5: vm.v3.ListNodesRequest.query:type_name -> query.v1.Query
 	0,  // 6: vm.v3.ListNodesResponse.list:type_name -> vm.v3.Node
-	12, // 7: vm.v3.RegisterNodeRequest.description:type_name -> node.v1.Description
-	6,  // 8: vm.v3.NodeService.ListNodes:input_type -> vm.v3.ListNodesRequest
-	8,  // 9: vm.v3.NodeService.GetNode:input_type -> vm.v3.GetNodeRequest
-	9,  // 10: vm.v3.NodeService.RegisterNode:input_type -> vm.v3.RegisterNodeRequest
-	7,  // 11: vm.v3.NodeService.ListNodes:output_type -> vm.v3.ListNodesResponse
-	0,  // 12: vm.v3.NodeService.GetNode:output_type -> vm.v3.Node
-	10, // 13: vm.v3.NodeService.RegisterNode:output_type -> vm.v3.RegisterNodeResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	17, // 7: vm.v3.RegisterNodeRequest.description:type_name -> node.v1.Description
+	13, // 8: vm.v3.ListStrangersResponse.list:type_name -> vm.v3.Stranger
+	6,  // 9: vm.v3.NodeService.ListNodes:input_type -> vm.v3.ListNodesRequest
+	8,  // 10: vm.v3.NodeService.GetNode:input_type -> vm.v3.GetNodeRequest
+	9,  // 11: vm.v3.NodeService.RegisterNode:input_type -> vm.v3.RegisterNodeRequest
+	11, // 12: vm.v3.NodeService.ListStrangers:input_type -> vm.v3.ListStrangersRequest
+	14, // 13: vm.v3.NodeService.ResetBreaker:input_type -> vm.v3.ResetBreakerRequest
+	7,  // 14: vm.v3.NodeService.ListNodes:output_type -> vm.v3.ListNodesResponse
+	0,  // 15: vm.v3.NodeService.GetNode:output_type -> vm.v3.Node
+	10, // 16: vm.v3.NodeService.RegisterNode:output_type -> vm.v3.RegisterNodeResponse
+	12, // 17: vm.v3.NodeService.ListStrangers:output_type -> vm.v3.ListStrangersResponse
+	15, // 18: vm.v3.NodeService.ResetBreaker:output_type -> vm.v3.ResetBreakerResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_node_proto_init() }
@@ -978,7 +1305,7 @@ func file_vm_v3_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_node_proto_rawDesc), len(file_vm_v3_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

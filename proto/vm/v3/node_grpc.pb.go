@@ -19,9 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeService_ListNodes_FullMethodName    = "/vm.v3.NodeService/ListNodes"
-	NodeService_GetNode_FullMethodName      = "/vm.v3.NodeService/GetNode"
-	NodeService_RegisterNode_FullMethodName = "/vm.v3.NodeService/RegisterNode"
+	NodeService_ListNodes_FullMethodName     = "/vm.v3.NodeService/ListNodes"
+	NodeService_GetNode_FullMethodName       = "/vm.v3.NodeService/GetNode"
+	NodeService_RegisterNode_FullMethodName  = "/vm.v3.NodeService/RegisterNode"
+	NodeService_ListStrangers_FullMethodName = "/vm.v3.NodeService/ListStrangers"
+	NodeService_ResetBreaker_FullMethodName  = "/vm.v3.NodeService/ResetBreaker"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -36,6 +38,12 @@ type NodeServiceClient interface {
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// RegisterNode is the sign of life of an agent: what it is and where it is reached. The first one makes the node.
 	RegisterNode(ctx context.Context, in *RegisterNodeRequest, opts ...grpc.CallOption) (*RegisterNodeResponse, error)
+	// ListStrangers lists the machines of this installation on a node that are no host of it, and why each is left alone or
+	// removed.
+	ListStrangers(ctx context.Context, in *ListStrangersRequest, opts ...grpc.CallOption) (*ListStrangersResponse, error)
+	// ResetBreaker lets the removal of leftovers on a node go on, after it stopped itself because there were too many. Look at
+	// the strangers first.
+	ResetBreaker(ctx context.Context, in *ResetBreakerRequest, opts ...grpc.CallOption) (*ResetBreakerResponse, error)
 }
 
 type nodeServiceClient struct {
@@ -76,6 +84,26 @@ func (c *nodeServiceClient) RegisterNode(ctx context.Context, in *RegisterNodeRe
 	return out, nil
 }
 
+func (c *nodeServiceClient) ListStrangers(ctx context.Context, in *ListStrangersRequest, opts ...grpc.CallOption) (*ListStrangersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStrangersResponse)
+	err := c.cc.Invoke(ctx, NodeService_ListStrangers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeServiceClient) ResetBreaker(ctx context.Context, in *ResetBreakerRequest, opts ...grpc.CallOption) (*ResetBreakerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResetBreakerResponse)
+	err := c.cc.Invoke(ctx, NodeService_ResetBreaker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -88,6 +116,12 @@ type NodeServiceServer interface {
 	GetNode(context.Context, *GetNodeRequest) (*Node, error)
 	// RegisterNode is the sign of life of an agent: what it is and where it is reached. The first one makes the node.
 	RegisterNode(context.Context, *RegisterNodeRequest) (*RegisterNodeResponse, error)
+	// ListStrangers lists the machines of this installation on a node that are no host of it, and why each is left alone or
+	// removed.
+	ListStrangers(context.Context, *ListStrangersRequest) (*ListStrangersResponse, error)
+	// ResetBreaker lets the removal of leftovers on a node go on, after it stopped itself because there were too many. Look at
+	// the strangers first.
+	ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -106,6 +140,12 @@ func (UnimplementedNodeServiceServer) GetNode(context.Context, *GetNodeRequest) 
 }
 func (UnimplementedNodeServiceServer) RegisterNode(context.Context, *RegisterNodeRequest) (*RegisterNodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RegisterNode not implemented")
+}
+func (UnimplementedNodeServiceServer) ListStrangers(context.Context, *ListStrangersRequest) (*ListStrangersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStrangers not implemented")
+}
+func (UnimplementedNodeServiceServer) ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetBreaker not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -182,6 +222,42 @@ func _NodeService_RegisterNode_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_ListStrangers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStrangersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).ListStrangers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_ListStrangers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).ListStrangers(ctx, req.(*ListStrangersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NodeService_ResetBreaker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetBreakerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).ResetBreaker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_ResetBreaker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).ResetBreaker(ctx, req.(*ResetBreakerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +276,14 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RegisterNode",
 			Handler:    _NodeService_RegisterNode_Handler,
+		},
+		{
+			MethodName: "ListStrangers",
+			Handler:    _NodeService_ListStrangers_Handler,
+		},
+		{
+			MethodName: "ResetBreaker",
+			Handler:    _NodeService_ResetBreaker_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -39,19 +39,23 @@ func (s *Server) CreateRole(ctx context.Context, r *authpb.CreateRoleRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	var resp *authpb.CreateRoleResponse
 	err = s.byAdmin(ctx, func(tx store.Tx, by identity.Identity) error {
 		if err := s.powers.CheckGrant(by, made.Identity(s.powers), "scopes"); err != nil {
 			return err
 		}
-		made.ID, err = tx.CreateRole(ctx, made)
+		if made.ID, err = tx.CreateRole(ctx, made); err != nil {
+			return err
+		}
 		audit.Of(ctx).Object("role", made.ID)
 		audit.Of(ctx).Change(nil, roleRecord(made))
-		return err
+		resp = &authpb.CreateRoleResponse{Id: made.ID}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.CreateRoleResponse{Id: made.ID}, nil
+	return resp, nil
 }
 
 // UpdateRole changes what a role allows.

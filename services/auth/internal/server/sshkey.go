@@ -22,20 +22,24 @@ func (s *Server) AddSSHKey(ctx context.Context, r *authpb.AddSSHKeyRequest) (*au
 	if err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *authpb.AddSSHKeyResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		if err := s.reach(ctx, tx, a.ID); err != nil {
 			return err
 		}
-		id, err = tx.AddSSHKey(ctx, a.ID, k)
+		id, err := tx.AddSSHKey(ctx, a.ID, k)
+		if err != nil {
+			return err
+		}
 		audit.Of(ctx).Object("user", a.ID)
 		audit.Of(ctx).Change(nil, map[string]any{"ssh_key": id, "name": k.Name, "fingerprint": k.Fingerprint})
-		return err
+		resp = &authpb.AddSSHKeyResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.AddSSHKeyResponse{Id: id}, nil
+	return resp, nil
 }
 
 // ListSSHKeys lists the keys of the caller, or of anybody when the caller may see everything.

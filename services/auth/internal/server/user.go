@@ -69,16 +69,24 @@ func (s *Server) CreateUser(ctx context.Context, r *authpb.CreateUserRequest) (*
 	if !me.ReachesAll() {
 		return nil, fault.Denied.With("a role that reaches the objects of its own account only makes no accounts")
 	}
-	id, err := s.addAccount(ctx, NewAccount{
+	var resp *authpb.CreateUserResponse
+	_, err = s.addAccount(ctx, NewAccount{
 		Email: r.GetEmail(), Password: r.GetPassword(), Role: r.GetRole(),
 		Profile: domain.Profile{FullName: r.GetFullName(), Lang: r.GetLang(), PhoneNumber: r.GetPhoneNumber(), Note: r.GetNote()},
-	}, func(add func(store.Tx, *identity.Identity) error) error {
-		return s.byAdmin(ctx, func(tx store.Tx, by identity.Identity) error { return add(tx, &by) })
+	}, func(add func(store.Tx, *identity.Identity) (int32, error)) error {
+		return s.byAdmin(ctx, func(tx store.Tx, by identity.Identity) error {
+			id, err := add(tx, &by)
+			if err != nil {
+				return err
+			}
+			resp = &authpb.CreateUserResponse{Id: id}
+			return tx.Answer(ctx, resp)
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.CreateUserResponse{Id: id}, nil
+	return resp, nil
 }
 
 // NewAccount is what an account begins with.
@@ -89,19 +97,20 @@ type NewAccount struct {
 
 // AddAccount makes an account if, inside the unit of work, it is still wanted. Without one it returns 0.
 func (s *Server) AddAccount(ctx context.Context, n NewAccount, wanted func(store.Tx) (bool, error)) (int32, error) {
-	return s.addAccount(ctx, n, func(add func(store.Tx, *identity.Identity) error) error {
+	return s.addAccount(ctx, n, func(add func(store.Tx, *identity.Identity) (int32, error)) error {
 		return s.store.InTx(ctx, func(tx store.Tx) error {
 			if ok, err := wanted(tx); err != nil || !ok {
 				return err
 			}
-			return add(tx, nil)
+			_, err := add(tx, nil)
+			return err
 		})
 	})
 }
 
 // addAccount has within make the unit of work that adds an account; by is who grants the role, nil for the installation.
 func (s *Server) addAccount(
-	ctx context.Context, n NewAccount, within func(add func(tx store.Tx, by *identity.Identity) error) error,
+	ctx context.Context, n NewAccount, within func(add func(tx store.Tx, by *identity.Identity) (int32, error)) error,
 ) (id int32, err error) {
 	email, err := domain.NewEmail(n.Email)
 	if err != nil {
@@ -121,17 +130,17 @@ func (s *Server) addAccount(
 	if err != nil {
 		return 0, err
 	}
-	err = within(func(tx store.Tx, by *identity.Identity) error {
+	err = within(func(tx store.Tx, by *identity.Identity) (int32, error) {
 		if by != nil {
 			if err := s.checkRoles(ctx, tx, *by, "role", roles); err != nil {
-				return err
+				return 0, err
 			}
 		}
 		a := domain.Account{Email: email, PasswordHash: hash, Roles: roles, State: domain.Active, Profile: n.Profile}
 		id, err = tx.CreateAccount(ctx, a)
 		audit.Of(ctx).Object("user", id)
 		audit.Of(ctx).Change(nil, accountRecord(a))
-		return err
+		return id, err
 	})
 	return id, err
 }

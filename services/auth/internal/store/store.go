@@ -13,6 +13,7 @@ import (
 	auditpb "slipway.dev/proto/audit/v1"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
@@ -78,6 +79,9 @@ func (t Tx) Lock(ctx context.Context, name string) error {
 	_, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || $1, 0))`, name)
 	return err
 }
+
+// Answer keeps the answer to a request with an Idempotency-Key in this unit of work.
+func (t Tx) Answer(ctx context.Context, m proto.Message) error { return idem.Keep(ctx, t.tx, m) }
 
 // lastChange is last_notify of the lists.
 const lastChange = `(SELECT (last_value & 2147483647)::integer FROM notify)`

@@ -24,17 +24,21 @@ func (s *Server) CreateNetwork(ctx context.Context, r *ippb.CreateNetworkRequest
 	if err := n.SetVLAN(r.GetVlan()); err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *ippb.CreateNetworkResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.CreateNetwork(ctx, n)
+		id, err := tx.CreateNetwork(ctx, n)
+		if err != nil {
+			return err
+		}
 		audit.Of(ctx).Object("network", id)
 		audit.Of(ctx).Change(nil, networkRecord(n))
-		return err
+		resp = &ippb.CreateNetworkResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.CreateNetworkResponse{Id: id}, nil
+	return resp, nil
 }
 
 // ListNetworks lists networks.

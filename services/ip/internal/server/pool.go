@@ -21,17 +21,21 @@ func (s *Server) CreatePool(ctx context.Context, r *ippb.CreatePoolRequest) (*ip
 	if err := checkPool(r); err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *ippb.CreatePoolResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.CreatePool(ctx, name, r.GetNote(), r.GetAccount())
+		id, err := tx.CreatePool(ctx, name, r.GetNote(), r.GetAccount())
+		if err != nil {
+			return err
+		}
 		audit.Of(ctx).Object("pool", id)
 		audit.Of(ctx).Change(nil, map[string]any{"name": name, "note": r.GetNote(), "account": r.GetAccount()})
-		return err
+		resp = &ippb.CreatePoolResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.CreatePoolResponse{Id: id}, nil
+	return resp, nil
 }
 
 func checkPool(r interface {
@@ -118,16 +122,20 @@ func (s *Server) AddRange(ctx context.Context, r *ippb.AddRangeRequest) (*ippb.A
 	if err != nil {
 		return nil, err
 	}
-	var id int32
+	var resp *ippb.AddRangeResponse
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		id, err = tx.AddRange(ctx, r.GetId(), run)
+		id, err := tx.AddRange(ctx, r.GetId(), run)
+		if err != nil {
+			return err
+		}
 		audit.Of(ctx).Change(nil, map[string]any{"range": id, "name": r.GetName()})
-		return err
+		resp = &ippb.AddRangeResponse{Id: id}
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.AddRangeResponse{Id: id}, nil
+	return resp, nil
 }
 
 // ListRanges lists the ranges of all pools.

@@ -15,6 +15,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
@@ -94,6 +95,9 @@ func (t Tx) bound(ctx context.Context, pool int32, clusters []Cluster) error {
 
 // lockOwner makes units of work for one owner wait for each other.
 const lockOwner = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' owner ' || $1, 0))`
+
+// Answer keeps the answer to a request with an Idempotency-Key in this unit of work.
+func (t Tx) Answer(ctx context.Context, m proto.Message) error { return idem.Keep(ctx, t.tx, m) }
 
 // lastChange is last_notify of the lists.
 const lastChange = `(SELECT (last_value & 2147483647)::integer FROM notify)`

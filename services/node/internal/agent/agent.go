@@ -40,7 +40,11 @@ func (a *Agent) command(ctx context.Context, c *nodepb.Command, f func(context.C
 	if err != nil {
 		return err
 	}
-	return a.journal.Do(ctx, id, c.GetFence(), func(ctx context.Context) error { return f(ctx, id) })
+	return a.journal.Do(ctx, id, orderOf(c), func(ctx context.Context) error { return f(ctx, id) })
+}
+
+func orderOf(c *nodepb.Command) journal.Order {
+	return journal.Order{Fence: c.GetFence(), Step: c.GetStep()}
 }
 
 func machineID(s string) (uuid.UUID, error) {
@@ -158,7 +162,10 @@ func (a *Agent) RemoveMachine(ctx context.Context, r *nodepb.RemoveMachineReques
 	if err != nil {
 		return nil, err
 	}
-	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, r.GetCommand().GetFence(),
+	if r.GetProof() != nil {
+		return &nodepb.RemoveMachineResponse{}, a.removeLeftover(ctx, id, r)
+	}
+	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, orderOf(r.GetCommand()),
 		func(ctx context.Context) error { return a.driver.Remove(ctx, id) })
 }
 
@@ -180,6 +187,7 @@ func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest)
 	for _, o := range list {
 		resp.Machines = append(resp.Machines, &nodepb.Machine{
 			Uuid: o.UUID.String(), State: states[o.State.Power], HostId: o.Meta.HostID, SeenAt: now,
+			StackId: o.Meta.StackID, Node: o.Meta.NodeID, Fence: o.Meta.Fence,
 		})
 	}
 	return resp, nil

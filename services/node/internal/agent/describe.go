@@ -29,7 +29,7 @@ func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodep
 		return nil, err
 	}
 	d := &nodepb.Description{
-		Uuid: a.nodeID, Hostname: hostname, CpuNumber: int32(f.CPUs), CpuModel: f.CPUModel,
+		Uuid: a.nodeID, StackId: a.stackID, Hostname: hostname, CpuNumber: int32(f.CPUs), CpuModel: f.CPUModel,
 		RamMib: clamp(f.MemoryMiB), StorageMib: clamp(f.StorageTotalMiB), StorageFreeMib: clamp(f.StorageFreeMiB),
 		Hypervisor: f.Hypervisor, LibvirtVersion: f.Libvirt, QemuVersion: f.QEMU, KernelVersion: f.Kernel, OsVersion: f.OS,
 		Accel: string(f.Accel), BootId: f.BootID, Bridge: hyper.BridgeName(a.stackID, 0), Dns: nameservers("/etc/resolv.conf"),

@@ -25,6 +25,7 @@ var ErrStale = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer com
 type entry struct {
 	Machine uuid.UUID `json:"machine"`
 	Fence   int64     `json:"fence"`
+	Step    int32     `json:"step,omitempty"`
 	Removed time.Time `json:"removed,omitzero"`
 }
 
@@ -60,44 +61,56 @@ func Open(root string, now func() time.Time) (*Journal, error) {
 	return j, nil
 }
 
-// Accept takes note of a command that shapes or runs the machine. ErrStale when a higher fence was seen, or when the
-// machine was removed by a command with this fence or a higher one. An equal fence is a retry and fine.
-func (j *Journal) Accept(machine uuid.UUID, fence int64) error {
+// Order is the place of a command among all of its machine: the fence number of the attempt, and the step within it.
+type Order struct {
+	Fence int64
+	Step  int32
+}
+
+// before reports whether o was overtaken by what e remembers.
+func (o Order) before(e entry) bool {
+	return o.Fence < e.Fence || o.Fence == e.Fence && o.Step < e.Step
+}
+
+// Accept takes note of a command that shapes or runs the machine. ErrStale when a later one was seen, or when the machine was
+// removed by a command in this place or a later one. The very place again is a retry and fine.
+func (j *Journal) Accept(machine uuid.UUID, o Order) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e, known := j.entries[machine]
+	same := o.Fence == e.Fence && o.Step == e.Step
 	switch {
-	case known && fence < e.Fence, known && !e.Removed.IsZero() && fence == e.Fence:
-		return ErrStale.With("command %d came after %d", fence, e.Fence)
-	case known && fence == e.Fence:
+	case known && o.before(e), known && !e.Removed.IsZero() && o.Fence == e.Fence:
+		return ErrStale.With("command %d.%d came after %d.%d", o.Fence, o.Step, e.Fence, e.Step)
+	case known && same:
 		return nil
 	}
-	return j.write(entry{Machine: machine, Fence: fence})
+	return j.write(entry{Machine: machine, Fence: o.Fence, Step: o.Step}, known && o.Fence == e.Fence)
 }
 
 // AcceptRemoval is Accept for the command that removes the machine; what it leaves is a tombstone.
-func (j *Journal) AcceptRemoval(machine uuid.UUID, fence int64) error {
+func (j *Journal) AcceptRemoval(machine uuid.UUID, o Order) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e, known := j.entries[machine]
 	switch {
-	case known && fence < e.Fence:
-		return ErrStale.With("command %d came after %d", fence, e.Fence)
-	case known && fence == e.Fence && !e.Removed.IsZero():
+	case known && o.before(e):
+		return ErrStale.With("command %d.%d came after %d.%d", o.Fence, o.Step, e.Fence, e.Step)
+	case known && o.Fence == e.Fence && o.Step == e.Step && !e.Removed.IsZero():
 		return nil
 	}
-	return j.write(entry{Machine: machine, Fence: fence, Removed: j.now().UTC()})
+	return j.write(entry{Machine: machine, Fence: o.Fence, Step: o.Step, Removed: j.now().UTC()}, false)
 }
 
 // Do accepts the command and runs it, one command of a machine at a time: without that, an accepted command that is slow
 // could still overwrite what a newer one did.
-func (j *Journal) Do(ctx context.Context, machine uuid.UUID, fence int64, run func(context.Context) error) error {
-	return j.guard(ctx, machine, func() error { return j.Accept(machine, fence) }, run)
+func (j *Journal) Do(ctx context.Context, machine uuid.UUID, o Order, run func(context.Context) error) error {
+	return j.guard(ctx, machine, func() error { return j.Accept(machine, o) }, run)
 }
 
 // DoRemoval is Do for the command that removes the machine.
-func (j *Journal) DoRemoval(ctx context.Context, machine uuid.UUID, fence int64, run func(context.Context) error) error {
-	return j.guard(ctx, machine, func() error { return j.AcceptRemoval(machine, fence) }, run)
+func (j *Journal) DoRemoval(ctx context.Context, machine uuid.UUID, o Order, run func(context.Context) error) error {
+	return j.guard(ctx, machine, func() error { return j.AcceptRemoval(machine, o) }, run)
 }
 
 func (j *Journal) guard(ctx context.Context, machine uuid.UUID, accept func() error, run func(context.Context) error) error {

@@ -25,6 +25,8 @@ func open(t *testing.T, root string, now time.Time) *journal.Journal {
 	return j
 }
 
+func at(fence int64) journal.Order { return journal.Order{Fence: fence} }
+
 func TestAccept(t *testing.T) {
 	t.Parallel()
 	root, now, id := t.TempDir(), time.Now(), uuid.New()
@@ -34,18 +36,18 @@ func TestAccept(t *testing.T) {
 		accept func() error
 		want   error
 	}{
-		{"first", func() error { return j.Accept(id, 5) }, nil},
-		{"retry", func() error { return j.Accept(id, 5) }, nil},
-		{"late", func() error { return j.Accept(id, 4) }, journal.ErrStale},
-		{"late after restart", func() error { j = open(t, root, now); return j.Accept(id, 4) }, journal.ErrStale},
-		{"newer", func() error { return j.Accept(id, 7) }, nil},
-		{"late removal", func() error { return j.AcceptRemoval(id, 6) }, journal.ErrStale},
-		{"removal", func() error { return j.AcceptRemoval(id, 8) }, nil},
-		{"removal again", func() error { return j.AcceptRemoval(id, 8) }, nil},
-		{"resurrection", func() error { return j.Accept(id, 8) }, journal.ErrStale},
-		{"resurrection after restart", func() error { j = open(t, root, now); return j.Accept(id, 7) }, journal.ErrStale},
-		{"other machine", func() error { return j.Accept(uuid.New(), 1) }, nil},
-		{"a new life", func() error { return j.Accept(id, 9) }, nil},
+		{"first", func() error { return j.Accept(id, at(5)) }, nil},
+		{"retry", func() error { return j.Accept(id, at(5)) }, nil},
+		{"late", func() error { return j.Accept(id, at(4)) }, journal.ErrStale},
+		{"late after restart", func() error { j = open(t, root, now); return j.Accept(id, at(4)) }, journal.ErrStale},
+		{"newer", func() error { return j.Accept(id, at(7)) }, nil},
+		{"late removal", func() error { return j.AcceptRemoval(id, at(6)) }, journal.ErrStale},
+		{"removal", func() error { return j.AcceptRemoval(id, at(8)) }, nil},
+		{"removal again", func() error { return j.AcceptRemoval(id, at(8)) }, nil},
+		{"resurrection", func() error { return j.Accept(id, at(8)) }, journal.ErrStale},
+		{"resurrection after restart", func() error { j = open(t, root, now); return j.Accept(id, at(7)) }, journal.ErrStale},
+		{"other machine", func() error { return j.Accept(uuid.New(), at(1)) }, nil},
+		{"a new life", func() error { return j.Accept(id, at(9)) }, nil},
 	} {
 		if err := tt.accept(); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
@@ -58,7 +60,7 @@ func TestTombstonesAge(t *testing.T) {
 	root, now := t.TempDir(), time.Now()
 	dead, alive := uuid.New(), uuid.New()
 	j := open(t, root, now)
-	if err := errors.Join(j.AcceptRemoval(dead, 3), j.Accept(alive, 3)); err != nil {
+	if err := errors.Join(j.AcceptRemoval(dead, at(3)), j.Accept(alive, at(3))); err != nil {
 		t.Fatal(err)
 	}
 	if j = open(t, root, now.Add(journal.Keep)); !j.Removed(dead) {
@@ -74,7 +76,7 @@ func TestHalfWritten(t *testing.T) {
 	t.Parallel()
 	root, id := t.TempDir(), uuid.New()
 	path := filepath.Join(root, "fences.log")
-	if err := open(t, root, time.Now()).Accept(id, 3); err != nil {
+	if err := open(t, root, time.Now()).Accept(id, at(3)); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -88,7 +90,7 @@ func TestHalfWritten(t *testing.T) {
 	if got := j.Fence(id); got != 3 {
 		t.Errorf("fence %d, want 3", got)
 	}
-	if err := j.Accept(id, 4); err != nil {
+	if err := j.Accept(id, at(4)); err != nil {
 		t.Fatal(err)
 	}
 	if got := open(t, root, time.Now()).Fence(id); got != 4 {
@@ -109,7 +111,7 @@ func TestOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		j, id, last := open(t, root, time.Now()), uuid.New(), int64(0)
 		for _, f := range rapid.SliceOfN(rapid.Int64Range(1, 20), 1, 12).Draw(rt, "fences") {
-			err := j.Do(context.Background(), id, f, func(context.Context) error {
+			err := j.Do(context.Background(), id, at(f), func(context.Context) error {
 				if f < last {
 					rt.Fatalf("%d ran after %d", f, last)
 				}
@@ -130,7 +132,7 @@ func TestOneCommandAtATime(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			err := j.Do(context.Background(), id, 1, func(context.Context) error {
+			err := j.Do(context.Background(), id, at(1), func(context.Context) error {
 				if inside.Add(1) != 1 {
 					t.Error("two commands at once")
 				}
@@ -149,9 +151,9 @@ func TestWaitEndsWithContext(t *testing.T) {
 	t.Parallel()
 	j, id := open(t, t.TempDir(), time.Now()), uuid.New()
 	ctx, cancel := context.WithCancel(context.Background())
-	err := j.Do(ctx, id, 1, func(ctx context.Context) error {
+	err := j.Do(ctx, id, at(1), func(ctx context.Context) error {
 		cancel()
-		if err := j.Do(ctx, id, 1, nil); !errors.Is(err, context.Canceled) {
+		if err := j.Do(ctx, id, at(1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("waited: %v", err)
 		}
 		return nil

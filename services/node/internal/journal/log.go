@@ -67,15 +67,19 @@ func (j *Journal) compact() error {
 	return nil
 }
 
-// write makes the entry durable before it counts.
-func (j *Journal) write(e entry) error {
+// write makes the entry durable before it counts. A step of an attempt that is known need not outlive the power: with the
+// node all connections end, and nothing of the attempt is on its way any more.
+func (j *Journal) write(e entry, unflushed bool) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
 	line = append(line, '\n')
 	_, err = j.log.WriteAt(line, j.size)
-	if err := errors.Join(err, j.log.Sync()); err != nil {
+	if err == nil && !unflushed {
+		err = j.log.Sync()
+	}
+	if err != nil {
 		// What is there of the line goes, so that the next one does not follow half of it.
 		return fmt.Errorf("record fence: %w", errors.Join(err, j.log.Truncate(j.size)))
 	}

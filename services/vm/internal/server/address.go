@@ -14,7 +14,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
@@ -44,10 +44,10 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 	}
 	keys, added, err := s.takeMore(ctx, &h, &w, list)
 	if err == nil {
-		var job jobs.Job
-		job, err = s.change(ctx, h.ID, work.IPChange, keys, added, w.Surplus)
-		if err == nil {
-			return operation(h.ID, job), nil
+		var op *oppb.Operation
+		op, err = s.change(ctx, h.ID, work.IPChange, keys, added, w.Surplus)
+		if err == nil || errors.Is(err, pg.ErrUnknownCommit) {
+			return op, err // when nobody knows whether the host has them, they must not be taken from it
 		}
 	}
 	s.giveBack(ctx, h.UUID, keys...)
@@ -90,7 +90,7 @@ func (s *Server) takeMore(ctx context.Context, h *store.HostItem, w *domain.NewI
 // change records a change of a host's addresses and the job that makes it. surplus chooses what goes.
 func (s *Server) change(ctx context.Context, id int32, kind string, keys []string, added []domain.Address,
 	surplus func([]domain.Address) ([]domain.Address, error),
-) (job jobs.Job, err error) {
+) (op *oppb.Operation, err error) {
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		h, err := tx.Host(ctx, id, owner(ctx))
 		if err != nil {
@@ -109,15 +109,24 @@ func (s *Server) change(ctx context.Context, id int32, kind string, keys []strin
 		}
 		a := args(h, false)
 		a.Keys = keys
-		if job, err = enqueue(ctx, tx, kind, store.HostKey(id), h.AccountID, a); err != nil {
+		job, err := enqueue(ctx, tx, kind, store.HostKey(id), h.AccountID, a)
+		if err != nil {
 			return err
 		}
-		return tx.ChangeAddresses(ctx, id, job.ID, added, gone)
+		if err := tx.ChangeAddresses(ctx, id, job.ID, added, gone); err != nil {
+			return err
+		}
+		if err := tx.Charge(ctx, h.AccountID, domain.Usage{domain.IPv4Number: ipv4Count(added)}); err != nil {
+			return err
+		}
+		op = operation(id, job)
+		return tx.Answer(ctx, op)
 	})
-	if err == nil {
-		s.peers.Poke()
+	if err != nil {
+		return nil, err
 	}
-	return job, err
+	s.peers.Poke()
+	return op, nil
 }
 
 // RemoveHostIP accepts a wish that a host loses one address.
@@ -129,14 +138,10 @@ func (s *Server) RemoveHostIP(ctx context.Context, r *vmpb.RemoveHostIPRequest) 
 	if r.GetId() != 0 && r.GetId() != id {
 		return nil, fault.NotFound.With("host %d has no address %d", r.GetId(), r.GetIp())
 	}
-	job, err := s.change(ctx, id, work.IPDelete, nil, nil, func(list []domain.Address) ([]domain.Address, error) {
+	return s.change(ctx, id, work.IPDelete, nil, nil, func(list []domain.Address) ([]domain.Address, error) {
 		a, err := domain.Remove(list, r.GetIp(), r.GetForce())
 		return []domain.Address{a}, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return operation(id, job), nil
 }
 
 // SetPTR names an address of a host; an administrator may name any that somebody has. What vm keeps of it is written at

@@ -17,7 +17,7 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -34,17 +34,30 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	if err != nil {
 		return nil, err
 	}
+	// The limits count in the transaction below. This look spares those who have no chance the addresses, and others the
+	// want of them meanwhile.
+	limits, err := s.store.Limits(ctx, h.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	if err := limits.Allow(w.UsageOf(int64(w.IPv4Number))); err != nil {
+		return nil, err
+	}
 	addrs, err := s.reserve(ctx, h, w)
 	if err != nil {
 		return nil, err
 	}
-	job, err := s.record(ctx, h, w, addrs)
+	resp, err := s.record(ctx, h, w, addrs)
 	if err != nil {
-		s.giveBack(ctx, h.UUID, h.UUID.String())
+		// When nobody knows whether the host is stored, its addresses must not be taken from it. If it is not, they lapse.
+		if !errors.Is(err, pg.ErrUnknownCommit) {
+			s.giveBack(ctx, h.UUID, h.UUID.String())
+		}
+		s.peers.Poke()
 		return nil, err
 	}
 	s.peers.Poke()
-	return &vmpb.CreateHostResponse{Id: h.ID, Task: job.ID}, nil
+	return resp, nil
 }
 
 func wish(r *vmpb.CreateHostRequest) *domain.Wish {
@@ -188,7 +201,8 @@ func (s *Server) take(ctx context.Context, req *ippb.ReserveRequest) ([]domain.A
 }
 
 // record stores the host. When others take the room that was chosen, it chooses again; that ends, for they use it up.
-func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (job jobs.Job, err error) {
+func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, addrs []domain.Address) (resp *vmpb.CreateHostResponse, err error) {
+	usage := w.UsageOf(ipv4Count(addrs))
 	size := store.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: w.DiskTotal()}
 	for {
 		err = s.store.InTx(ctx, func(tx store.Tx) error {
@@ -199,11 +213,18 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			if err := tx.InsertHost(ctx, h, w.Disks, addrs); err != nil {
 				return err
 			}
-			job, err = enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
+			job, err := enqueue(ctx, tx, work.HostCreate, store.HostKey(h.ID), h.AccountID, args(h, false))
 			if err != nil {
 				return err
 			}
+			resp = &vmpb.CreateHostResponse{Id: h.ID, Task: job.ID}
+			if err := tx.Answer(ctx, resp); err != nil {
+				return err
+			}
 			if err := work.Tell(ctx, tx, h, "created"); err != nil {
+				return err
+			}
+			if err := tx.Charge(ctx, h.AccountID, usage); err != nil {
 				return err
 			}
 			audit.Of(ctx).Object("host", h.ID)
@@ -214,9 +235,18 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
 		})
 		if !errors.Is(err, store.ErrTaken) {
-			return job, err
+			return resp, err
 		}
 	}
+}
+
+func ipv4Count(addrs []domain.Address) (n int64) {
+	for _, a := range addrs {
+		if a.Family == 4 {
+			n++
+		}
+	}
+	return n
 }
 
 // giveBack releases reservations of a host that will not be, or with keys those that it will not get. When that fails

@@ -11,7 +11,6 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -127,23 +126,26 @@ func (s *Server) ImportOS(ctx context.Context, r *vmpb.ImportOSRequest) (*oppb.O
 
 func (s *Server) importImage(ctx context.Context, i domain.Image) (*oppb.Operation, error) {
 	caller, _ := identity.From(ctx)
-	var id int32
-	var job jobs.Job
+	var op *oppb.Operation
 	err := s.store.InTx(ctx, func(tx store.Tx) error {
-		var err error
-		if id, err = tx.AwaitOS(ctx, store.OS{Name: i.Name, Group: i.Group, MinRAM: i.MinRAM, MinDisk: i.MinDisk}); err != nil {
+		id, err := tx.AwaitOS(ctx, store.OS{Name: i.Name, Group: i.Group, MinRAM: i.MinRAM, MinDisk: i.MinDisk})
+		if err != nil {
 			return err
 		}
 		audit.Of(ctx).Object("os", id)
 		audit.Of(ctx).Change(nil, map[string]any{"name": i.Name})
-		job, err = enqueue(ctx, tx, work.OSImport, "os/"+i.Name, caller.AccountID, work.Import{Image: i})
-		return err
+		job, err := enqueue(ctx, tx, work.OSImport, "os/"+i.Name, caller.AccountID, work.Import{Image: i})
+		if err != nil {
+			return err
+		}
+		op = operation(id, job)
+		return tx.Answer(ctx, op)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.peers.Poke()
-	return operation(id, job), nil
+	return op, nil
 }
 
 // ListAccounts lists accounts with the sum of their hosts.

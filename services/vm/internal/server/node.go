@@ -49,6 +49,10 @@ func node(n *store.NodeItem) *vmpb.Node {
 		KernelVersion: n.Kernel, OsVersion: n.OS, QemuVersion: n.QEMU, LibvirtVersion: n.Libvirt, Accel: n.Accel,
 		HaState: "disabled", HaError: "no_error", InternalName: n.UUID.String(),
 	}
+	p.Breaker = "closed"
+	if n.BreakerOpen {
+		p.Breaker = "open"
+	}
 	if n.Alive {
 		p.State = "active"
 	}
@@ -70,11 +74,17 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 	if err != nil {
 		return nil, fault.Invalid.With("description.uuid: not a UUID").On("description.uuid")
 	}
+	select {
+	case s.signs <- struct{}{}:
+		defer func() { <-s.signs }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	var nodeID int32
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		var rebooted bool
 		nodeID, rebooted, err = tx.RegisterNode(ctx, store.Node{
-			UUID: id, Name: d.GetHostname(), Endpoint: r.GetEndpoint(), CPUs: d.GetCpuNumber(), CPUModel: d.GetCpuModel(),
+			StackID: d.GetStackId(), UUID: id, Name: d.GetHostname(), Endpoint: r.GetEndpoint(), CPUs: d.GetCpuNumber(), CPUModel: d.GetCpuModel(),
 			RAM: d.GetRamMib(), StorageMiB: d.GetStorageMib(), StorageFreeMiB: d.GetStorageFreeMib(),
 			Hypervisor: d.GetHypervisor(), Accel: d.GetAccel(), Kernel: d.GetKernelVersion(), OS: d.GetOsVersion(),
 			QEMU: d.GetQemuVersion(), Libvirt: d.GetLibvirtVersion(), BootID: d.GetBootId(), Bridge: d.GetBridge(), DNS: d.GetDns(),

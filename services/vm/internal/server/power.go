@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -15,24 +17,27 @@ import (
 
 // StartHost accepts a wish that a host runs. Operations of one host wait for each other.
 func (s *Server) StartHost(ctx context.Context, r *vmpb.StartHostRequest) (*oppb.Operation, error) {
-	return s.accept(ctx, r.GetId(), work.HostStart, false, (*domain.Host).Start)
+	return accept(ctx, s, r.GetId(), work.HostStart, false, (*domain.Host).Start, operation)
 }
 
 // StopHost accepts a wish that a host does not run.
 func (s *Server) StopHost(ctx context.Context, r *vmpb.StopHostRequest) (*oppb.Operation, error) {
-	return s.accept(ctx, r.GetId(), work.HostStop, r.GetForce(), (*domain.Host).Stop)
+	return accept(ctx, s, r.GetId(), work.HostStop, r.GetForce(), (*domain.Host).Stop, operation)
 }
 
 // RestartHost accepts a wish that a host stops and runs again.
 func (s *Server) RestartHost(ctx context.Context, r *vmpb.RestartHostRequest) (*vmpb.RestartHostResponse, error) {
-	op, err := s.accept(ctx, r.GetId(), work.HostRestart, r.GetForce(), (*domain.Host).Restart)
-	return &vmpb.RestartHostResponse{Id: op.GetId(), Task: op.GetTask(), StartTask: op.GetTask()}, err
+	return accept(ctx, s, r.GetId(), work.HostRestart, r.GetForce(), (*domain.Host).Restart,
+		func(id int32, j jobs.Job) *vmpb.RestartHostResponse {
+			return &vmpb.RestartHostResponse{Id: id, Task: j.ID, StartTask: j.ID}
+		})
 }
 
 // accept records a wish and the job that fulfils it.
-func (s *Server) accept(ctx context.Context, id int32, kind string, force bool, wish func(*domain.Host) error) (*oppb.Operation, error) {
-	var job jobs.Job
-	err := s.store.InTx(ctx, func(tx store.Tx) error {
+func accept[A proto.Message](ctx context.Context, s *Server, id int32, kind string, force bool,
+	wish func(*domain.Host) error, answer func(int32, jobs.Job) A,
+) (resp A, err error) {
+	err = s.store.InTx(ctx, func(tx store.Tx) error {
 		h, err := tx.Host(ctx, id, owner(ctx))
 		if err != nil {
 			return err
@@ -43,14 +48,18 @@ func (s *Server) accept(ctx context.Context, id int32, kind string, force bool, 
 		if err := tx.SaveHost(ctx, h); err != nil {
 			return err
 		}
-		job, err = enqueue(ctx, tx, kind, store.HostKey(id), h.AccountID, args(h, force))
-		return err
+		job, err := enqueue(ctx, tx, kind, store.HostKey(id), h.AccountID, args(h, force))
+		if err != nil {
+			return err
+		}
+		resp = answer(id, job)
+		return tx.Answer(ctx, resp)
 	})
 	if err != nil {
-		return nil, err
+		return *new(A), err
 	}
 	s.peers.Poke()
-	return operation(id, job), nil
+	return resp, nil
 }
 
 // DeleteHost accepts a wish that a host is gone. What was being done to it is cancelled.

@@ -35,20 +35,28 @@ type Server struct {
 	vmpb.UnimplementedOSServiceServer
 	vmpb.UnimplementedAccountServiceServer
 	vmpb.UnimplementedTaskServiceServer
+	vmpb.UnimplementedLimitServiceServer
 
 	store *store.Store
 	peers Peers
+	// signs bounds how many signs of life are stored at once: when all nodes come back together, the connections to the
+	// database are not theirs alone.
+	signs chan struct{}
 }
+
+// signsAtOnce is far below the connections of the pool.
+const signsAtOnce = 4
 
 // Register adds all services to r.
 func Register(r *rpc.Server, s *store.Store, p Peers) {
-	srv := &Server{store: s, peers: p}
+	srv := &Server{store: s, peers: p, signs: make(chan struct{}, signsAtOnce)}
 	vmpb.RegisterHostServiceServer(r, srv)
 	vmpb.RegisterClusterServiceServer(r, srv)
 	vmpb.RegisterNodeServiceServer(r, srv)
 	vmpb.RegisterOSServiceServer(r, srv)
 	vmpb.RegisterAccountServiceServer(r, srv)
 	vmpb.RegisterTaskServiceServer(r, srv)
+	vmpb.RegisterLimitServiceServer(r, srv)
 }
 
 // owner is the account whose objects the caller sees; 0 sees all.

@@ -27,7 +27,9 @@ func (t Tx) KeepAccount(ctx context.Context, a Account) error {
 
 // DropAccount forgets an account.
 func (t Tx) DropAccount(ctx context.Context, id int32) error {
-	_, err := t.tx.Exec(ctx, `DELETE FROM account WHERE id = $1`, id)
+	_, err := t.tx.Exec(ctx, `
+		WITH unused AS (DELETE FROM account_usage WHERE account_id = $1 AND host_count = 0)
+		DELETE FROM account WHERE id = $1`, id)
 	return err
 }
 

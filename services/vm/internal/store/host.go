@@ -83,8 +83,11 @@ func (t Tx) SaveHost(ctx context.Context, h *domain.Host) error {
 	return err
 }
 
-// DeleteHost removes the host's rows and gives back what it had of its node. Deleting what is gone succeeds.
+// DeleteHost removes the host's rows and gives back what it had of its account's limits and of its node. Deleting what is gone succeeds.
 func (t Tx) DeleteHost(ctx context.Context, id int32) error {
+	if err := t.refund(ctx, id); err != nil {
+		return err
+	}
 	_, err := t.tx.Exec(ctx, `
 		WITH size AS (SELECT coalesce(sum(size_mib), 0)::int AS disks FROM disk WHERE host_id = $1),
 		     gone AS (DELETE FROM host WHERE id = $1 RETURNING node_id, cpu_number, ram_mib)
@@ -151,10 +154,14 @@ func (s *Store) Build(ctx context.Context, id int32) (*Build, error) {
 	return b, err
 }
 
-// Sight is a machine as its node saw it.
+// Sight is a machine as its node saw it, with what it says of itself.
 type Sight struct {
-	UUID  uuid.UUID
-	State domain.State
+	UUID    uuid.UUID
+	State   domain.State
+	HostID  int32
+	StackID string
+	NodeID  string
+	Fence   int64
 }
 
 // Observe takes over what a node saw at the database's time since: the state of hosts that no job is working on, and
@@ -182,21 +189,6 @@ func (s *Store) LoseSight(ctx context.Context, nodeID int32) error {
 		UPDATE host SET state = 'unknown', changed_at = now()
 		WHERE node_id = $1 AND state IN ('active', 'stopped', 'crashed', 'paused')`, nodeID)
 	return err
-}
-
-// Strangers returns those of the machines that no host is, for the log. They are never removed for that alone.
-func (s *Store) Strangers(ctx context.Context, seen []Sight) ([]uuid.UUID, error) {
-	ids := make([]uuid.UUID, len(seen))
-	for i, x := range seen {
-		ids[i] = x.UUID
-	}
-	rows, err := s.pool.Query(ctx, `
-		SELECT v.uuid FROM unnest($1::uuid[]) AS v(uuid)
-		WHERE NOT EXISTS (SELECT FROM host h WHERE h.uuid = v.uuid)`, ids)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
 // Now is the database's clock, by which rows are dated.

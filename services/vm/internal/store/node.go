@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,11 +20,22 @@ import (
 // silence is how long an agent may be quiet before its node counts as unavailable.
 const silence = `interval '35 seconds'`
 
+// Refusals of a sign of life.
+var (
+	ErrOtherInstallation = fault.New(codes.FailedPrecondition, "OTHER_INSTALLATION", "the node belongs to another installation")
+	ErrNodeTwice         = fault.New(codes.FailedPrecondition, "NODE_TWICE",
+		"another machine with the same node id is in service; give this one an id of its own")
+)
+
+// NodeKey orders the events of a node.
+func NodeKey(id int32) string { return "node/" + strconv.Itoa(int(id)) }
+
 // ErrNoCapacity says that no node can take the host.
 var ErrNoCapacity = fault.New(codes.ResourceExhausted, "NO_CAPACITY", "no node has room for the host")
 
 // Node is what an agent says of its node.
 type Node struct {
+	StackID                                   string // "" from an agent that does not tell
 	UUID                                      uuid.UUID
 	Name, Endpoint                            string
 	CPUs, RAM, StorageMiB, StorageFreeMiB     int32
@@ -39,8 +51,14 @@ func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, 
 	if _, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' node ' || $1, 0))`, n.UUID.String()); err != nil {
 		return 0, false, err
 	}
-	var boot string
-	err = t.tx.QueryRow(ctx, `SELECT id, boot_id FROM node WHERE uuid = $1 FOR NO KEY UPDATE`, n.UUID).Scan(&id, &boot)
+	if err := t.checkInstallation(ctx, n.StackID); err != nil {
+		return 0, false, err
+	}
+	var boot, endpoint string
+	var alive bool
+	err = t.tx.QueryRow(ctx, `
+		SELECT id, boot_id, endpoint, seen_at > now() - `+silence+` FROM node WHERE uuid = $1 FOR NO KEY UPDATE`, n.UUID).
+		Scan(&id, &boot, &endpoint, &alive)
 	if errors.Is(err, pgx.ErrNoRows) {
 		id, err = t.insertNode(ctx, n)
 		return id, false, err
@@ -48,12 +66,33 @@ func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, 
 	if err != nil {
 		return 0, false, err
 	}
+	// Copies of one disk have one id. The one that is in service stays, until it is silent.
+	if alive && boot != n.BootID && endpoint != n.Endpoint {
+		return 0, false, ErrNodeTwice
+	}
 	_, err = t.tx.Exec(ctx, `
 		UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
 			storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
 			libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
 		WHERE uuid = $1`, n.columns()...)
 	return id, boot != n.BootID, err
+}
+
+// checkInstallation compares whose node it is with whose database this is; the first node says the latter.
+func (t Tx) checkInstallation(ctx context.Context, stack string) error {
+	if stack == "" {
+		return nil
+	}
+	var id string
+	err := t.tx.QueryRow(ctx, `SELECT id FROM installation`).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = t.tx.QueryRow(ctx, `
+			INSERT INTO installation AS i (id) VALUES ($1) ON CONFLICT (one) DO UPDATE SET id = i.id RETURNING id`, stack).Scan(&id)
+	}
+	if err == nil && id != stack {
+		return ErrOtherInstallation
+	}
+	return err
 }
 
 func (t Tx) insertNode(ctx context.Context, n Node) (id int32, err error) {
@@ -205,6 +244,7 @@ type NodeItem struct {
 	Stopped          int32
 	Crashed          int32
 	LeastRAM         int32 `db:"least_ram"`
+	BreakerOpen      bool  `db:"breaker_open"`
 }
 
 var nodeList = query.List{
@@ -220,7 +260,7 @@ var nodeList = query.List{
 		n.seen_at > now() - ` + silence + ` AS alive, n.maintenance, n.cpu_number, n.cpu_model, n.cpu_allocated, n.ram_mib,
 		n.ram_allocated, n.storage_mib, n.storage_free_mib, n.storage_allocated, n.accel, n.kernel_version, n.os_version,
 		n.qemu_version, n.libvirt_version, n.seen_at, v.hosts, v.active, v.stopped, v.crashed,
-		coalesce((SELECT min(min_ram_mib) FROM os), 0) AS least_ram`,
+		coalesce((SELECT min(min_ram_mib) FROM os), 0) AS least_ram, n.breaker_opened_at IS NOT NULL AS breaker_open`,
 	LastNotify: now,
 	Fields: map[string]query.Field{
 		"id":               {SQL: "n.id", Type: query.Int},

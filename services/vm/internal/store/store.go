@@ -14,6 +14,7 @@ import (
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
@@ -24,7 +25,7 @@ import (
 var files embed.FS
 
 // Lines are all migrations of vm's schema.
-var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, {Name: "vm", FS: files}}
+var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, idem.Migrations, {Name: "vm", FS: files}}
 
 // Store reads and writes vm's tables.
 type Store struct {
@@ -81,6 +82,9 @@ func (t Tx) Cancel(ctx context.Context, key string) error {
 func (t Tx) Emit(ctx context.Context, subject, key string, msg proto.Message) error {
 	return outbox.Emit(ctx, t.tx, subject, key, msg)
 }
+
+// Answer keeps the answer to a request with an Idempotency-Key in this unit of work.
+func (t Tx) Answer(ctx context.Context, m proto.Message) error { return idem.Keep(ctx, t.tx, m) }
 
 // Steps returns the steps of a job, none for one that has not begun.
 func (s *Store) Steps(ctx context.Context, job int32) ([]jobs.StepRecord, error) {

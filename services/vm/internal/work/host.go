@@ -161,13 +161,16 @@ func (w *Worker) removeMachine(ctx context.Context, run *jobs.Run, a Host) error
 }
 
 // createFailed removes the host, of which nothing is left, unless a delete that waits will.
-func createFailed(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host, _ *fault.Fault) error {
+func createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
 	t := store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil || h.State == domain.Deleting {
+		return err
+	}
+	if err := t.Bury(ctx, a.ID, run.Fence()); err != nil {
 		return err
 	}
 	if err := t.DeleteHost(ctx, a.ID); err != nil {
@@ -177,13 +180,16 @@ func createFailed(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host, _ *fault.
 }
 
 // deleted removes the host's rows.
-func deleted(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host) error {
+func deleted(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
 	t := store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := t.Bury(ctx, a.ID, run.Fence()); err != nil {
 		return err
 	}
 	if err := t.DeleteHost(ctx, a.ID); err != nil {

@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +19,15 @@ import (
 // watchTimeout is how long a node may take to answer.
 const watchTimeout = 5 * time.Second
 
-// Watch compares what the nodes say with what is stored, again and again until ctx ends. It corrects states and reports what it does not
-// understand; it never destroys anything: absence proves nothing.
+// abreast is how many nodes are asked at once: one that does not answer must not make the others wait. writing is how many
+// answers are taken in at once: the database has other work too, the leases of jobs above all.
+const (
+	abreast = 64
+	writing = 4
+)
+
+// Watch compares what the nodes say with what is stored, again and again until ctx ends. It corrects states and reports what
+// it does not understand. What it removes are leftovers with every proof that they are: absence proves nothing.
 func (w *Worker) Watch(ctx context.Context, every time.Duration) error {
 	for {
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
@@ -41,19 +49,29 @@ func (w *Worker) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var problems []error
-	for _, a := range agents {
-		problems = append(problems, w.lookAt(ctx, a))
+	problems := make([]error, len(agents))
+	asked, written := make(chan struct{}, abreast), make(chan struct{}, writing)
+	var all sync.WaitGroup
+	for i, a := range agents {
+		asked <- struct{}{}
+		all.Go(func() {
+			defer func() { <-asked }()
+			problems[i] = w.lookAt(ctx, a, written)
+		})
 	}
+	all.Wait()
 	return errors.Join(problems...)
 }
 
-func (w *Worker) lookAt(ctx context.Context, a store.Agent) error {
+// lookAt asks one node and takes in the answer; the latter while it has a place in written.
+func (w *Worker) lookAt(ctx context.Context, a store.Agent, written chan struct{}) error {
 	since, err := w.store.Now(ctx)
 	if err != nil {
 		return err
 	}
 	seen, err := w.sights(ctx, a)
+	written <- struct{}{}
+	defer func() { <-written }()
 	if err != nil {
 		if a.Alive && fault.Status(err).Code() != codes.Unavailable {
 			return err // it answered, with nonsense: what is known stays
@@ -67,11 +85,7 @@ func (w *Worker) lookAt(ctx context.Context, a store.Agent) error {
 	if changed > 0 {
 		w.log.Info("hosts differ from what was known", "node", a.ID, "changed", changed)
 	}
-	strangers, err := w.store.Strangers(ctx, seen)
-	for _, id := range strangers {
-		w.log.Warn("machine of this installation without a host; it is left alone", "node", a.ID, "machine", id)
-	}
-	return err
+	return w.judgeAll(ctx, a, since, seen)
 }
 
 var sight = map[nodepb.MachineState]domain.State{
@@ -96,7 +110,9 @@ func (w *Worker) sights(ctx context.Context, a store.Agent) ([]store.Sight, erro
 	for _, m := range resp.GetMachines() {
 		id, err := uuid.Parse(m.GetUuid())
 		if state, known := sight[m.GetState()]; err == nil && known {
-			seen = append(seen, store.Sight{UUID: id, State: state})
+			seen = append(seen, store.Sight{
+				UUID: id, State: state, HostID: m.GetHostId(), StackID: m.GetStackId(), NodeID: m.GetNode(), Fence: m.GetFence(),
+			})
 		}
 	}
 	return seen, nil

@@ -57,11 +57,14 @@ type Worker struct {
 	ip    ippb.AddressServiceClient
 	dial  Dial
 	log   *slog.Logger
+	poke  func() // wakes the runner
+	// Judge is domain.Judge; tests plant another.
+	Judge Judge
 }
 
 // New registers the handlers of all kinds of jobs.
 func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial, log *slog.Logger) *Worker {
-	w := &Worker{store: s, ip: ip, dial: dial, log: log}
+	w := &Worker{store: s, ip: ip, dial: dial, log: log, poke: r.Poke, Judge: domain.Judge}
 	jobs.Handle(r, HostCreate, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{
 			{Name: "address", Do: w.confirmAddress, Undo: w.releaseAddress},
@@ -105,6 +108,7 @@ func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial
 		Steps:  []jobs.Step[Import]{{Name: "download", Do: w.importOS, Timeout: importTimeout}},
 		Failed: importFailed, Attempts: 3,
 	})
+	w.registerReap(r)
 	return w
 }
 
@@ -160,7 +164,7 @@ func (w *Worker) buildBefore(ctx context.Context, run *jobs.Run, a Host) (*build
 
 // command fences an order to an agent: one that comes late, from an attempt that lost its lease, is refused.
 func command(run *jobs.Run, a Host) *nodepb.Command {
-	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence()}
+	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence(), Step: run.Step()}
 }
 
 // become records the state that a job led to, unless the host is being deleted by now.

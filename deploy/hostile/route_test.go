@@ -1,0 +1,104 @@
+package hostile
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	accesspb "slipway.dev/proto/access/v1"
+)
+
+// route is a path that some proto declares.
+type route struct {
+	method, path string
+	body         bool
+	rpc          protoreflect.MethodDescriptor
+	access       *accesspb.Access
+}
+
+// routes are all that any service of this installation declares.
+func routes() (all []route) {
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		for i := range f.Services().Len() {
+			methods := f.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				all = append(all, routesOf(methods.Get(j))...)
+			}
+		}
+		return true
+	})
+	slices.SortFunc(all, func(a, b route) int { return strings.Compare(a.path+a.method, b.path+b.method) })
+	return all
+}
+
+func routesOf(m protoreflect.MethodDescriptor) (all []route) {
+	rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+	access, _ := proto.GetExtension(m.Options(), accesspb.E_Access).(*accesspb.Access)
+	if rule == nil || access == nil {
+		return nil
+	}
+	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
+		out := route{body: r.GetBody() != "", rpc: m, access: access}
+		switch p := r.GetPattern().(type) {
+		case *annotations.HttpRule_Get:
+			out.method, out.path = http.MethodGet, p.Get
+		case *annotations.HttpRule_Post:
+			out.method, out.path = http.MethodPost, p.Post
+		case *annotations.HttpRule_Delete:
+			out.method, out.path = http.MethodDelete, p.Delete
+		default:
+			continue
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+var variable = regexp.MustCompile(`\{(\w+)\}`)
+
+// params are the names of the variables in the path.
+func (r route) params() (names []string) {
+	for _, m := range variable.FindAllStringSubmatch(r.path, -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+// with puts values in the place of the path's variables.
+func (r route) with(value func(name string) string) string {
+	return variable.ReplaceAllStringFunc(r.path, func(v string) string { return value(strings.Trim(v, "{}")) })
+}
+
+// noun is what the first variable of the path names: the segment before it.
+func (r route) noun() string {
+	before, _, ok := strings.Cut(r.path, "/{")
+	if !ok {
+		return ""
+	}
+	return before[strings.LastIndexByte(before, '/')+1:]
+}
+
+// fields are those of the request that the body or the query carries.
+func (r route) fields() (list []protoreflect.FieldDescriptor) {
+	in := r.rpc.Input().Fields()
+	for i := range in.Len() {
+		if fd := in.Get(i); !slices.Contains(r.params(), string(fd.Name())) && fd.Name() != "query" {
+			list = append(list, fd)
+		}
+	}
+	return list
+}
+
+// lists reports whether the route takes where, orderby and limit.
+func (r route) lists() bool { return !r.body && r.rpc.Input().Fields().ByName("query") != nil }
+
+const (
+	levelPublic = accesspb.Level_LEVEL_PUBLIC
+	levelUser   = accesspb.Level_LEVEL_USER
+)

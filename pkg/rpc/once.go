@@ -1,0 +1,69 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	accesspb "slipway.dev/proto/access/v1"
+
+	"slipway.dev/pkg/idem"
+	"slipway.dev/pkg/identity"
+)
+
+// OnceKey is the metadata key of the Idempotency-Key that a client sent.
+const OnceKey = "slipway-idempotency-key"
+
+// Keep makes methods that declare it answer a repeat with what they answered first. Their handlers call idem.Keep.
+func (s *Server) Keep(k *idem.Keeper) { s.keeper = k }
+
+// once has h carry out a call, unless one with the same key was.
+func (s *Server) once(ctx context.Context, method string, req any, h grpc.UnaryHandler) (any, error) {
+	key := first(ctx, OnceKey)
+	if key == "" {
+		return h(ctx, req)
+	}
+	switch s.rules[method].Repeat {
+	case accesspb.Repeat_REPEAT_REFUSED:
+		return nil, idem.ErrSecret
+	case accesspb.Repeat_REPEAT_ANSWERED:
+	default:
+		return h(ctx, req)
+	}
+	who, _ := identity.From(ctx)
+	request, ok := req.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("rpc: a request of %s is a %T", method, req)
+	}
+	return s.keeper.Do(ctx, idem.Call{Account: who.AccountID, Key: key, Method: method, Request: request},
+		func(ctx context.Context) (proto.Message, error) {
+			resp, err := h(ctx, req)
+			if err != nil {
+				return nil, err
+			}
+			answer, ok := resp.(proto.Message)
+			if !ok {
+				return nil, errors.New("rpc: an answer that is no message")
+			}
+			return answer, nil
+		})
+}
+
+// unkept are the methods that shall keep their answers and cannot: without a keeper, or without an account whose key it is.
+func (s *Server) unkept() (problems []error) {
+	for method, r := range s.rules {
+		if r.Repeat != accesspb.Repeat_REPEAT_ANSWERED {
+			continue
+		}
+		if s.keeper == nil {
+			problems = append(problems, fmt.Errorf("rpc: nobody keeps the answers of %s", method))
+		}
+		if r.Level != accesspb.Level_LEVEL_USER && r.Level != accesspb.Level_LEVEL_ADMIN {
+			problems = append(problems, fmt.Errorf("rpc: %s keeps answers, and anybody may call it", method))
+		}
+	}
+	return problems
+}

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+
+	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fault"
+)
+
+// ErrNotProven refuses the removal of a machine that is not what it was said to be.
+var ErrNotProven = fault.New(codes.FailedPrecondition, "MACHINE_NOT_PROVEN", "the machine is not proven to be a leftover")
+
+// removeLeftover removes a machine that nobody asked to remove, if it is what the proof says. Nothing is removed where no
+// machine is: what lies there without a definition proves nothing.
+func (a *Agent) removeLeftover(ctx context.Context, id uuid.UUID, r *nodepb.RemoveMachineRequest) error {
+	// Before the journal takes note of a removal, too: a command that is refused must leave nothing behind.
+	there, err := a.proven(ctx, id, r.GetProof())
+	if err != nil || !there {
+		return err
+	}
+	return a.journal.DoRemoval(ctx, id, orderOf(r.GetCommand()), func(ctx context.Context) error {
+		there, err := a.proven(ctx, id, r.GetProof())
+		if err != nil || !there {
+			return err
+		}
+		return a.driver.Remove(ctx, id)
+	})
+}
+
+// proven compares the machine itself with the proof; there is false when it is not defined here.
+func (a *Agent) proven(ctx context.Context, id uuid.UUID, p *nodepb.Proof) (there bool, err error) {
+	list, err := a.driver.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range list {
+		if o.UUID != id {
+			continue
+		}
+		m := o.Meta
+		if p.GetStackId() == "" || m.StackID != a.stackID || m.StackID != p.GetStackId() ||
+			m.NodeID != a.nodeID || m.NodeID != p.GetNode() || m.Fence <= 0 || m.Fence > p.GetMaxFence() {
+			return true, ErrNotProven
+		}
+		return true, nil
+	}
+	return false, nil
+}
