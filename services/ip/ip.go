@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
+	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
@@ -87,6 +88,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
 	s.rpc.Audit("ip", s.store.Record)
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
+	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "ip"), fsck.Parked(d.Pool), s.store.Overdue)
 	return s, s.rpc.Check()
 }
 

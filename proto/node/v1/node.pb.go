@@ -1474,6 +1474,194 @@ func (x *Machine) GetSeenAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// ListTracesRequest is empty.
+type ListTracesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTracesRequest) Reset() {
+	*x = ListTracesRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTracesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTracesRequest) ProtoMessage() {}
+
+func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
+func (*ListTracesRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
+// ListTracesResponse lists the traces.
+type ListTracesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Traces        []*Trace               `protobuf:"bytes,1,rep,name=traces,proto3" json:"traces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTracesResponse) Reset() {
+	*x = ListTracesResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTracesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTracesResponse) ProtoMessage() {}
+
+func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
+func (*ListTracesResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListTracesResponse) GetTraces() []*Trace {
+	if x != nil {
+		return x.Traces
+	}
+	return nil
+}
+
+// Trace is what there is of one machine.
+type Trace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Uuid  string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// The hypervisor knows a domain of this installation.
+	Defined bool `protobuf:"varint,2,opt,name=defined,proto3" json:"defined,omitempty"`
+	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	// Names of the disks that are whole.
+	Disks []string `protobuf:"bytes,4,rep,name=disks,proto3" json:"disks,omitempty"`
+	Seed  bool     `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Names of files that an unfinished command left; the next command of the machine removes them.
+	Partial []string `protobuf:"bytes,6,rep,name=partial,proto3" json:"partial,omitempty"`
+	// The highest fence number that a command carried, 0 when none is remembered.
+	Fence int64 `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	// The machine was removed by a command, and nothing may be left of it.
+	Removed       bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trace) Reset() {
+	*x = Trace{}
+	mi := &file_node_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trace) ProtoMessage() {}
+
+func (x *Trace) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trace.ProtoReflect.Descriptor instead.
+func (*Trace) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Trace) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *Trace) GetDefined() bool {
+	if x != nil {
+		return x.Defined
+	}
+	return false
+}
+
+func (x *Trace) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *Trace) GetDisks() []string {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
+}
+
+func (x *Trace) GetSeed() bool {
+	if x != nil {
+		return x.Seed
+	}
+	return false
+}
+
+func (x *Trace) GetPartial() []string {
+	if x != nil {
+		return x.Partial
+	}
+	return nil
+}
+
+func (x *Trace) GetFence() int64 {
+	if x != nil {
+		return x.Fence
+	}
+	return 0
+}
+
+func (x *Trace) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // ReadConsoleRequest names the machine.
 type ReadConsoleRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1486,7 +1674,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1686,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1699,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -1538,7 +1726,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1738,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1751,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -1590,7 +1778,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1790,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1803,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -1677,7 +1865,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1877,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1890,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -1812,7 +2000,19 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12+\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.node.v1.MachineStateR\x05state\x12\x17\n" +
 	"\ahost_id\x18\x03 \x01(\x05R\x06hostId\x123\n" +
-	"\aseen_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\"K\n" +
+	"\aseen_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\"\x13\n" +
+	"\x11ListTracesRequest\"<\n" +
+	"\x12ListTracesResponse\x12&\n" +
+	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\"\xc3\x01\n" +
+	"\x05Trace\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x18\n" +
+	"\adefined\x18\x02 \x01(\bR\adefined\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\x12\x14\n" +
+	"\x05disks\x18\x04 \x03(\tR\x05disks\x12\x12\n" +
+	"\x04seed\x18\x05 \x01(\bR\x04seed\x12\x18\n" +
+	"\apartial\x18\x06 \x03(\tR\apartial\x12\x14\n" +
+	"\x05fence\x18\a \x01(\x03R\x05fence\x12\x18\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\"K\n" +
 	"\x12ReadConsoleRequest\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x1b\n" +
 	"\tmax_bytes\x18\x02 \x01(\x05R\bmaxBytes\")\n" +
@@ -1834,7 +2034,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xd2\a\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\xa7\b\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12Z\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\n" +
@@ -1853,7 +2053,9 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Z\n" +
 	"\rRemoveMachine\x12\x1d.node.v1.RemoveMachineRequest\x1a\x1e.node.v1.RemoveMachineResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Y\n" +
-	"\fListMachines\x12\x1c.node.v1.ListMachinesRequest\x1a\x1d.node.v1.ListMachinesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12V\n" +
+	"\fListMachines\x12\x1c.node.v1.ListMachinesRequest\x1a\x1d.node.v1.ListMachinesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12S\n" +
+	"\n" +
+	"ListTraces\x12\x1a.node.v1.ListTracesRequest\x1a\x1b.node.v1.ListTracesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12V\n" +
 	"\vReadConsole\x12\x1b.node.v1.ReadConsoleRequest\x1a\x1c.node.v1.ReadConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12]\n" +
 	"\x0eImportTemplate\x12\x1e.node.v1.ImportTemplateRequest\x1a\x1f.node.v1.ImportTemplateResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vmB\"Z slipway.dev/proto/node/v1;nodepbb\x06proto3"
@@ -1871,7 +2073,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),              // 0: node.v1.MachineState
 	(*Command)(nil),                // 1: node.v1.Command
@@ -1897,11 +2099,14 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*ListMachinesRequest)(nil),    // 21: node.v1.ListMachinesRequest
 	(*ListMachinesResponse)(nil),   // 22: node.v1.ListMachinesResponse
 	(*Machine)(nil),                // 23: node.v1.Machine
-	(*ReadConsoleRequest)(nil),     // 24: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 25: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 26: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 27: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
+	(*ListTracesRequest)(nil),      // 24: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),     // 25: node.v1.ListTracesResponse
+	(*Trace)(nil),                  // 26: node.v1.Trace
+	(*ReadConsoleRequest)(nil),     // 27: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),    // 28: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),  // 29: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil), // 30: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),  // 31: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -1917,35 +2122,38 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 10: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
 	23, // 11: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
 	0,  // 12: node.v1.Machine.state:type_name -> node.v1.MachineState
-	28, // 13: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	4,  // 14: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 15: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 16: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 17: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 18: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	13, // 19: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	15, // 20: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	17, // 21: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	19, // 22: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	21, // 23: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	24, // 24: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	26, // 25: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 26: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 27: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 28: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 29: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	14, // 30: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	16, // 31: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	18, // 32: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	20, // 33: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	22, // 34: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	25, // 35: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	27, // 36: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	26, // [26:37] is the sub-list for method output_type
-	15, // [15:26] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	31, // 13: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	26, // 14: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 15: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 16: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 17: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 18: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 19: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	13, // 20: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	15, // 21: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	17, // 22: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	19, // 23: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	21, // 24: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	24, // 25: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	27, // 26: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	29, // 27: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 28: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 29: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 30: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 31: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	14, // 32: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	16, // 33: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	18, // 34: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	20, // 35: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	22, // 36: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	25, // 37: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	28, // 38: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	30, // 39: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	28, // [28:40] is the sub-list for method output_type
+	16, // [16:28] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -1959,7 +2167,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -16,6 +16,7 @@ type Server struct {
 	ippb.UnimplementedNetworkServiceServer
 	ippb.UnimplementedPoolServiceServer
 	ippb.UnimplementedAddressServiceServer
+	ippb.UnimplementedLedgerServiceServer
 
 	store      *store.Store
 	quarantine time.Duration
@@ -31,4 +32,5 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	ippb.RegisterNetworkServiceServer(r, s)
 	ippb.RegisterPoolServiceServer(r, s)
 	ippb.RegisterAddressServiceServer(r, s)
+	ippb.RegisterLedgerServiceServer(r, s)
 }

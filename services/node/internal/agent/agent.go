@@ -185,6 +185,22 @@ func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest)
 	return resp, nil
 }
 
+// ListTraces tells all that there is, also of machines that a command removed and of which something is left.
+func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*nodepb.ListTracesResponse, error) {
+	list, err := a.driver.Traces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &nodepb.ListTracesResponse{}
+	for _, t := range list {
+		resp.Traces = append(resp.Traces, &nodepb.Trace{
+			Uuid: t.UUID.String(), Defined: t.Defined, Running: t.Running, Disks: t.Disks, Seed: t.Seed, Partial: t.Partial,
+			Fence: a.journal.Fence(t.UUID), Removed: a.journal.Removed(t.UUID),
+		})
+	}
+	return resp, nil
+}
+
 // Bounds of what one call carries of a console.
 const (
 	consoleDefault = 64 << 10
