@@ -56,7 +56,7 @@ func Compare(w World) []fsck.Finding {
 		c.addresses(w)
 	}
 	for _, x := range w.Counters {
-		c.add(fsck.CounterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Is)
+		c.add(fsck.CounterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
 	}
 	return c.found
 }

@@ -72,7 +72,7 @@ func TestCompare(t *testing.T) {
 		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{fsck.AddressMissing}},
 		{"ip does not answer", func(w *World) { w.Held, w.HeldSeen = nil, false }, nil},
 		{"wrong counter", func(w *World) {
-			w.Counters = []store.Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Is: 2}}
+			w.Counters = []store.Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
 		}, []string{fsck.CounterWrong}},
 		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{fsck.HostStuck}},
 	} {

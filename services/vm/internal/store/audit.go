@@ -35,22 +35,22 @@ func (s *Store) Recorded(ctx context.Context) ([]Recorded, error) {
 
 // Counter is a counter that differs from what it counts.
 type Counter struct {
-	Object, Name string
-	Says, Is     int64
+	Object, Name  string
+	Says, Counted int64
 }
 
 // WrongCounters recounts what is sold of each node.
 func (s *Store) WrongCounters(ctx context.Context) ([]Counter, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT 'node ' || n.id AS object, c.name, c.says, c.is
+		SELECT 'node ' || n.id AS object, c.name, c.says, c.counted
 		FROM node n
 		LEFT JOIN (SELECT node_id, sum(cpu_number) AS cpu, sum(ram_mib) AS ram FROM host GROUP BY node_id) h ON h.node_id = n.id
 		LEFT JOIN (SELECT o.node_id, sum(d.size_mib) AS disk FROM disk d JOIN host o ON o.id = d.host_id GROUP BY o.node_id) d ON d.node_id = n.id
 		CROSS JOIN LATERAL (VALUES
 			('cpu_allocated', n.cpu_allocated::bigint, coalesce(h.cpu, 0)::bigint),
 			('ram_allocated', n.ram_allocated, coalesce(h.ram, 0)),
-			('storage_allocated', n.storage_allocated, coalesce(d.disk, 0))) AS c(name, says, is)
-		WHERE c.says <> c.is ORDER BY n.id`)
+			('storage_allocated', n.storage_allocated, coalesce(d.disk, 0))) AS c(name, says, counted)
+		WHERE c.says <> c.counted ORDER BY n.id`)
 	if err != nil {
 		return nil, fmt.Errorf("recount: %w", err)
 	}
