@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc/codes"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
 )
@@ -55,6 +56,11 @@ func (b *Bus) Consume(ctx context.Context, pool *pgxpool.Pool, c Consumer, handl
 		}
 	}
 }
+
+var (
+	pointTaking = crash.At("inbox.taking")
+	pointTaken  = crash.At("inbox.taken")
+)
 
 // reader is a Consume that leads.
 type reader struct {
@@ -156,7 +162,9 @@ func (r *reader) take(ctx context.Context, m jetstream.Msg) error {
 		return nil
 	}
 	for try := 1; ; try++ {
+		pointTaking.Hit()
 		err := r.apply(ctx, e, meta.Sequence.Stream)
+		pointTaken.Hit()
 		switch {
 		case err == nil:
 			return nil

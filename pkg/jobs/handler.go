@@ -56,6 +56,7 @@ func Handle[A any](r *Runner, kind string, h Handler[A]) {
 		panic("jobs: two handlers of kind " + kind)
 	}
 	r.kinds[kind] = erase(kind, h)
+	r.kinds[kind].declare()
 }
 
 // work is a Handler that has forgotten its type.
@@ -68,6 +69,7 @@ type work struct {
 	attempts   int
 	backoff    time.Duration
 	maxBackoff time.Duration
+	takesBack  bool // it has a Failed
 }
 
 type stage struct {
@@ -78,7 +80,7 @@ type stage struct {
 
 func erase[A any](kind string, h Handler[A]) *work {
 	w := &work{
-		kind: kind, decode: decode[A], attempts: h.Attempts,
+		kind: kind, decode: decode[A], attempts: h.Attempts, takesBack: h.Failed != nil,
 		backoff: orDefault(h.Backoff, 500*time.Millisecond), maxBackoff: orDefault(h.MaxBackoff, 30*time.Second),
 	}
 	seen := map[string]bool{}

@@ -116,6 +116,11 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server answers vm's rpcs.
 func (s *Service) Server() *rpc.Server { return s.server }
 
+// DeclareJobs declares the crash points of all jobs, for a program that only lists them.
+func DeclareJobs(log *slog.Logger) {
+	work.New(jobs.NewRunner(nil, jobs.Config{Log: log}), nil, nil, nil, log)
+}
+
 // Findings is how many of each kind the last audit found, for a gauge; nil in all processes but the one that audits.
 func (s *Service) Findings() map[string]int { return s.audit.Findings() }
 

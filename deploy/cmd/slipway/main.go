@@ -22,7 +22,7 @@ func main() {
 			SilenceUsage:  true,
 			SilenceErrors: true,
 		}
-		root.AddCommand(up(log), wipe(log), bench(log), check(log), parked())
+		root.AddCommand(up(log), wipe(log), bench(log), check(log), parked(), crashPoints())
 		err := root.ExecuteContext(ctx)
 		if code, ok := errors.AsType[exit](err); ok {
 			os.Exit(int(code)) // it has said what it has to say

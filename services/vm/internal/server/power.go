@@ -7,10 +7,17 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
+)
+
+// Where a wish is kept and not yet answered.
+var (
+	pointPower  = crash.At("vm.power.committed")
+	pointDelete = crash.At("vm.delete.committed")
 )
 
 // StartHost accepts a wish that a host runs. Operations of one host wait for each other.
@@ -49,6 +56,7 @@ func (s *Server) accept(ctx context.Context, id int32, kind string, force bool, 
 	if err != nil {
 		return nil, err
 	}
+	pointPower.Hit()
 	s.peers.Poke()
 	return operation(id, job), nil
 }
@@ -76,6 +84,7 @@ func (s *Server) DeleteHost(ctx context.Context, r *vmpb.DeleteHostRequest) (*op
 	if err != nil {
 		return nil, err
 	}
+	pointDelete.Hit()
 	s.peers.Poke()
 	return operation(r.GetId(), job), nil
 }
