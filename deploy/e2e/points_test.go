@@ -252,7 +252,7 @@ func (k *killer) check(sc scenario, point, name string, host int, answer object)
 	if task := number(answer, "task"); task != 0 {
 		status, _ = c.finish(task, healing)["status"].(string)
 	}
-	list := c.list("/vm/v3/host?where=name+EQ+'" + name + "'")
+	list := c.must("GET", "/vm/v3/host?where=name+EQ+'"+name+"'", nil)["list"].([]any)
 	gone := sc.method == "DELETE" && status == "complete" || sc.state == "" && status == "failed"
 	if len(list) > 1 || gone && len(list) > 0 || status == "complete" && !gone && len(list) == 0 {
 		k.t.Errorf("%s, killed at %s: the task is %q and the hosts are %v", sc.name, point, status, list)
@@ -260,7 +260,8 @@ func (k *killer) check(sc scenario, point, name string, host int, answer object)
 	if sc.fail == "" && status != "" && status != "complete" {
 		k.t.Errorf("%s, killed at %s: the task is %q", sc.name, point, status)
 	}
-	for _, h := range list {
+	for _, item := range list {
+		h := item.(object)
 		if host != 0 && number(h, "id") != host {
 			k.t.Errorf("%s, killed at %s: another host %v", sc.name, point, h)
 		}

@@ -113,6 +113,9 @@ func untyped[A any](f func(context.Context, *Run, A) error) func(context.Context
 	return func(ctx context.Context, run *Run, a any) error { return f(ctx, run, a.(A)) }
 }
 
+// checker are arguments that know whether they make sense. Those that do not would fail in every step and every undo.
+type checker interface{ Check() error }
+
 // decode refuses null, which would pass as an A full of zeros. Unknown fields are a newer program's and are ignored.
 func decode[A any](raw json.RawMessage) (any, error) {
 	var a A
@@ -121,6 +124,9 @@ func decode[A any](raw json.RawMessage) (any, error) {
 	}
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return nil, err
+	}
+	if c, ok := any(a).(checker); ok {
+		return a, c.Check()
 	}
 	return a, nil
 }

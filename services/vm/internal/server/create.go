@@ -19,6 +19,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -52,7 +53,9 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	pointReserved.Hit()
 	job, err := s.record(ctx, h, w, addrs)
 	if err != nil {
-		s.giveBack(ctx, h.UUID)
+		if !errors.Is(err, pg.ErrUnknownCommit) { // the host may exist, and use them: if it does not, they lapse
+			s.giveBack(ctx, h.UUID)
+		}
 		return nil, err
 	}
 	pointCreated.Hit()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	ippb "slipway.dev/proto/ip/v3"
@@ -41,6 +42,15 @@ type Host struct {
 	ID    int32  `json:"id"`
 	UUID  string `json:"uuid"`
 	Force bool   `json:"force,omitempty"`
+}
+
+// Check refuses what no handler ever enqueued.
+func (a Host) Check() error {
+	id, err := uuid.Parse(a.UUID)
+	if err == nil && (id == uuid.Nil || a.ID <= 0) {
+		err = fmt.Errorf("host %d with UUID %s", a.ID, id)
+	}
+	return err
 }
 
 // Dial connects to the agent at a node's endpoint. The connection is the dialler's to keep.
