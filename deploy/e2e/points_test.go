@@ -33,6 +33,7 @@ type scenario struct {
 	state  string   // of the host that is there before; "" for none
 	method string
 	path   string // after /vm/v3/host, with %d for the host
+	url    string // another one than that of hosts
 	body   object
 }
 
@@ -48,13 +49,13 @@ var scenarios = []scenario{
 	{name: "start", points: []string{"job.host_start", "vm.power"}, state: "stopped", method: "POST", path: "/%d/start"},
 	{name: "stop", points: []string{"job.host_stop", "node.stop"}, state: "active", method: "POST", path: "/%d/stop", body: object{"force": true}},
 	{name: "restart", points: []string{"job.host_restart"}, state: "active", method: "POST", path: "/%d/restart", body: object{"force": true}},
+	{name: "account", points: []string{"inbox."}, method: "POST", url: "/auth/v4/user"},
 	{name: "create", points: []string{"job.host_create", "job.claim", "vm.create", "ip.", "node.", "outbox."}, method: "POST"},
 }
 
 // elsewhere are points that a create of a host does not reach, and who proves them.
 var elsewhere = map[string]string{
 	"job.os_import.": "the kind that downloads: pkg/jobs kills at every point of its own kinds, which run the same code",
-	"inbox.":         "TestEventsSurviveKills",
 }
 
 func (sc scenario) reaches(point string) bool {
@@ -193,7 +194,9 @@ func (k *killer) round(sc scenario, point string, round int) {
 		k.t.Fatal(err)
 	}
 	path, body := "/vm/v3/host", sc.body
-	if sc.path != "" {
+	if sc.url != "" {
+		path, body = sc.url, object{"email": name + "@example.com", "password": "e2e-Password-2", "role": "@user"}
+	} else if sc.path != "" {
 		path += fmt.Sprintf(sc.path, host)
 	} else {
 		body = k.body(name)
