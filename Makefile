@@ -71,12 +71,16 @@ clean: ## stop the stack, remove its hosts and its data
 	@deploy/clean.sh $(DATA)
 
 .PHONY: test
-test: packages build ## run every test; nothing needs to run already
+test: packages build services ## run every test; nothing needs to run already
 	@deploy/test.sh
 
 .PHONY: unit
 unit: ## run the unit tests alone (under three minutes)
 	go test work
+
+.PHONY: chaos
+chaos: packages build services ## break everything many times and look whether it heals (hours); make test has a short form
+	@deploy/chaos.sh
 
 .PHONY: bench
 bench: packages build services ## measure, against floors in the same run; about fifteen minutes (SCALE=0: ten)

@@ -268,18 +268,24 @@ func (k *killer) check(sc scenario, point, name string, host int, answer object)
 		if host != 0 && number(h, "id") != host {
 			k.t.Errorf("%s, killed at %s: another host %v", sc.name, point, h)
 		}
-		k.settled(number(h, "id"), sc.name+", killed at "+point)
+		if !k.settled(number(h, "id"), sc.name+", killed at "+point) {
+			if sc.fail == "" || sc.state != "" {
+				k.t.Errorf("%s, killed at %s: the host is gone", sc.name, point)
+			}
+			continue // the create whose answer was not heard is undone by now
+		}
 		c.complete(c.must("DELETE", fmt.Sprintf("/vm/v3/host/%d", number(h, "id")), nil))
 	}
 }
 
-// settled waits until the state of a host is known again: after a task that failed it is what the next look at the node says.
-func (k *killer) settled(host int, what string) {
+// settled waits until the state of a host is known again: after a task that failed it is what the next look at the node
+// says. It returns false when the host is gone.
+func (k *killer) settled(host int, what string) bool {
 	k.t.Helper()
 	for deadline := time.Now().Add(healing); ; time.Sleep(50 * time.Millisecond) {
-		h := k.client.host(host)
-		if s := h["state"]; s == "active" || s == "stopped" {
-			return
+		status, h := k.client.do("GET", fmt.Sprintf("/vm/v3/host/%d", host), nil)
+		if s := h["state"]; status == http.StatusNotFound || s == "active" || s == "stopped" {
+			return status != http.StatusNotFound
 		}
 		if time.Now().After(deadline) {
 			k.t.Fatalf("%s: %v", what, h)

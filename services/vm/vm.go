@@ -44,6 +44,8 @@ type Config struct {
 	Workers int `env:"WORKERS" envDefault:"16"`
 	// WatchEvery is how often what the nodes say is compared with what is stored.
 	WatchEvery time.Duration `env:"WATCH_EVERY" envDefault:"10s"`
+	// KeepTasks is how long a finished task is kept.
+	KeepTasks time.Duration `env:"KEEP_TASKS" envDefault:"2160h"`
 	// AuditEvery is how often everything that is recorded is compared with what is there.
 	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10m"`
 	// Cluster and DomainTemplate are those of the cluster that the first start makes.
@@ -93,7 +95,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
-	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Log: d.Log})
+	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log})
 	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)
