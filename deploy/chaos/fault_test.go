@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 			if tt.rate > 0 {
 				w.storm()
 			}
-			clients, rounds := 8, scale(15, 300)
+			clients, rounds := 8, scale(18, 300)
 			var mu sync.Mutex
 			var all []accepted
 			refused := 0
@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 			if len(all) < clients*rounds/2 {
 				t.Errorf("too little traffic to prove anything: %d accepted", len(all))
 			}
-			if tt.rate > 0 && (faults(w.db) < 100 || faults(w.calls) < 50 || faults(w.wire) < 1 || refused == 0) {
+			if tt.rate > 0 && (faults(w.db) < 60 || faults(w.calls) < 30 || faults(w.wire) < 1 || refused == 0) {
 				t.Errorf("too few faults to prove anything: %d, %d, %d", faults(w.db), faults(w.calls), faults(w.wire))
 			}
 			if tt.rate == 0 && (refused > 0 || hosts != clients*rounds*2/3) {

@@ -44,7 +44,10 @@ func TestGarbage(t *testing.T) {
 			typ  string
 			data []byte
 		}{
-			{name, []byte{0xff, 0xff, 0xff}}, {name, []byte(strings.Repeat("\x0a", 1000))}, {"", nil}, {"no.such.Type", []byte("x")},
+			{name, []byte{0xff, 0xff, 0xff}},
+			{name, []byte(strings.Repeat("\x0a", 1000))},
+			{"", nil},
+			{"no.such.Type", []byte("x")},
 			{otherName, []byte{8, 7}},
 		} {
 			w.exec(service, `INSERT INTO outbox (event_id, subject, key, type, data) VALUES (gen_random_uuid(), $1, 'k', $2, $3)`,

@@ -19,7 +19,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	ippb "slipway.dev/proto/ip/v3"
@@ -236,8 +235,7 @@ func (w *world) network() {
 	if _, err := pools.AddRange(ctx, &ippb.AddRangeRequest{Id: p.GetId(), Name: "10.7.0.0/20"}); err != nil {
 		w.Fatal(err)
 	}
-	var vmConn grpc.ClientConnInterface = w.vm.Server().Local("gateway")
-	_, err = vmpb.NewClusterServiceClient(vmConn).BindPool(ctx, &vmpb.BindPoolRequest{Id: p.GetId(), Clusters: []*vmpb.PoolBinding{{Id: 1}}})
+	_, err = vmpb.NewClusterServiceClient(w.vm.Server().Local("gateway")).BindPool(ctx, &vmpb.BindPoolRequest{Id: p.GetId(), Clusters: []*vmpb.PoolBinding{{Id: 1}}})
 	if err != nil {
 		w.Fatal(err)
 	}

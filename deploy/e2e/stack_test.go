@@ -113,7 +113,11 @@ func (s *stack) audit() {
 		s.t.Errorf("audit: %v", err)
 		return
 	}
-	r, err := c.Rest(ctx, time.Minute)
+	patience := time.Minute
+	if s.damaged {
+		patience = 2 * time.Second
+	}
+	r, err := c.Rest(ctx, patience)
 	if err != nil || !r.Clean() != s.damaged {
 		s.t.Errorf("audit, damaged %t: %v %+v", s.damaged, err, r)
 	}

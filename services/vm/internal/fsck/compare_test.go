@@ -29,7 +29,9 @@ func rest() World {
 			2: {{UUID: db, Defined: true, Disks: []string{"disk0"}, Seed: true}, {UUID: gap, Partial: []string{"disk0.qcow2.partial"}}},
 		},
 		Held: []Held{
-			{10, "192.0.2.10", web.String(), true}, {11, "192.0.2.11", web.String(), true}, {12, "192.0.2.12", db.String(), true},
+			{10, "192.0.2.10", web.String(), true},
+			{11, "192.0.2.11", web.String(), true},
+			{12, "192.0.2.12", db.String(), true},
 			{13, "192.0.2.13", gap.String(), false},
 			{14, "192.0.2.14", uuid.NewString(), false}, // of a request under way
 		},
