@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
-	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
