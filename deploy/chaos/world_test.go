@@ -129,7 +129,7 @@ func (w *world) build() {
 			w.Fatal(err)
 		}
 	}
-	w.auth, err = auth.New(w.Context(), auth.Config{AdminPassword: "chaos-Password-1"}, auth.Deps{Pool: w.pool("auth"), Bus: b, Log: log})
+	w.auth, err = auth.New(w.Context(), auth.Config{AdminPassword: "chaos-Password-1", MasterKey: auth.NewMasterKey()}, auth.Deps{Pool: w.pool("auth"), Bus: b, Log: log})
 	must(err)
 	w.ip, err = ip.New(w.Context(), ip.Config{}, ip.Deps{Pool: w.pool("ip"), Bus: b, Auth: w.auth.Server().Local("ip"), Log: log})
 	must(err)

@@ -25,6 +25,7 @@ import (
 	"slipway.dev/deploy/fsck"
 	"slipway.dev/pkg/pg/pgembed"
 	"slipway.dev/pkg/pki"
+	"slipway.dev/services/auth"
 )
 
 // separate is every service as a program of its own, over mTLS, any of which may be killed. Database and bus are killed
@@ -83,6 +84,7 @@ func newSeparate(t *testing.T) *separate {
 			p + "AUTH=" + s.addr["auth"], p + "IP=" + s.addr["ip"], p + "VM=" + s.addr["vm"], p + "ADMIN_PASSWORD=" + adminPassword,
 			p + "HYPERVISOR=sim", p + "ROOT=" + filepath.Join(dir, "node"), p + "STACK_ID=kills", p + "ENDPOINT=" + s.addr["node"],
 			p + "TEMPLATES=" + filepath.Join(filepath.Dir(program(t)), "templates"), "SLIPWAY_LOG=warn",
+			p + "MASTER_KEY=" + auth.NewMasterKey(),
 		}
 		s.launch(d)
 	}
