@@ -71,7 +71,7 @@ clean: ## stop the stack, remove its hosts and its data
 	@deploy/clean.sh $(DATA)
 
 .PHONY: test
-test: packages build ## run every test; nothing needs to run already
+test: packages build services ## run every test; nothing needs to run already
 	@deploy/test.sh
 
 .PHONY: unit
@@ -81,6 +81,10 @@ unit: ## run the unit tests alone (under three minutes)
 .PHONY: audit
 audit: ## look for known vulnerabilities and dangerous code; VULNDB= names a copy of the Go vulnerability database
 	@deploy/audit.sh
+
+.PHONY: chaos
+chaos: packages build services ## break everything many times and look whether it heals (hours); make test has a short form
+	@deploy/chaos.sh
 
 .PHONY: bench
 bench: packages build services ## measure, against floors in the same run; about fifteen minutes (SCALE=0: ten)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -46,6 +48,9 @@ func (s *stack) announce(ctx context.Context, addr net.Addr, out io.Writer) erro
 			return nil
 		}
 		sleep(ctx, 50*time.Millisecond)
+	}
+	if err := os.WriteFile(filepath.Join(s.cfg.Data, urlFile), []byte(url+"\n"), 0o644); err != nil {
+		return err
 	}
 	s.log.Info("ready", "url", url, "hypervisor", s.node.Hypervisor(ctx))
 	if _, err := fmt.Fprintf(out, "ready %s\n", url); err != nil {

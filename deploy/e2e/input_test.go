@@ -191,7 +191,7 @@ func TestGivenServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) }) // after the stack is audited and stopped, as all below
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestGivenServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Stop(context.WithoutCancel(t.Context()))
+	t.Cleanup(func() { db.Stop(context.WithoutCancel(t.Context())) })
 	ns, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true,
 	})
@@ -207,7 +207,7 @@ func TestGivenServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns.Start()
-	defer ns.Shutdown()
+	t.Cleanup(ns.Shutdown)
 	if !ns.ReadyForConnections(10 * time.Second) {
 		t.Fatal("nats is not ready")
 	}

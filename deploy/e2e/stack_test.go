@@ -6,6 +6,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"slipway.dev/deploy/fsck"
 )
 
 const (
@@ -35,6 +38,7 @@ type stack struct {
 	exited     chan struct{}
 	log        *os.File
 	env        []string
+	damaged    bool // what is recorded and what is there differ at the end, on purpose
 }
 
 // program is what make build made.
@@ -76,6 +80,7 @@ func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		s.audit()
 		s.stop()
 		if out, err := exec.Command(program(t), "wipe", "--data", s.data).CombinedOutput(); err != nil {
 			t.Errorf("wipe: %v\n%s", err, out)
@@ -91,6 +96,31 @@ func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
 	})
 	s.start()
 	return s
+}
+
+// audit fails the test when what the stack has recorded is not what is there. A test that leaves damage on purpose says so
+// by damaged.
+func (s *stack) audit() {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		return // the test stopped it for good
+	default:
+	}
+	ctx := context.WithoutCancel(s.t.Context())
+	c, err := fsck.Login(ctx, s.url, adminEmail, adminPassword)
+	if err != nil {
+		s.t.Errorf("audit: %v", err)
+		return
+	}
+	patience := time.Minute
+	if s.damaged {
+		patience = 2 * time.Second
+	}
+	r, err := c.Rest(ctx, patience)
+	if err != nil || !r.Clean() != s.damaged {
+		s.t.Errorf("audit, damaged %t: %v %+v", s.damaged, err, r)
+	}
 }
 
 // start runs slipway until it says that it is ready.

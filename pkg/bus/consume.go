@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc/codes"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
 )
@@ -29,14 +30,14 @@ type Consumer struct {
 type Handle func(ctx context.Context, tx pgx.Tx, e Event) error
 
 const (
-	handleTries = 6                   // more than five failures park the event
+	handleTries = 3                   // as many failures park the event
 	inboxKept   = 30 * 24 * time.Hour // longer than a stream and an outbox keep an event together
 )
 
 // Consume calls handle for every event, in order, until ctx ends. The event is remembered in the transaction of its
 // effect, so a second delivery does nothing; so is the position in the stream, so nothing is passed over, not even after
 // a crash or when the database was restored from a backup. Of several processes with the same consumer and schema one works and the
-// others wait. An event that handle refuses for good, or more than five times, is put into inbox_parked and logged.
+// others wait. An event that handle refuses for good, or three times, is put into inbox_parked and logged.
 // While NATS, the stream or PostgreSQL is away Consume waits; what is missing in NATS it makes anew.
 func (b *Bus) Consume(ctx context.Context, pool *pgxpool.Pool, c Consumer, handle Handle) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -55,6 +56,11 @@ func (b *Bus) Consume(ctx context.Context, pool *pgxpool.Pool, c Consumer, handl
 		}
 	}
 }
+
+var (
+	pointTaking = crash.At("inbox.taking")
+	pointTaken  = crash.At("inbox.taken")
+)
 
 // reader is a Consume that leads.
 type reader struct {
@@ -156,7 +162,9 @@ func (r *reader) take(ctx context.Context, m jetstream.Msg) error {
 		return nil
 	}
 	for try := 1; ; try++ {
+		pointTaking.Hit()
 		err := r.apply(ctx, e, meta.Sequence.Stream)
+		pointTaken.Hit()
 		switch {
 		case err == nil:
 			return nil

@@ -1,6 +1,9 @@
 package crash
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestParse(t *testing.T) {
 	t.Parallel()
@@ -14,5 +17,11 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %q %d", in, name, n)
 		}
 	}
-	Hit("") // nothing is armed: nothing happens
+	Point("").Hit() // nothing is armed: nothing happens
+	if err := At("test.point").Fail(); err != nil {
+		t.Error(err)
+	}
+	if !slices.Contains(Points(), "test.point") {
+		t.Errorf("points %v", Points())
+	}
 }

@@ -61,6 +61,7 @@ func Handle[A any](r *Runner, kind string, h Handler[A]) {
 		panic("jobs: two handlers of kind " + kind)
 	}
 	r.kinds[kind] = erase(kind, h)
+	r.kinds[kind].declare()
 }
 
 // work is a Handler that has forgotten its type.
@@ -73,6 +74,7 @@ type work struct {
 	attempts   int
 	backoff    time.Duration
 	maxBackoff time.Duration
+	takesBack  bool // it has a Failed
 }
 
 type stage struct {
@@ -83,7 +85,7 @@ type stage struct {
 
 func erase[A any](kind string, h Handler[A]) *work {
 	w := &work{
-		kind: kind, decode: decode[A], attempts: h.Attempts,
+		kind: kind, decode: decode[A], attempts: h.Attempts, takesBack: h.Failed != nil,
 		backoff: orDefault(h.Backoff, 500*time.Millisecond), maxBackoff: orDefault(h.MaxBackoff, 30*time.Second),
 	}
 	seen := map[string]bool{}
@@ -116,6 +118,9 @@ func untyped[A any](f func(context.Context, *Run, A) error) func(context.Context
 	return func(ctx context.Context, run *Run, a any) error { return f(ctx, run, a.(A)) }
 }
 
+// checker are arguments that know whether they make sense. Those that do not would fail in every step and every undo.
+type checker interface{ Check() error }
+
 // decode refuses null, which would pass as an A full of zeros. Unknown fields are a newer program's and are ignored.
 func decode[A any](raw json.RawMessage) (any, error) {
 	var a A
@@ -124,6 +129,9 @@ func decode[A any](raw json.RawMessage) (any, error) {
 	}
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return nil, err
+	}
+	if c, ok := any(a).(checker); ok {
+		return a, c.Check()
 	}
 	return a, nil
 }

@@ -20,6 +20,8 @@ type Config struct {
 	// TakeOver releases at start what a predecessor of this Name held, instead of waiting for its leases to end. Only
 	// for a caller that knows that the predecessor is dead.
 	TakeOver bool
+	// Keep is how long a finished job is kept; default 90 days.
+	Keep time.Duration
 	// UnknownAfter is how long a job of an unknown kind is left for a newer program before it fails; default at once.
 	UnknownAfter time.Duration
 }
@@ -48,6 +50,7 @@ func NewRunner(pool *pgxpool.Pool, cfg Config) *Runner {
 	}
 	cfg.Lease = orDefault(cfg.Lease, 15*time.Second)
 	cfg.Poll = orDefault(cfg.Poll, time.Second)
+	cfg.Keep = orDefault(cfg.Keep, 90*24*time.Hour)
 	return &Runner{
 		pool: pool, cfg: cfg, kinds: map[string]*work{}, leases: map[int32]*lease{},
 		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
@@ -76,6 +79,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
 	var beat, workers sync.WaitGroup
 	beat.Go(func() { r.beat(beatCtx) })
+	workers.Go(func() { r.prune(ctx) })
 	r.loop(ctx, &workers)
 	workers.Wait()
 	stopBeat()

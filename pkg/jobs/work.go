@@ -23,11 +23,13 @@ const (
 	txTime = time.Minute
 )
 
+var pointClaim = crash.At("job.claim.after")
+
 // work makes one attempt at a job and says so in one line.
 func (r *Runner) work(l *lease) {
 	defer r.drop(l)
 	start := time.Now()
-	crash.Hit("job.claim.after")
+	pointClaim.Hit()
 	end, err := r.attempt(l)
 	level := slog.LevelInfo
 	switch {
@@ -158,6 +160,9 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 		if err := call(l.do, s.timeout, func(ctx context.Context) error { return s.do(ctx, l.run, args) }); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		if err := r.fail(l, s.name); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
 		r.hit(l, s.name, "after")
 		l.pending, l.current = rec.Seq, 0
 		if l.do.Err() != nil {
@@ -243,7 +248,40 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 // job.<kind>.done.* and job.<kind>.failed.* round the last transaction. job.claim.after is the one before all of them.
 func (r *Runner) hit(l *lease, step, when string) {
 	if crash.Armed() {
-		crash.Hit("job." + l.run.Kind + "." + step + "." + when)
+		pointOf(l.run.Kind, step, when).Hit()
+	}
+}
+
+// fail is where a test may make a step fail for good, although it was done.
+func (r *Runner) fail(l *lease, step string) error {
+	if !crash.Armed() {
+		return nil
+	}
+	return Permanent(pointOf(l.run.Kind, step, "after").Fail())
+}
+
+func pointOf(kind, step, when string) crash.Point {
+	return crash.Point("job." + kind + "." + step + "." + when)
+}
+
+// declare tells the points of a kind. A step without an undo has none of its undo.
+func (w *work) declare() {
+	add := func(step, when string) { crash.Declare(string(pointOf(w.kind, step, when))) }
+	undoes := false
+	for _, s := range w.steps {
+		add(s.name, "before")
+		add(s.name, "after")
+		if s.undo != nil {
+			undoes = true
+			add(s.name, "undo.before")
+			add(s.name, "undo.after")
+		}
+	}
+	add("done", "before")
+	add("done", "after")
+	if undoes || w.takesBack {
+		add("failed", "before")
+		add("failed", "after")
 	}
 }
 

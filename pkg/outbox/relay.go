@@ -24,6 +24,11 @@ const (
 	maxDelay = 5 * time.Second
 )
 
+var (
+	pointPublished = crash.At("outbox.published")
+	pointMarked    = crash.At("outbox.marked")
+)
+
 // Relay publishes what is in the outbox. One relay of a schema works at a time, the others stand by.
 type Relay struct {
 	pool *pgxpool.Pool
@@ -139,11 +144,12 @@ func (r *Relay) send(ctx context.Context, conn *pgxpool.Conn, streams map[string
 		}
 	}
 	n, publishErr := r.bus.Publish(ctx, events...)
-	crash.Hit("outbox.published")
+	pointPublished.Hit()
 	if n > 0 {
 		if _, err := conn.Exec(ctx, `UPDATE outbox SET sent_at = now() WHERE id = ANY($1)`, ids[:n]); err != nil {
 			return 0, fmt.Errorf("mark as sent: %w", err)
 		}
+		pointMarked.Hit()
 	}
 	return n, publishErr
 }

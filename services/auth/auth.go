@@ -15,6 +15,7 @@ import (
 	auditpb "slipway.dev/proto/audit/v1"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
@@ -126,6 +127,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.rpc.Audit("auth", s.store.Record)
 	s.rpc.Keep(s.keeper)
 	s.handlers.Register(s.rpc)
+	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "auth"), fsck.Parked(d.Pool))
 	return s, s.rpc.Check()
 }
 

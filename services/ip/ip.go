@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
@@ -107,6 +108,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.rpc.Audit("ip", s.store.Record)
 	s.rpc.Keep(s.keeper)
 	server.New(s.store, cfg.Quarantine).Register(s.rpc)
+	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "ip"), fsck.Parked(d.Pool), s.store.Overdue)
 	return s, s.rpc.Check()
 }
 

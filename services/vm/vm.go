@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	authpb "slipway.dev/proto/auth/v4"
+	fsckpb "slipway.dev/proto/fsck/v1"
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/bus"
@@ -25,6 +26,7 @@ import (
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/internal/keys"
+	"slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/server"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -43,6 +45,10 @@ type Config struct {
 	Workers int `env:"WORKERS" envDefault:"16"`
 	// WatchEvery is how often what the nodes say is compared with what is stored.
 	WatchEvery time.Duration `env:"WATCH_EVERY" envDefault:"10s"`
+	// KeepTasks is how long a finished task is kept.
+	KeepTasks time.Duration `env:"KEEP_TASKS" envDefault:"2160h"`
+	// AuditEvery is how often everything that is recorded is compared with what is there.
+	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10m"`
 	// Cluster and DomainTemplate are those of the cluster that the first start makes.
 	Cluster        string `env:"CLUSTER"         envDefault:"default"`
 	DomainTemplate string `env:"DOMAIN_TEMPLATE" envDefault:"{name}.slipway.internal"`
@@ -73,6 +79,7 @@ type Service struct {
 	keeper *idem.Keeper
 
 	verifier *identity.Verifier
+	audit    *fsck.Auditor
 }
 
 // New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
@@ -83,21 +90,31 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
+	if cfg.AuditEvery <= 0 {
+		cfg.AuditEvery = 10 * time.Minute
+	}
 	s := &Service{
 		cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
 	}
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
-	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Log: d.Log})
+	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log})
 	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)
 	s.server.Audit("vm", s.store.Record)
 	s.server.Keep(s.keeper)
+	s.audit = fsck.New(d.Pool, s.store, fsck.Peers{
+		Ledger: ippb.NewLedgerServiceClient(d.IP), Dial: d.Dial,
+		Services: map[string]fsckpb.CheckServiceClient{
+			"auth": fsckpb.NewCheckServiceClient(d.Auth), "ip": fsckpb.NewCheckServiceClient(d.IP),
+		},
+	}, d.Log)
 	server.Register(s.server, s.store, server.Peers{
 		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
 		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
+		Audit: s.audit, Consumers: map[string]bus.Handle{"vm-auth": takeAccount, "vm-ip": takeIP},
 		Poke: func() { s.runner.Poke(); s.relay.Poke() },
 	})
 	return s, s.server.Check()
@@ -106,11 +123,20 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server answers vm's rpcs.
 func (s *Service) Server() *rpc.Server { return s.server }
 
+// DeclareJobs declares the crash points of all jobs, for a program that only lists them.
+func DeclareJobs(log *slog.Logger) {
+	work.New(jobs.NewRunner(nil, jobs.Config{Log: log}), nil, nil, nil, log)
+}
+
+// Findings is how many of each kind the last audit found, for a gauge; nil in all processes but the one that audits.
+func (s *Service) Findings() map[string]int { return s.audit.Findings() }
+
 // Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, s.runner, s.relay, s.keeper,
 		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.deps.Bus, s.verifier, s.deps.Log) }),
+		run.Func(func(ctx context.Context) error { return s.audit.Run(ctx, s.cfg.AuditEvery) }),
 		s.consume("auth", takeAccount, "auth.v4.user.*"),
 		s.consume("ip", takeIP, "ip.v3.pool.bound", "ip.v3.address.released", "ip.v3.address.named", "ip.v3.network.changed"),
 	)

@@ -22,8 +22,12 @@ func main() {
 			SilenceUsage:  true,
 			SilenceErrors: true,
 		}
-		root.AddCommand(up(log), wipe(log), bench(log))
-		return root.ExecuteContext(ctx)
+		root.AddCommand(up(log), wipe(log), bench(log), check(log), parked(), crashPoints())
+		err := root.ExecuteContext(ctx)
+		if code, ok := errors.AsType[exit](err); ok {
+			os.Exit(int(code)) // it has said what it has to say
+		}
+		return err
 	})
 }
 

@@ -1590,6 +1590,194 @@ func (x *Machine) GetFence() int64 {
 	return 0
 }
 
+// ListTracesRequest is empty.
+type ListTracesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTracesRequest) Reset() {
+	*x = ListTracesRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTracesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTracesRequest) ProtoMessage() {}
+
+func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
+func (*ListTracesRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+// ListTracesResponse lists the traces.
+type ListTracesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Traces        []*Trace               `protobuf:"bytes,1,rep,name=traces,proto3" json:"traces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTracesResponse) Reset() {
+	*x = ListTracesResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTracesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTracesResponse) ProtoMessage() {}
+
+func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
+func (*ListTracesResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListTracesResponse) GetTraces() []*Trace {
+	if x != nil {
+		return x.Traces
+	}
+	return nil
+}
+
+// Trace is what there is of one machine.
+type Trace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Uuid  string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// The hypervisor knows a domain of this installation.
+	Defined bool `protobuf:"varint,2,opt,name=defined,proto3" json:"defined,omitempty"`
+	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	// Names of the disks that are whole.
+	Disks []string `protobuf:"bytes,4,rep,name=disks,proto3" json:"disks,omitempty"`
+	Seed  bool     `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Names of files that an unfinished command left; the next command of the machine removes them.
+	Partial []string `protobuf:"bytes,6,rep,name=partial,proto3" json:"partial,omitempty"`
+	// The highest fence number that a command carried, 0 when none is remembered.
+	Fence int64 `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	// The machine was removed by a command, and nothing may be left of it.
+	Removed       bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trace) Reset() {
+	*x = Trace{}
+	mi := &file_node_v1_node_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trace) ProtoMessage() {}
+
+func (x *Trace) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trace.ProtoReflect.Descriptor instead.
+func (*Trace) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Trace) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *Trace) GetDefined() bool {
+	if x != nil {
+		return x.Defined
+	}
+	return false
+}
+
+func (x *Trace) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *Trace) GetDisks() []string {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
+}
+
+func (x *Trace) GetSeed() bool {
+	if x != nil {
+		return x.Seed
+	}
+	return false
+}
+
+func (x *Trace) GetPartial() []string {
+	if x != nil {
+		return x.Partial
+	}
+	return nil
+}
+
+func (x *Trace) GetFence() int64 {
+	if x != nil {
+		return x.Fence
+	}
+	return 0
+}
+
+func (x *Trace) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // ReadConsoleRequest names the machine.
 type ReadConsoleRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1602,7 +1790,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1802,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1815,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -1654,7 +1842,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1854,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1867,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -1706,7 +1894,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1906,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1919,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -1793,7 +1981,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1993,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +2006,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -1938,7 +2126,19 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\aseen_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x12\x19\n" +
 	"\bstack_id\x18\x05 \x01(\tR\astackId\x12\x12\n" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12\x14\n" +
-	"\x05fence\x18\a \x01(\x03R\x05fence\"K\n" +
+	"\x05fence\x18\a \x01(\x03R\x05fence\"\x13\n" +
+	"\x11ListTracesRequest\"<\n" +
+	"\x12ListTracesResponse\x12&\n" +
+	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\"\xc3\x01\n" +
+	"\x05Trace\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x18\n" +
+	"\adefined\x18\x02 \x01(\bR\adefined\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\x12\x14\n" +
+	"\x05disks\x18\x04 \x03(\tR\x05disks\x12\x12\n" +
+	"\x04seed\x18\x05 \x01(\bR\x04seed\x12\x18\n" +
+	"\apartial\x18\x06 \x03(\tR\apartial\x12\x14\n" +
+	"\x05fence\x18\a \x01(\x03R\x05fence\x12\x18\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\"K\n" +
 	"\x12ReadConsoleRequest\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x1b\n" +
 	"\tmax_bytes\x18\x02 \x01(\x05R\bmaxBytes\")\n" +
@@ -1960,7 +2160,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xd2\a\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\xa7\b\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12Z\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\n" +
@@ -1979,7 +2179,9 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Z\n" +
 	"\rRemoveMachine\x12\x1d.node.v1.RemoveMachineRequest\x1a\x1e.node.v1.RemoveMachineResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Y\n" +
-	"\fListMachines\x12\x1c.node.v1.ListMachinesRequest\x1a\x1d.node.v1.ListMachinesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12V\n" +
+	"\fListMachines\x12\x1c.node.v1.ListMachinesRequest\x1a\x1d.node.v1.ListMachinesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12S\n" +
+	"\n" +
+	"ListTraces\x12\x1a.node.v1.ListTracesRequest\x1a\x1b.node.v1.ListTracesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12V\n" +
 	"\vReadConsole\x12\x1b.node.v1.ReadConsoleRequest\x1a\x1c.node.v1.ReadConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12]\n" +
 	"\x0eImportTemplate\x12\x1e.node.v1.ImportTemplateRequest\x1a\x1f.node.v1.ImportTemplateResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vmB\"Z slipway.dev/proto/node/v1;nodepbb\x06proto3"
@@ -1997,7 +2199,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),              // 0: node.v1.MachineState
 	(*Command)(nil),                // 1: node.v1.Command
@@ -2024,11 +2226,14 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*ListMachinesRequest)(nil),    // 22: node.v1.ListMachinesRequest
 	(*ListMachinesResponse)(nil),   // 23: node.v1.ListMachinesResponse
 	(*Machine)(nil),                // 24: node.v1.Machine
-	(*ReadConsoleRequest)(nil),     // 25: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 26: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 27: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 28: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 29: google.protobuf.Timestamp
+	(*ListTracesRequest)(nil),      // 25: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),     // 26: node.v1.ListTracesResponse
+	(*Trace)(nil),                  // 27: node.v1.Trace
+	(*ReadConsoleRequest)(nil),     // 28: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),    // 29: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),  // 30: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil), // 31: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -2045,35 +2250,38 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	20, // 11: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
 	24, // 12: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
 	0,  // 13: node.v1.Machine.state:type_name -> node.v1.MachineState
-	29, // 14: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	4,  // 15: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 16: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 17: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 18: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 19: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	13, // 20: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	15, // 21: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	17, // 22: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	19, // 23: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	22, // 24: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	25, // 25: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	27, // 26: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 27: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 28: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 29: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 30: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	14, // 31: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	16, // 32: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	18, // 33: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	21, // 34: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	23, // 35: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	26, // 36: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	28, // 37: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	27, // [27:38] is the sub-list for method output_type
-	16, // [16:27] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	32, // 14: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	27, // 15: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 16: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 17: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 18: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 19: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 20: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	13, // 21: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	15, // 22: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	17, // 23: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	19, // 24: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	22, // 25: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	25, // 26: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	28, // 27: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	30, // 28: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 29: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 30: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 31: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 32: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	14, // 33: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	16, // 34: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	18, // 35: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	21, // 36: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	23, // 37: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	26, // 38: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	29, // 39: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	31, // 40: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	29, // [29:41] is the sub-list for method output_type
+	17, // [17:29] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2087,7 +2295,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

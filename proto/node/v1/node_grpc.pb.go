@@ -30,6 +30,7 @@ const (
 	NodeService_StopMachine_FullMethodName    = "/node.v1.NodeService/StopMachine"
 	NodeService_RemoveMachine_FullMethodName  = "/node.v1.NodeService/RemoveMachine"
 	NodeService_ListMachines_FullMethodName   = "/node.v1.NodeService/ListMachines"
+	NodeService_ListTraces_FullMethodName     = "/node.v1.NodeService/ListTraces"
 	NodeService_ReadConsole_FullMethodName    = "/node.v1.NodeService/ReadConsole"
 	NodeService_ImportTemplate_FullMethodName = "/node.v1.NodeService/ImportTemplate"
 )
@@ -59,6 +60,8 @@ type NodeServiceClient interface {
 	RemoveMachine(ctx context.Context, in *RemoveMachineRequest, opts ...grpc.CallOption) (*RemoveMachineResponse, error)
 	// ListMachines tells what is on the node. An error is never an empty list.
 	ListMachines(ctx context.Context, in *ListMachinesRequest, opts ...grpc.CallOption) (*ListMachinesResponse, error)
+	// ListTraces tells all that there is of machines of this installation on the node, also halves: for audits.
+	ListTraces(ctx context.Context, in *ListTracesRequest, opts ...grpc.CallOption) (*ListTracesResponse, error)
 	// ReadConsole gives the tail of the serial console.
 	ReadConsole(ctx context.Context, in *ReadConsoleRequest, opts ...grpc.CallOption) (*ReadConsoleResponse, error)
 	// ImportTemplate downloads a disk image, checks it and keeps it as a template.
@@ -163,6 +166,16 @@ func (c *nodeServiceClient) ListMachines(ctx context.Context, in *ListMachinesRe
 	return out, nil
 }
 
+func (c *nodeServiceClient) ListTraces(ctx context.Context, in *ListTracesRequest, opts ...grpc.CallOption) (*ListTracesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTracesResponse)
+	err := c.cc.Invoke(ctx, NodeService_ListTraces_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeServiceClient) ReadConsole(ctx context.Context, in *ReadConsoleRequest, opts ...grpc.CallOption) (*ReadConsoleResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReadConsoleResponse)
@@ -208,6 +221,8 @@ type NodeServiceServer interface {
 	RemoveMachine(context.Context, *RemoveMachineRequest) (*RemoveMachineResponse, error)
 	// ListMachines tells what is on the node. An error is never an empty list.
 	ListMachines(context.Context, *ListMachinesRequest) (*ListMachinesResponse, error)
+	// ListTraces tells all that there is of machines of this installation on the node, also halves: for audits.
+	ListTraces(context.Context, *ListTracesRequest) (*ListTracesResponse, error)
 	// ReadConsole gives the tail of the serial console.
 	ReadConsole(context.Context, *ReadConsoleRequest) (*ReadConsoleResponse, error)
 	// ImportTemplate downloads a disk image, checks it and keeps it as a template.
@@ -248,6 +263,9 @@ func (UnimplementedNodeServiceServer) RemoveMachine(context.Context, *RemoveMach
 }
 func (UnimplementedNodeServiceServer) ListMachines(context.Context, *ListMachinesRequest) (*ListMachinesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMachines not implemented")
+}
+func (UnimplementedNodeServiceServer) ListTraces(context.Context, *ListTracesRequest) (*ListTracesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTraces not implemented")
 }
 func (UnimplementedNodeServiceServer) ReadConsole(context.Context, *ReadConsoleRequest) (*ReadConsoleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadConsole not implemented")
@@ -438,6 +456,24 @@ func _NodeService_ListMachines_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_ListTraces_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTracesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).ListTraces(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_ListTraces_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).ListTraces(ctx, req.(*ListTracesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NodeService_ReadConsole_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReadConsoleRequest)
 	if err := dec(in); err != nil {
@@ -516,6 +552,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMachines",
 			Handler:    _NodeService_ListMachines_Handler,
+		},
+		{
+			MethodName: "ListTraces",
+			Handler:    _NodeService_ListTraces_Handler,
 		},
 		{
 			MethodName: "ReadConsole",

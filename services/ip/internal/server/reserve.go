@@ -6,8 +6,16 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
+)
+
+// Where a change is kept and not yet answered.
+var (
+	pointReserve = crash.At("ip.reserve.committed")
+	pointConfirm = crash.At("ip.confirm.committed")
+	pointRelease = crash.At("ip.release.committed")
 )
 
 // Reserve takes addresses for an owner, or answers those that were taken under the same key.
@@ -23,6 +31,7 @@ func (s *Server) Reserve(ctx context.Context, r *ippb.ReserveRequest) (*ippb.Res
 	if err != nil {
 		return nil, err
 	}
+	pointReserve.Hit()
 	return &ippb.ReserveResponse{Addresses: each(list, address)}, nil
 }
 
@@ -35,6 +44,7 @@ func (s *Server) Confirm(ctx context.Context, r *ippb.ConfirmRequest) (*ippb.Con
 	if err := s.store.InTx(ctx, func(tx store.Tx) error { return tx.Confirm(ctx, owner, key) }); err != nil {
 		return nil, err
 	}
+	pointConfirm.Hit()
 	return &ippb.ConfirmResponse{}, nil
 }
 
@@ -69,6 +79,7 @@ func (s *Server) Release(ctx context.Context, r *ippb.ReleaseRequest) (*ippb.Rel
 	if err != nil {
 		return nil, err
 	}
+	pointRelease.Hit()
 	return &ippb.ReleaseResponse{Released: int32(n), Refused: refused}, nil
 }
 

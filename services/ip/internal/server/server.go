@@ -17,6 +17,7 @@ type Server struct {
 	ippb.UnimplementedPoolServiceServer
 	ippb.UnimplementedAddressServiceServer
 	ippb.UnimplementedSettingServiceServer
+	ippb.UnimplementedLedgerServiceServer
 
 	store      *store.Store
 	quarantine time.Duration
@@ -33,4 +34,5 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	ippb.RegisterPoolServiceServer(r, s)
 	ippb.RegisterAddressServiceServer(r, s)
 	ippb.RegisterSettingServiceServer(r, s)
+	ippb.RegisterLedgerServiceServer(r, s)
 }

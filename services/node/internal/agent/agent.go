@@ -35,12 +35,14 @@ func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *shelf.Sh
 }
 
 // command runs f for the machine of c, unless a newer command overtook it.
-func (a *Agent) command(ctx context.Context, c *nodepb.Command, f func(context.Context, uuid.UUID) error) error {
+func (a *Agent) command(ctx context.Context, at points, c *nodepb.Command, f func(context.Context, uuid.UUID) error) error {
 	id, err := machineID(c.GetMachine())
 	if err != nil {
 		return err
 	}
-	return a.journal.Do(ctx, id, orderOf(c), func(ctx context.Context) error { return f(ctx, id) })
+	return a.journal.Do(ctx, id, orderOf(c), func(ctx context.Context) error {
+		return at.round(func() error { return f(ctx, id) })
+	})
 }
 
 func orderOf(c *nodepb.Command) journal.Order {
@@ -66,14 +68,14 @@ func (a *Agent) EnsureNetwork(ctx context.Context, r *nodepb.EnsureNetworkReques
 
 // EnsureDisk makes or grows a disk.
 func (a *Agent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest) (*nodepb.EnsureDiskResponse, error) {
-	return &nodepb.EnsureDiskResponse{}, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+	return &nodepb.EnsureDiskResponse{}, a.command(ctx, atDisk, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
 		return a.driver.EnsureDisk(ctx, id, disk(r.GetDisk()))
 	})
 }
 
 // EnsureSeed writes the seed.
 func (a *Agent) EnsureSeed(ctx context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
-	return &nodepb.EnsureSeedResponse{}, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+	return &nodepb.EnsureSeedResponse{}, a.command(ctx, atSeed, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
 		s, err := seedOf(id, r)
 		if err != nil {
 			return err
@@ -84,7 +86,7 @@ func (a *Agent) EnsureSeed(ctx context.Context, r *nodepb.EnsureSeedRequest) (*n
 
 // DefineMachine makes or changes the domain.
 func (a *Agent) DefineMachine(ctx context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
-	return &nodepb.DefineMachineResponse{}, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+	return &nodepb.DefineMachineResponse{}, a.command(ctx, atDefine, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
 		m, err := machine(id, r)
 		if err != nil {
 			return err
@@ -96,7 +98,7 @@ func (a *Agent) DefineMachine(ctx context.Context, r *nodepb.DefineMachineReques
 
 // StartMachine starts a machine.
 func (a *Agent) StartMachine(ctx context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
-	return &nodepb.StartMachineResponse{}, a.command(ctx, r.GetCommand(), a.driver.Start)
+	return &nodepb.StartMachineResponse{}, a.command(ctx, atStart, r.GetCommand(), a.driver.Start)
 }
 
 // How a guest is asked to stop: a guest that is still booting misses the first knock.
@@ -113,7 +115,7 @@ func (a *Agent) StopMachine(ctx context.Context, r *nodepb.StopMachineRequest) (
 	if s := r.GetGraceSeconds(); s > 0 {
 		grace = time.Duration(s) * time.Second
 	}
-	return resp, a.command(ctx, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+	return resp, a.command(ctx, atStop, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
 		if !r.GetForce() {
 			off, err := a.shutDown(ctx, id, grace)
 			if off || err != nil {
@@ -166,7 +168,9 @@ func (a *Agent) RemoveMachine(ctx context.Context, r *nodepb.RemoveMachineReques
 		return &nodepb.RemoveMachineResponse{}, a.removeLeftover(ctx, id, r)
 	}
 	return &nodepb.RemoveMachineResponse{}, a.journal.DoRemoval(ctx, id, orderOf(r.GetCommand()),
-		func(ctx context.Context) error { return a.driver.Remove(ctx, id) })
+		func(ctx context.Context) error {
+			return atRemove.round(func() error { return a.driver.Remove(ctx, id) })
+		})
 }
 
 var states = map[hyper.Power]nodepb.MachineState{
@@ -188,6 +192,22 @@ func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest)
 		resp.Machines = append(resp.Machines, &nodepb.Machine{
 			Uuid: o.UUID.String(), State: states[o.State.Power], HostId: o.Meta.HostID, SeenAt: now,
 			StackId: o.Meta.StackID, Node: o.Meta.NodeID, Fence: o.Meta.Fence,
+		})
+	}
+	return resp, nil
+}
+
+// ListTraces tells all that there is, also of machines that a command removed and of which something is left.
+func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*nodepb.ListTracesResponse, error) {
+	list, err := a.driver.Traces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &nodepb.ListTracesResponse{}
+	for _, t := range list {
+		resp.Traces = append(resp.Traces, &nodepb.Trace{
+			Uuid: t.UUID.String(), Defined: t.Defined, Running: t.Running, Disks: t.Disks, Seed: t.Seed, Partial: t.Partial,
+			Fence: a.journal.Fence(t.UUID), Removed: a.journal.Removed(t.UUID),
 		})
 	}
 	return resp, nil

@@ -47,6 +47,9 @@ type Driver interface {
 	State(ctx context.Context, machine uuid.UUID) (State, error)
 	// List returns the defined machines that carry our stack id. What cannot be listed is an error, never an empty list.
 	List(ctx context.Context) ([]Observed, error)
+	// Traces lists all that there is of machines of our stack, also halves: a directory without a definition, a definition
+	// without a disk. What cannot be looked at is an error.
+	Traces(ctx context.Context) ([]Trace, error)
 	// Console returns the last maxBytes of the serial console, nothing when there is none.
 	Console(ctx context.Context, machine uuid.UUID, maxBytes int) ([]byte, error)
 

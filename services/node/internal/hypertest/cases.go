@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -319,4 +320,31 @@ func reopen(s suite) {
 	s.ok("Remove", s.d.Remove(ctx, off.UUID))
 	s.clean(on.UUID)
 	s.clean(off.UUID)
+}
+
+// traces: halves are told as well as whole machines, and nothing of what was removed.
+func traces(s suite) {
+	ctx, m := context.Background(), Machine(s.T, s.d)
+	s.trace(m.UUID, hyper.Trace{UUID: m.UUID, Disks: []string{m.Disks[0].Name}, Seed: true})
+	s.ok("Define", s.d.Define(ctx, m))
+	s.trace(m.UUID, hyper.Trace{UUID: m.UUID, Defined: true, Disks: []string{m.Disks[0].Name}, Seed: true})
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	s.trace(m.UUID, hyper.Trace{UUID: m.UUID, Defined: true, Running: true, Disks: []string{m.Disks[0].Name}, Seed: true})
+	s.ok("Remove", s.d.Remove(ctx, m.UUID))
+	s.trace(m.UUID, hyper.Trace{})
+}
+
+func (s suite) trace(id uuid.UUID, want hyper.Trace) {
+	s.Helper()
+	list, err := s.d.Traces(context.Background())
+	s.ok("Traces", err)
+	var got hyper.Trace
+	for _, t := range list {
+		if t.UUID == id {
+			got = t
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		s.Errorf("trace %+v, want %+v", got, want)
+	}
 }

@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Disks", disks, true},
 		{"Redefine", redefine, true},
 		{"Cancelled", cancelled, true},
+		{"Traces", traces, true},
 		{"Parallel", parallel, true},
 		{"Template", templates, o.Template != ""},
 		{"Network", network, o.Network != nil},

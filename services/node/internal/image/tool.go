@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/services/node/internal/hyper"
 )
 
@@ -85,6 +86,12 @@ func (t Tool) run(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// Where a file may be cut off: whole but without its name, and with it.
+var (
+	pointWhole = crash.At("node.file.whole")
+	pointNamed = crash.At("node.file.named")
+)
+
 // Commit gives a finished file its final name: adopt sets owner and mode, then the bytes, the name and the directory
 // are on the disk before it returns.
 func Commit(tmp, path string, adopt func(*os.File) error) (err error) {
@@ -103,9 +110,11 @@ func Commit(tmp, path string, adopt func(*os.File) error) (err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("finish %s: %w", filepath.Base(path), err)
 	}
+	pointWhole.Hit()
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
+	pointNamed.Hit()
 	return SyncDir(filepath.Dir(path))
 }
 

@@ -13,11 +13,14 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
 )
 
 // Keep is how long a removed machine is remembered.
 const Keep = 30 * 24 * time.Hour
+
+var pointUnnoted = crash.At("node.journal.before")
 
 // ErrStale refuses a command that a newer one overtook.
 var ErrStale = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
@@ -135,6 +138,7 @@ func (j *Journal) guard(ctx context.Context, machine uuid.UUID, accept func() er
 		delete(j.busy, machine)
 		j.mu.Unlock()
 	}()
+	pointUnnoted.Hit()
 	if err := accept(); err != nil {
 		return err
 	}

@@ -13,7 +13,14 @@ import (
 	"github.com/google/uuid"
 	lv "libvirt.org/go/libvirt"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/services/node/internal/hyper"
+)
+
+// Where a command may be cut off inside.
+var (
+	pointPlugged   = crash.At("node.libvirt.plugged")   // rules stand, the machine does not run yet
+	pointUndefined = crash.At("node.libvirt.undefined") // its files are still there
 )
 
 // domain is a libvirt domain of ours.
@@ -169,6 +176,7 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 		if err := d.plug(dom.meta); err != nil {
 			return err
 		}
+		pointPlugged.Hit()
 		if err := d.files.console(id); err != nil {
 			return fmt.Errorf("make console: %w", err)
 		}
@@ -248,6 +256,7 @@ func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
 			if err := d.undefine(dom); err != nil {
 				return err
 			}
+			pointUndefined.Hit()
 		}
 		return d.files.remove(id)
 	})

@@ -11,12 +11,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"slipway.dev/pkg/crash"
 	"slipway.dev/services/node/internal/hyper"
 )
 
 // logFile holds every change, one record a line, the last of a machine counts. It is not flushed to the disk: what is
 // kept is a game, that has to outlive the process but not the power.
 const logFile = "machines.log"
+
+var pointKeep = crash.At("node.sim.keep")
 
 // record is one line: a machine as it became, one that is gone, or all networks.
 type record struct {
@@ -98,6 +101,7 @@ func (d *Driver) keep(r record) error {
 	if err != nil {
 		return err
 	}
+	pointKeep.Hit()
 	if _, err := d.log.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("keep machine: %w", err)
 	}

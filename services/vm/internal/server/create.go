@@ -15,12 +15,22 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
+)
+
+// Where a create may be cut off.
+var (
+	pointPlanned  = crash.At("vm.create.planned")
+	pointReserved = crash.At("vm.create.reserved")
+	pointStored   = crash.At("vm.create.stored")
+	pointCreated  = crash.At("vm.create.committed")
+	pointAnswered = crash.At("vm.create.poked")
 )
 
 // CreateHost checks the wish against everything that is known, takes addresses, then room and rows in one transaction.
@@ -43,10 +53,12 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	if err := limits.Allow(w.UsageOf(int64(w.IPv4Number))); err != nil {
 		return nil, err
 	}
+	pointPlanned.Hit()
 	addrs, err := s.reserve(ctx, h, w)
 	if err != nil {
 		return nil, err
 	}
+	pointReserved.Hit()
 	resp, err := s.record(ctx, h, w, addrs)
 	if err != nil {
 		// When nobody knows whether the host is stored, its addresses must not be taken from it. If it is not, they lapse.
@@ -56,7 +68,9 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 		s.peers.Poke()
 		return nil, err
 	}
+	pointCreated.Hit()
 	s.peers.Poke()
+	pointAnswered.Hit()
 	return resp, nil
 }
 
@@ -232,6 +246,7 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 				"name": h.Name, "account": h.AccountID, "cluster": h.ClusterID, "node": h.NodeID, "os": h.OSID,
 				"cpu_number": h.CPUs, "ram_mib": h.RAM, "hdd_mib": size.Disk,
 			})
+			pointStored.Hit()
 			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
 		})
 		if !errors.Is(err, store.ErrTaken) {

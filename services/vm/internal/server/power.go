@@ -9,10 +9,17 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
+)
+
+// Where a wish is kept and not yet answered.
+var (
+	pointPower  = crash.At("vm.power.committed")
+	pointDelete = crash.At("vm.delete.committed")
 )
 
 // StartHost accepts a wish that a host runs. Operations of one host wait for each other.
@@ -58,6 +65,7 @@ func accept[A proto.Message](ctx context.Context, s *Server, id int32, kind stri
 	if err != nil {
 		return *new(A), err
 	}
+	pointPower.Hit()
 	s.peers.Poke()
 	return resp, nil
 }
@@ -85,6 +93,7 @@ func (s *Server) DeleteHost(ctx context.Context, r *vmpb.DeleteHostRequest) (*op
 	if err != nil {
 		return nil, err
 	}
+	pointDelete.Hit()
 	s.peers.Poke()
 	return operation(r.GetId(), job), nil
 }

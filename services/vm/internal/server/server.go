@@ -10,9 +10,11 @@ import (
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/rpc"
+	"slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
 )
@@ -23,6 +25,9 @@ type Peers struct {
 	Addresses ippb.AddressServiceClient
 	Pools     ippb.PoolServiceClient
 	Dial      work.Dial
+	Audit     *fsck.Auditor
+	// Consumers take in events, by the name under which an event is parked.
+	Consumers map[string]bus.Handle
 	// Poke wakes the runner and the relay of events.
 	Poke func()
 }
@@ -36,6 +41,7 @@ type Server struct {
 	vmpb.UnimplementedAccountServiceServer
 	vmpb.UnimplementedTaskServiceServer
 	vmpb.UnimplementedLimitServiceServer
+	vmpb.UnimplementedAuditServiceServer
 
 	store *store.Store
 	peers Peers
@@ -57,6 +63,7 @@ func Register(r *rpc.Server, s *store.Store, p Peers) {
 	vmpb.RegisterAccountServiceServer(r, srv)
 	vmpb.RegisterTaskServiceServer(r, srv)
 	vmpb.RegisterLimitServiceServer(r, srv)
+	vmpb.RegisterAuditServiceServer(r, srv)
 }
 
 // owner is the account whose objects the caller sees; 0 sees all.

@@ -111,10 +111,11 @@ func (t Tx) AddressesUnchanged(ctx context.Context, host, job int32) error {
 // DropAddress forgets that a host has an address, in the generation in which it had it. What a job is about stays: the job
 // finds out that the reservation has lapsed, and takes everything back.
 func (t Tx) DropAddress(ctx context.Context, ip, generation int32, owner string) error {
+	// The host is held: who deletes it counts its addresses, and each must count once.
 	_, err := t.tx.Exec(ctx, `
-		DELETE FROM host_address x USING host h
-		WHERE h.id = x.host_id AND x.ip_id = $1 AND x.generation = $2 AND h.uuid::text = $3
-		  AND x.state = 'active' AND h.state <> 'creating'`, ip, generation, owner)
+		WITH h AS (SELECT id FROM host WHERE uuid = nullif($3, '')::uuid AND state <> 'creating' FOR UPDATE)
+		DELETE FROM host_address x USING h
+		WHERE h.id = x.host_id AND x.ip_id = $1 AND x.generation = $2 AND x.state = 'active'`, ip, generation, owner)
 	return err
 }
 

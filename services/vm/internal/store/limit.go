@@ -58,8 +58,11 @@ func (t Tx) Charge(ctx context.Context, account int32, add domain.Usage) error {
 	}
 }
 
-// refund gives back what a host uses. Its rows must still be there.
+// refund gives back what a host uses. Its rows must still be there, and stay until the end of the unit of work.
 func (t Tx) refund(ctx context.Context, host int32) error {
+	if _, err := t.tx.Exec(ctx, `SELECT FROM host WHERE id = $1 FOR UPDATE`, host); err != nil {
+		return err
+	}
 	_, err := t.tx.Exec(ctx, `
 		UPDATE account_usage u SET
 			host_count = u.host_count - 1, cpu_number = u.cpu_number - h.cpu_number, ram_mib = u.ram_mib - h.ram_mib,

@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,14 @@ const importTimeout = 2 * time.Hour
 // Import is the argument of an OS import.
 type Import struct {
 	Image domain.Image `json:"image"`
+}
+
+// Check refuses what no handler ever enqueued.
+func (a Import) Check() error {
+	if a.Image.Name == "" || a.Image.URL == "" {
+		return errors.New("an image without a name or a URL")
+	}
+	return nil
 }
 
 // importOS may run twice: a node that holds the image answers at once.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	ippb "slipway.dev/proto/ip/v3"
@@ -46,6 +47,15 @@ type Host struct {
 	Force bool   `json:"force,omitempty"`
 	// Keys of the reservations that a change of addresses confirms.
 	Keys []string `json:"keys,omitempty"`
+}
+
+// Check refuses what no handler ever enqueued.
+func (a Host) Check() error {
+	id, err := uuid.Parse(a.UUID)
+	if err == nil && (id == uuid.Nil || a.ID <= 0) {
+		err = fmt.Errorf("host %d with UUID %s", a.ID, id)
+	}
+	return err
 }
 
 // Dial connects to the agent at a node's endpoint. The connection is the dialler's to keep.

@@ -1,0 +1,82 @@
+package allinone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/deploy/fsck"
+	checks "slipway.dev/pkg/fsck"
+	"slipway.dev/services/node"
+)
+
+// urlFile tells where the stack of a data directory answers.
+const urlFile = "url"
+
+// ErrRuns says that a stack uses the data directory: ask it.
+var ErrRuns = errors.New("a slipway uses the directory")
+
+// URL is where the stack of a data directory answers, or last did.
+func URL(data string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(data, urlFile))
+	return strings.TrimSpace(string(text)), err
+}
+
+// Password is that of the first administrator, as the first start made it.
+func Password(data string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(data, passwordFile))
+	return strings.TrimSpace(string(text)), err
+}
+
+// waiting are kinds that say nothing while no stack runs: the next start takes care of them.
+var waiting = []string{checks.JobOverdue, checks.EventUnsent, checks.AddressOverdue}
+
+// Audit looks at the data and the machines of a stack that does not run: database and hypervisor are opened, no job is
+// carried out. ErrRuns when it runs.
+func Audit(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logger) (r fsck.Report, err error) {
+	if _, err := os.Stat(filepath.Join(cfg.Data, idFile)); err != nil {
+		return r, fmt.Errorf("%s holds no data of slipway", cfg.Data)
+	}
+	unlock, err := lock(cfg.Data)
+	if err != nil {
+		return r, ErrRuns
+	}
+	defer unlock()
+	cfg.Hypervisor, cfg.Accel, cfg.Templates = node.Auto, "tcg", ""
+	s := &stack{cfg: cfg, log: log}
+	if s.infra, err = start(ctx, cfg, log); err != nil {
+		return r, err
+	}
+	defer s.infra.stop()
+	if err := s.build(ctx); err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, s.node.Close()) }()
+	ctx, err = s.asAdmin(ctx)
+	if err != nil {
+		return r, err
+	}
+	resp, err := vmpb.NewAuditServiceClient(s.vm.Server().Local("slipway")).
+		GetAudit(ctx, &vmpb.GetAuditRequest{SettleMs: int32(max(settle.Milliseconds(), 1))})
+	if err != nil {
+		return r, err
+	}
+	r = fsck.Report{
+		Unchecked: resp.GetUnchecked(), Nodes: int(resp.GetNodes()), Hosts: int(resp.GetHosts()),
+		Machines: int(resp.GetMachines()), Addresses: int(resp.GetAddresses()),
+	}
+	for _, f := range resp.GetList() {
+		if !slices.Contains(waiting, f.GetKind()) {
+			r.Findings = append(r.Findings, fsck.Finding{Kind: f.GetKind(), Object: f.GetObject(), Detail: f.GetDetail()})
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"slipway.dev/pkg/crash"
+	"slipway.dev/services/vm"
+)
+
+// crashPoints lists where tests kill the process. Hidden: an operator has no use for it.
+func crashPoints() *cobra.Command {
+	return &cobra.Command{
+		Use: "crashpoints", Hidden: true, Args: cobra.NoArgs,
+		Short: "List the points at which tests kill this program (" + crash.Env + ")",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			vm.DeclareJobs(slog.New(slog.DiscardHandler))
+			for _, p := range crash.Points() {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), p); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,294 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway.dev/deploy/fsck"
+	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/pg/pgembed"
+)
+
+// long reports whether this is make chaos, which does everything many times.
+func long() bool { return os.Getenv("SLIPWAY_CHAOS") != "" }
+
+// healing is how long after the restart everything must be at rest.
+const healing = 60 * time.Second
+
+// scenario is a request in which a point is reached.
+type scenario struct {
+	name   string
+	points []string // prefixes
+	fail   string   // the point that fails, so that what was done is taken back
+	state  string   // of the host that is there before; "" for none
+	method string
+	path   string // after /vm/v3/host, with %d for the host
+	url    string // another one than that of hosts
+	body   object
+}
+
+// scenarios: the first whose prefix fits reaches the point.
+var scenarios = []scenario{
+	{name: "undone create", points: []string{
+		"job.host_create.address.undo", "job.host_create.disk.undo", "job.host_create.failed",
+	}, fail: "job.host_create.start.after", method: "POST"},
+	{name: "failed start", points: []string{"job.host_start.failed"}, fail: "job.host_start.start.after", state: "stopped", method: "POST", path: "/%d/start"},
+	{name: "failed stop", points: []string{"job.host_stop.failed"}, fail: "job.host_stop.stop.after", state: "active", method: "POST", path: "/%d/stop", body: object{"force": true}},
+	{name: "failed restart", points: []string{"job.host_restart.failed"}, fail: "job.host_restart.start.after", state: "active", method: "POST", path: "/%d/restart", body: object{"force": true}},
+	{name: "delete", points: []string{"job.host_delete", "vm.delete", "ip.release", "node.remove", "node.libvirt.undefined"}, state: "active", method: "DELETE", path: "/%d"},
+	{name: "start", points: []string{"job.host_start", "vm.power"}, state: "stopped", method: "POST", path: "/%d/start"},
+	{name: "stop", points: []string{"job.host_stop", "node.stop"}, state: "active", method: "POST", path: "/%d/stop", body: object{"force": true}},
+	{name: "restart", points: []string{"job.host_restart"}, state: "active", method: "POST", path: "/%d/restart", body: object{"force": true}},
+	{name: "account", points: []string{"inbox."}, method: "POST", url: "/auth/v4/user"},
+	{name: "create", points: []string{"job.host_create", "job.claim", "vm.create", "ip.", "node.", "outbox."}, method: "POST"},
+}
+
+// elsewhere are points that a create of a host does not reach, and who proves them.
+var elsewhere = map[string]string{
+	"job.os_import.": "the kind that downloads: pkg/jobs kills at every point of its own kinds, which run the same code",
+}
+
+func (sc scenario) reaches(point string) bool {
+	for _, p := range sc.points {
+		if strings.HasPrefix(point, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestCrashPoints kills slipway at every point there is and starts it again: within a minute what is recorded and what is
+// there are the same, and what was answered is kept.
+func TestCrashPoints(t *testing.T) {
+	sim, libvirt := 1, 1
+	if long() {
+		sim, libvirt = 25, 2
+	}
+	t.Run("sim", func(t *testing.T) { crashPoints(t, "sim", sim, []string{"node.libvirt.", "node.file."}) })
+	t.Run("libvirt", func(t *testing.T) {
+		skip := []string{"node.sim."}
+		if !long() { // the others differ from sim in nothing but time
+			skip = append(skip, "job.", "vm.", "ip.", "outbox.", "node.journal", "node.stop", "node.seed")
+		}
+		crashPoints(t, "libvirt", libvirt, skip)
+	})
+}
+
+func crashPoints(t *testing.T, hypervisor string, rounds int, skip []string) {
+	out, err := exec.Command(program(t), "crashpoints").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStack(t, hypervisor, "SLIPWAY_POSTGRES_URL="+postgres(t), "SLIPWAY_VM_WATCH_EVERY=300ms")
+	k := &killer{stack: s, client: s.login(), env: s.env, when: filepath.Join(filepath.Dir(s.data), "now")}
+	k.os = k.client.tiny()
+	killed := 0
+	for point := range strings.FieldsSeq(string(out)) {
+		if hasPrefix(point, skip) || proven(point) {
+			continue
+		}
+		sc, ok := find(point)
+		if !ok {
+			t.Errorf("no scenario reaches %s: write one", point)
+			continue
+		}
+		for round := range rounds {
+			k.round(sc, point, round)
+			killed++
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("killed %d times", killed)
+}
+
+func hasPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func proven(point string) bool {
+	for p := range elsewhere {
+		if strings.HasPrefix(point, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func find(point string) (scenario, bool) {
+	for _, sc := range scenarios {
+		if sc.reaches(point) {
+			return sc, true
+		}
+	}
+	return scenario{}, false
+}
+
+// postgres is a database that outlives the slipway that is killed: a round takes half the time then.
+func postgres(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "slipway-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgembed.Start(t.Context(), pgembed.Config{Dir: filepath.Join(dir, "postgres"), Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Stop(t.Context()); err != nil {
+			_ = db.Stop(t.Context()) // the context of a test that ended is over: it was stopped hard
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return db.URL()
+}
+
+// killer goes through rounds on one stack.
+type killer struct {
+	*stack
+	client *client
+	env    []string // of the stack when nothing is armed
+	when   string   // the file that lets a point kill
+	os     int
+	n      int
+}
+
+// round kills the stack at a point and looks how it gets up.
+func (k *killer) round(sc scenario, point string, round int) {
+	k.t.Helper()
+	k.n++
+	name := fmt.Sprintf("p%d", k.n)
+	host := 0
+	if sc.state != "" {
+		made := k.client.must("POST", "/vm/v3/host", k.body(name))
+		k.client.complete(made)
+		host = number(made, "id")
+		if sc.state == "stopped" {
+			k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/stop", host), object{"force": true}))
+		}
+	}
+	k.stop()
+	k.stack.env = append(append([]string{}, k.env...), crash.Env+"="+point, crash.EnvWhen+"="+k.when, crash.EnvFail+"="+sc.fail)
+	k.start()
+	if err := os.WriteFile(k.when, nil, 0o644); err != nil {
+		k.t.Fatal(err)
+	}
+	path, body := "/vm/v3/host", sc.body
+	if sc.url != "" {
+		path, body = sc.url, object{"email": name + "@example.com", "password": "e2e-Password-2", "role": "@user"}
+	} else if sc.path != "" {
+		path += fmt.Sprintf(sc.path, host)
+	} else {
+		body = k.body(name)
+	}
+	answer := k.ask(sc.method, path, body)
+	select {
+	case <-k.exited:
+	case <-time.After(30 * time.Second):
+		k.t.Fatalf("%s: %s was never reached: %v", sc.name, point, answer)
+	}
+	if err := os.Remove(k.when); err != nil {
+		k.t.Fatal(err)
+	}
+	k.stack.env = k.env
+	k.start()
+	c := &fsck.Client{URL: k.url, Token: k.client.token}
+	if r, err := c.Rest(k.t.Context(), healing); err != nil || !r.Clean() {
+		k.t.Fatalf("%s, killed at %s, round %d: %v %+v", sc.name, point, round, err, r)
+	}
+	k.check(sc, point, name, host, answer)
+}
+
+func (k *killer) body(name string) object {
+	return object{"name": name, "os": k.os, "password": "x", "ram_mib": 128}
+}
+
+// ask makes a request whose answer may never come; nil then.
+func (k *killer) ask(method, path string, body object) object {
+	k.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(k.t.Context(), method, k.url+path, bytes.NewReader(text))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	req.Header.Set("x-xsrf-token", k.client.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	var o object
+	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
+		return nil
+	}
+	return o
+}
+
+// check looks whether the host became what was asked for, and removes it. Without an answer it may be either.
+func (k *killer) check(sc scenario, point, name string, host int, answer object) {
+	k.t.Helper()
+	c := k.client
+	status := ""
+	if task := number(answer, "task"); task != 0 {
+		status, _ = c.finish(task, healing)["status"].(string)
+	}
+	list := c.must("GET", "/vm/v3/host?where=name+EQ+'"+name+"'", nil)["list"].([]any)
+	gone := sc.method == "DELETE" && status == "complete" || sc.state == "" && status == "failed"
+	if len(list) > 1 || gone && len(list) > 0 || status == "complete" && !gone && len(list) == 0 {
+		k.t.Errorf("%s, killed at %s: the task is %q and the hosts are %v", sc.name, point, status, list)
+	}
+	if sc.fail == "" && status != "" && status != "complete" {
+		k.t.Errorf("%s, killed at %s: the task is %q", sc.name, point, status)
+	}
+	for _, item := range list {
+		h := item.(object)
+		if host != 0 && number(h, "id") != host {
+			k.t.Errorf("%s, killed at %s: another host %v", sc.name, point, h)
+		}
+		if !k.settled(number(h, "id"), sc.name+", killed at "+point) {
+			if sc.fail == "" || sc.state != "" {
+				k.t.Errorf("%s, killed at %s: the host is gone", sc.name, point)
+			}
+			continue // the create whose answer was not heard is undone by now
+		}
+		c.complete(c.must("DELETE", fmt.Sprintf("/vm/v3/host/%d", number(h, "id")), nil))
+	}
+}
+
+// settled waits until the state of a host is known again: after a task that failed it is what the next look at the node
+// says. It returns false when the host is gone.
+func (k *killer) settled(host int, what string) bool {
+	k.t.Helper()
+	for deadline := time.Now().Add(healing); ; time.Sleep(50 * time.Millisecond) {
+		status, h := k.client.do("GET", fmt.Sprintf("/vm/v3/host/%d", host), nil)
+		if s := h["state"]; status == http.StatusNotFound || s == "active" || s == "stopped" {
+			return status != http.StatusNotFound
+		}
+		if time.Now().After(deadline) {
+			k.t.Fatalf("%s: %v", what, h)
+		}
+	}
+}

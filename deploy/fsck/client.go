@@ -1,0 +1,140 @@
+// Package fsck asks an installation whether what is recorded and what is there are the same, for operators and for tests. It
+// changes nothing, except when it is told to replay or drop a parked event.
+package fsck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Client speaks REST with an installation that runs, as an administrator.
+type Client struct {
+	URL   string
+	Token string
+}
+
+// Finding is one thing that is not as it should be.
+type Finding struct {
+	Kind   string `json:"kind"`
+	Object string `json:"object"`
+	Detail string `json:"detail"`
+}
+
+// Report is what an audit found. Without findings and with something unchecked it proves nothing.
+type Report struct {
+	Findings  []Finding `json:"list"`
+	Unchecked []string  `json:"unchecked"`
+	Nodes     int       `json:"nodes"`
+	Hosts     int       `json:"hosts"`
+	Machines  int       `json:"machines"`
+	Addresses int       `json:"addresses"`
+}
+
+// Clean reports whether everything was looked at and nothing found.
+func (r Report) Clean() bool { return len(r.Findings) == 0 && len(r.Unchecked) == 0 }
+
+// Parked is an event that could not be taken in.
+type Parked struct {
+	Consumer string `json:"consumer"`
+	Event    string `json:"event"`
+	Subject  string `json:"subject"`
+	Key      string `json:"key"`
+	Reason   string `json:"reason"`
+	Since    string `json:"date_parked"`
+}
+
+// Login returns a client of an account.
+func Login(ctx context.Context, url, email, password string) (*Client, error) {
+	c := &Client{URL: url}
+	var t struct {
+		Token string `json:"token"`
+	}
+	err := c.do(ctx, http.MethodPost, "/auth/v4/public/token", map[string]string{"email": email, "password": password}, &t)
+	c.Token = t.Token
+	return c, err
+}
+
+// Audit looks at everything; what it finds it looks at again after the time settle.
+func (c *Client) Audit(ctx context.Context, settle time.Duration) (r Report, err error) {
+	return r, c.do(ctx, http.MethodGet, fmt.Sprintf("/vm/v3/audit?settle_ms=%d", max(settle.Milliseconds(), 1)), nil, &r)
+}
+
+// Rest audits until nothing is found, or until the time within is over, and returns the last report. It is for after a
+// crash: how long healing may take.
+func (c *Client) Rest(ctx context.Context, within time.Duration) (r Report, err error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err = errors.New("no audit was made in time")
+	for {
+		last, lastErr := c.Audit(ctx, 20*time.Millisecond)
+		if ctx.Err() != nil {
+			return r, err
+		}
+		if r, err = last, lastErr; err == nil && r.Clean() {
+			return r, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond): // between two looks
+		}
+	}
+}
+
+// Parked lists events that could not be taken in.
+func (c *Client) Parked(ctx context.Context) ([]Parked, error) {
+	var l struct {
+		List []Parked `json:"list"`
+	}
+	return l.List, c.do(ctx, http.MethodGet, "/vm/v3/parked", nil, &l)
+}
+
+// Replay takes a parked event in.
+func (c *Client) Replay(ctx context.Context, consumer, event string) error {
+	return c.do(ctx, http.MethodPost, "/vm/v3/parked/"+url.PathEscape(consumer)+"/"+url.PathEscape(event)+"/replay", struct{}{}, nil)
+}
+
+// Drop forgets a parked event.
+func (c *Client) Drop(ctx context.Context, consumer, event string) error {
+	return c.do(ctx, http.MethodDelete, "/vm/v3/parked/"+url.PathEscape(consumer)+"/"+url.PathEscape(event), nil, nil)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
+	var r io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		r = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, r)
+	if err != nil {
+		return err
+	}
+	if c.Token != "" {
+		req.Header.Set("x-xsrf-token", c.Token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s %s: %d %.300s", method, path, resp.StatusCode, text)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(text, into)
+}

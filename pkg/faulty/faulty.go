@@ -1,0 +1,80 @@
+// Package faulty makes connections fail, late, double or after the fact, for tests: "it was done, but says that it was not" is
+// the fault that finds most mistakes. Database, bus and calls between services are wrapped from outside; the code under test
+// does not know.
+package faulty
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Fault is what happens to one operation.
+type Fault int
+
+// The faults. None is most common.
+const (
+	None   Fault = iota
+	Before       // it fails and was not done
+	After        // it was done and fails
+	Delay        // it takes longer
+	Twice        // it is done twice; where that makes no sense, None
+	kinds
+)
+
+// Err is what an operation fails with.
+var Err = errors.New("faulty: the connection broke")
+
+// Plan decides which operations fail. The same seed makes the same decisions in the same order; which operation asks
+// first is for the scheduler.
+type Plan struct {
+	// Rate is the share of operations that each fault hits; 0.05 makes a fifth of all operations go wrong somehow.
+	Rate float64
+	// MaxDelay bounds a Delay.
+	MaxDelay time.Duration
+	// Commits makes every fault of a database an After, of a commit: whether it happened is unknown to its caller.
+	Commits bool
+
+	on    atomic.Bool
+	count [kinds]atomic.Int64
+
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+// New makes a plan that lets everything pass until On.
+func New(seed uint64, rate float64) *Plan {
+	return &Plan{Rate: rate, MaxDelay: 20 * time.Millisecond, rng: rand.New(rand.NewPCG(seed, seed))}
+}
+
+// On and Off begin and end the faults.
+func (p *Plan) On() { p.on.Store(true) }
+
+// Off lets everything pass.
+func (p *Plan) Off() { p.on.Store(false) }
+
+// Count is how many operations a fault has hit.
+func (p *Plan) Count(f Fault) int64 { return p.count[f].Load() }
+
+// next decides about one operation. A delay is carried out here.
+func (p *Plan) next() Fault {
+	if !p.on.Load() {
+		return None
+	}
+	p.mu.Lock()
+	f, wait := None, time.Duration(0)
+	if n := p.rng.Float64() / p.Rate; n < float64(kinds-1) {
+		f = Fault(int(n) + 1)
+	}
+	if f == Delay {
+		wait = time.Duration(p.rng.Int64N(int64(p.MaxDelay)))
+	}
+	p.mu.Unlock()
+	p.count[f].Add(1)
+	if wait > 0 {
+		time.Sleep(wait)
+	}
+	return f
+}

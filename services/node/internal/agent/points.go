@@ -1,0 +1,24 @@
+package agent
+
+import "slipway.dev/pkg/crash"
+
+// points are where a command may be cut off: accepted and noted in the journal, and carried out but not answered.
+type points struct{ accepted, carried crash.Point }
+
+func pointsOf(command string) points {
+	return points{crash.At("node." + command + ".accepted"), crash.At("node." + command + ".carried")}
+}
+
+var (
+	atDisk, atSeed, atDefine  = pointsOf("disk"), pointsOf("seed"), pointsOf("define")
+	atStart, atStop, atRemove = pointsOf("start"), pointsOf("stop"), pointsOf("remove")
+)
+
+func (p points) round(f func() error) error {
+	p.accepted.Hit()
+	if err := f(); err != nil {
+		return err
+	}
+	p.carried.Hit()
+	return nil
+}

@@ -1,0 +1,71 @@
+//go:build libvirt_dlopen
+
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Traces joins the definitions with the directories of machines.
+func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
+	list, err := d.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.files.traces()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range list {
+		t := all[m.UUID]
+		t.UUID, t.Defined, t.Running = m.UUID, true, m.State.Power == hyper.Running || m.State.Power == hyper.Paused
+		all[m.UUID] = t
+	}
+	return slices.Collect(maps.Values(all)), nil
+}
+
+// traces reads the machines' directories. A directory that is not a machine's is nobody's business here.
+func (f *files) traces() (map[uuid.UUID]hyper.Trace, error) {
+	dirs, err := fs.ReadDir(f.root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	all := map[uuid.UUID]hyper.Trace{}
+	for _, dir := range dirs {
+		id, err := uuid.Parse(dir.Name())
+		if err != nil || !dir.IsDir() {
+			continue
+		}
+		inside, err := fs.ReadDir(f.root.FS(), dir.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		t := hyper.Trace{UUID: id}
+		for _, file := range inside {
+			switch name := file.Name(); {
+			case name == seedFile:
+				t.Seed = true
+			case strings.HasSuffix(name, ".partial"):
+				t.Partial = append(t.Partial, name)
+			default:
+				if disk, ok := strings.CutSuffix(name, ".qcow2"); ok {
+					t.Disks = append(t.Disks, disk)
+				}
+			}
+		}
+		all[id] = t
+	}
+	return all, nil
+}

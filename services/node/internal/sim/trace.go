@@ -1,0 +1,30 @@
+package sim
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Traces lists every machine that there is anything of.
+func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
+	if err := d.enter(ctx, "Traces", uuid.Nil); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]hyper.Trace, 0, len(d.machines))
+	for id, m := range d.machines {
+		if d.ours(m) != nil {
+			continue
+		}
+		out = append(out, hyper.Trace{
+			UUID: id, Defined: m.Def != nil, Running: m.Running != nil, Disks: slices.Sorted(maps.Keys(m.Disks)), Seed: m.Seed != nil,
+		})
+	}
+	return out, nil
+}

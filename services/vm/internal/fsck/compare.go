@@ -1,0 +1,177 @@
+// Package fsck compares what vm has recorded with what is there: machines and files on the nodes, addresses at ip, counters,
+// jobs and events. It only reads. At rest four sets are the same: hosts, machines, sets of disks, owners of addresses.
+package fsck
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/pkg/fsck"
+	"slipway.dev/services/vm/internal/domain"
+	"slipway.dev/services/vm/internal/store"
+)
+
+// World is what was read, within a moment.
+type World struct {
+	Hosts    []store.Recorded
+	Traces   map[int32][]Trace // by node; a node that did not answer has no entry
+	Held     []Held
+	HeldSeen bool // ip answered
+	Counters []store.Counter
+}
+
+// Trace is what there is of one machine on a node.
+type Trace struct {
+	UUID    uuid.UUID
+	Defined bool
+	Disks   []string
+	Seed    bool
+	Partial []string
+}
+
+// Held is an address that somebody holds.
+type Held struct {
+	ID       int32
+	Addr     string
+	Owner    string
+	Assigned bool
+}
+
+// transitional are states that only a job leads out of.
+var transitional = []string{
+	string(domain.Creating), string(domain.Starting), string(domain.Stopping), string(domain.Deleting),
+}
+
+// Compare lists what does not fit. A host with a job under way is not looked at: its job makes it fit.
+func Compare(w World) []fsck.Finding {
+	c := &comparison{known: map[uuid.UUID]store.Recorded{}}
+	for _, h := range w.Hosts {
+		c.known[h.UUID] = h
+	}
+	c.machines(w)
+	if w.HeldSeen {
+		c.addresses(w)
+	}
+	for _, x := range w.Counters {
+		c.add(fsck.CounterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
+	}
+	return c.found
+}
+
+type comparison struct {
+	known map[uuid.UUID]store.Recorded
+	found []fsck.Finding
+}
+
+func (c *comparison) add(kind, object, format string, args ...any) {
+	c.found = append(c.found, fsck.Finding{Kind: kind, Object: object, Detail: fmt.Sprintf(format, args...)})
+}
+
+func hostName(h store.Recorded) string { return fmt.Sprintf("host %d", h.ID) }
+
+func (c *comparison) machines(w World) {
+	there := map[uuid.UUID]Trace{} // on the node that the host is recorded on
+	for node, traces := range w.Traces {
+		for _, t := range traces {
+			h, known := c.known[t.UUID]
+			switch {
+			case !known:
+				c.add(fsck.MachineOrphan, "machine "+t.UUID.String(), "on node %d is %s; no host has this UUID", node, describe(t))
+			case h.NodeID != node && !h.Busy:
+				c.add(fsck.MachineTwice, hostName(h), "is recorded on node %d, and on node %d is %s", h.NodeID, node, describe(t))
+			case h.NodeID == node:
+				there[t.UUID] = t
+			}
+		}
+	}
+	for _, h := range w.Hosts {
+		if h.Busy {
+			continue
+		}
+		if slices.Contains(transitional, h.State) {
+			c.add(fsck.HostStuck, hostName(h), "is %s, and no task of it is under way", h.State)
+			continue
+		}
+		if _, seen := w.Traces[h.NodeID]; seen {
+			c.machine(h, there[h.UUID])
+		}
+	}
+}
+
+// machine compares one host at rest with what its node has of it.
+func (c *comparison) machine(h store.Recorded, t Trace) {
+	if !t.Defined {
+		c.add(fsck.MachineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
+	}
+	for _, d := range h.Disks {
+		if !slices.Contains(t.Disks, d) {
+			c.add(fsck.DiskMissing, hostName(h)+" "+d, "is not on node %d", h.NodeID)
+		}
+	}
+	for _, d := range t.Disks {
+		if !slices.Contains(h.Disks, d) {
+			c.add(fsck.DiskOrphan, hostName(h)+" "+d, "is on node %d and not recorded", h.NodeID)
+		}
+	}
+	if t.Defined && !t.Seed {
+		c.add(fsck.DiskMissing, hostName(h)+" seed", "is not on node %d", h.NodeID)
+	}
+	if len(t.Partial) > 0 {
+		c.add(fsck.FilePartial, hostName(h), "on node %d are %s", h.NodeID, strings.Join(t.Partial, ", "))
+	}
+}
+
+func describe(t Trace) string {
+	var parts []string
+	if t.Defined {
+		parts = append(parts, "a machine")
+	}
+	if n := len(t.Disks); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d disks", n))
+	}
+	if t.Seed {
+		parts = append(parts, "a seed")
+	}
+	if len(t.Partial) > 0 {
+		parts = append(parts, "unfinished files")
+	}
+	if parts == nil {
+		return "an empty directory"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// addresses compares ip's owners with the addresses that hosts use. A reservation that no host has is not a finding: it
+// belongs to a request under way, or lapses.
+func (c *comparison) addresses(w World) {
+	held := map[int32]Held{}
+	for _, a := range w.Held {
+		held[a.ID] = a
+		owner, err := uuid.Parse(a.Owner)
+		h, known := c.known[owner]
+		switch {
+		case err != nil || !known && a.Assigned:
+			c.add(fsck.AddressOrphan, "address "+a.Addr, "is held by %s, which is no host", a.Owner)
+		case known && !h.Busy && !slices.Contains(h.Addresses, a.ID):
+			c.add(fsck.AddressOrphan, "address "+a.Addr, "is held by host %d, which does not use it", h.ID)
+		}
+	}
+	for _, h := range w.Hosts {
+		if h.Busy || slices.Contains(transitional, h.State) {
+			continue
+		}
+		for _, id := range h.Addresses {
+			switch a, ok := held[id]; {
+			case !ok:
+				c.add(fsck.AddressMissing, fmt.Sprintf("%s address %d", hostName(h), id), "is free at ip")
+			case a.Owner != h.UUID.String():
+				c.add(fsck.AddressMissing, hostName(h)+" address "+a.Addr, "belongs to %s", a.Owner)
+			case !a.Assigned:
+				c.add(fsck.AddressMissing, hostName(h)+" address "+a.Addr, "is only reserved and will lapse")
+			}
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package fsck
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/pkg/fsck"
+	"slipway.dev/services/vm/internal/store"
+)
+
+var (
+	web = uuid.MustParse("11111111-1111-4111-8111-111111111111")
+	db  = uuid.MustParse("22222222-2222-4222-8222-222222222222")
+	gap = uuid.MustParse("33333333-3333-4333-8333-333333333333")
+)
+
+// rest is an installation at rest: two nodes, two hosts, and a host that a job works on.
+func rest() World {
+	return World{
+		Hosts: []store.Recorded{
+			{ID: 1, UUID: web, NodeID: 1, State: "active", Disks: []string{"disk0", "disk1"}, Addresses: []int32{10, 11}},
+			{ID: 2, UUID: db, NodeID: 2, State: "stopped", Disks: []string{"disk0"}, Addresses: []int32{12}},
+			{ID: 3, UUID: gap, NodeID: 2, State: "creating", Busy: true, Disks: []string{"disk0"}, Addresses: []int32{13}},
+		},
+		Traces: map[int32][]Trace{
+			1: {{UUID: web, Defined: true, Disks: []string{"disk0", "disk1"}, Seed: true}},
+			2: {{UUID: db, Defined: true, Disks: []string{"disk0"}, Seed: true}, {UUID: gap, Partial: []string{"disk0.qcow2.partial"}}},
+		},
+		Held: []Held{
+			{10, "192.0.2.10", web.String(), true},
+			{11, "192.0.2.11", web.String(), true},
+			{12, "192.0.2.12", db.String(), true},
+			{13, "192.0.2.13", gap.String(), false},
+			{14, "192.0.2.14", uuid.NewString(), false}, // of a request under way
+		},
+		HeldSeen: true,
+	}
+}
+
+// Each damage is found, and nothing else is.
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		damage func(*World)
+		want   []string
+	}{
+		{"none", func(*World) {}, nil},
+		{"orphan machine", func(w *World) {
+			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Defined: true})
+		}, []string{fsck.MachineOrphan}},
+		{"orphan disk of no host", func(w *World) {
+			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Disks: []string{"disk0"}})
+		}, []string{fsck.MachineOrphan}},
+		{"empty directory", func(w *World) { w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil}) }, []string{fsck.MachineOrphan}},
+		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{fsck.DiskOrphan}},
+		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{fsck.FilePartial}},
+		{"no machine", func(w *World) { w.Traces[1][0].Defined = false }, []string{fsck.MachineMissing}},
+		{"no disk", func(w *World) { w.Traces[1][0].Disks = []string{"disk0"} }, []string{fsck.DiskMissing}},
+		{"no seed", func(w *World) { w.Traces[1][0].Seed = false }, []string{fsck.DiskMissing}},
+		{"nothing at all", func(w *World) { w.Traces[2] = nil }, []string{fsck.MachineMissing, fsck.DiskMissing}},
+		{"on two nodes", func(w *World) { w.Traces[2] = append(w.Traces[2], w.Traces[1]...) }, []string{fsck.MachineTwice}},
+		{"a node that does not answer", func(w *World) { delete(w.Traces, 1) }, nil},
+		{"orphan address", func(w *World) {
+			w.Held = append(w.Held, Held{20, "192.0.2.20", uuid.NewString(), true})
+		}, []string{fsck.AddressOrphan}},
+		{"address that the host does not use", func(w *World) {
+			w.Held = append(w.Held, Held{20, "192.0.2.20", web.String(), true})
+		}, []string{fsck.AddressOrphan}},
+		{"free address in use", func(w *World) { w.Held = w.Held[1:] }, []string{fsck.AddressMissing}},
+		{"address of two hosts", func(w *World) { w.Hosts[1].Addresses = []int32{12, 10} }, []string{fsck.AddressMissing}},
+		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{fsck.AddressMissing}},
+		{"ip does not answer", func(w *World) { w.Held, w.HeldSeen = nil, false }, nil},
+		{"wrong counter", func(w *World) {
+			w.Counters = []store.Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
+		}, []string{fsck.CounterWrong}},
+		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{fsck.HostStuck}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := rest()
+			tt.damage(&w)
+			var got []string
+			for _, f := range Compare(w) {
+				got = append(got, f.Kind)
+				if f.Object == "" || f.Detail == "" {
+					t.Errorf("it says nothing: %+v", f)
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("found %v, want %v", Compare(w), tt.want)
+			}
+		})
+	}
+}

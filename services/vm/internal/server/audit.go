@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+)
+
+// How long an audit waits before it looks again at what it found.
+const (
+	settleDefault = 2 * time.Second
+	settleMost    = 30 * time.Second
+)
+
+// GetAudit looks at everything.
+func (s *Server) GetAudit(ctx context.Context, r *vmpb.GetAuditRequest) (*vmpb.GetAuditResponse, error) {
+	settle := time.Duration(r.GetSettleMs()) * time.Millisecond
+	switch {
+	case settle < 0 || settle > settleMost:
+		return nil, fault.Invalid.With("settle_ms: from 0 to %d", settleMost.Milliseconds()).On("settle_ms")
+	case settle == 0:
+		settle = settleDefault
+	}
+	rep, err := s.peers.Audit.Settled(ctx, settle)
+	if err != nil {
+		return nil, err
+	}
+	resp := &vmpb.GetAuditResponse{
+		Size: int32(len(rep.Findings)), Unchecked: rep.Unchecked,
+		Hosts: int32(rep.Hosts), Machines: int32(rep.Machines), Addresses: int32(rep.Addresses), Nodes: int32(rep.Nodes),
+	}
+	for _, f := range rep.Findings {
+		resp.List = append(resp.List, f.Proto())
+	}
+	return resp, nil
+}
+
+// parkedMost is how many parked events are listed.
+const parkedMost = 1000
+
+// ListParked lists events that could not be taken in.
+func (s *Server) ListParked(ctx context.Context, _ *vmpb.ListParkedRequest) (*vmpb.ListParkedResponse, error) {
+	list, err := s.store.Parked(ctx, parkedMost)
+	if err != nil {
+		return nil, err
+	}
+	resp := &vmpb.ListParkedResponse{Size: int32(len(list))}
+	for _, p := range list {
+		resp.List = append(resp.List, &vmpb.Parked{
+			Consumer: p.Consumer, Event: p.Event.ID, Subject: p.Event.Subject, Key: p.Event.Key, Reason: p.Error, DateParked: date(p.At),
+		})
+	}
+	return resp, nil
+}
+
+// ReplayParked takes a parked event in.
+func (s *Server) ReplayParked(ctx context.Context, r *vmpb.ReplayParkedRequest) (*vmpb.ReplayParkedResponse, error) {
+	take, known := s.peers.Consumers[r.GetConsumer()]
+	if !known {
+		return nil, fault.NotFound.With("no consumer %.40q", r.GetConsumer())
+	}
+	if err := s.store.ReplayParked(ctx, r.GetConsumer(), r.GetEvent(), take); err != nil {
+		return nil, err
+	}
+	s.peers.Poke()
+	return &vmpb.ReplayParkedResponse{}, nil
+}
+
+// DropParked forgets a parked event.
+func (s *Server) DropParked(ctx context.Context, r *vmpb.DropParkedRequest) (*vmpb.DropParkedResponse, error) {
+	return &vmpb.DropParkedResponse{}, s.store.DropParked(ctx, r.GetConsumer(), r.GetEvent())
+}
