@@ -63,6 +63,14 @@ func (i intercepted) NewStream(ctx context.Context, desc *grpc.StreamDesc, metho
 	return i.next.NewStream(forward(ctx), desc, method, opts...)
 }
 
+// WithRequest makes the calls of ctx belong to the request of this id.
+func WithRequest(ctx context.Context, id string) context.Context {
+	if id == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, RequestIDKey, id)
+}
+
 // forward passes the id of the request under way on to the next service. The identity of the user is not passed on: a
 // service that calls another does so in its own name.
 func forward(ctx context.Context) context.Context {

@@ -108,7 +108,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	)...)
 	s.handlers.ForEach(g.RegisterService)
 	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { s.health.Shutdown(); g.GracefulStop(); close(stopped) })
+	stop := context.AfterFunc(ctx, func() { g.GracefulStop(); close(stopped) })
 	err := g.Serve(l)
 	if !stop() {
 		<-stopped

@@ -34,7 +34,7 @@ const Schema = "vm"
 
 // Config are the settings that have defaults.
 type Config struct {
-	// Name of this replica, the owner of its jobs. Two replicas never share one.
+	// Name of this replica, the owner of its jobs. Two replicas never share one; vmd takes the host name unless told.
 	Name string `env:"NAME" envDefault:"vm"`
 	// TakeOver takes the jobs of a predecessor of the same name at once. Only when it is surely dead.
 	TakeOver bool `env:"TAKE_OVER"`
