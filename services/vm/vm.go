@@ -40,6 +40,8 @@ type Config struct {
 	TakeOver bool `env:"TAKE_OVER"`
 	// Workers is how many jobs run at once.
 	Workers int `env:"WORKERS" envDefault:"16"`
+	// Lease is how long a job stays with a replica that died.
+	Lease time.Duration `env:"LEASE" envDefault:"15s"`
 	// WatchEvery is how often what the nodes say is compared with what is stored.
 	WatchEvery time.Duration `env:"WATCH_EVERY" envDefault:"10s"`
 	// Cluster and DomainTemplate are those of the cluster that the first start makes.
@@ -73,9 +75,15 @@ type Service struct {
 	verifier *identity.Verifier
 }
 
+// Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
+// there is nothing to change.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pg.Migrate(ctx, pool, store.Lines...)
+}
+
 // New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
 func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
-	if err := pg.Migrate(ctx, d.Pool, store.Lines...); err != nil {
+	if err := Migrate(ctx, d.Pool); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
@@ -85,7 +93,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
-	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Log: d.Log})
+	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Log: d.Log})
 	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)
