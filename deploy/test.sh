@@ -22,3 +22,6 @@ go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/services/node/... slipway.
 
 step "whole stacks, over HTTP"
 go test -count=1 -tags libvirt_dlopen,e2e -timeout 20m slipway.dev/deploy/e2e
+
+step "every service in a container of its own"
+deploy/compose/test.sh
