@@ -107,19 +107,21 @@ func TestRoles(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	for sql, allowed := range map[string]bool{
-		`INSERT INTO auth.setting (name, value) VALUES ('token_ttl', '600') ON CONFLICT DO NOTHING`: true,
-		`SELECT count(*) FROM auth.outbox`:      true,
-		`CREATE TABLE auth.mine (id integer)`:   false,
-		`DROP TABLE auth.outbox`:                false,
-		`ALTER TABLE auth.outbox ADD x integer`: false,
-		`TRUNCATE auth.outbox`:                  false,
-		`CREATE SCHEMA mine`:                    false,
-		`CREATE TABLE public.mine (id integer)`: false,
-		`SELECT count(*) FROM vm.host`:          false,
-		`SELECT count(*) FROM ip.outbox`:        false,
-		`ALTER ROLE slipway_auth SUPERUSER`:     false,
-		`COPY auth.outbox TO PROGRAM 'true'`:    false,
-		`SET ROLE slipway`:                      false,
+		`INSERT INTO auth.inbox (consumer, event_id) VALUES ('c', gen_random_uuid())`: true,
+		`UPDATE auth.inbox SET seen_at = now()`:                                       true,
+		`DELETE FROM auth.inbox`:                                                      true,
+		`SELECT count(*) FROM auth.outbox`:                                            true,
+		`CREATE TABLE auth.mine (id integer)`:                                         false,
+		`DROP TABLE auth.outbox`:                                                      false,
+		`ALTER TABLE auth.outbox ADD x integer`:                                       false,
+		`TRUNCATE auth.outbox`:                                                        false,
+		`CREATE SCHEMA mine`:                                                          false,
+		`CREATE TABLE public.mine (id integer)`:                                       false,
+		`SELECT count(*) FROM vm.host`:                                                false,
+		`SELECT count(*) FROM ip.outbox`:                                              false,
+		`ALTER ROLE slipway_auth SUPERUSER`:                                           false,
+		`COPY auth.outbox TO PROGRAM 'true'`:                                          false,
+		`SET ROLE slipway`:                                                            false,
 	} {
 		_, err := conn.Exec(t.Context(), sql)
 		if code := pg.Code(err); allowed && err != nil || !allowed && code != "42501" {
