@@ -40,7 +40,7 @@ func TestKeys(t *testing.T) {
 	t.Parallel()
 	c := config(t)
 	has := map[string][]string{
-		"auth": {"auth.crt", "auth.key", "ca.crt", "database", "nats"}, "vm": {"ca.crt", "database", "nats", "vm.crt", "vm.key"},
+		"auth": {"auth.crt", "auth.key", "ca.crt", "database", "master-key", "nats"}, "vm": {"ca.crt", "database", "nats", "vm.crt", "vm.key"},
 		"ip": {"ca.crt", "database", "ip.crt", "ip.key", "nats"}, "node": {"ca.crt", "node.crt", "node.key", "stack-id"},
 		"gateway": {"ca.crt", "gateway.crt", "gateway.key", "nats"}, "postgres": {"password"}, "nats": {"nats.conf"},
 	}
