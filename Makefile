@@ -86,6 +86,22 @@ audit: ## look for known vulnerabilities and dangerous code; VULNDB= names a cop
 chaos: packages build services ## break everything many times and look whether it heals (hours); make test has a short form
 	@deploy/chaos.sh
 
+.PHONY: compose-up
+compose-up: ## run every service in a container of its own; installs and starts Docker where it is missing
+	@compose=$$(deploy/docker.sh) && $$compose up --build --detach --wait && $$compose logs --no-log-prefix init
+
+.PHONY: compose-down
+compose-down: ## stop the containers; volumes, and so all data, stay
+	@compose=$$(deploy/docker.sh) && $$compose down
+
+.PHONY: compose-test
+compose-test: ## build the images, run the suite against docker compose, with one and with two replicas
+	@deploy/compose/test.sh
+
+.PHONY: images-offline
+images-offline: ## make the base images of Debian packages, where no image registry can be reached
+	@deploy/docker.sh >/dev/null && deploy/packages.sh mmdebstrap && deploy/images/offline/build.sh
+
 .PHONY: bench
 bench: packages build services ## measure, against floors in the same run; about fifteen minutes (SCALE=0: ten)
 	go build -o bin/ slipway.dev/deploy/bench slipway.dev/services/node/cmd/libvirtfloor

@@ -36,6 +36,8 @@ type Config struct {
 	PanelURL string
 	// HideDocs takes /openapi.json and /swagger/ away.
 	HideDocs bool
+	// Observe, when it is set, is told of every request that was answered.
+	Observe func(method, path string, status int, took time.Duration)
 	// Ready are asked for /readyz.
 	Ready []func(context.Context) error
 }
@@ -68,7 +70,7 @@ func New(cfg Config, conns Conns, log *slog.Logger) (*Gateway, error) {
 	open := docs.Handler(docs.Config{Hide: cfg.HideDocs, Ready: cfg.Ready}, links)
 	handler := edge.Handler(edge.Config{
 		MaxBody: cfg.MaxBody, MaxURL: cfg.MaxURL, Timeout: cfg.Timeout, TrustedProxies: cfg.TrustedProxies,
-		Secure: cfg.Secure, Fail: vmmanager.WriteError,
+		Secure: cfg.Secure, Fail: vmmanager.WriteError, Observe: cfg.Observe,
 	}, log, open)
 	return &Gateway{handler: handler, sessions: sessions, log: log}, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"slipway.dev/gateway"
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/auth"
 	"slipway.dev/services/ip"
@@ -30,6 +31,8 @@ type Config struct {
 	Listen string
 	// Hypervisor is auto, libvirt or sim; Accel is auto, kvm or tcg.
 	Hypervisor, Accel string
+	// Metrics is the address of /metrics; empty serves nobody and counts nothing.
+	Metrics string
 	// Templates is a directory of OS templates that are installed at start; empty for none.
 	Templates string
 	// AdminEmail and AdminPassword are of the first administrator; without a password one is made and kept in
@@ -52,6 +55,7 @@ type stack struct {
 	vm      *vm.Service
 	node    *node.Service
 	gateway *gateway.Gateway
+	obs     *obs.Obs // nil unless somebody looks
 }
 
 // stopTime is how long requests under way may take when the process is asked to stop.
@@ -83,6 +87,7 @@ func Up(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (err e
 	}
 	defer func() { err = errors.Join(err, s.node.Close()) }()
 	return run.All(ctx,
+		run.Func(s.serveMetrics),
 		s.infra, s.auth, s.ip, s.vm, s.node,
 		run.Func(func(ctx context.Context) error { return s.gateway.Watch(ctx, s.infra.bus) }),
 		run.Func(func(ctx context.Context) error { return s.serve(ctx, l) }),
@@ -137,9 +142,12 @@ func (s *stack) build(ctx context.Context) error {
 	}, s.vm.Server().Local("node"), s.log.With("service", "node")); err != nil {
 		return err
 	}
-	s.gateway, err = gateway.New(gateway.Config{
-		PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready},
-	}, gateway.Conns{
+	edge := gateway.Config{PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready}}
+	if s.cfg.Metrics != "" {
+		s.watch()
+		edge.Observe = s.obs.Request
+	}
+	s.gateway, err = gateway.New(edge, gateway.Conns{
 		Auth: s.auth.Server().Local("gateway"), VM: s.vm.Server().Local("gateway"), IP: s.ip.Server().Local("gateway"),
 	}, s.log.With("service", "gateway"))
 	return err

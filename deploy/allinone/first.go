@@ -3,11 +3,8 @@ package allinone
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	ippb "slipway.dev/proto/ip/v3"
-	vmpb "slipway.dev/proto/vm/v3"
+	"slipway.dev/deploy/first"
 )
 
 // File names in the data directory.
@@ -104,87 +100,12 @@ func (s *stack) firstNetwork(ctx context.Context) error {
 	return err
 }
 
+// makeNetwork does so in the name of the installation.
 func (s *stack) makeNetwork(ctx context.Context) (string, error) {
-	conn := s.ip.Server().Local("slipway")
-	networks, pools := ippb.NewNetworkServiceClient(conn), ippb.NewPoolServiceClient(conn)
-	have, err := networks.ListNetworks(ctx, &ippb.ListNetworksRequest{})
-	if err != nil {
-		return "", err
-	}
-	var prefix netip.Prefix
-	if len(have.GetList()) > 0 {
-		prefix, err = netip.ParsePrefix(have.GetList()[0].GetName())
-	} else if prefix, err = s.freePrefix(); err == nil {
-		_, err = networks.CreateNetwork(ctx, &ippb.CreateNetworkRequest{
-			Name: prefix.String(), Note: "made at the first start: private, translated to the node's address",
-		})
-	}
-	if err != nil {
-		return "", err
-	}
-	list, err := pools.ListPools(ctx, &ippb.ListPoolsRequest{})
-	if err != nil {
-		return "", err
-	}
-	var pool *ippb.Pool
-	if len(list.GetList()) > 0 {
-		pool = list.GetList()[0]
-	} else {
-		made, err := pools.CreatePool(ctx, &ippb.CreatePoolRequest{Name: "private", Note: "made at the first start"})
-		if err != nil {
-			return "", err
-		}
-		pool = &ippb.Pool{Id: made.GetId()}
-	}
-	if pool.GetIpv4().GetTotal() == 0 {
-		first := prefix.Addr().As4()
-		first[3] = 10
-		last := first
-		last[3] = 250
-		run := fmt.Sprintf("%s-%s", netip.AddrFrom4(first), netip.AddrFrom4(last))
-		if _, err := pools.AddRange(ctx, &ippb.AddRangeRequest{Id: pool.GetId(), Name: run}); err != nil {
-			return "", err
-		}
-	}
-	clusters := vmpb.NewClusterServiceClient(s.vm.Server().Local("slipway"))
-	all, err := clusters.ListClusters(ctx, &vmpb.ListClustersRequest{})
-	if err != nil {
-		return "", err
-	}
-	bind := &vmpb.BindPoolRequest{Id: pool.GetId()}
-	for _, c := range all.GetList() {
-		bind.Clusters = append(bind.Clusters, &vmpb.PoolBinding{Id: c.GetId()})
-	}
-	_, err = clusters.BindPool(ctx, bind)
-	return prefix.String(), err
-}
-
-// freePrefix is a /24 out of 10.64.0.0/10 that no interface of this machine is in. It follows from the stack's id, so
-// that several stacks on a machine take different ones.
-func (s *stack) freePrefix() (netip.Prefix, error) {
 	id, err := stackID(s.cfg.Data)
 	if err != nil {
-		return netip.Prefix{}, err
+		return "", err
 	}
-	taken, err := net.InterfaceAddrs()
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	for n := range 64 {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", id, n))
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 64 | sum[0]&63, sum[1], 0}), 24)
-		if !overlaps(p, taken) {
-			return p, nil
-		}
-	}
-	return netip.Prefix{}, errors.New("no free private network on this machine")
-}
-
-func overlaps(p netip.Prefix, taken []net.Addr) bool {
-	for _, t := range taken {
-		if q, err := netip.ParsePrefix(t.String()); err == nil && q.Overlaps(p) {
-			return true
-		}
-	}
-	return false
+	p, err := first.Network(ctx, s.ip.Server().Local("slipway"), s.vm.Server().Local("slipway"), id)
+	return p.String(), err
 }

@@ -1,8 +1,6 @@
 package allinone
 
 import (
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,23 +44,6 @@ func TestFirstStartIsKept(t *testing.T) {
 	id, err := stackID(dir)
 	if again, err2 := stackID(dir); err != nil || err2 != nil || again != id {
 		t.Errorf("stack id %q, then %q %v %v", id, again, err, err2)
-	}
-}
-
-func TestFreePrefix(t *testing.T) {
-	t.Parallel()
-	s := &stack{cfg: Config{Data: t.TempDir()}}
-	p, err := s.freePrefix()
-	if err != nil || p.Bits() != 24 || !netip.MustParsePrefix("10.64.0.0/10").Overlaps(p) {
-		t.Fatalf("prefix %s %v", p, err)
-	}
-	if again, err := s.freePrefix(); err != nil || again != p {
-		t.Errorf("the same stack gets %s, then %s %v", p, again, err)
-	}
-	near := &net.IPNet{IP: p.Addr().Next().AsSlice(), Mask: net.CIDRMask(16, 32)}
-	far := &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}
-	if !overlaps(p, []net.Addr{far, near}) || overlaps(p, []net.Addr{far}) {
-		t.Errorf("overlap of %s with %s and %s", p, near, far)
 	}
 }
 

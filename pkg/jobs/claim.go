@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/trace"
 )
 
 // lease is a job that this runner holds.
@@ -29,6 +31,7 @@ type lease struct {
 	end    context.CancelCauseFunc
 	cancel context.CancelCauseFunc
 	expiry *time.Timer
+	traced func(error) // ends the span of this attempt
 }
 
 // claim leases up to limit jobs.
@@ -104,7 +107,9 @@ func (r *Runner) hold(ctx context.Context, got []claimed, at time.Time) []*lease
 			run:   &Run{Job: c.Job, fence: c.Fence},
 			cause: causeOf(c), fresh: c.Fresh, failures: c.Failures, panics: c.Panics, lost: c.Lost,
 		}
-		l.ctx, l.end = context.WithCancelCause(ctx)
+		work, traced := trace.Job(rpc.WithRequest(ctx, c.RequestID), c.RequestID, c.Kind)
+		l.traced = traced
+		l.ctx, l.end = context.WithCancelCause(work)
 		l.do, l.cancel = context.WithCancelCause(l.ctx)
 		l.expiry = time.AfterFunc(time.Until(at.Add(r.cfg.Lease)), func() { l.end(ErrLeaseLost) })
 		r.leases[l.run.ID] = l

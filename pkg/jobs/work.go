@@ -13,6 +13,7 @@ import (
 
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/trace"
 )
 
 const (
@@ -31,6 +32,7 @@ func (r *Runner) work(l *lease) {
 	start := time.Now()
 	pointClaim.Hit()
 	end, err := r.attempt(l)
+	l.traced(err)
 	level := slog.LevelInfo
 	switch {
 	case end == "failed":
@@ -41,6 +43,7 @@ func (r *Runner) work(l *lease) {
 	attrs := []slog.Attr{
 		slog.Int("job", int(l.run.ID)), slog.String("kind", l.run.Kind), slog.String("key", l.run.Key),
 		slog.Int("attempt", l.run.Attempt), slog.String("outcome", end), slog.Duration("took", time.Since(start)),
+		slog.String("request", l.run.RequestID),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.Any("err", err))
@@ -157,7 +160,7 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 		l.current = rec.Seq
 		l.run.step++
 		r.hit(l, s.name, "before")
-		if err := call(l.do, s.timeout, func(ctx context.Context) error { return s.do(ctx, l.run, args) }); err != nil {
+		if err := call(l.do, s.name, s.timeout, func(ctx context.Context) error { return s.do(ctx, l.run, args) }); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		if err := r.fail(l, s.name); err != nil {
@@ -170,7 +173,7 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 		}
 	}
 	r.hit(l, "done", "before")
-	err := call(context.WithoutCancel(l.ctx), txTime, func(ctx context.Context) error {
+	err := call(context.WithoutCancel(l.ctx), "record", txTime, func(ctx context.Context) error {
 		return pg.InTx(ctx, r.pool, func(tx pgx.Tx) error {
 			if err := w.done(ctx, tx, l.run, args); err != nil {
 				return fmt.Errorf("done: %w", err)
@@ -220,7 +223,7 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 		l.current = rec.Seq
 		l.run.step++
 		r.hit(l, s.name, "undo.before")
-		if err := call(l.ctx, s.timeout, func(ctx context.Context) error { return s.undo(ctx, l.run, args) }); err != nil {
+		if err := call(l.ctx, "undo "+s.name, s.timeout, func(ctx context.Context) error { return s.undo(ctx, l.run, args) }); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		r.hit(l, s.name, "undo.after")
@@ -230,7 +233,7 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 		rec.State, l.current = StepUndone, 0
 	}
 	r.hit(l, "failed", "before")
-	err := call(context.WithoutCancel(l.ctx), txTime, func(ctx context.Context) error {
+	err := call(context.WithoutCancel(l.ctx), "record", txTime, func(ctx context.Context) error {
 		return pg.InTx(ctx, r.pool, func(tx pgx.Tx) error {
 			if err := w.failed(ctx, tx, l.run, args, l.cause); err != nil {
 				return fmt.Errorf("failed: %w", err)
@@ -294,9 +297,11 @@ type panicked struct {
 func (p panicked) Unwrap() error { return p.error }
 
 // call runs f with its time and turns a panic into an error.
-func call(ctx context.Context, limit time.Duration, f func(context.Context) error) (err error) {
+func call(ctx context.Context, name string, limit time.Duration, f func(context.Context) error) (err error) {
 	ctx, stop := context.WithTimeoutCause(ctx, limit, ErrTimeout)
 	defer stop()
+	ctx, traced := trace.Step(ctx, name)
+	defer func() { traced(err) }()
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicked{ErrPanic.Wrap(fmt.Errorf("panic: %v", p)), string(debug.Stack())}

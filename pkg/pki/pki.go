@@ -2,6 +2,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -72,25 +73,44 @@ func (a *Authority) Issue(service string, life time.Duration) (tls.Certificate, 
 
 // Config returns the TLS settings of a service with this certificate, for both directions: TLS 1.3, and only peers that
 // the authority signed.
-func (a *Authority) Config(cert tls.Certificate) *tls.Config { return config(a.cert, cert) }
+func (a *Authority) Config(cert tls.Certificate) *tls.Config {
+	return config(a.cert, func() (*tls.Certificate, error) { return &cert, nil })
+}
 
-func config(ca *x509.Certificate, cert tls.Certificate) *tls.Config {
+// config takes the certificate that is current at each handshake.
+func config(ca *x509.Certificate, current func() (*tls.Certificate, error)) *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
 	return &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		RootCAs:      pool,
-		ClientCAs:    pool,
-		ClientAuth:   tls.RequireAndVerifyClientCert,
-		MinVersion:   tls.VersionTLS13,
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current() },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return current() },
+
+		RootCAs:    pool,
+		ClientCAs:  pool,
+		ClientAuth: tls.RequireAndVerifyClientCert,
+		MinVersion: tls.VersionTLS13,
 	}
 }
 
 // Write puts the authority and one certificate for each service into dir: ca.crt, ca.key, <service>.crt, <service>.key.
 // An authority that is there already is kept; the services' certificates are made anew.
 func Write(dir string, life time.Duration, services ...string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	a, err := OpenAuthority(dir)
+	if err != nil {
 		return err
+	}
+	for _, s := range services {
+		if err := a.Deliver(dir, s, life); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OpenAuthority returns the authority of dir, and makes it at the first time.
+func OpenAuthority(dir string) (*Authority, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
 	}
 	a, err := loadAuthority(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -98,32 +118,50 @@ func Write(dir string, life time.Duration, services ...string) error {
 			err = save(dir, caCert, caKey, tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key})
 		}
 	}
+	return a, err
+}
+
+// Deliver puts a new certificate of a service into dir, and the authority's own beside it. A service that runs takes it
+// for its next connections.
+func (a *Authority) Deliver(dir, service string, life time.Duration) error {
+	cert, err := a.Issue(service, life)
 	if err != nil {
 		return err
 	}
-	for _, s := range services {
-		cert, err := a.Issue(s, life)
-		if err != nil {
-			return err
-		}
-		if err := save(dir, s+".crt", s+".key", cert); err != nil {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	if have, err := os.ReadFile(filepath.Join(dir, caCert)); err != nil || !bytes.Equal(have, ca) {
+		if err := replace(filepath.Join(dir, caCert), ca, 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
+	return save(dir, service+".crt", service+".key", cert)
 }
 
-// Load reads the TLS settings of a service from a directory that Write made; ca.key need not be there.
+// Due reports whether the certificate of a service in dir is missing, is not of this authority, or has less than half of
+// its life left at the time of now.
+func (a *Authority) Due(dir, service string, now time.Time) bool {
+	cert, err := readCert(filepath.Join(dir, service+".crt"))
+	if err != nil || cert.CheckSignatureFrom(a.cert) != nil {
+		return true
+	}
+	if _, err := os.Stat(filepath.Join(dir, service+".key")); err != nil {
+		return true
+	}
+	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/2
+}
+
+// Load reads the TLS settings of a service from a directory that Write made; ca.key need not be there. A certificate that
+// is replaced there counts from the next connection on.
 func Load(dir, service string) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, service+".crt"), filepath.Join(dir, service+".key"))
-	if err != nil {
+	k := &kept{crt: filepath.Join(dir, service+".crt"), key: filepath.Join(dir, service+".key")}
+	if _, err := k.current(); err != nil {
 		return nil, fmt.Errorf("certificate of %s: %w", service, err)
 	}
 	ca, err := readCert(filepath.Join(dir, caCert))
 	if err != nil {
 		return nil, err
 	}
-	return config(ca, cert), nil
+	return config(ca, k.current), nil
 }
 
 func loadAuthority(dir string) (*Authority, error) {
@@ -160,11 +198,19 @@ func save(dir, certName, keyName string, c tls.Certificate) error {
 		return err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
-	if err := os.WriteFile(filepath.Join(dir, keyName), text, 0o600); err != nil {
+	if err := replace(filepath.Join(dir, keyName), text, 0o600); err != nil {
 		return err
 	}
 	text = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
-	return os.WriteFile(filepath.Join(dir, certName), text, 0o644)
+	return replace(filepath.Join(dir, certName), text, 0o644)
+}
+
+// replace puts a whole file in the place of another. Between the two files of a pair a reader may find them unlike.
+func replace(path string, text []byte, mode os.FileMode) error {
+	if err := os.WriteFile(path+".partial", text, mode); err != nil {
+		return err
+	}
+	return os.Rename(path+".partial", path)
 }
 
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {

@@ -41,11 +41,11 @@ func TestWriteAndLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaf, err := x509.ParseCertificate(c.Certificates[0].Certificate[0])
+		cert, err := c.GetCertificate(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := leaf.Verify(x509.VerifyOptions{Roots: c.RootCAs, DNSName: service}); err != nil {
+		if _, err := cert.Leaf.Verify(x509.VerifyOptions{Roots: c.RootCAs, DNSName: service}); err != nil {
 			t.Errorf("%s: %v", service, err)
 		}
 		if c.ClientAuth != tls.RequireAndVerifyClientCert || c.MinVersion != tls.VersionTLS13 {

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -10,14 +11,31 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver/dns"
+
+	"slipway.dev/pkg/trace"
 )
 
+const (
+	// keepaliveTime and keepaliveTimeout find out about a replica that died without a word. gRPC takes no shorter time.
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 3 * time.Second
+	// resolveEvery is how often names are looked up at most: what was restarted has another address.
+	resolveEvery = time.Second
+)
+
+// setResolver is of the process: gRPC knows no other place for it.
+var setResolver = sync.OnceFunc(func() { dns.SetMinResolutionInterval(resolveEvery) })
+
 // Dial connects to the service at target ("host:port") over mTLS. service is the name that its certificate must carry.
-// The connection is made when it is first needed, and again when it breaks.
+// The connection is made when it is first needed, and again when it breaks. Calls go to all addresses that host has, in
+// turn. One that never left for a replica that went away goes to another; one that did is answered Unavailable, because
+// nobody knows what became of it.
 func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, error) {
+	setResolver()
 	c := tlsConfig.Clone()
 	c.ServerName = service
-	return grpc.NewClient(target,
+	return grpc.NewClient(target, append(trace.DialOptions(),
 		grpc.WithTransportCredentials(credentials.NewTLS(c)),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			return invoke(forward(ctx), method, req, reply, cc, opts...)
@@ -26,11 +44,14 @@ func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, erro
 			return open(forward(ctx), desc, cc, method, opts...)
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: 10 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: 3 * time.Second},
+			MinConnectTimeout: 3 * time.Second,
 		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5 * time.Minute, Timeout: 10 * time.Second}),
-	)
+		// Nobody publishes settings of ours in the DNS, and where it leads nowhere each look for them takes ten seconds.
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+	)...)
 }
 
 // intercepted adds to a local connection what Dial's interceptors add.
@@ -42,6 +63,14 @@ func (i intercepted) Invoke(ctx context.Context, method string, args, reply any,
 
 func (i intercepted) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	return i.next.NewStream(forward(ctx), desc, method, opts...)
+}
+
+// WithRequest makes the calls of ctx belong to the request of this id.
+func WithRequest(ctx context.Context, id string) context.Context {
+	if id == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, RequestIDKey, id)
 }
 
 // forward passes the id of the request under way on to the next service. The identity of the user is not passed on: a

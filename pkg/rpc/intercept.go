@@ -117,6 +117,9 @@ func (s *Server) handle(ctx context.Context, method string, h func(context.Conte
 
 // report writes the one line of a call: errors that are ours to mend as errors, the callers' as debug.
 func (s *Server) report(ctx context.Context, method string, start time.Time, err error) {
+	if s.observe != nil {
+		s.observe(method, fault.Status(err).Code(), time.Since(start))
+	}
 	level := slog.LevelDebug
 	if err != nil {
 		if c := fault.Status(err).Code(); c == codes.Internal || c == codes.Unknown {

@@ -9,13 +9,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/fullstorydev/grpchan"
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 
 	auditpb "slipway.dev/proto/audit/v1"
 
@@ -23,6 +26,7 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/trace"
 )
 
 // Server carries the rpc services of one service. Register on it as on a grpc.Server, then hand it out by Local or Serve.
@@ -38,6 +42,7 @@ type Server struct {
 	service string // for the records of its calls
 	record  func(context.Context, *auditpb.Record) error
 	refused audit.Limit
+	observe func(method string, code codes.Code, took time.Duration)
 }
 
 // NewServer makes a server that verifies the identity of users with verifier; nil when no method is for users.
@@ -64,6 +69,9 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.handlers.RegisterService(desc, impl)
 }
 
+// Observe has f called for every call that was answered, for metrics. Call it before the first Local or Serve.
+func (s *Server) Observe(f func(method string, code codes.Code, took time.Duration)) { s.observe = f }
+
 // Check returns an error when a registered method lacks its access rule, or its answers a place where they are kept. A
 // service that fails it must not start.
 func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problems...)...) }
@@ -79,8 +87,12 @@ func (s *Server) Local(caller string) grpc.ClientConnInterface {
 	return intercepted{ch}
 }
 
+// maxAge is how long a connection lives: clients look for replicas when they connect anew, and certificates are checked
+// again. Calls under way are finished.
+const maxAge = time.Minute
+
 // Serve answers on l until ctx ends; then calls under way are finished. tlsConfig must demand client certificates: the
-// caller is the first DNS name of the certificate.
+// caller is the first DNS name of the certificate. Who is no caller of any method gets no connection.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
 	if err := s.Check(); err != nil {
 		return err
@@ -88,13 +100,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	if tlsConfig.ClientAuth != tls.RequireAndVerifyClientCert {
 		return fmt.Errorf("rpc: the TLS configuration does not demand client certificates")
 	}
-	g := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(tlsConfig)),
+	g := grpc.NewServer(append(trace.ServerOptions(),
+		grpc.Creds(credentials.NewTLS(s.only(tlsConfig))),
 		grpc.ChainUnaryInterceptor(peerCaller, s.unary),
 		grpc.ChainStreamInterceptor(peerCallerStream, s.stream),
 		grpc.MaxRecvMsgSize(4<<20),
 		grpc.MaxConcurrentStreams(1000),
-	)
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxAge}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
+	)...)
 	s.handlers.ForEach(g.RegisterService)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { g.GracefulStop(); close(stopped) })

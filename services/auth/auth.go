@@ -82,6 +82,12 @@ type Service struct {
 
 const cleaning = time.Minute
 
+// Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
+// there is nothing to change.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, store.Migrations)
+}
+
 // New brings the schema up to date, makes the signing key and the first administrator if there is none, and returns the
 // service. Several processes may do so at the same time.
 func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
@@ -97,7 +103,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, idem.Migrations, store.Migrations); err != nil {
+	if err := Migrate(ctx, d.Pool); err != nil {
 		return nil, err
 	}
 	if err := d.Bus.EnsureStream(ctx, "auth"); err != nil {

@@ -78,6 +78,12 @@ type Service struct {
 
 const defaultQuarantine = 5 * time.Minute
 
+// Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
+// there is nothing to change.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, store.Migrations)
+}
+
 // New brings the schema up to date and returns the service. Several processes may do so at the same time.
 func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	switch {
@@ -92,7 +98,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pg.Migrate(ctx, d.Pool, outbox.Migrations, idem.Migrations, store.Migrations); err != nil {
+	if err := Migrate(ctx, d.Pool); err != nil {
 		return nil, err
 	}
 	if err := d.Bus.EnsureStream(ctx, "ip"); err != nil {

@@ -27,6 +27,7 @@ import (
 	"slipway.dev/services/node/internal/shelf"
 	"slipway.dev/services/node/internal/sim"
 	"slipway.dev/services/node/internal/template"
+	"slipway.dev/services/node/internal/traced"
 )
 
 // LocalEndpoint is the endpoint of an agent in the same process as vm.
@@ -99,7 +100,7 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if err := sameNode(ctx, s.driver, id); err != nil {
 		return nil, errors.Join(err, s.driver.Close())
 	}
-	s.agent = agent.New(cfg.StackID, id, s.driver, marks, oses)
+	s.agent = agent.New(cfg.StackID, id, traced.Driver(s.driver, cfg.Hypervisor), marks, oses)
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)
 	return s, s.server.Check()

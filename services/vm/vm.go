@@ -37,12 +37,14 @@ const Schema = "vm"
 
 // Config are the settings that have defaults.
 type Config struct {
-	// Name of this replica, the owner of its jobs. Two replicas never share one.
+	// Name of this replica, the owner of its jobs. Two replicas never share one; vmd takes the host name unless told.
 	Name string `env:"NAME" envDefault:"vm"`
 	// TakeOver takes the jobs of a predecessor of the same name at once. Only when it is surely dead.
 	TakeOver bool `env:"TAKE_OVER"`
 	// Workers is how many jobs run at once.
 	Workers int `env:"WORKERS" envDefault:"16"`
+	// Lease is how long a job stays with a replica that died.
+	Lease time.Duration `env:"LEASE" envDefault:"15s"`
 	// WatchEvery is how often what the nodes say is compared with what is stored.
 	WatchEvery time.Duration `env:"WATCH_EVERY" envDefault:"10s"`
 	// KeepTasks is how long a finished task is kept.
@@ -82,9 +84,15 @@ type Service struct {
 	audit    *fsck.Auditor
 }
 
+// Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
+// there is nothing to change.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	return pg.Migrate(ctx, pool, store.Lines...)
+}
+
 // New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
 func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
-	if err := pg.Migrate(ctx, d.Pool, store.Lines...); err != nil {
+	if err := Migrate(ctx, d.Pool); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
@@ -99,7 +107,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
-	s.runner = jobs.NewRunner(d.Pool, jobs.Config{Name: cfg.Name, Workers: cfg.Workers, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log})
+	s.runner = jobs.NewRunner(d.Pool, jobs.Config{
+		Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log,
+	})
 	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)

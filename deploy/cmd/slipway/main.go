@@ -72,6 +72,7 @@ Environment:
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "address of the REST API")
 	f.StringVar(&cfg.Hypervisor, "hypervisor", "auto", "auto, libvirt or sim (simulated machines)")
 	f.StringVar(&cfg.Accel, "accel", "auto", "auto, kvm or tcg (emulation)")
+	f.StringVar(&cfg.Metrics, "metrics", "", "address of /metrics for Prometheus (default none)")
 	f.StringVar(&cfg.Templates, "templates", defaultTemplates(), "directory of OS templates to install")
 	return c
 }

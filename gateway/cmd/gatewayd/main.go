@@ -16,7 +16,9 @@ import (
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 
@@ -27,6 +29,7 @@ import (
 const drainFor = 20 * time.Second
 
 type config struct {
+	program.Settings
 	Listen string `env:"LISTEN" envDefault:":8080"`
 	// Certs is the directory of ca.crt, gateway.crt and gateway.key, for the services.
 	Certs string `env:"CERTS,required"`
@@ -43,10 +46,13 @@ type config struct {
 	HideDocs       bool           `env:"HIDE_DOCS"`
 	// PanelURL is where a one-time link leads after the login.
 	PanelURL string `env:"PANEL_URL"`
+	// Leave is how long the process goes on after it was told to stop and /readyz says so: what distributes requests over
+	// several gateways needs that long to notice.
+	Leave time.Duration `env:"LEAVE"`
 }
 
 func main() {
-	run.Main(func(ctx context.Context, log *slog.Logger) error {
+	program.Main("gateway", func(ctx context.Context, log *slog.Logger) error {
 		cfg, err := conf.Load[config]("SLIPWAY_GATEWAY")
 		if err != nil {
 			return err
@@ -73,20 +79,21 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		}
 		conns = append(conns, conn)
 	}
-	events, err := bus.Connect(ctx, cfg.NATS, bus.WithLog(log))
+	events, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
+	o := obs.New(healthy(conns[0]), healthy(conns[1]), healthy(conns[2]))
 	gw, err := gateway.New(gateway.Config{
 		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs, PanelURL: cfg.PanelURL,
-		Ready: []func(context.Context) error{healthy(conns[0]), healthy(conns[1]), healthy(conns[2])},
+		Ready: []func(context.Context) error{o.Ready}, Observe: o.Request,
 	}, gateway.Conns{Auth: conns[0], VM: conns[1], IP: conns[2]}, log)
 	if err != nil {
 		return err
 	}
-	return run.All(
-		ctx,
+	return cfg.Run(
+		ctx, o,
 		run.Func(func(ctx context.Context) error { return listen(ctx, gw.Server(cfg.Listen), cfg, log) }),
 		run.Func(func(ctx context.Context) error { return gw.Watch(ctx, events) }),
 	)
@@ -110,6 +117,12 @@ func listen(ctx context.Context, srv *http.Server, cfg config, log *slog.Logger)
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
+	}
+	srv.SetKeepAlivesEnabled(false) // clients that keep a connection look for another gateway with their next request
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(cfg.Leave):
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainFor)
 	defer cancel()

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/trace"
 )
 
 // Refusals of the edge itself.
@@ -35,6 +36,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Secure: clients come by HTTPS, and browsers shall never do otherwise.
 	Secure bool
+	// Observe, when it is set, is told of every request that was answered.
+	Observe func(method, path string, status int, took time.Duration)
 	// Fail writes a refusal in the shape of the dialect.
 	Fail func(http.ResponseWriter, *http.Request, error)
 }
@@ -110,6 +113,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, q), e.cfg.Timeout)
 	defer cancel()
+	ctx, traced := trace.Request(ctx, q.ID, r.Method)
 	r = r.WithContext(ctx)
 	rec := &recorder{ResponseWriter: w}
 	e.headers(rec.Header(), q.ID)
@@ -123,7 +127,12 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				e.cfg.Fail(rec, r, ErrPanic.Wrap(q.Err))
 			}
 		}
-		e.report(r, rec, q, time.Since(start))
+		took := time.Since(start)
+		if e.cfg.Observe != nil {
+			e.cfg.Observe(r.Method, r.URL.Path, rec.status, took)
+		}
+		traced(q.Err)
+		e.report(r, rec, q, took)
 	}()
 	if err := e.prepare(rec, r); err != nil {
 		e.cfg.Fail(rec, r, err)

@@ -1129,7 +1129,7 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x03(\v2\x12.auth.v4.PublicKeyR\x04keys\"-\n" +
 	"\tPublicKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key2\x95\t\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key2\x8f\t\n" +
 	"\fTokenService\x12f\n" +
 	"\rCreateSession\x12\x1d.auth.v4.CreateSessionRequest\x1a\x0e.auth.v4.Token\"&\xea\xc7\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/auth/v4/public/token\x12m\n" +
 	"\vCreateToken\x12\x1b.auth.v4.CreateTokenRequest\x1a\x0e.auth.v4.Token\"1\xea\xc7\x18\x14\b\x02\x18\x01\"\ftokens.write(\x02\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/auth/v4/token\x12\x9a\x01\n" +
@@ -1144,8 +1144,8 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x06Whoami\x12\x16.auth.v4.WhoamiRequest\x1a\r.auth.v4.User\"%\xea\xc7\x18\n" +
 	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x11\x12\x0f/auth/v4/whoami\x12X\n" +
 	"\n" +
-	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12`\n" +
-	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\x1f\xea\xc7\x18\x1b\b\x04\x12\agateway\x12\x02vm\x12\x02ip\x12\x04node\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12Z\n" +
+	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\x19\xea\xc7\x18\x15\b\x04\x12\agateway\x12\x02vm\x12\x02ip\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_token_proto_rawDescOnce sync.Once

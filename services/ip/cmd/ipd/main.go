@@ -8,17 +8,24 @@ import (
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/ip"
 )
 
-func main() { run.Main(serve) }
+type config struct {
+	ip.Config
+	program.Settings
+}
+
+func main() { program.Main("ip", serve) }
 
 func serve(ctx context.Context, log *slog.Logger) error {
-	cfg, err := conf.Load[ip.Config]("SLIPWAY_IP")
+	cfg, err := conf.Load[config]("SLIPWAY_IP")
 	if err != nil {
 		return err
 	}
@@ -31,7 +38,7 @@ func serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer pool.Close()
-	b, err := bus.Connect(ctx, cfg.NATS, bus.WithLog(log))
+	b, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
 	if err != nil {
 		return err
 	}
@@ -41,13 +48,16 @@ func serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = auth.Close() }() // the process ends
-	svc, err := ip.New(ctx, cfg, ip.Deps{Pool: pool, Bus: b, Auth: auth, Log: log})
+	svc, err := ip.New(ctx, cfg.Config, ip.Deps{Pool: pool, Bus: b, Auth: auth, Log: log})
 	if err != nil {
 		return err
 	}
+	o := obs.New(pool.Ping)
+	o.Database("ip", pool)
+	svc.Server().Observe(o.Call("ip"))
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return err
 	}
-	return run.All(ctx, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+	return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
 }

@@ -7,7 +7,9 @@ import (
 	"net"
 
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/node"
@@ -15,13 +17,14 @@ import (
 
 type config struct {
 	node.Config
+	program.Settings
 	Listen string `env:"LISTEN,required"`
 	Certs  string `env:"CERTS,required"`
 	VM     string `env:"VM,required"`
 }
 
 func main() {
-	run.Main(func(ctx context.Context, log *slog.Logger) (err error) {
+	program.Main("node", func(ctx context.Context, log *slog.Logger) (err error) {
 		cfg, err := conf.Load[config]("SLIPWAY_NODE")
 		if err != nil {
 			return err
@@ -39,10 +42,12 @@ func main() {
 			return err
 		}
 		defer svc.Close()
+		o := obs.New()
+		svc.Server().Observe(o.Call("node"))
 		l, err := net.Listen("tcp", cfg.Listen)
 		if err != nil {
 			return err
 		}
-		return run.All(ctx, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+		return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
 	})
 }

@@ -5,14 +5,17 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/vm"
@@ -20,6 +23,7 @@ import (
 
 type config struct {
 	vm.Config
+	program.Settings
 	Listen   string `env:"LISTEN,required"`
 	Certs    string `env:"CERTS,required"`
 	Database string `env:"DATABASE,required"`
@@ -29,10 +33,15 @@ type config struct {
 }
 
 func main() {
-	run.Main(func(ctx context.Context, log *slog.Logger) error {
+	program.Main("vm", func(ctx context.Context, log *slog.Logger) error {
 		cfg, err := conf.Load[config]("SLIPWAY_VM")
 		if err != nil {
 			return err
+		}
+		if os.Getenv("SLIPWAY_VM_NAME") == "" { // replicas on several hosts, or in several containers, are told apart by it
+			if cfg.Name, err = os.Hostname(); err != nil {
+				return err
+			}
 		}
 		certs, err := pki.Load(cfg.Certs, "vm")
 		if err != nil {
@@ -43,7 +52,7 @@ func main() {
 			return err
 		}
 		defer pool.Close()
-		b, err := bus.Connect(ctx, cfg.NATS, bus.WithLog(log))
+		b, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
 		if err != nil {
 			return err
 		}
@@ -77,10 +86,15 @@ func main() {
 		if err != nil {
 			return err
 		}
+		o := obs.New(pool.Ping)
+		o.Database("vm", pool)
+		o.Jobs("vm", pool)
+		o.Findings(svc.Findings)
+		svc.Server().Observe(o.Call("vm"))
 		l, err := net.Listen("tcp", cfg.Listen)
 		if err != nil {
 			return err
 		}
-		return run.All(ctx, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+		return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
 	})
 }

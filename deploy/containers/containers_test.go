@@ -1,0 +1,250 @@
+//go:build containers
+
+// Package containers tests what needs servers of their own: a PostgreSQL with passwords and roles, a NATS cluster of three.
+// They run in Docker, from the images that docker-compose.yml names.
+package containers
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/moby/moby/api/types/container"
+	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/nats-io/nats.go"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/network"
+	"github.com/testcontainers/testcontainers-go/wait"
+
+	"slipway.dev/deploy/setup"
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/pg"
+)
+
+// TestMain makes testcontainers reach what it started by the loopback, also where it takes this machine for a container,
+// and clean up by itself: the image of its reaper is not to be had everywhere.
+func TestMain(m *testing.M) {
+	for k, v := range map[string]string{"TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1", "TESTCONTAINERS_RYUK_DISABLED": "true"} {
+		if err := os.Setenv(k, v); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func start(t *testing.T, r testcontainers.ContainerRequest) testcontainers.Container {
+	t.Helper()
+	c, err := testcontainers.GenericContainer(t.Context(), testcontainers.GenericContainerRequest{ContainerRequest: r, Started: true})
+	testcontainers.CleanupContainer(t, c)
+	if err != nil {
+		t.Fatalf("%s: %v", r.Image, err)
+	}
+	return c
+}
+
+func addr(t *testing.T, c testcontainers.Container, port string) string {
+	t.Helper()
+	p, err := c.MappedPort(t.Context(), port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "127.0.0.1:" + p.Port()
+}
+
+func config(t *testing.T) setup.Config {
+	t.Helper()
+	c, err := conf.Load[setup.Config]("SLIPWAY_CONTAINERS_TEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	c.Authority, c.Keys, c.Templates = filepath.Join(dir, "authority"), filepath.Join(dir, "keys"), filepath.Join(dir, "templates")
+	return c
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// TestRoles: a service's role reads and writes the rows of its own schema, and can do nothing else.
+func TestRoles(t *testing.T) {
+	c := config(t)
+	if err := setup.Keys(c); err != nil {
+		t.Fatal(err)
+	}
+	db := start(t, testcontainers.ContainerRequest{
+		Image: "postgres:15-bookworm", ExposedPorts: []string{"5432/tcp"},
+		Env:        map[string]string{"POSTGRES_USER": "slipway", "POSTGRES_DB": "slipway", "POSTGRES_PASSWORD": read(t, c.Keys, "postgres", "password")},
+		WaitingFor: wait.ForExec([]string{"pg_isready", "-h", "127.0.0.1", "-U", "slipway", "-d", "slipway"}).WithStartupTimeout(2 * time.Minute),
+	})
+	c.PostgresHost = addr(t, db, "5432/tcp")
+	if err := setup.Keys(c); err != nil { // the URLs follow the settings
+		t.Fatal(err)
+	}
+	for range 2 { // every start does so
+		if err := setup.Migrate(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := read(t, c.Keys, "auth", "database")
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for sql, allowed := range map[string]bool{
+		`INSERT INTO auth.inbox (consumer, event_id) VALUES ('c', gen_random_uuid())`: true,
+		`UPDATE auth.inbox SET seen_at = now()`:                                       true,
+		`DELETE FROM auth.inbox`:                                                      true,
+		`SELECT count(*) FROM auth.outbox`:                                            true,
+		`CREATE TABLE auth.mine (id integer)`:                                         false,
+		`DROP TABLE auth.outbox`:                                                      false,
+		`ALTER TABLE auth.outbox ADD x integer`:                                       false,
+		`TRUNCATE auth.outbox`:                                                        false,
+		`CREATE SCHEMA mine`:                                                          false,
+		`CREATE TABLE public.mine (id integer)`:                                       false,
+		`SELECT count(*) FROM vm.host`:                                                false,
+		`SELECT count(*) FROM ip.outbox`:                                              false,
+		`ALTER ROLE slipway_auth SUPERUSER`:                                           false,
+		`COPY auth.outbox TO PROGRAM 'true'`:                                          false,
+		`SET ROLE slipway`:                                                            false,
+	} {
+		_, err := conn.Exec(t.Context(), sql)
+		if code := pg.Code(err); allowed && err != nil || !allowed && code != "42501" {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	if _, err := pgx.Connect(t.Context(), strings.Replace(url, "slipway_auth:", "slipway_vm:", 1)); err == nil {
+		t.Error("vm's role takes auth's password")
+	}
+}
+
+// TestNATSCluster runs three servers with our own settings: an event is safe with two of them, whichever is lost, and a
+// service can neither speak in another's name nor delete a stream.
+func TestNATSCluster(t *testing.T) {
+	c := config(t)
+	c.NATSHosts = []string{"nats-1", "nats-2", "nats-3"}
+	if err := setup.Keys(c); err != nil {
+		t.Fatal(err)
+	}
+	inside, err := network.New(t.Context())
+	testcontainers.CleanupNetwork(t, inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers []testcontainers.Container
+	var urls []string
+	for _, name := range c.NATSHosts {
+		at := freePort(t) // the same after a restart
+		s := start(t, testcontainers.ContainerRequest{
+			Image: "nats:2.15.2-alpine", ExposedPorts: []string{"4222/tcp"}, HostConfigModifier: listen(at),
+			Entrypoint:     []string{"nats-server", "--config", "/keys/nats.conf", "--name", name},
+			Networks:       []string{inside.Name},
+			NetworkAliases: map[string][]string{inside.Name: {name}},
+			Files:          []testcontainers.ContainerFile{{HostFilePath: filepath.Join(c.Keys, "nats", "nats.conf"), ContainerFilePath: "/keys/nats.conf", FileMode: 0o644}},
+			WaitingFor:     wait.ForListeningPort("4222/tcp").SkipInternalCheck(),
+		})
+		servers = append(servers, s)
+		urls = append(urls, strings.Replace(read(t, c.Keys, "auth", "nats"), c.NATSHosts[0]+":4222", at.String(), 1))
+	}
+	for i, u := range urls {
+		urls[i], _, _ = strings.Cut(u, ",")
+	}
+	// Servers tell clients of each other by addresses that only they know.
+	b, err := bus.Connect(t.Context(), strings.Join(urls, ","), bus.WithReplicas(3), bus.WithNATS(nats.IgnoreDiscoveredServers(), nats.Timeout(2*time.Second)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	publish := func(n int) {
+		t.Helper()
+		e := bus.Event{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", n), Subject: "auth.v4.user.created", Key: "k", Type: "t", Time: time.Now()}
+		retry(t, "publish", func() error {
+			ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+			defer stop()
+			_, err := b.Publish(ctx, e)
+			return err
+		})
+	}
+	retry(t, "stream", func() error { return b.EnsureStream(t.Context(), "auth") }) // the three have to agree first
+	publish(0)
+	for i, s := range servers {
+		if err := s.Stop(t.Context(), new(time.Duration)); err != nil {
+			t.Fatal(err)
+		}
+		publish(i + 1)
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	retry(t, "all events", func() error {
+		info, err := js.StreamInfo("auth")
+		if err == nil && info.State.Msgs != 4 {
+			err = fmt.Errorf("%d events", info.State.Msgs)
+		}
+		if err == nil && info.Config.Replicas != 3 {
+			err = fmt.Errorf("%d replicas", info.Config.Replicas)
+		}
+		return err
+	})
+	if err := js.DeleteStream("auth", nats.MaxWait(2*time.Second)); err == nil {
+		t.Error("a service deleted a stream")
+	}
+	if _, err := js.Publish("vm.v3.host.created", nil, nats.AckWait(2*time.Second)); err == nil {
+		t.Error("auth spoke in the name of vm")
+	}
+}
+
+func freePort(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// listen publishes NATS' port at this address.
+func listen(at netip.AddrPort) func(*container.HostConfig) {
+	return func(h *container.HostConfig) {
+		h.PortBindings = mobynet.PortMap{mobynet.MustParsePort("4222/tcp"): {{HostIP: at.Addr(), HostPort: strconv.Itoa(int(at.Port()))}}}
+	}
+}
+
+// retry is for what takes servers a moment to agree on.
+func retry(t *testing.T, what string, f func() error) {
+	t.Helper()
+	var err error
+	for range 120 {
+		if err = f(); err == nil {
+			return
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	t.Fatalf("%s: %v", what, err)
+}

@@ -1,0 +1,208 @@
+//go:build e2e && !remote
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"slipway.dev/deploy/fsck"
+)
+
+const startTimeout = 60 * time.Second
+
+// process is what a stack of the test's own has besides its URL.
+type process struct {
+	data       string
+	hypervisor string
+	cmd        *exec.Cmd
+	exited     chan struct{}
+	log        *os.File
+	env        []string
+	damaged    bool // what is recorded and what is there differ at the end, on purpose
+}
+
+// anyStack is one for a test that needs nothing but HTTP: here a process of its own, with simulated machines.
+func anyStack(t *testing.T) *stack {
+	t.Helper()
+	return newStack(t, "sim")
+}
+
+// program is what make build made.
+func program(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("SLIPWAY_BIN")
+	if path == "" {
+		path = "../../bin/slipway"
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(abs); err != nil {
+		t.Fatalf("%v: run make build first", err)
+	}
+	return abs
+}
+
+// newStack makes a data directory and starts a stack on it. At the end it is stopped, its hosts are removed, and what is
+// left of it fails the test.
+func newStack(t *testing.T, hypervisor string, env ...string) *stack {
+	t.Helper()
+	return newStackAt(t, "data", hypervisor, env...)
+}
+
+// newStackAt is newStack in a directory of this name.
+func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "slipway-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL and QEMU run as users of their own
+		t.Fatal(err)
+	}
+	s := &stack{t: t, email: adminEmail, password: adminPassword, process: process{data: filepath.Join(dir, name), hypervisor: hypervisor, env: env}}
+	if s.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.audit()
+		s.stop()
+		if out, err := exec.Command(program(t), "wipe", "--data", s.data).CombinedOutput(); err != nil {
+			t.Errorf("wipe: %v\n%s", err, out)
+		}
+		if t.Failed() {
+			s.showLog()
+		}
+		_ = s.log.Close()
+		if left := processes(s.data); len(left) > 0 {
+			t.Errorf("processes are left: %v", left)
+		}
+		_ = os.RemoveAll(dir)
+	})
+	s.start()
+	return s
+}
+
+// audit fails the test when what the stack has recorded is not what is there. A test that leaves damage on purpose says so
+// by damaged.
+func (s *stack) audit() {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		return // the test stopped it for good
+	default:
+	}
+	ctx := context.WithoutCancel(s.t.Context())
+	c, err := fsck.Login(ctx, s.url, adminEmail, adminPassword)
+	if err != nil {
+		s.t.Errorf("audit: %v", err)
+		return
+	}
+	patience := time.Minute
+	if s.damaged {
+		patience = 2 * time.Second
+	}
+	r, err := c.Rest(ctx, patience)
+	if err != nil || !r.Clean() != s.damaged {
+		s.t.Errorf("audit, damaged %t: %v %+v", s.damaged, err, r)
+	}
+}
+
+// start runs slipway until it says that it is ready.
+func (s *stack) start() {
+	s.t.Helper()
+	s.cmd = exec.Command(program(s.t), "up", "--data", s.data, "--listen", "127.0.0.1:0", "--hypervisor", s.hypervisor, "--accel", "tcg")
+	s.cmd.Env = append(append(os.Environ(), "SLIPWAY_ADMIN_EMAIL="+adminEmail, "SLIPWAY_ADMIN_PASSWORD="+adminPassword), s.env...)
+	s.cmd.Stderr = s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ready := make(chan string, 1)
+	s.exited = make(chan struct{})
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if url, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
+				ready <- url
+			}
+		}
+		_ = s.cmd.Wait()
+		close(s.exited)
+	}()
+	select {
+	case s.url = <-ready:
+	case <-s.exited:
+		s.showLog()
+		s.t.Fatal("slipway ended before it was ready")
+	case <-time.After(startTimeout):
+		s.t.Fatal("slipway is not ready after a minute")
+	}
+}
+
+// stop asks the process to stop, as Ctrl-C does, and waits for it.
+func (s *stack) stop() {
+	s.t.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-s.exited:
+	case <-time.After(40 * time.Second):
+		_ = s.cmd.Process.Kill()
+		s.t.Error("slipway did not stop within 40 s")
+		<-s.exited
+	}
+}
+
+// kill ends the process with no chance to tidy up.
+func (s *stack) kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// logged is the log so far.
+func (s *stack) logged() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.log.Name())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (s *stack) showLog() {
+	var lines []string
+	for line := range strings.Lines(s.logged()) {
+		if !strings.Contains(line, `"status":200`) { // what went well is of no interest now
+			lines = append(lines, line)
+		}
+	}
+	s.t.Logf("log of slipway:\n%s", strings.Join(lines[max(0, len(lines)-60):], ""))
+}
+
+// processes lists the command lines that name dir.
+func processes(dir string) []string {
+	var list []string
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err == nil && bytes.Contains(text, []byte(dir)) {
+			line := strings.ReplaceAll(string(text), "\x00", " ")
+			list = append(list, line[:min(len(line), 200)])
+		}
+	}
+	return list
+}

@@ -1,0 +1,114 @@
+// Package images tests what the images are made of.
+package images
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestNames: the base images that are made offline are those that the files name, all of them.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	var made, used []string
+	for _, m := range regexp.MustCompile(`(?m)^\w+_IMAGE=(\S+)$`).FindAllStringSubmatch(read(t, "deploy/images/offline/names.sh"), -1) {
+		made = append(made, m[1])
+	}
+	for _, m := range regexp.MustCompile(`(?m)^FROM (\S+:\S+)`).FindAllStringSubmatch(read(t, "Dockerfile"), -1) {
+		used = append(used, m[1])
+	}
+	for _, m := range regexp.MustCompile(`(?m)^ +image: (\S+)$`).FindAllStringSubmatch(read(t, "docker-compose.yml"), -1) {
+		if !strings.HasPrefix(m[1], "slipway/") {
+			used = append(used, m[1])
+		}
+	}
+	slices.Sort(made)
+	slices.Sort(used)
+	if used = slices.Compact(used); !slices.Equal(made, used) {
+		t.Errorf("made %q, used %q", made, used)
+	}
+}
+
+// TestPublished: nothing is published but on the loopback.
+func TestPublished(t *testing.T) {
+	t.Parallel()
+	ports := regexp.MustCompile(`(?m)^ +ports: (.*)$`).FindAllStringSubmatch(read(t, "docker-compose.yml"), -1)
+	if len(ports) == 0 {
+		t.Fatal("no port is published")
+	}
+	for _, m := range ports {
+		if !strings.HasPrefix(m[1], `["127.0.0.1:`) || strings.Contains(m[1], ",") {
+			t.Errorf("published: %s", m[1])
+		}
+	}
+}
+
+// TestSettings: .env.example explains every setting of docker-compose.yml, and no other.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	var explained, used []string
+	for _, m := range regexp.MustCompile(`(?m)^#([A-Z_]+)=`).FindAllStringSubmatch(read(t, ".env.example"), -1) {
+		explained = append(explained, m[1])
+	}
+	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)`).FindAllStringSubmatch(read(t, "docker-compose.yml"), -1) {
+		if !strings.HasPrefix(m[1], "GO") {
+			used = append(used, m[1])
+		}
+	}
+	slices.Sort(explained)
+	slices.Sort(used)
+	if used = slices.Compact(used); !slices.Equal(explained, used) {
+		t.Errorf("explained %q\nused %q", explained, used)
+	}
+}
+
+// TestReproducible builds the smallest program as the images do, from copies of the sources in two places, and compares.
+func TestReproducible(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sums []string
+	for _, place := range []string{"here", "in/another/place"} {
+		dir := filepath.Join(t.TempDir(), place)
+		for _, part := range []string{"go.work", "go.work.sum", "proto", "pkg", "services", "gateway", "deploy"} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("cp", "-r", filepath.Join(root, part), dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		bin := filepath.Join(dir, "program")
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", bin, "slipway.dev/services/node/cmd/noded")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOTOOLCHAIN=local")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		text, err := os.ReadFile(bin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, fmt.Sprintf("%x", sha256.Sum256(text)))
+	}
+	if sums[0] != sums[1] {
+		t.Errorf("the same sources gave %s and %s", sums[0], sums[1])
+	}
+}

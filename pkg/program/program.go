@@ -1,0 +1,54 @@
+// Package program is what the programs of the services have in common: the sub-command that a supervisor asks for health,
+// metrics on a port of their own, traces, and an end that clients hardly notice.
+package program
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/trace"
+)
+
+// Settings are those that every service has besides its own.
+type Settings struct {
+	// Metrics is the address of /metrics, /healthz and /readyz; empty serves nobody. It is not for the outside.
+	Metrics string `env:"METRICS"`
+	// NATSReplicas is how many servers of a NATS cluster keep each event.
+	NATSReplicas int `env:"NATS_REPLICAS" envDefault:"1"`
+}
+
+// Bus is how a program connects to NATS.
+func (s Settings) Bus(log *slog.Logger) []bus.Option {
+	return []bus.Option{bus.WithLog(log), bus.WithReplicas(max(1, s.NATSReplicas))}
+}
+
+// Main runs the program of a service. "healthcheck" as its only argument asks the process that runs already, with the
+// same settings, whether it is ready, and exits with 0 when it is.
+func Main(service string, serve func(ctx context.Context, log *slog.Logger) error) {
+	run.Main(func(ctx context.Context, log *slog.Logger) error {
+		switch args := os.Args[1:]; {
+		case len(args) == 1 && args[0] == "healthcheck":
+			return obs.Check(ctx, os.Getenv("SLIPWAY_"+strings.ToUpper(service)+"_METRICS"))
+		case len(args) > 0:
+			return fmt.Errorf("%q is no command: there is only healthcheck", strings.Join(args, " "))
+		}
+		stop, err := trace.Start(ctx, service)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		return serve(ctx, log)
+	})
+}
+
+// Run runs the service and its metrics until ctx ends or one of them fails.
+func (s Settings) Run(ctx context.Context, o *obs.Obs, services ...run.Service) error {
+	context.AfterFunc(ctx, o.Leave)
+	return run.All(ctx, append(services, run.Func(func(ctx context.Context) error { return o.Serve(ctx, s.Metrics) }))...)
+}
