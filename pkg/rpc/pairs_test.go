@@ -27,6 +27,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/rpc"
 )
@@ -122,6 +123,7 @@ func check(t *testing.T, addr string, creds credentials.TransportCredentials) co
 
 func serve(t *testing.T, s *rpc.Server, c *tls.Config) string {
 	t.Helper()
+	s.Keep(idem.New(nil)) // nothing here repeats
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
