@@ -43,7 +43,7 @@ const bareClaim = `UPDATE address SET state = 'reserved', owner = o.id, claim = 
 	RETURNING host(ip);
 `
 
-// claim measures P7: addresses claimed from ipd over gRPC with mTLS, against pgbench on the same database; and what a
+// claim measures addresses claimed from ipd over gRPC with mTLS, against pgbench on the same database; and what a
 // claim costs where a million addresses are taken, against one in a /24.
 func (b *bench) claim(ctx context.Context) error {
 	db, err := pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(b.dir, "postgres-claim")})
@@ -182,8 +182,8 @@ func (b *bench) measureClaims(c claims) error {
 		}
 	}
 	b.row("floor: claim of an address, pgbench", fmt.Sprintf("%.0f/s", median(bare)), "", "")
-	b.row("P7 claim of an address over gRPC", fmt.Sprintf("%.0f/s", median(ours)), "floor; bar 70 %", ratio(median(ours), median(bare)))
-	b.row("P7 claim in a /12, a million taken", ms(median(large)), "in a /24 "+ms(median(small))+"; bar 1.5 ×",
+	b.row("claim of an address over gRPC", fmt.Sprintf("%.0f/s", median(ours)), "floor; bar 70 %", ratio(median(ours), median(bare)))
+	b.row("claim in a /12, a million taken", ms(median(large)), "in a /24 "+ms(median(small))+"; bar 1.5 ×",
 		fmt.Sprintf("%.2f ×", float64(median(large))/float64(median(small))))
 	return nil
 }

@@ -19,8 +19,8 @@ const quiet = "SLIPWAY_VM_WATCH_EVERY=24h"
 // onePage is a page of fifty of the hosts of one account, filtered, ordered and counted.
 const onePage = "/vm/v3/host?where=(account.id+EQ+2)&orderby=name+asc&limit=0,50"
 
-// lists measures P1: a page of 50 of 100k hosts, against net/http + pgx + encoding/json with the same SQL and no
-// authentication, in one process and in separate ones; and P9, its slowest answers under many clients.
+// lists measures a page of 50 of 100k hosts, against net/http + pgx + encoding/json with the same SQL and no
+// authentication, in one process and in separate ones; and its slowest answers under many clients.
 func (b *bench) lists(ctx context.Context) error {
 	const hosts = 100_000
 	return b.withEstate(ctx, "lists", hosts, func(url string, p *process, a *api) error {
@@ -37,15 +37,15 @@ func (b *bench) lists(ctx context.Context) error {
 			return err
 		}
 		b.row("floor: page of 50 of 100k hosts, ordered and counted", figures(r[0]), fmt.Sprintf("%d bytes", r[0].bytes), "")
-		b.row("P1 the page, authenticated, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
-		b.row("P9 p99 over p50 of the page, 64 connections", ms(r[2].p99), ms(r[2].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[2].p99)/float64(r[2].p50)))
+		b.row("the page, authenticated, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
+		b.row("p99 over p50 of the page, 64 connections", ms(r[2].p99), ms(r[2].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[2].p99)/float64(r[2].p50)))
 		p.stop()
 		return b.withProcesses(ctx, "listing", url, func(a *api, _ []*process) error {
 			r, err := b.compare(ctx, bare, target{name: "page, separate", url: a.url + onePage, token: a.token})
 			if err != nil {
 				return err
 			}
-			b.row("P1 the page, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 40 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
+			b.row("the page, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 40 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
 			return nil
 		})
 	})
@@ -79,7 +79,7 @@ var scaled = []struct{ name, where string }{
 	{"ip", "ip4 EQ '100.64.1.44'"},
 }
 
-// scale measures P3: the same pages of a small and of a large estate, size included.
+// scale measures the same pages of a small and of a large estate, size included.
 func (b *bench) scale(ctx context.Context) error {
 	const small = 1000
 	if b.hosts == 0 {
@@ -94,7 +94,7 @@ func (b *bench) scale(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				b.row("P3 by "+s.name, fmt.Sprintf("%s of %d bytes", figures(r[1]), r[1].bytes),
+				b.row("by "+s.name, fmt.Sprintf("%s of %d bytes", figures(r[1]), r[1].bytes),
 					fmt.Sprintf("1k hosts: %.0f/s of %d bytes; bar 1.5 ×", r[0].rps, r[0].bytes), fmt.Sprintf("%.2f ×", r[0].rps/r[1].rps))
 			}
 			return nil

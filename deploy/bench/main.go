@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"slipway.dev/pkg/pg/pgembed"
+
+	"slipway.dev/services/auth"
 )
 
 func main() {
@@ -47,12 +49,13 @@ type bench struct {
 	url    string // of the database that all share
 	length time.Duration
 	rounds int
-	hosts  int // of the large estate
+	hosts  int    // of the large estate
+	master string // key of auth, of all stacks of a run
 	rows   [][]string
 }
 
 func run(ctx context.Context, bin string, length time.Duration, rounds int, only string, scale int) (err error) {
-	b := &bench{length: length, rounds: rounds, hosts: scale}
+	b := &bench{length: length, rounds: rounds, hosts: scale, master: auth.NewMasterKey()}
 	if b.bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}

@@ -61,8 +61,16 @@ func (b *bench) up(hypervisor, data, url string, env ...string) (*process, error
 			ready <- url
 		}
 	}
+	// One key for all, because separate processes go on with the database of an estate.
+	dir := filepath.Join(b.dir, data)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "master-key"), []byte(b.master), 0o600); err != nil {
+		return nil, err
+	}
 	env = append(env, "SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL="+url, "SLIPWAY_LOG=warn")
-	p, err := b.launch("slipway", say, env, "up", "--data", filepath.Join(b.dir, data), "--listen", "127.0.0.1:0",
+	p, err := b.launch("slipway", say, env, "up", "--data", dir, "--listen", "127.0.0.1:0",
 		"--hypervisor", hypervisor, "--accel", "tcg")
 	if err != nil {
 		return nil, err

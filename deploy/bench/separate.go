@@ -12,12 +12,11 @@ import (
 
 	"slipway.dev/pkg/pg/pgembed"
 	"slipway.dev/pkg/pki"
-	"slipway.dev/services/auth"
 )
 
 var httpClient = http.DefaultClient
 
-// separate measures P2 with each service as a process of its own, over mTLS.
+// separate measures GET with each service as a process of its own, over mTLS.
 func (b *bench) separate(ctx context.Context, floor target) error {
 	db, err := pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(b.dir, "postgres-separate")})
 	if err != nil {
@@ -34,9 +33,9 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 		if err != nil {
 			return err
 		}
-		b.row("P2 GET one host, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 45 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
+		b.row("GET one host, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 45 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
 		for i, name := range []string{"auth", "ip", "vm", "node", "gateway"} {
-			b.row("P8 memory under load, "+name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
+			b.row("memory under load, "+name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
 		}
 		return nil
 	})
@@ -83,7 +82,7 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 		name string
 		env  []string
 	}{
-		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY="+auth.NewMasterKey())},
+		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY="+b.master)},
 		{"ipd", common("SLIPWAY_IP_", "ip")},
 		{"vmd", append(common("SLIPWAY_VM_", "vm"), quiet)},
 		{"noded", append(common("SLIPWAY_NODE_", "node"), "SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT="+filepath.Join(b.dir, "node-"+name),

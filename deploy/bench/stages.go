@@ -12,7 +12,7 @@ import (
 	"slipway.dev/pkg/pg/pgembed"
 )
 
-// start measures P10 and P8: how long until everything answers, private PostgreSQL included, and what it holds at rest.
+// start measures how long until everything answers, private PostgreSQL included, and what it holds at rest.
 func (b *bench) start(context.Context) error {
 	var took []time.Duration
 	var memory []int
@@ -27,15 +27,15 @@ func (b *bench) start(context.Context) error {
 		memory = append(memory, p.memory())
 		p.stop()
 	}
-	b.row("P10 first start to ready, database made", ms(took[0]), "bar 5 s", ratio(took[0].Seconds(), 5))
-	b.row("P10 later start to ready", ms(median(took[1:])), "bar 5 s", ratio(median(took[1:]).Seconds(), 5))
-	b.row("P8 memory at rest, one process", fmt.Sprintf("%d MiB", median(memory)), "bar 150 MiB", ratio(float64(median(memory)), 150))
+	b.row("first start to ready, database made", ms(took[0]), "bar 5 s", ratio(took[0].Seconds(), 5))
+	b.row("later start to ready", ms(median(took[1:])), "bar 5 s", ratio(median(took[1:]).Seconds(), 5))
+	b.row("memory at rest, one process", fmt.Sprintf("%d MiB", median(memory)), "bar 150 MiB", ratio(float64(median(memory)), 150))
 	return nil
 }
 
 func ratio(x, of float64) string { return fmt.Sprintf("%.0f %%", 100*x/of) }
 
-// get measures P2: one host, authenticated, against net/http + pgx + encoding/json with the same SQL and no authentication.
+// get measures one host, authenticated, against net/http + pgx + encoding/json with the same SQL and no authentication.
 func (b *bench) get(ctx context.Context) error {
 	p, err := b.up("sim", "get", b.url)
 	if err != nil {
@@ -62,9 +62,9 @@ func (b *bench) get(ctx context.Context) error {
 		return err
 	}
 	b.row("floor: GET one host", figures(r[0]), fmt.Sprintf("%d bytes", r[0].bytes), "")
-	b.row("P2 GET one host, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
-	b.row("P9 p99 over p50, 16 connections", ms(r[1].p99), ms(r[1].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[1].p99)/float64(r[1].p50)))
-	b.row("P8 memory after that load, one process", fmt.Sprintf("%d MiB", p.memory()), "", "")
+	b.row("GET one host, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
+	b.row("p99 over p50, 16 connections", ms(r[1].p99), ms(r[1].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[1].p99)/float64(r[1].p50)))
+	b.row("memory after that load, one process", fmt.Sprintf("%d MiB", p.memory()), "", "")
 	return b.separate(ctx, bare)
 }
 
@@ -97,7 +97,7 @@ func (b *bench) floor(ctx context.Context, database, page string) (url string, s
 	return "", nil, fmt.Errorf("the floor does not answer: %w", err)
 }
 
-// create measures P5 on simulated machines, where only our own work costs: how long one create takes, how many are
+// create measures creates of simulated machines, where only our own work costs: how long one create takes, how many are
 // accepted while hardly any is carried out, and how many are completed when all workers are at it; then on real ones.
 func (b *bench) create(ctx context.Context) error {
 	var single []time.Duration
@@ -116,7 +116,7 @@ func (b *bench) create(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	b.row("P5 create to active, simulated machine", ms(median(single)), "", "")
+	b.row("create to active, simulated machine", ms(median(single)), "", "")
 	var accepted, completed []float64
 	for i := range b.rounds {
 		if err := b.withStack(ctx, fmt.Sprintf("accept%d", i), func(a *api) error {
@@ -143,8 +143,8 @@ func (b *bench) create(ctx context.Context) error {
 			return err
 		}
 	}
-	b.row("P5 creates accepted, one worker", fmt.Sprintf("%.0f/s", median(accepted)), "bar 500/s", ratio(median(accepted), 500))
-	b.row("P5 creates completed, simulated machines, 2 cores", fmt.Sprintf("%.0f/s", median(completed)), "bar 100/s a core", ratio(median(completed), 200))
+	b.row("creates accepted, one worker", fmt.Sprintf("%.0f/s", median(accepted)), "bar 500/s", ratio(median(accepted), 500))
+	b.row("creates completed, simulated machines, 2 cores", fmt.Sprintf("%.0f/s", median(completed)), "bar 100/s a core", ratio(median(completed), 200))
 	return b.real(ctx)
 }
 

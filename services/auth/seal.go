@@ -23,8 +23,9 @@ type sealer struct {
 }
 
 const (
-	sealing = 500 * time.Millisecond // for records of other processes
-	noting  = time.Minute
+	sealing   = 500 * time.Millisecond // for records of other processes
+	gathering = 250 * time.Millisecond // between two commits, however many records come
+	noting    = time.Minute
 )
 
 func newSealer(pool *pgxpool.Pool, log *slog.Logger) *sealer {
@@ -68,6 +69,11 @@ func (s *sealer) lead(ctx context.Context, conn *pgxpool.Conn) error {
 			if time.Since(s.noted) > noting {
 				s.noted = time.Now()
 				s.log.Info("audit chain", "seq", head.Seq, "hash", hex.EncodeToString(head.Hash))
+			}
+			select { // those that come meanwhile are linked in one commit
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(gathering):
 			}
 			continue
 		}

@@ -33,7 +33,7 @@ type waiting struct {
 
 const (
 	company  = 64 // at most so many claims go together
-	underWay = 2
+	underWay = 1
 	// patience bounds a statement: it is not one caller's, so it does not end with one caller's context.
 	patience = 10 * time.Second
 )
