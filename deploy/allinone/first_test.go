@@ -1,6 +1,7 @@
 package allinone
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +85,14 @@ func TestWipeTouchesOnlyOurs(t *testing.T) {
 	}
 	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDatabaseThatIsAwayIsAnError(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Data: t.TempDir(), PostgresURL: "postgres://127.0.0.1:1/none?connect_timeout=1"}
+	if i, err := start(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil {
+		i.stop()
+		t.Error("nobody says so")
 	}
 }

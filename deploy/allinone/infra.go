@@ -49,34 +49,37 @@ func withConns(url string, n int) string {
 }
 
 // start starts or reaches database and bus.
-func start(ctx context.Context, cfg Config, log *slog.Logger) (i *infra, err error) {
-	i = &infra{pools: map[string]*pgxpool.Pool{}}
-	defer func() {
-		if err != nil {
-			i.stop()
-		}
-	}()
+func start(ctx context.Context, cfg Config, log *slog.Logger) (*infra, error) {
+	i := &infra{pools: map[string]*pgxpool.Pool{}}
+	if err := i.start(ctx, cfg, log); err != nil {
+		i.stop()
+		return nil, err
+	}
+	return i, nil
+}
+
+func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	url := cfg.PostgresURL
 	if url == "" {
 		if i.postgres, err = pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(cfg.Data, "postgres"), Log: log}); err != nil {
-			return nil, err
+			return err
 		}
 		url = i.postgres.URL()
 	}
 	for schema, conns := range connections {
 		if i.pools[schema], err = pg.Open(ctx, withConns(url, conns), schema); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if cfg.NATSURL != "" {
 		i.bus, err = bus.Connect(ctx, cfg.NATSURL, bus.WithLog(log))
-		return i, err
+		return err
 	}
 	if i.nats, err = bus.StartEmbedded(bus.Config{Dir: filepath.Join(cfg.Data, "nats"), Log: log}); err != nil {
-		return nil, err
+		return err
 	}
 	i.bus, err = i.nats.Connect(ctx, bus.WithLog(log))
-	return i, err
+	return err
 }
 
 // Run ends with an error when the private database ends by itself.
