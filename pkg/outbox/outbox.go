@@ -5,6 +5,7 @@ package outbox
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -26,23 +27,41 @@ const maxSize = 512 << 10
 
 var subjectForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[A-Za-z0-9_-]+)+$`)
 
+const insert = `INSERT INTO outbox (event_id, subject, key, type, data) VALUES ($1, $2, $3, $4, $5)`
+
 // Emit adds an event to the caller's transaction. Subject is <service>.<version>.<noun>.<verb in the past>. Events of one
 // key keep their order as long as their transactions lock the thing that the key names. Poke the relay after the commit.
 func Emit(ctx context.Context, tx pgx.Tx, subject, key string, msg proto.Message) error {
-	if !subjectForm.MatchString(subject) {
-		return fmt.Errorf("emit: bad subject %q", subject)
+	args, err := columns(subject, key, msg)
+	if err == nil {
+		_, err = tx.Exec(ctx, insert, args...)
 	}
-	data, err := proto.Marshal(msg)
-	if err != nil {
-		return fmt.Errorf("emit %s: %w", subject, err)
-	}
-	if len(data) > maxSize {
-		return fmt.Errorf("emit %s: event of %d bytes is too large", subject, len(data))
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO outbox (event_id, subject, key, type, data) VALUES ($1, $2, $3, $4, $5)`,
-		newID(), subject, key, string(msg.ProtoReflect().Descriptor().FullName()), data)
 	if err != nil {
 		return fmt.Errorf("emit %s: %w", subject, err)
 	}
 	return nil
+}
+
+// Queue is Emit for a transaction that sends b later, with other statements in the same round trip.
+func Queue(b *pgx.Batch, subject, key string, msg proto.Message) error {
+	args, err := columns(subject, key, msg)
+	if err != nil {
+		return fmt.Errorf("emit %s: %w", subject, err)
+	}
+	b.Queue(insert, args...)
+	return nil
+}
+
+func columns(subject, key string, msg proto.Message) ([]any, error) {
+	if !subjectForm.MatchString(subject) {
+		return nil, errors.New("bad subject")
+	}
+	data, err := proto.Marshal(msg)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxSize {
+		return nil, fmt.Errorf("event of %d bytes is too large", len(data))
+	}
+	return []any{newID(), subject, key, string(msg.ProtoReflect().Descriptor().FullName()), data}, nil
 }

@@ -48,17 +48,13 @@ type Tx struct {
 // InTx runs fn as one unit of work, perhaps more than once. The record of the call under way, if there is one, is part of it.
 func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
 	told, recorded := false, false
-	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		t := Tx{tx, &told, &recorded}
-		if err := fn(t); err != nil {
-			return err
-		}
-		return audit.Commit(ctx, func(r *auditpb.Record) error { return t.record(ctx, r) })
-	})
+	unit := func(tx pgx.Tx) Tx { return Tx{tx, &told, &recorded} }
+	err := audit.InTx(ctx, s.pool,
+		func(tx pgx.Tx, r *auditpb.Record) error { return unit(tx).record(ctx, r) },
+		func(tx pgx.Tx, _ *audit.Unit) error { return fn(unit(tx)) })
 	if err != nil {
 		return err
 	}
-	audit.Committed(ctx)
 	if recorded {
 		s.seal()
 	}

@@ -51,16 +51,13 @@ type Tx struct {
 // InTx runs fn as one unit of work, perhaps more than once.
 func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
 	told := false
-	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := fn(Tx{tx, &told}); err != nil {
-			return err
-		}
-		return audit.Commit(ctx, func(r *auditpb.Record) error { return Tx{tx, &told}.record(ctx, r) })
-	})
+	unit := func(tx pgx.Tx) Tx { return Tx{tx, &told} }
+	err := audit.InTx(ctx, s.pool,
+		func(tx pgx.Tx, r *auditpb.Record) error { return unit(tx).record(ctx, r) },
+		func(tx pgx.Tx, _ *audit.Unit) error { return fn(unit(tx)) })
 	if err != nil {
 		return err
 	}
-	audit.Committed(ctx)
 	if told {
 		s.poke()
 	}

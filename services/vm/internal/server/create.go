@@ -44,15 +44,6 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	if err != nil {
 		return nil, err
 	}
-	// The limits count in the transaction below. This look spares those who have no chance the addresses, and others the
-	// want of them meanwhile.
-	limits, err := s.store.Limits(ctx, h.AccountID)
-	if err != nil {
-		return nil, err
-	}
-	if err := limits.Allow(w.UsageOf(int64(w.IPv4Number))); err != nil {
-		return nil, err
-	}
 	pointPlanned.Hit()
 	addrs, err := s.reserve(ctx, h, w)
 	if err != nil {
@@ -102,7 +93,11 @@ func wish(r *vmpb.CreateHostRequest) *domain.Wish {
 // plan resolves what the wish names and completes it. The host that it returns has everything but id, node and rows.
 func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error) {
 	caller, _ := identity.From(ctx)
-	g, err := s.store.Ground(ctx, w.Cluster, w.OS, caller.Admin())
+	account, err := s.accountFor(ctx, caller, w.Account)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.store.Ground(ctx, w.Cluster, w.OS, account, caller.Admin())
 	switch {
 	case err != nil:
 		return nil, err
@@ -116,8 +111,9 @@ func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error)
 	if err := w.Fill(g.MinRAM, g.MinDisk, g.Template); err != nil {
 		return nil, err
 	}
-	account, err := s.accountFor(ctx, caller, w.Account)
-	if err != nil {
+	// The limits count in the transaction that stores the host. This look spares those who have no chance the addresses, and others
+	// the want of them meanwhile.
+	if err := g.Limits.Allow(w.UsageOf(int64(w.IPv4Number))); err != nil {
 		return nil, err
 	}
 	keys, err := s.peers.Users.ListSSHKeysOf(ctx, &authpb.ListSSHKeysOfRequest{User: account})
@@ -238,16 +234,13 @@ func (s *Server) record(ctx context.Context, h *domain.Host, w *domain.Wish, add
 			if err := work.Tell(ctx, tx, h, "created"); err != nil {
 				return err
 			}
-			if err := tx.Charge(ctx, h.AccountID, usage); err != nil {
-				return err
-			}
 			audit.Of(ctx).Object("host", h.ID)
 			audit.Of(ctx).Change(nil, map[string]any{
 				"name": h.Name, "account": h.AccountID, "cluster": h.ClusterID, "node": h.NodeID, "os": h.OSID,
 				"cpu_number": h.CPUs, "ram_mib": h.RAM, "hdd_mib": size.Disk,
 			})
 			pointStored.Hit()
-			return tx.Take(ctx, h.ClusterID, h.NodeID, h.OSID, size)
+			return tx.Take(ctx, h, usage, size)
 		})
 		if !errors.Is(err, store.ErrTaken) {
 			return resp, err

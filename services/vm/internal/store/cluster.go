@@ -6,6 +6,7 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/query"
+	"slipway.dev/services/vm/internal/domain"
 )
 
 // Cluster is a cluster as lists show it.
@@ -53,18 +54,23 @@ type Ground struct {
 	Ready          bool   // the OS is not being imported any more
 	MinRAM         int32
 	MinDisk        int32
+	Limits         domain.Limits // of the account
 }
 
-// Ground reads cluster and OS of a new host in one round trip; cluster 0 is the first. OSes for administrators only are
+// Ground reads cluster, OS and owner of a new host in one round trip; cluster 0 is the first. OSes for administrators only are
 // seen when all is set. What is missing stays 0.
-func (s *Store) Ground(ctx context.Context, cluster, os int32, all bool) (g Ground, err error) {
+func (s *Store) Ground(ctx context.Context, cluster, os, account int32, all bool) (g Ground, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.sha256, ''),
-		       coalesce(o.state = 'active', false), coalesce(o.min_ram_mib, 0), coalesce(o.min_disk_mib, 0)
+		       coalesce(o.state = 'active', false), coalesce(o.min_ram_mib, 0), coalesce(o.min_disk_mib, 0),
+		       `+limitColumns+`
 		FROM (SELECT) one
 		LEFT JOIN LATERAL (SELECT id, domain_template FROM cluster WHERE id = $1 OR $1 = 0 ORDER BY id LIMIT 1) c ON true
-		LEFT JOIN LATERAL (SELECT id, sha256, state, min_ram_mib, min_disk_mib FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true`,
-		cluster, os, all).Scan(&g.ClusterID, &g.DomainTemplate, &g.OSID, &g.Template, &g.Ready, &g.MinRAM, &g.MinDisk)
+		LEFT JOIN LATERAL (SELECT id, sha256, state, min_ram_mib, min_disk_mib FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true
+		LEFT JOIN account_usage u ON u.account_id = $4`,
+		cluster, os, all, account).Scan(append([]any{
+		&g.ClusterID, &g.DomainTemplate, &g.OSID, &g.Template, &g.Ready, &g.MinRAM, &g.MinDisk,
+	}, into(&g.Limits)...)...)
 	return g, err
 }
 

@@ -51,7 +51,7 @@ func (t Tx) Host(ctx context.Context, id, owner int32) (*domain.Host, error) {
 	return &h, err
 }
 
-// InsertHost stores a new host and gives it its id.
+// InsertHost stores a new host and gives it its id; disks and addresses follow at the end of the unit of work.
 func (t Tx) InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk, addrs []domain.Address) error {
 	err := t.tx.QueryRow(ctx, `
 		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
@@ -63,16 +63,15 @@ func (t Tx) InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk,
 	if err != nil {
 		return err
 	}
-	b := &pgx.Batch{}
 	for _, d := range disks {
-		b.Queue(`INSERT INTO disk (host_id, name, size_mib, boot_order, template) VALUES ($1, $2, $3, $4, $5)`,
+		t.later.Queue(`INSERT INTO disk (host_id, name, size_mib, boot_order, template) VALUES ($1, $2, $3, $4, $5)`,
 			h.ID, d.Name, d.SizeMiB, d.BootOrder, d.Template)
 	}
 	for i, a := range addrs {
 		a.Position = int32(i)
-		queueAddress(b, h.ID, a)
+		queueAddress(t.later, h.ID, a)
 	}
-	return t.tx.SendBatch(ctx, b).Close()
+	return nil
 }
 
 // SaveHost stores what may change of a host.

@@ -9,12 +9,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"google.golang.org/grpc/codes"
 
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/query"
+	"slipway.dev/services/vm/internal/domain"
 )
 
 // silence is how long an agent may be quiet before its node counts as unavailable.
@@ -132,8 +134,8 @@ type Size struct {
 const fits = `n.ram_allocated + $5 <= n.ram_mib * c.overselling
 	AND n.storage_allocated + $6 <= n.storage_mib AND n.storage_free_mib > $6 / 10`
 
-// ErrTaken says that the room which Choose found was taken by somebody else meanwhile: choose again.
-var ErrTaken = errors.New("the room on the node was taken meanwhile")
+// ErrTaken says that others took or gave back room meanwhile: choose again.
+var ErrTaken = errors.New("others took the room meanwhile")
 
 // Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free RAM
 // that holds the OS. ErrNoCapacity says what is lacking. The room is the host's only after Take.
@@ -154,19 +156,36 @@ func (t Tx) Choose(ctx context.Context, cluster, node, os int32, size Size) (int
 	return id, err
 }
 
-// Take takes the room, or ErrTaken. It is the last statement of its unit of work: the node's row is locked from here to
-// the commit, and every host on the node passes through it.
-func (t Tx) Take(ctx context.Context, cluster, node, os int32, size Size) error {
-	tag, err := t.tx.Exec(ctx, `
+// Take charges the host's account and takes its room on the node. It fails with the limit that is in the way, or with ErrTaken.
+// It ends its unit of work: what waits goes with it, in one round trip. Every host of the account and on the node passes through the rows that
+// are locked from here to the commit.
+func (t Tx) Take(ctx context.Context, h *domain.Host, add domain.Usage, size Size) error {
+	if err := t.unit.Record(); err != nil {
+		return err
+	}
+	var charged, taken bool
+	t.later.Queue(charge, h.AccountID, add[0], add[1], add[2], add[3], add[4]).
+		Exec(func(tag pgconn.CommandTag) error { charged = tag.RowsAffected() > 0; return nil })
+	t.later.Queue(`
 		UPDATE node n SET cpu_allocated = n.cpu_allocated + $4, ram_allocated = n.ram_allocated + $5,
 			storage_allocated = n.storage_allocated + $6
 		FROM cluster c
 		WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::int > 0 AND `+fits,
-		cluster, node, os, size.CPUs, size.RAM, size.Disk)
-	if err == nil && tag.RowsAffected() == 0 {
+		h.ClusterID, h.NodeID, h.OSID, size.CPUs, size.RAM, size.Disk).
+		Exec(func(tag pgconn.CommandTag) error { taken = tag.RowsAffected() > 0; return nil })
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	if !charged {
+		if err := t.refuse(ctx, h.AccountID, add); err != nil {
+			return err
+		}
+		return ErrTaken // a host went meanwhile: there is room now
+	}
+	if !taken {
 		return ErrTaken
 	}
-	return err
+	return nil
 }
 
 // noRoom finds out what is lacking, for the message.

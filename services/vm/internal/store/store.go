@@ -39,22 +39,39 @@ func New(pool *pgxpool.Pool, limits query.Limits) *Store {
 }
 
 // Tx is a unit of work: rows, jobs and events commit together.
-type Tx struct{ tx pgx.Tx }
+type Tx struct {
+	tx pgx.Tx
+	// What nobody waits for goes to the database in one round trip at the end of a unit of work of this store. One of somebody
+	// else's has no such end that this store knows.
+	later *pgx.Batch
+	unit  *audit.Unit
+}
 
 // In makes a unit of work of somebody else's transaction, a job's for instance.
-func In(tx pgx.Tx) Tx { return Tx{tx} }
+func In(tx pgx.Tx) Tx { return Tx{tx: tx} }
 
 // InTx runs f in a transaction. f may run again after a conflict.
 func (s *Store) InTx(ctx context.Context, f func(Tx) error) error {
-	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := f(Tx{tx}); err != nil {
-			return err
-		}
-		return audit.Commit(ctx, func(r *auditpb.Record) error { return Tx{tx}.record(ctx, r) })
-	})
-	if err == nil {
-		audit.Committed(ctx)
+	var later *pgx.Batch
+	return audit.InTx(ctx, s.pool,
+		func(tx pgx.Tx, r *auditpb.Record) error { return Tx{tx: tx, later: later}.record(ctx, r) },
+		func(tx pgx.Tx, u *audit.Unit) error {
+			later = &pgx.Batch{}
+			t := Tx{tx, later, u}
+			if err := f(t); err != nil {
+				return err
+			}
+			return t.send(ctx)
+		})
+}
+
+// send writes the record of the call and what waits for the end of the unit of work.
+func (t Tx) send(ctx context.Context) error {
+	if err := t.unit.Record(); err != nil || t.later.Len() == 0 {
+		return err
 	}
+	err := t.tx.SendBatch(ctx, t.later).Close()
+	*t.later = pgx.Batch{}
 	return err
 }
 
@@ -80,6 +97,9 @@ func (t Tx) Cancel(ctx context.Context, key string) error {
 
 // Emit makes an event in this unit of work.
 func (t Tx) Emit(ctx context.Context, subject, key string, msg proto.Message) error {
+	if t.later != nil {
+		return outbox.Queue(t.later, subject, key, msg)
+	}
 	return outbox.Emit(ctx, t.tx, subject, key, msg)
 }
 
