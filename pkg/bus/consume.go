@@ -31,6 +31,7 @@ type Handle func(ctx context.Context, tx pgx.Tx, e Event) error
 
 const (
 	handleTries = 3                   // as many failures park the event
+	together    = 64                  // events that are there already and take effect in one transaction
 	inboxKept   = 30 * 24 * time.Hour // longer than a stream and an outbox keep an event together
 )
 
@@ -97,19 +98,102 @@ func (r *reader) run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
+	ready := pump(ctx, msgs)
 	for {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
+		list, err := r.gather(ctx, ready)
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
 		r.healthy()
-		if err := r.take(ctx, m); err != nil {
+		if err := r.take(ctx, list); err != nil {
 			return err
 		}
 		if err := r.prune(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// delivery is a message, or why there is none any more.
+type delivery struct {
+	msg jetstream.Msg
+	err error
+}
+
+// pump delivers until there is an error or ctx ends.
+func pump(ctx context.Context, msgs jetstream.MessagesContext) <-chan delivery {
+	ready := make(chan delivery, together)
+	go func() {
+		for {
+			m, err := msgs.Next(jetstream.NextContext(ctx))
+			select {
+			case ready <- delivery{m, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return ready
+}
+
+// item is an event with its place in the stream.
+type item struct {
+	Event
+	id     pgtype.UUID
+	seq    uint64
+	failed bool // the last attempt, and by this one
+}
+
+// gather waits for an event and takes with it those that are there already, up to together.
+func (r *reader) gather(ctx context.Context, ready <-chan delivery) (list []item, err error) {
+	for len(list) < together {
+		var d delivery
+		if len(list) == 0 {
+			select {
+			case d = <-ready:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		} else {
+			select {
+			case d = <-ready:
+			default:
+				return list, nil
+			}
+		}
+		if d.err != nil {
+			return nil, d.err // what was gathered is delivered again
+		}
+		i, ok, err := r.item(d.msg)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			list = append(list, i)
+		}
+	}
+	return list, nil
+}
+
+// item reads a message; not ok is one that nobody of ours sent.
+func (r *reader) item(m jetstream.Msg) (i item, ok bool, err error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return i, false, err
+	}
+	if meta.Sequence.Consumer != r.next {
+		return i, false, errMiss // it got lost on the way to us; without acknowledgements only its number tells
+	}
+	r.next++
+	i = item{Event: event(m.Subject(), m.Headers(), m.Data()), seq: meta.Sequence.Stream}
+	if len(i.ID) != 36 || i.id.Scan(i.ID) != nil {
+		r.log.Error("message without an event id dropped", "consumer", r.c.Name, "subject", i.Subject)
+		return i, false, nil
+	}
+	return i, true, nil
 }
 
 // open subscribes from the position that the database knows. NATS keeps no state for us that could disagree with it.
@@ -146,33 +230,36 @@ func (r *reader) open(ctx context.Context) (jetstream.MessagesContext, error) {
 		jetstream.PullHeartbeat(2*time.Second), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 }
 
-// take makes the effect of one message, or parks it. An error means that the database or NATS is in trouble.
-func (r *reader) take(ctx context.Context, m jetstream.Msg) error {
-	meta, err := m.Metadata()
-	if err != nil {
-		return err
-	}
-	if meta.Sequence.Consumer != r.next {
-		return errMiss // it got lost on the way to us; without acknowledgements only its number tells
-	}
-	r.next++
-	e := event(m.Subject(), m.Headers(), m.Data())
-	if !isUUID(e.ID) {
-		r.log.Error("message without an event id dropped", "consumer", r.c.Name, "subject", e.Subject)
+// take makes the effects of events, all of them at once or, when that fails, one after the other. An error means that the
+// database or NATS is in trouble.
+func (r *reader) take(ctx context.Context, list []item) error {
+	if len(list) > 1 && r.attempt(ctx, list) == nil {
 		return nil
 	}
-	for try := 1; ; try++ {
-		pointTaking.Hit()
-		err := r.apply(ctx, e, meta.Sequence.Stream)
-		pointTaken.Hit()
+	for n := range list {
+		if err := r.takeOne(ctx, list[n:n+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeOne makes the effect of one event, or parks it.
+func (r *reader) takeOne(ctx context.Context, one []item) error {
+	i, try := one[0], 1
+	if i.failed {
+		try++ // it was why the attempt with others failed
+	}
+	for ; ; try++ {
+		err := r.attempt(ctx, one)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil || r.conn.Conn().IsClosed():
 			return err // it is read again
 		case hopeless(err) || try >= handleTries:
-			r.log.Error("event parked", "consumer", r.c.Name, "event", e.ID, "subject", e.Subject, "err", err)
-			return r.park(ctx, e, meta.Sequence.Stream, err)
+			r.log.Error("event parked", "consumer", r.c.Name, "event", i.ID, "subject", i.Subject, "err", err)
+			return r.park(ctx, i, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -182,39 +269,62 @@ func (r *reader) take(ctx context.Context, m jetstream.Msg) error {
 	}
 }
 
-// apply runs handle unless the inbox has the event already.
-func (r *reader) apply(ctx context.Context, e Event, seq uint64) (err error) {
+// attempt runs handle for each event that the inbox has not, in one transaction.
+func (r *reader) attempt(ctx context.Context, list []item) (err error) {
+	pointTaking.Hit()
+	defer pointTaken.Hit()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
 	return pg.InTxOn(ctx, r.conn, func(tx pgx.Tx) error {
-		isNew, err := r.receive(ctx, tx, e, seq)
-		if err != nil || !isNew {
+		isNew, err := r.receive(ctx, tx, list)
+		if err != nil {
 			return err
 		}
-		return r.handle(ctx, tx, e)
+		for n := range list {
+			i := &list[n]
+			if !isNew[i.id] {
+				continue
+			}
+			delete(isNew, i.id) // delivered twice, it takes effect once
+			i.failed = true
+			if err := r.handle(ctx, tx, i.Event); err != nil {
+				return err
+			}
+			i.failed = false
+		}
+		return nil
 	})
 }
 
-// receive moves the position and reports whether the event is seen for the first time.
-func (r *reader) receive(ctx context.Context, tx pgx.Tx, e Event, seq uint64) (bool, error) {
-	tag, err := tx.Exec(ctx, `
+// receive moves the position behind list and returns the ids that are seen for the first time.
+func (r *reader) receive(ctx context.Context, tx pgx.Tx, list []item) (isNew map[pgtype.UUID]bool, err error) {
+	ids := make([]pgtype.UUID, len(list))
+	for n, i := range list {
+		ids[n] = i.id
+	}
+	rows, err := tx.Query(ctx, `
 		WITH position AS (
 			INSERT INTO inbox_position (consumer, stream_created, seq) VALUES ($1, $3, $4)
 			ON CONFLICT (consumer) DO UPDATE SET stream_created = excluded.stream_created, seq = excluded.seq)
-		INSERT INTO inbox (consumer, event_id) VALUES ($1, $2)
-		ON CONFLICT DO NOTHING`, r.c.Name, e.ID, r.created, int64(seq))
-	if err != nil {
-		return false, fmt.Errorf("inbox: %w", err)
+		INSERT INTO inbox (consumer, event_id) SELECT $1, unnest($2::uuid[])
+		ON CONFLICT DO NOTHING RETURNING event_id`, r.c.Name, ids, r.created, int64(list[len(list)-1].seq))
+	if err == nil {
+		isNew = make(map[pgtype.UUID]bool, len(list))
+		var id pgtype.UUID
+		_, err = pgx.ForEachRow(rows, []any{&id}, func() error { isNew[id] = true; return nil })
 	}
-	return tag.RowsAffected() > 0, nil
+	if err != nil {
+		return nil, fmt.Errorf("inbox: %w", err)
+	}
+	return isNew, nil
 }
 
-func (r *reader) park(ctx context.Context, e Event, seq uint64, cause error) error {
+func (r *reader) park(ctx context.Context, e item, cause error) error {
 	return pg.InTxOn(ctx, r.conn, func(tx pgx.Tx) error {
-		if _, err := r.receive(ctx, tx, e, seq); err != nil {
+		if _, err := r.receive(ctx, tx, []item{e}); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `
@@ -236,11 +346,6 @@ func (r *reader) prune(ctx context.Context) error {
 	_, err := r.conn.Exec(ctx, `DELETE FROM inbox WHERE consumer = $1 AND seen_at < now() - $2::interval`,
 		r.c.Name, inboxKept)
 	return err
-}
-
-func isUUID(s string) bool {
-	var id pgtype.UUID
-	return len(s) == 36 && id.Scan(s) == nil
 }
 
 // hopeless reports whether the event itself is wrong, so that no retry will help.

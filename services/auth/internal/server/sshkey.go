@@ -4,7 +4,6 @@ import (
 	"context"
 
 	authpb "slipway.dev/proto/auth/v4"
-	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
@@ -48,7 +47,11 @@ func (s *Server) ListSSHKeys(ctx context.Context, r *authpb.ListSSHKeysRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return s.sshKeys(ctx, r.GetQuery(), a.ID)
+	l, err := s.store.SSHKeys(ctx, r.GetQuery(), a.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.ListSSHKeysResponse{LastNotify: l.LastNotify, Size: l.Size, List: sshKeys(l.Rows)}, nil
 }
 
 // DeleteSSHKey removes a key of the caller, or of anybody when the caller is an administrator.
@@ -71,21 +74,21 @@ func (s *Server) DeleteSSHKey(ctx context.Context, r *authpb.DeleteSSHKeyRequest
 	return &authpb.DeleteSSHKeyResponse{Id: r.GetId()}, nil
 }
 
-// ListSSHKeysOf is ListSSHKeys for services.
+// ListSSHKeysOf returns all keys of an account to a service: no page, no filter.
 func (s *Server) ListSSHKeysOf(ctx context.Context, r *authpb.ListSSHKeysOfRequest) (*authpb.ListSSHKeysResponse, error) {
-	return s.sshKeys(ctx, nil, r.GetUser())
-}
-
-func (s *Server) sshKeys(ctx context.Context, q *querypb.Query, account int32) (*authpb.ListSSHKeysResponse, error) {
-	l, err := s.store.SSHKeys(ctx, q, account)
+	keys, err := s.store.KeysOf(ctx, r.GetUser())
 	if err != nil {
 		return nil, err
 	}
-	resp := &authpb.ListSSHKeysResponse{LastNotify: l.LastNotify, Size: l.Size, List: make([]*authpb.SSHKey, len(l.Rows))}
-	for i, k := range l.Rows {
-		resp.List[i] = &authpb.SSHKey{Id: k.ID, Name: k.Name, SshPubKey: k.PublicKey}
+	return &authpb.ListSSHKeysResponse{Size: int32(len(keys)), List: sshKeys(keys)}, nil
+}
+
+func sshKeys(keys []domain.SSHKey) []*authpb.SSHKey {
+	list := make([]*authpb.SSHKey, len(keys))
+	for i, k := range keys {
+		list[i] = &authpb.SSHKey{Id: k.ID, Name: k.Name, SshPubKey: k.PublicKey}
 	}
-	return resp, nil
+	return list
 }
 
 // reach refuses to touch another account that may do more than the caller.

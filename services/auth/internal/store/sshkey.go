@@ -31,6 +31,28 @@ func (s *Store) SSHKeys(ctx context.Context, q *querypb.Query, account int32) (q
 	return query.Read[domain.SSHKey](ctx, s.lists, sshKeys, q, query.Scope{SQL: "k.account_id = $1", Args: []any{account}})
 }
 
+// KeysOf returns all keys of an account that exists.
+func (s *Store) KeysOf(ctx context.Context, account int32) ([]domain.SSHKey, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT coalesce(k.id, 0), coalesce(k.name, ''), coalesce(k.public_key, '')
+		FROM user_account a LEFT JOIN ssh_key k ON k.account_id = a.id WHERE a.id = $1 ORDER BY k.id`, account)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (k domain.SSHKey, err error) {
+		return k, r.Scan(&k.ID, &k.Name, &k.PublicKey)
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(keys) == 0:
+		return nil, fault.NotFound.With("no such account")
+	case keys[0].ID == 0:
+		return nil, nil
+	}
+	return keys, nil
+}
+
 // AddSSHKey stores a key of an account.
 func (t Tx) AddSSHKey(ctx context.Context, account int32, k domain.SSHKey) (id int32, err error) {
 	if _, err := t.LockAccount(ctx, account); err != nil {
