@@ -1,17 +1,17 @@
 package hostile
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	accesspb "slipway.dev/proto/access/v1"
+
+	"slipway.dev/pkg/access"
 )
 
 // route is a path that some proto declares.
@@ -38,24 +38,12 @@ func routes() (all []route) {
 }
 
 func routesOf(m protoreflect.MethodDescriptor) (all []route) {
-	rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
-	access, _ := proto.GetExtension(m.Options(), accesspb.E_Access).(*accesspb.Access)
-	if rule == nil || access == nil {
+	rule, _ := proto.GetExtension(m.Options(), accesspb.E_Access).(*accesspb.Access)
+	if rule == nil {
 		return nil
 	}
-	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-		out := route{body: r.GetBody() != "", rpc: m, access: access}
-		switch p := r.GetPattern().(type) {
-		case *annotations.HttpRule_Get:
-			out.method, out.path = http.MethodGet, p.Get
-		case *annotations.HttpRule_Post:
-			out.method, out.path = http.MethodPost, p.Post
-		case *annotations.HttpRule_Delete:
-			out.method, out.path = http.MethodDelete, p.Delete
-		default:
-			continue
-		}
-		all = append(all, out)
+	for _, r := range access.RoutesOf(m) {
+		all = append(all, route{method: r.Verb, path: r.Path, body: r.Body, rpc: m, access: rule})
 	}
 	return all
 }

@@ -67,17 +67,37 @@ func of(d protoreflect.MethodDescriptor) Method {
 		Demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == accesspb.Level_LEVEL_ADMIN, Read: a.GetRead()},
 		Repeat: a.GetRepeat(),
 	}
-	rule, _ := proto.GetExtension(d.Options(), annotations.E_Http).(*annotations.HttpRule)
-	if rule == nil {
-		m.Mutates = !a.GetRead()
-		return m
-	}
-	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-		verb, path := verbOf(r)
-		m.Routes = append(m.Routes, verb+" "+path)
-		m.Mutates = m.Mutates || verb != http.MethodGet
+	routes := RoutesOf(d)
+	m.Mutates = len(routes) == 0 && !a.GetRead()
+	for _, r := range routes {
+		m.Routes = append(m.Routes, r.Verb+" "+r.Path)
+		m.Mutates = m.Mutates || r.Verb != http.MethodGet
 	}
 	return m
+}
+
+// Route is a path that clients reach a method by.
+type Route struct {
+	// Verb is the method of HTTP.
+	Verb string
+	// Path is the template, such as /vm/v3/host/{id}.
+	Path string
+	// Body: the message is in the body; else in the query.
+	Body bool
+}
+
+// RoutesOf lists the routes that a method declares, the main one first; none for a method that is for services.
+func RoutesOf(d protoreflect.MethodDescriptor) []Route {
+	rule, _ := proto.GetExtension(d.Options(), annotations.E_Http).(*annotations.HttpRule)
+	if rule == nil {
+		return nil
+	}
+	var routes []Route
+	for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
+		verb, path := verbOf(r)
+		routes = append(routes, Route{verb, path, r.GetBody() != ""})
+	}
+	return routes
 }
 
 func verbOf(r *annotations.HttpRule) (verb, path string) {

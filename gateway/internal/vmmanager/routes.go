@@ -1,18 +1,17 @@
 package vmmanager
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
-	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/access"
 )
 
 // Route is one path that the dialect answers.
@@ -55,24 +54,9 @@ func RoutesIn(files []protoreflect.FileDescriptor) []Route {
 }
 
 func routesOf(m protoreflect.MethodDescriptor) []Route {
-	rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
-	if rule == nil {
-		return nil
-	}
 	var all []Route
-	for i, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-		out := Route{Body: r.GetBody() != "", Also: i > 0, RPC: m}
-		switch p := r.GetPattern().(type) {
-		case *annotations.HttpRule_Get:
-			out.Method, out.Path = http.MethodGet, p.Get
-		case *annotations.HttpRule_Post:
-			out.Method, out.Path = http.MethodPost, p.Post
-		case *annotations.HttpRule_Delete:
-			out.Method, out.Path = http.MethodDelete, p.Delete
-		default:
-			continue // the dialect has no other methods
-		}
-		all = append(all, out)
+	for i, r := range access.RoutesOf(m) {
+		all = append(all, Route{Method: r.Verb, Path: r.Path, Body: r.Body, Also: i > 0, RPC: m})
 	}
 	return all
 }
