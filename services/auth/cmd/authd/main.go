@@ -4,17 +4,11 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"runtime/debug"
 
-	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
-	"slipway.dev/pkg/obs"
-	"slipway.dev/pkg/pg"
-	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/program"
-	"slipway.dev/pkg/run"
 	"slipway.dev/services/auth"
 )
 
@@ -36,30 +30,14 @@ func serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	certs, err := pki.Load(cfg.Certs, "auth")
-	if err != nil {
-		return err
-	}
-	pool, err := pg.Open(ctx, cfg.Database, "auth")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	b, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
+	b, err := cfg.Open(ctx, "auth", cfg.Certs, cfg.Database, cfg.NATS, log)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	svc, err := auth.New(ctx, cfg.Config, auth.Deps{Pool: pool, Bus: b, Log: log})
+	svc, err := auth.New(ctx, cfg.Config, auth.Deps{Pool: b.Pool, Bus: b.Bus, Log: log})
 	if err != nil {
 		return err
 	}
-	o := obs.New(pool.Ping)
-	o.Database("auth", pool)
-	svc.Server().Observe(o.Call("auth"))
-	l, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return err
-	}
-	return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+	return cfg.Serve(ctx, "auth", cfg.Listen, svc, b.Certs, b.Observe("auth"))
 }

@@ -4,16 +4,10 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 
-	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
-	"slipway.dev/pkg/obs"
-	"slipway.dev/pkg/pg"
-	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
-	"slipway.dev/pkg/run"
 	"slipway.dev/services/ip"
 )
 
@@ -29,35 +23,19 @@ func serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	certs, err := pki.Load(cfg.Certs, "ip")
-	if err != nil {
-		return err
-	}
-	pool, err := pg.Open(ctx, cfg.Database, "ip")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	b, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
+	b, err := cfg.Open(ctx, "ip", cfg.Certs, cfg.Database, cfg.NATS, log)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	auth, err := rpc.Dial(cfg.Auth, "auth", certs)
+	auth, err := rpc.Dial(cfg.Auth, "auth", b.Certs)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = auth.Close() }() // the process ends
-	svc, err := ip.New(ctx, cfg.Config, ip.Deps{Pool: pool, Bus: b, Auth: auth, Log: log})
+	svc, err := ip.New(ctx, cfg.Config, ip.Deps{Pool: b.Pool, Bus: b.Bus, Auth: auth, Log: log})
 	if err != nil {
 		return err
 	}
-	o := obs.New(pool.Ping)
-	o.Database("ip", pool)
-	svc.Server().Observe(o.Call("ip"))
-	l, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return err
-	}
-	return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+	return cfg.Serve(ctx, "ip", cfg.Listen, svc, b.Certs, b.Observe("ip"))
 }

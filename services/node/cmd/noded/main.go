@@ -4,14 +4,12 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 
 	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
-	"slipway.dev/pkg/run"
 	"slipway.dev/services/node"
 )
 
@@ -42,12 +40,6 @@ func main() {
 			return err
 		}
 		defer svc.Close()
-		o := obs.New()
-		svc.Server().Observe(o.Call("node"))
-		l, err := net.Listen("tcp", cfg.Listen)
-		if err != nil {
-			return err
-		}
-		return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+		return cfg.Serve(ctx, "node", cfg.Listen, svc, certs, obs.New())
 	})
 }

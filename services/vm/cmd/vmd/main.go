@@ -4,20 +4,14 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 
 	nodepb "slipway.dev/proto/node/v1"
 
-	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
-	"slipway.dev/pkg/obs"
-	"slipway.dev/pkg/pg"
-	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
-	"slipway.dev/pkg/run"
 	"slipway.dev/services/vm"
 )
 
@@ -43,36 +37,27 @@ func main() {
 				return err
 			}
 		}
-		certs, err := pki.Load(cfg.Certs, "vm")
-		if err != nil {
-			return err
-		}
-		pool, err := pg.Open(ctx, cfg.Database, vm.Schema)
-		if err != nil {
-			return err
-		}
-		defer pool.Close()
-		b, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
+		b, err := cfg.Open(ctx, "vm", cfg.Certs, cfg.Database, cfg.NATS, log)
 		if err != nil {
 			return err
 		}
 		defer b.Close()
-		auth, err := rpc.Dial(cfg.Auth, "auth", certs)
+		auth, err := rpc.Dial(cfg.Auth, "auth", b.Certs)
 		if err != nil {
 			return err
 		}
-		ip, err := rpc.Dial(cfg.IP, "ip", certs)
+		ip, err := rpc.Dial(cfg.IP, "ip", b.Certs)
 		if err != nil {
 			return err
 		}
 		var agents sync.Map // endpoint -> nodepb.NodeServiceClient
 		svc, err := vm.New(ctx, cfg.Config, vm.Deps{
-			Pool: pool, Bus: b, Auth: auth, IP: ip, Log: log,
+			Pool: b.Pool, Bus: b.Bus, Auth: auth, IP: ip, Log: log,
 			Dial: func(endpoint string) (nodepb.NodeServiceClient, error) {
 				if c, ok := agents.Load(endpoint); ok {
 					return c.(nodepb.NodeServiceClient), nil
 				}
-				conn, err := rpc.Dial(endpoint, "node", certs)
+				conn, err := rpc.Dial(endpoint, "node", b.Certs)
 				if err != nil {
 					return nil, err
 				}
@@ -86,15 +71,9 @@ func main() {
 		if err != nil {
 			return err
 		}
-		o := obs.New(pool.Ping)
-		o.Database("vm", pool)
-		o.Jobs("vm", pool)
+		o := b.Observe("vm")
+		o.Jobs("vm", b.Pool)
 		o.Findings(svc.Findings)
-		svc.Server().Observe(o.Call("vm"))
-		l, err := net.Listen("tcp", cfg.Listen)
-		if err != nil {
-			return err
-		}
-		return cfg.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+		return cfg.Serve(ctx, "vm", cfg.Listen, svc, b.Certs, o)
 	})
 }
