@@ -77,7 +77,7 @@ type Service struct {
 	bus      *bus.Bus
 	pool     *pgxpool.Pool
 	verifier *identity.Verifier
-	sealer   *sealer
+	linker   *linker
 }
 
 const cleaning = time.Minute
@@ -115,9 +115,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus, pool: d.Pool,
-		sealer: newSealer(d.Pool, d.Log),
+		linker: newLinker(d.Pool, d.Log),
 	}
-	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke, s.sealer.poke)
+	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke, s.linker.poke)
 	if s.ring, err = keyring.Open(ctx, s.store, box); err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
@@ -140,10 +140,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server carries the service's rpcs.
 func (s *Service) Server() *rpc.Server { return s.rpc }
 
-// Run sends events, hears of revocations, takes in the records of other services, seals all records, and removes what is dead,
+// Run sends events, hears of revocations, takes in the records of other services, links all records, and removes what is dead,
 // until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, s.keeper, run.Func(s.clean), s.sealer, s.records("vm"), s.records("ip"),
+	return run.All(ctx, s.relay, s.keeper, run.Func(s.clean), s.linker, s.records("vm"), s.records("ip"),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }
 

@@ -11,15 +11,15 @@ import (
 	"slipway.dev/services/auth/internal/domain"
 )
 
-const sealBatch = 500
+const linkBatch = 500
 
-// Seal gives records that wait their place in the chain, on the connection of the leader: two chains cannot be. It returns
+// Link gives records that wait their place in the chain, on the connection of the leader: two chains cannot be. It returns
 // the head and how many records it took.
-func Seal(ctx context.Context, conn *pgxpool.Conn) (head domain.Head, n int, err error) {
+func Link(ctx context.Context, conn *pgxpool.Conn) (head domain.Head, n int, err error) {
 	err = pg.InTxOn(ctx, conn, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT `+auditColumns+` FROM audit WHERE id IN (SELECT audit_id FROM audit_unsealed ORDER BY audit_id LIMIT $1)
-			ORDER BY id`, sealBatch)
+			ORDER BY id`, linkBatch)
 		if err != nil {
 			return err
 		}

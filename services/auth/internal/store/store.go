@@ -30,12 +30,12 @@ type Store struct {
 	pool  *pgxpool.Pool
 	lists query.Reader
 	poke  func()
-	seal  func()
+	chain func()
 }
 
-// New makes a store. poke is called when a unit of work has left events in the outbox, seal when it has left a record.
-func New(pool *pgxpool.Pool, limits query.Limits, poke, seal func()) *Store {
-	return &Store{pool, query.NewReader(pool, limits), poke, seal}
+// New makes a store. poke is called when a unit of work has left events in the outbox, chain when it has left a record.
+func New(pool *pgxpool.Pool, limits query.Limits, poke, chain func()) *Store {
+	return &Store{pool, query.NewReader(pool, limits), poke, chain}
 }
 
 // Tx is one unit of work.
@@ -56,7 +56,7 @@ func (s *Store) InTx(ctx context.Context, fn func(Tx) error) error {
 		return err
 	}
 	if recorded {
-		s.seal()
+		s.chain()
 	}
 	if told {
 		s.poke()

@@ -13,9 +13,9 @@ import (
 	"slipway.dev/services/auth/internal/store"
 )
 
-// sealer gives records their place in the audit chain. One of all processes works at a time. Calls do not wait for it: a chain
+// linker gives records their place in the audit chain. One of all processes works at a time. Calls do not wait for it: a chain
 // that they had to lock would let through one login after the other.
-type sealer struct {
+type linker struct {
 	pool  *pgxpool.Pool
 	log   *slog.Logger
 	wake  chan struct{}
@@ -23,25 +23,25 @@ type sealer struct {
 }
 
 const (
-	sealing   = 500 * time.Millisecond // for records of other processes
+	linking   = 500 * time.Millisecond // for records of other processes
 	gathering = 250 * time.Millisecond // between two commits, however many records come
 	noting    = time.Minute
 )
 
-func newSealer(pool *pgxpool.Pool, log *slog.Logger) *sealer {
-	return &sealer{pool: pool, log: log, wake: make(chan struct{}, 1)}
+func newLinker(pool *pgxpool.Pool, log *slog.Logger) *linker {
+	return &linker{pool: pool, log: log, wake: make(chan struct{}, 1)}
 }
 
-// poke makes the sealer look at once. It never blocks.
-func (s *sealer) poke() {
+// poke makes the linker look at once. It never blocks.
+func (s *linker) poke() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Run seals until ctx ends.
-func (s *sealer) Run(ctx context.Context) error {
+// Run links until ctx ends.
+func (s *linker) Run(ctx context.Context) error {
 	for {
 		err := pg.Lead(ctx, s.pool, "audit chain", s.lead)
 		if ctx.Err() != nil {
@@ -51,16 +51,16 @@ func (s *sealer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(sealing + rand.N(sealing)):
+		case <-time.After(linking + rand.N(linking)):
 		}
 	}
 }
 
-func (s *sealer) lead(ctx context.Context, conn *pgxpool.Conn) error {
-	tick := time.NewTicker(sealing)
+func (s *linker) lead(ctx context.Context, conn *pgxpool.Conn) error {
+	tick := time.NewTicker(linking)
 	defer tick.Stop()
 	for {
-		head, n, err := store.Seal(ctx, conn)
+		head, n, err := store.Link(ctx, conn)
 		if err != nil {
 			return err
 		}
