@@ -98,7 +98,9 @@ func crashPoints(t *testing.T, hypervisor string, rounds int, skip []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStack(t, hypervisor, "SLIPWAY_POSTGRES_URL="+postgres(t), "SLIPWAY_VM_WATCH_EVERY=300ms")
+	// Thousands of rounds give back more addresses than five minutes of quarantine leave, and take longer than a token lives.
+	s := newStack(t, hypervisor, "SLIPWAY_POSTGRES_URL="+postgres(t), "SLIPWAY_VM_WATCH_EVERY=300ms",
+		"SLIPWAY_IP_QUARANTINE=2s", "SLIPWAY_AUTH_TOKEN_TTL=24h")
 	k := &killer{stack: s, client: s.login(), env: s.env, when: filepath.Join(filepath.Dir(s.data), "now")}
 	k.os = k.client.tiny()
 	killed := 0
