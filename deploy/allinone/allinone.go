@@ -110,8 +110,12 @@ func (s *stack) build(ctx context.Context) error {
 		return err
 	}
 	pools, b := s.infra.pools, s.infra.bus
+	authOptions, err := conf.Load[auth.Options]("SLIPWAY_AUTH")
+	if err != nil {
+		return err
+	}
 	if s.auth, err = auth.New(ctx,
-		auth.Config{MasterKey: master, AdminEmail: s.cfg.AdminEmail, AdminPassword: password},
+		auth.Config{MasterKey: master, AdminEmail: s.cfg.AdminEmail, AdminPassword: password, Options: authOptions},
 		auth.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
 		return err
 	}

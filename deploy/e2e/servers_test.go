@@ -92,8 +92,11 @@ func TestGivenServers(t *testing.T) {
 	if !ns.ReadyForConnections(10 * time.Second) {
 		t.Fatal("nats is not ready")
 	}
-	s := newStack(t, "sim", "SLIPWAY_POSTGRES_URL="+db.URL(), "SLIPWAY_NATS_URL="+ns.ClientURL())
+	s := newStack(t, "sim", "SLIPWAY_POSTGRES_URL="+db.URL(), "SLIPWAY_NATS_URL="+ns.ClientURL(), "SLIPWAY_AUTH_TOKEN_TTL=2h")
 	c := s.login()
+	if v := c.must("GET", "/auth/v4/setting/token_ttl", nil)["value"]; v != "120" {
+		t.Errorf("a setting of auth is not heard: token_ttl is %v minutes", v)
+	}
 	c.complete(c.must("POST", "/vm/v3/host", object{"name": "a", "os": c.tiny(), "password": "x"}))
 	for _, sub := range []string{"postgres", "nats"} {
 		if _, err := os.Stat(filepath.Join(s.data, sub)); err == nil {

@@ -49,6 +49,12 @@ type Config struct {
 	// AdminEmail and AdminPassword are for the first administrator, made when there is no account at all.
 	AdminEmail    string `env:"ADMIN_EMAIL"` // default admin@example.com
 	AdminPassword string `env:"ADMIN_PASSWORD"`
+
+	Options
+}
+
+// Options are what authd and slipway up have in common.
+type Options struct {
 	// TokenTTL is how long a session may be unused, where the setting token_ttl says nothing. Default an hour.
 	TokenTTL time.Duration `env:"TOKEN_TTL"`
 	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
