@@ -18,8 +18,9 @@ import (
 
 // factor is the app of somebody with a second factor.
 type factor struct {
-	secret   string
-	recovery []string
+	secret    string
+	confirmed string // the code that confirmed it
+	recovery  []string
 }
 
 func (f factor) code(t testing.TB, at time.Duration) string {
@@ -43,7 +44,8 @@ func (w *world) enrol(t testing.TB, ctx context.Context, password string) factor
 		t.Fatal(err)
 	}
 	f := factor{secret: made.GetSecret()}
-	confirmed, err := w.factors().ConfirmTOTP(ctx, &authpb.ConfirmTOTPRequest{Code: f.code(t, 0)})
+	f.confirmed = f.code(t, 0)
+	confirmed, err := w.factors().ConfirmTOTP(ctx, &authpb.ConfirmTOTPRequest{Code: f.confirmed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +104,7 @@ func TestTOTP(t *testing.T) {
 	for _, tt := range []struct{ what, password, code, reason string }{
 		{"without a code", "pw", "", "TOTP_REQUIRED"},
 		{"with a blank one", "pw", "  ", "TOTP_REQUIRED"},
-		{"the code of the confirmation", "pw", f.code(t, 0), "INVALID_PASSWORD"},
+		{"the code of the confirmation", "pw", f.confirmed, "INVALID_PASSWORD"},
 		{"of another time", "pw", f.code(t, 5*time.Minute), "INVALID_PASSWORD"},
 		{"without a password that fits", "wrong", "", "INVALID_PASSWORD"},
 	} {
@@ -200,6 +202,9 @@ func TestCodeOnce(t *testing.T) {
 				reason := ""
 				if f, ok := fault.From(tt.use([]*world{w, second}[i%2], code)); ok {
 					reason = f.Reason
+					if reason != "INVALID_PASSWORD" && reason != "INVALID_CODE" {
+						t.Errorf("%s: %v", what, f)
+					}
 				}
 				mu.Lock()
 				defer mu.Unlock()
