@@ -44,15 +44,7 @@ type lease struct {
 // the first step, which is flushed, comes before the step.
 const claimSQL = `
 	WITH picked AS MATERIALIZED (
-		SELECT j.id AS picked_id, j.started_at IS NULL AS fresh
-		FROM job j
-		WHERE j.` + unfinished + ` AND j.run_at <= now()
-		  AND (j.lease_until IS NULL OR j.lease_until < now())
-		  AND (j.kind = ANY ($4) OR j.run_at <= now() - $5::interval)
-		  AND NOT EXISTS (SELECT FROM job e WHERE e.key = j.key AND e.id < j.id AND e.` + unfinished + `)
-		ORDER BY j.run_at, j.id
-		LIMIT $1
-		FOR NO KEY UPDATE OF j SKIP LOCKED
+		SELECT picked_id, fresh FROM job_claimable($1, $4, $5)
 	), unflushed AS MATERIALIZED (
 		SELECT set_config('synchronous_commit', 'off', true)
 		WHERE NOT EXISTS (SELECT FROM picked WHERE NOT fresh)
