@@ -14,6 +14,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/deploy/fsck"
+	"slipway.dev/pkg/clamp"
 	checks "slipway.dev/pkg/fsck"
 	"slipway.dev/services/node"
 )
@@ -65,7 +66,7 @@ func Audit(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logg
 		return r, err
 	}
 	resp, err := vmpb.NewAuditServiceClient(s.vm.Server().Local("slipway")).
-		GetAudit(ctx, &vmpb.GetAuditRequest{SettleMs: int32(max(settle.Milliseconds(), 1))})
+		GetAudit(ctx, &vmpb.GetAuditRequest{SettleMs: clamp.Int32(max(settle.Milliseconds(), 1))})
 	if err != nil {
 		return r, err
 	}

@@ -75,15 +75,15 @@ func (e *estate) created(host int) time.Time { return e.start.Add(time.Duration(
 
 func machine(host int) uuid.UUID {
 	var u uuid.UUID
-	binary.BigEndian.PutUint64(u[:8], uint64(mix(host, 5)))
-	binary.BigEndian.PutUint64(u[8:], uint64(host))
+	binary.BigEndian.PutUint64(u[:8], uint64(mix(host, 5))) // #nosec G115 -- hosts are counted from zero
+	binary.BigEndian.PutUint64(u[8:], uint64(host))         // #nosec G115 -- hosts are counted from zero
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
 	return u
 }
 
 func mac(host int) net.HardwareAddr {
 	m := net.HardwareAddr{0x52, 0x54, 0, 0, 0, 0}
-	binary.BigEndian.PutUint32(m[2:], uint32(host))
+	binary.BigEndian.PutUint32(m[2:], uint32(host)) // #nosec G115 -- hosts are counted from zero
 	return m
 }
 
@@ -95,21 +95,21 @@ var (
 
 func ip4(host int) netip.Addr {
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], 0x64400000+uint32(host)+1)
+	binary.BigEndian.PutUint32(b[:], 0x64400000+uint32(host)+1) // #nosec G115 -- hosts are counted from zero
 	return netip.AddrFrom4(b)
 }
 
 func ip6(host int) netip.Addr {
 	b := network6.Addr().As16()
-	binary.BigEndian.PutUint64(b[8:], uint64(host)+1)
+	binary.BigEndian.PutUint64(b[8:], uint64(host)+1) // #nosec G115 -- hosts are counted from zero
 	return netip.AddrFrom16(b)
 }
 
 // mix is a number from 0 that looks like chance and is the same at every run.
 func mix(n, salt int) int {
-	x := uint64(n)*0x9e3779b97f4a7c15 + uint64(salt)*0xbf58476d1ce4e5b9
+	x := uint64(n)*0x9e3779b97f4a7c15 + uint64(salt)*0xbf58476d1ce4e5b9 // #nosec G115 -- mixed, not counted
 	x ^= x >> 31
 	x *= 0x94d049bb133111eb
 	x ^= x >> 29
-	return int(x >> 1)
+	return int(x >> 1) // #nosec G115 -- the sign is shifted out
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc/codes"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
@@ -53,7 +54,7 @@ func (b *Bus) Consume(ctx context.Context, pool *pgxpool.Pool, c Consumer, handl
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(wait/2 + rand.N(wait)/2):
+		case <-time.After(wait/2 + rand.N(wait)/2): // #nosec G404 -- no secret: it spreads out repeats
 		}
 	}
 }
@@ -210,15 +211,16 @@ func (r *reader) open(ctx context.Context) (jetstream.MessagesContext, error) {
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("read position: %w", err)
 	}
-	if uint64(last) > info.State.LastSeq {
-		last = 0 // the stream lost its end: read what came instead, the inbox knows the rest
+	next := uint64(max(last, 0)) + 1 // #nosec G115 -- not below zero
+	if next > info.State.LastSeq+1 {
+		next = 1 // the stream lost its end: read what came instead, the inbox knows the rest
 	}
 	short, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
 	cons, err := r.js.CreateConsumer(short, r.c.Service, jetstream.ConsumerConfig{
 		FilterSubjects:    r.c.Subjects,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       uint64(last) + 1,
+		OptStartSeq:       next,
 		AckPolicy:         jetstream.AckNonePolicy,
 		MemoryStorage:     true,
 		InactiveThreshold: time.Minute,
@@ -264,7 +266,7 @@ func (r *reader) takeOne(ctx context.Context, one []item) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(rand.N(50 * time.Millisecond << try)):
+		case <-time.After(rand.N(50 * time.Millisecond << try)): // #nosec G404 -- no secret: it spreads out repeats
 		}
 	}
 }
@@ -310,7 +312,7 @@ func (r *reader) receive(ctx context.Context, tx pgx.Tx, list []item) (isNew map
 			INSERT INTO inbox_position (consumer, stream_created, seq) VALUES ($1, $3, $4)
 			ON CONFLICT (consumer) DO UPDATE SET stream_created = excluded.stream_created, seq = excluded.seq)
 		INSERT INTO inbox (consumer, event_id) SELECT $1, unnest($2::uuid[])
-		ON CONFLICT DO NOTHING RETURNING event_id`, r.c.Name, ids, r.created, int64(list[len(list)-1].seq))
+		ON CONFLICT DO NOTHING RETURNING event_id`, r.c.Name, ids, r.created, clamp.Int64(list[len(list)-1].seq))
 	if err == nil {
 		isNew = make(map[pgtype.UUID]bool, len(list))
 		var id pgtype.UUID

@@ -264,5 +264,5 @@ func count(b bool) int {
 
 // causeOf rebuilds why a job is undone, for a runner that resumes the undo.
 func causeOf(c claimed) *fault.Fault {
-	return &fault.Fault{Code: codes.Code(c.Code), Reason: c.Reason, Msg: c.Error}
+	return &fault.Fault{Code: codes.Code(c.Code), Reason: c.Reason, Msg: c.Error} // #nosec G115 -- as it was stored
 }

@@ -124,7 +124,7 @@ func (r *Runner) letGo(l *lease, w *work, err error) (string, error) {
 	_, panicked := errors.AsType[panicked](err)
 	wait := min(w.backoff<<min(l.failures, 16), w.maxBackoff)
 	return outcome("retry", r.release(l, again{
-		after: rand.N(wait) + 1, err: err, failure: !ours, panicked: panicked,
+		after: rand.N(wait) + 1, err: err, failure: !ours, panicked: panicked, // #nosec G404 -- no secret: it spreads out repeats
 	}), err)
 }
 

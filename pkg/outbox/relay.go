@@ -64,7 +64,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(delay/2 + rand.N(delay)/2):
+		case <-time.After(delay/2 + rand.N(delay)/2): // #nosec G404 -- no secret: it spreads out repeats
 		}
 		delay = min(2*delay, maxDelay)
 	}

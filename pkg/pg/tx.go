@@ -52,7 +52,7 @@ func inTx(ctx context.Context, db beginner, fn func(pgx.Tx) error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(rand.N(baseDelay << try)):
+		case <-time.After(rand.N(baseDelay << try)): // #nosec G404 -- no secret: it spreads out repeats
 		}
 	}
 }

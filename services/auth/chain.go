@@ -51,7 +51,7 @@ func (s *linker) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(linking + rand.N(linking)):
+		case <-time.After(linking + rand.N(linking)): // #nosec G404 -- no secret: it spreads out repeats
 		}
 	}
 }

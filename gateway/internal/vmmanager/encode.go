@@ -139,7 +139,7 @@ func structIndex(t reflect.Type) map[protoreflect.FieldNumber]int {
 		if len(parts) < 2 {
 			continue
 		}
-		if n, err := strconv.Atoi(parts[1]); err == nil {
+		if n, err := strconv.ParseInt(parts[1], 10, 32); err == nil {
 			index[protoreflect.FieldNumber(n)] = i
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 )
 
@@ -119,7 +120,7 @@ func (p *parser) compare() (*querypb.Expr, error) {
 	if field == "" {
 		return nil, p.fail(start, "a field name, NOT or (")
 	}
-	c := &querypb.Compare{Field: field, Position: int32(start)}
+	c := &querypb.Compare{Field: field, Position: clamp.Int32(start)}
 	p.space()
 	at := p.pos
 	word := p.run(isLetter)

@@ -53,7 +53,7 @@ func pick(data string) (account, error) {
 func (a account) attr(sig syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: sig}
 	if a.drop {
-		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)} // #nosec G115 -- the kernel's own, 32 bits
 	}
 	return attr
 }

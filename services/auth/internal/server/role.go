@@ -6,6 +6,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
@@ -123,7 +124,7 @@ func (s *Server) ListScopes(context.Context, *authpb.ListScopesRequest) (*authpb
 		}
 		resp.List = append(resp.List, scope)
 	}
-	resp.Size = int32(len(resp.GetList()))
+	resp.Size = clamp.Int32(len(resp.GetList()))
 	return resp, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
 )
@@ -19,7 +20,7 @@ func (s *Server) ListSettings(ctx context.Context, _ *authpb.ListSettingsRequest
 	if err != nil {
 		return nil, err
 	}
-	resp := &authpb.ListSettingsResponse{LastNotify: last, Size: int32(len(domain.Settings))} //nolint:gosec // a handful
+	resp := &authpb.ListSettingsResponse{LastNotify: last, Size: clamp.Int32(len(domain.Settings))}
 	for _, k := range domain.Settings {
 		resp.List = append(resp.List, s.setting(k, values[k.Name]))
 	}
@@ -68,6 +69,6 @@ func (s *Server) setting(k domain.Setting, value string) *authpb.Setting {
 	otherwise := strconv.Itoa(k.Default)
 	return &authpb.Setting{
 		Name: k.Name, Value: cmp.Or(value, otherwise), DefaultValue: otherwise,
-		Min: int32(k.Min), Max: int32(k.Max), //nolint:gosec // of a table
+		Min: clamp.Int32(k.Min), Max: clamp.Int32(k.Max),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 )
 
@@ -165,7 +166,7 @@ func Reserved(p netip.Prefix, a netip.Addr) bool {
 
 // Size is the number of addresses of p, as text: an IPv6 network has more than a number holds.
 func Size(p netip.Prefix) string {
-	return new(big.Int).Lsh(big.NewInt(1), uint(p.Addr().BitLen()-p.Bits())).String()
+	return new(big.Int).Lsh(big.NewInt(1), clamp.Uint(p.Addr().BitLen()-p.Bits())).String()
 }
 
 // Mask is "255.255.255.0" for IPv4 and the length of the prefix for IPv6.

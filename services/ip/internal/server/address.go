@@ -8,6 +8,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
 )
@@ -102,7 +103,7 @@ func address(a domain.Address) *ippb.Address {
 	return &ippb.Address{
 		Id: a.ID, IpAddr: ip, Name: ip, State: a.State, Status: a.State, Family: domain.Family(a.IP), Ippool: a.PoolID,
 		Ipnet: a.NetworkID, Network: a.NetworkID, IpnetName: a.CIDR.String(), Gateway: a.Gateway.String(),
-		Mask: domain.Mask(a.CIDR), PrefixLength: int32(a.CIDR.Bits()), Domain: a.Domain, Owner: a.Owner, Interface: a.Interface,
+		Mask: domain.Mask(a.CIDR), PrefixLength: clamp.Int32(a.CIDR.Bits()), Domain: a.Domain, Owner: a.Owner, Interface: a.Interface,
 		Note: a.Note, Generation: a.Generation, PtrSerial: a.PTRSerial, DnsServers: each(a.DNS, netip.Addr.String), Vlan: number(a.VLAN),
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/ip/internal/domain"
@@ -28,7 +29,7 @@ func holdings(l query.Rows[store.Holding], err error) (*ippb.ListHistoryResponse
 	}
 	return &ippb.ListHistoryResponse{LastNotify: l.LastNotify, Size: l.Size, List: each(l.Rows, func(h store.Holding) *ippb.Holding {
 		p := &ippb.Holding{
-			Id: cap32(h.ID), IpAddr: h.IP.String(), Owner: h.Owner, Account: number(h.Account), DateFrom: date(h.From),
+			Id: clamp.Int32(h.ID), IpAddr: h.IP.String(), Owner: h.Owner, Account: number(h.Account), DateFrom: date(h.From),
 		}
 		if h.To != nil {
 			p.DateTo = date(*h.To)
@@ -58,7 +59,7 @@ func stats(st domain.Stats, err error) (*ippb.Stats, error) {
 		return nil, err
 	}
 	return &ippb.Stats{
-		Total: cap32(st.Total), Usable: cap32(st.Usable), Assigned: cap32(st.Assigned), Reserved: cap32(st.Reserved),
-		Quarantined: cap32(st.Quarantined), Free: cap32(st.Free()), UtilizationPct: st.Utilization(),
+		Total: clamp.Int32(st.Total), Usable: clamp.Int32(st.Usable), Assigned: clamp.Int32(st.Assigned), Reserved: clamp.Int32(st.Reserved),
+		Quarantined: clamp.Int32(st.Quarantined), Free: clamp.Int32(st.Free()), UtilizationPct: st.Utilization(),
 	}, nil
 }

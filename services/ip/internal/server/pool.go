@@ -2,11 +2,11 @@ package server
 
 import (
 	"context"
-	"math"
 
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
@@ -172,7 +172,5 @@ func fill(total *int64, used int64) *ippb.Fill {
 	if total == nil {
 		return nil
 	}
-	return &ippb.Fill{Total: cap32(*total), Used: cap32(used)}
+	return &ippb.Fill{Total: clamp.Int32(*total), Used: clamp.Int32(used)}
 }
-
-func cap32(n int64) int32 { return int32(min(n, math.MaxInt32)) }

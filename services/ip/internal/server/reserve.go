@@ -6,6 +6,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/crash"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
@@ -80,7 +81,7 @@ func (s *Server) Release(ctx context.Context, r *ippb.ReleaseRequest) (*ippb.Rel
 		return nil, err
 	}
 	pointRelease.Hit()
-	return &ippb.ReleaseResponse{Released: int32(n), Refused: refused}, nil
+	return &ippb.ReleaseResponse{Released: clamp.Int32(n), Refused: refused}, nil
 }
 
 // quarantineSeconds is the setting, or what the service was started with.

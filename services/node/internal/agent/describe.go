@@ -3,13 +3,13 @@ package agent
 import (
 	"bufio"
 	"context"
-	"math"
 	"net/netip"
 	"os"
 	"strings"
 
 	nodepb "slipway.dev/proto/node/v1"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/shelf"
 )
@@ -29,8 +29,8 @@ func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodep
 		return nil, err
 	}
 	d := &nodepb.Description{
-		Uuid: a.nodeID, StackId: a.stackID, Hostname: hostname, CpuNumber: int32(f.CPUs), CpuModel: f.CPUModel,
-		RamMib: clamp(f.MemoryMiB), StorageMib: clamp(f.StorageTotalMiB), StorageFreeMib: clamp(f.StorageFreeMiB),
+		Uuid: a.nodeID, StackId: a.stackID, Hostname: hostname, CpuNumber: clamp.Int32(f.CPUs), CpuModel: f.CPUModel,
+		RamMib: clamp.Int32(f.MemoryMiB), StorageMib: clamp.Int32(f.StorageTotalMiB), StorageFreeMib: clamp.Int32(f.StorageFreeMiB),
 		Hypervisor: f.Hypervisor, LibvirtVersion: f.Libvirt, QemuVersion: f.QEMU, KernelVersion: f.Kernel, OsVersion: f.OS,
 		Accel: string(f.Accel), BootId: f.BootID, Bridge: hyper.BridgeName(a.stackID, 0), Dns: nameservers("/etc/resolv.conf"),
 	}
@@ -46,8 +46,6 @@ func templateOf(o shelf.OS) *nodepb.Template {
 		OsType: o.OSType, OsGroup: o.OSGroup, Version: o.Version,
 	}
 }
-
-func clamp(n int64) int32 { return int32(min(n, math.MaxInt32)) }
 
 // publicDNS serves guests of a node whose own name servers listen on its loopback only.
 var publicDNS = []string{"1.1.1.1", "9.9.9.9"}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/node/internal/hyper"
 )
 
@@ -39,8 +40,8 @@ func Read(root string) (hyper.Facts, error) {
 	if err := retry(func() error { return unix.Statfs(root, &st) }); err != nil {
 		return f, err
 	}
-	f.StorageTotalMiB = int64(st.Blocks) * st.Bsize >> 20
-	f.StorageFreeMiB = int64(st.Bavail) * st.Bsize >> 20
+	f.StorageTotalMiB = clamp.Int64(st.Blocks) * st.Bsize >> 20
+	f.StorageFreeMiB = clamp.Int64(st.Bavail) * st.Bsize >> 20
 	return f, nil
 }
 

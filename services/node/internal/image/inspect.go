@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 )
 
@@ -135,16 +136,16 @@ func readQCOW2(f io.ReaderAt, fileSize int64) (Info, error) {
 		return Info{}, ErrRefused.With("header length is out of range")
 	}
 	limit := int64(1) << clusterBits
-	info := Info{Format: QCOW2, VirtualSize: int64(size)}
-	if backingAt != 0 {
-		if backingLen == 0 || backingLen > 1023 || backingAt > uint64(limit)-uint64(backingLen) {
+	info := Info{Format: QCOW2, VirtualSize: clamp.Int64(size)}
+	if at := clamp.Int64(backingAt); at != 0 {
+		if backingLen == 0 || backingLen > 1023 || at > limit-int64(backingLen) {
 			return Info{}, ErrRefused.With("backing file name is out of range")
 		}
 		name := make([]byte, backingLen)
-		if _, err := f.ReadAt(name, int64(backingAt)); err != nil {
+		if _, err := f.ReadAt(name, at); err != nil {
 			return Info{}, ErrRefused.With("backing file name lies outside the image").Wrap(err)
 		}
-		info.Backing, limit = string(name), int64(backingAt)
+		info.Backing, limit = string(name), at
 	}
 	return info, extensions(f, int64(end), min(limit, fileSize))
 }

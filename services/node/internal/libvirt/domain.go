@@ -7,6 +7,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/template"
 )
@@ -35,8 +36,8 @@ func render(m hyper.Machine, h host) (string, error) {
 	d := libvirtxml.Domain{
 		Type: h.kind, Name: hyper.DomainName(m.Meta.StackID, m.Meta.HostID, m.UUID), UUID: m.UUID.String(), Title: m.Name,
 		Metadata: &libvirtxml.DomainMetadata{XML: meta},
-		Memory:   &libvirtxml.DomainMemory{Value: uint(m.MemoryMiB), Unit: "MiB"},
-		VCPU:     &libvirtxml.DomainVCPU{Placement: "static", Value: uint(m.CPUs)},
+		Memory:   &libvirtxml.DomainMemory{Value: clamp.Uint(m.MemoryMiB), Unit: "MiB"},
+		VCPU:     &libvirtxml.DomainVCPU{Placement: "static", Value: clamp.Uint(m.CPUs)},
 		OS: &libvirtxml.DomainOS{
 			Type:        &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
 			BootDevices: []libvirtxml.DomainBootDevice{{Dev: "hd"}},

@@ -75,7 +75,7 @@ func firstDead() int {
 	if errno != 0 {
 		return 0
 	}
-	return int(int32(binary.NativeEndian.Uint32(info[16:])))
+	return int(int32(binary.NativeEndian.Uint32(info[16:]))) // #nosec G115 -- pid_t has a sign
 }
 
 // orphanedQEMU tells a daemon that fell to us from a child of our own making: it has another session.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 )
 
@@ -142,7 +143,7 @@ func (w *Wish) Fill(minRAM, minDisk int32, template string) error {
 			return fault.Invalid.With("disks: number %d has no size_mib", i+1).On("disks")
 		}
 		// Names of files follow from the position: what the client calls a disk is never a path.
-		w.Disks[i].Name, w.Disks[i].BootOrder = fmt.Sprintf("disk%d", i), int32(i+1)
+		w.Disks[i].Name, w.Disks[i].BootOrder = fmt.Sprintf("disk%d", i), clamp.Int32(i+1)
 	}
 	return nil
 }

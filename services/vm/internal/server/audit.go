@@ -6,6 +6,7 @@ import (
 
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 )
 
@@ -29,8 +30,8 @@ func (s *Server) GetAudit(ctx context.Context, r *vmpb.GetAuditRequest) (*vmpb.G
 		return nil, err
 	}
 	resp := &vmpb.GetAuditResponse{
-		Size: int32(len(rep.Findings)), Unchecked: rep.Unchecked,
-		Hosts: int32(rep.Hosts), Machines: int32(rep.Machines), Addresses: int32(rep.Addresses), Nodes: int32(rep.Nodes),
+		Size: clamp.Int32(len(rep.Findings)), Unchecked: rep.Unchecked,
+		Hosts: clamp.Int32(rep.Hosts), Machines: clamp.Int32(rep.Machines), Addresses: clamp.Int32(rep.Addresses), Nodes: clamp.Int32(rep.Nodes),
 	}
 	for _, f := range rep.Findings {
 		resp.List = append(resp.List, f.Proto())
@@ -47,7 +48,7 @@ func (s *Server) ListParked(ctx context.Context, _ *vmpb.ListParkedRequest) (*vm
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListParkedResponse{Size: int32(len(list))}
+	resp := &vmpb.ListParkedResponse{Size: clamp.Int32(len(list))}
 	for _, p := range list {
 		resp.List = append(resp.List, &vmpb.Parked{
 			Consumer: p.Consumer, Event: p.Event.ID, Subject: p.Event.Subject, Key: p.Event.Key, Reason: p.Error, DateParked: date(p.At),

@@ -11,6 +11,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
@@ -34,7 +35,7 @@ func (s *Server) GetLimits(ctx context.Context, r *vmpb.GetLimitsRequest) (*vmpb
 		}
 		return wrapperspb.Int32(*l.Max[res])
 	}
-	used := func(res domain.Resource) int32 { return int32(min(l.Used[res], math.MaxInt32)) }
+	used := func(res domain.Resource) int32 { return clamp.Int32(l.Used[res]) }
 	return &vmpb.Limits{
 		Account:   &vmpb.LimitsAccount{Id: r.GetId()},
 		HostCount: limit(domain.HostCount), HostCountTotal: limit(domain.HostCount), HostCountUsed: used(domain.HostCount),

@@ -6,6 +6,7 @@ import (
 
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/vm/internal/store"
 )
 
@@ -18,7 +19,7 @@ func (s *Server) ListStrangers(ctx context.Context, r *vmpb.ListStrangersRequest
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.ListStrangersResponse{LastNotify: int32(time.Now().Unix()), Size: int32(len(items))}
+	resp := &vmpb.ListStrangersResponse{LastNotify: clamp.Int32(time.Now().Unix()), Size: clamp.Int32(len(items))}
 	for _, x := range items {
 		resp.List = append(resp.List, &vmpb.Stranger{
 			InternalName: x.UUID.String(), Host: x.HostID, State: x.State, Verdict: x.Verdict,

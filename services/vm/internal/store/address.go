@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/vm/internal/domain"
 )
 
@@ -68,7 +69,7 @@ func (t Tx) ChangeAddresses(ctx context.Context, host, job int32, add, remove []
 	}
 	b := &pgx.Batch{}
 	for i, a := range add {
-		a.Position, a.State, a.Job = next+int32(i), domain.AddressAdding, job
+		a.Position, a.State, a.Job = next+clamp.Int32(i), domain.AddressAdding, job
 		queueAddress(b, host, a)
 	}
 	for _, a := range remove {

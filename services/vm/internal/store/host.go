@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/vm/internal/domain"
 )
 
@@ -68,7 +69,7 @@ func (t Tx) InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk,
 			h.ID, d.Name, d.SizeMiB, d.BootOrder, d.Template)
 	}
 	for i, a := range addrs {
-		a.Position = int32(i)
+		a.Position = clamp.Int32(i)
 		queueAddress(t.later, h.ID, a)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/vm/internal/domain"
 )
 
@@ -123,7 +124,7 @@ func (t Tx) openBreaker(ctx context.Context, nodeID int32, removed int) error {
 	if _, err := t.tx.Exec(ctx, `UPDATE node SET breaker_opened_at = now() WHERE id = $1`, nodeID); err != nil {
 		return err
 	}
-	return t.Emit(ctx, "vm.v3.node.breaker_opened", NodeKey(nodeID), &vmpb.BreakerOpened{NodeId: nodeID, Removed: int32(removed)})
+	return t.Emit(ctx, "vm.v3.node.breaker_opened", NodeKey(nodeID), &vmpb.BreakerOpened{NodeId: nodeID, Removed: clamp.Int32(removed)})
 }
 
 // ResetBreaker closes the breaker of a node and begins to count anew.
