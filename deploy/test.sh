@@ -14,6 +14,9 @@ after=$(git status --porcelain -- proto; git diff -- proto)
 step "lint"
 make -s lint
 
+step "dangerous code, and secrets in the history"
+make -s audit-offline
+
 step "unit tests"
 go test work
 
