@@ -174,12 +174,17 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 	return s, nil
 }
 
+// stream is the name of the one that holds an event: that of the service that made it.
+func stream(e Event) string {
+	service, _, _ := strings.Cut(e.Subject, ".")
+	return service
+}
+
 // Publish sends events in order and waits until JetStream has them on disk. It returns how many of them, from the
 // first, are safe; the rest may have arrived or not and is to be sent again, later.
 func (b *Bus) Publish(ctx context.Context, events ...Event) (int, error) {
 	for _, e := range events {
-		service, _, _ := strings.Cut(e.Subject, ".")
-		if err := b.EnsureStream(ctx, service); err != nil {
+		if err := b.EnsureStream(ctx, stream(e)); err != nil {
 			return 0, err
 		}
 	}
@@ -197,15 +202,21 @@ func (b *Bus) Publish(ctx context.Context, events ...Event) (int, error) {
 	return len(acks), sendErr
 }
 
-// send stops at the first doubt: an event must not overtake an earlier one that got lost with the connection.
+// send stops at the first doubt: an event must not overtake an earlier one that got lost with the connection. Each but the first
+// says which one it follows, so that JetStream refuses it when that did not arrive, or arrives later. Whoever was refused is the
+// first of the next Publish.
 func (b *Bus) send(events []Event) ([]jetstream.PubAckFuture, error) {
 	acks := make([]jetstream.PubAckFuture, 0, len(events))
 	link := b.nc.Stats().Reconnects
-	for _, e := range events {
+	for i, e := range events {
 		if b.nc.Stats().Reconnects != link {
 			return acks, nats.ErrDisconnected
 		}
-		ack, err := b.js.PublishMsgAsync(e.message(), jetstream.WithRetryAttempts(0))
+		opts := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
+		if i > 0 && stream(events[i-1]) == stream(e) {
+			opts = append(opts, jetstream.WithExpectLastMsgID(events[i-1].ID))
+		}
+		ack, err := b.js.PublishMsgAsync(e.message(), opts...)
 		if err != nil {
 			return acks, fmt.Errorf("publish %s: %w", e.Subject, err)
 		}

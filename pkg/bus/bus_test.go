@@ -12,12 +12,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/faulty"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg/pgtest"
 )
@@ -341,5 +343,39 @@ func TestDecode(t *testing.T) {
 	t.Parallel()
 	if err := ev(1).Decode(&wrapperspb.StringValue{}); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "StringValue") {
 		t.Errorf("wrong type: %v", err)
+	}
+}
+
+// TestFaultyWire: messages that are published and delivered break the connection, come late, twice or in another order. Each event
+// takes effect once, in the order of its making.
+func TestFaultyWire(t *testing.T) {
+	t.Parallel()
+	s, plan, k := bustest.NewServer(t), faulty.New(11, 0.02), newSink(t)
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(plan.InProcess(s))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	k.start(t, b)
+	plan.On()
+	const n = 200
+	for done := 0; done < n; {
+		var events []bus.Event
+		for i := done; i < min(done+64, n); i++ {
+			events = append(events, ev(i))
+		}
+		short, stop := context.WithTimeout(t.Context(), time.Second) // an answer that is lost is not waited for
+		got, err := b.Publish(short, events...)
+		stop()
+		if done += got; err != nil {
+			time.Sleep(10 * time.Millisecond) // as the outbox does
+		}
+	}
+	plan.Off()
+	k.await(t, upTo(n))
+	for _, f := range []faulty.Fault{faulty.Before, faulty.After, faulty.Delay, faulty.Twice, faulty.Reorder} {
+		if plan.Count(f) < 2 {
+			t.Errorf("fault %d is too rare: %d", f, plan.Count(f))
+		}
 	}
 }

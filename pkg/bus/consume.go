@@ -179,14 +179,17 @@ func (r *reader) gather(ctx context.Context, ready <-chan delivery) (list []item
 	return list, nil
 }
 
-// item reads a message; not ok is one that nobody of ours sent.
+// item reads a message; not ok is one that nobody of ours sent, or that was here already.
 func (r *reader) item(m jetstream.Msg) (i item, ok bool, err error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return i, false, err
 	}
-	if meta.Sequence.Consumer != r.next {
-		return i, false, errMiss // it got lost on the way to us; without acknowledgements only its number tells
+	switch {
+	case meta.Sequence.Consumer < r.next:
+		return i, false, nil // it came twice on the way to us
+	case meta.Sequence.Consumer > r.next:
+		return i, false, errMiss // one got lost on the way to us; without acknowledgements only its number tells
 	}
 	r.next++
 	i = item{Event: event(m.Subject(), m.Headers(), m.Data()), seq: meta.Sequence.Stream}

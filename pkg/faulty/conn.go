@@ -26,7 +26,8 @@ func (p *Plan) Dial(dial DialFunc) DialFunc {
 }
 
 // Conn makes a connection faulty: each write may break it, before the bytes go out or after, when the other side acts on
-// them and nobody hears the answer. A commit whose outcome is unknown is one of these.
+// them and nobody hears the answer. A commit whose outcome is unknown is one of these. Bytes of a stream come neither twice nor in
+// another order.
 func (p *Plan) Conn(c net.Conn) net.Conn { return &conn{Conn: c, plan: p} }
 
 type conn struct {
@@ -39,7 +40,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.plan.Commits && !bytes.Contains(b, []byte("commit\x00")) {
 		return c.Conn.Write(b)
 	}
-	f := c.plan.next()
+	f := c.plan.next(Before, After, Delay)
 	if c.plan.Commits && f != None {
 		f = After
 	}
@@ -72,11 +73,15 @@ type calls struct {
 }
 
 func (c calls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	f := c.plan.next()
-	if f == Before {
+	f := c.plan.next(Before, After, Delay, Twice, Reorder)
+	switch f {
+	case Before:
 		return status.Error(codes.Unavailable, Err.Error())
+	case Reorder:
+		c.plan.overtaken(ctx)
 	}
 	err := c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	c.plan.passed()
 	switch {
 	case err != nil:
 		return err
@@ -86,24 +91,4 @@ func (c calls) Invoke(ctx context.Context, method string, args, reply any, opts 
 		return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 	}
 	return nil
-}
-
-// InProcess is a NATS server whose connections are faulty.
-func (p *Plan) InProcess(s inProcess) inProcess { return server{s, p} }
-
-type inProcess interface {
-	InProcessConn() (net.Conn, error)
-}
-
-type server struct {
-	next inProcess
-	plan *Plan
-}
-
-func (s server) InProcessConn() (net.Conn, error) {
-	c, err := s.next.InProcessConn()
-	if err != nil {
-		return nil, err
-	}
-	return s.plan.Conn(c), nil
 }

@@ -4,6 +4,7 @@
 package faulty
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -16,11 +17,12 @@ type Fault int
 
 // The faults. None is most common.
 const (
-	None   Fault = iota
-	Before       // it fails and was not done
-	After        // it was done and fails
-	Delay        // it takes longer
-	Twice        // it is done twice; where that makes no sense, None
+	None    Fault = iota
+	Before        // it fails and was not done
+	After         // it was done and fails
+	Delay         // it takes longer
+	Twice         // it is done twice
+	Reorder       // another one, which began later, is done before it
 	kinds
 )
 
@@ -30,7 +32,7 @@ var Err = errors.New("faulty: the connection broke")
 // Plan decides which operations fail. The same seed makes the same decisions in the same order; which operation asks
 // first is for the scheduler.
 type Plan struct {
-	// Rate is the share of operations that each fault hits; 0.05 makes a fifth of all operations go wrong somehow.
+	// Rate is the share of operations that each fault hits; 0.05 makes a quarter of all operations go wrong somehow.
 	Rate float64
 	// MaxDelay bounds a Delay.
 	MaxDelay time.Duration
@@ -40,8 +42,9 @@ type Plan struct {
 	on    atomic.Bool
 	count [kinds]atomic.Int64
 
-	mu  sync.Mutex
-	rng *rand.Rand
+	mu    sync.Mutex
+	rng   *rand.Rand
+	waits []chan struct{} // calls that let another one pass
 }
 
 // New makes a plan that lets everything pass until On.
@@ -58,15 +61,15 @@ func (p *Plan) Off() { p.on.Store(false) }
 // Count is how many operations a fault has hit.
 func (p *Plan) Count(f Fault) int64 { return p.count[f].Load() }
 
-// next decides about one operation. A delay is carried out here.
-func (p *Plan) next() Fault {
+// next decides about one operation, which can have these faults. A delay is carried out here.
+func (p *Plan) next(faults ...Fault) Fault {
 	if !p.on.Load() {
 		return None
 	}
 	p.mu.Lock()
 	f, wait := None, time.Duration(0)
-	if n := p.rng.Float64() / p.Rate; n < float64(kinds-1) {
-		f = Fault(int(n) + 1)
+	if n := p.rng.Float64() / p.Rate; n < float64(len(faults)) {
+		f = faults[int(n)]
 	}
 	if f == Delay {
 		wait = time.Duration(p.rng.Int64N(int64(p.MaxDelay)))
@@ -77,4 +80,28 @@ func (p *Plan) next() Fault {
 		time.Sleep(wait)
 	}
 	return f
+}
+
+// overtaken waits until another call was made, for as long as a delay may take.
+func (p *Plan) overtaken(ctx context.Context) {
+	w := make(chan struct{})
+	p.mu.Lock()
+	p.waits = append(p.waits, w)
+	p.mu.Unlock()
+	select {
+	case <-w:
+	case <-time.After(p.MaxDelay):
+	case <-ctx.Done():
+	}
+}
+
+// passed lets those go that waited for a call to overtake them.
+func (p *Plan) passed() {
+	p.mu.Lock()
+	waits := p.waits
+	p.waits = nil
+	p.mu.Unlock()
+	for _, w := range waits {
+		close(w)
+	}
 }

@@ -35,8 +35,10 @@ func TestCalls(t *testing.T) {
 				failed++
 			}
 		}
-		if on && (p.Count(faulty.Before) < 400 || p.Count(faulty.After) < 400 || p.Count(faulty.Twice) < 400) {
-			t.Errorf("faults are rare: %d %d %d", p.Count(faulty.Before), p.Count(faulty.After), p.Count(faulty.Twice))
+		for _, f := range []faulty.Fault{faulty.Before, faulty.After, faulty.Delay, faulty.Twice, faulty.Reorder} {
+			if on && p.Count(f) < 400 {
+				t.Errorf("fault %d is rare: %d", f, p.Count(f))
+			}
 		}
 		return c.n, failed
 	}

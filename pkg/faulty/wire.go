@@ -1,0 +1,137 @@
+package faulty
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+type inProcess interface {
+	InProcessConn() (net.Conn, error)
+}
+
+// InProcess is a NATS server whose messages are faulty, those that are published and those that are delivered: one breaks
+// the connection before it arrives or after, comes late, comes twice, or is overtaken by the next.
+func (p *Plan) InProcess(s inProcess) inProcess { return server{s, p} }
+
+type server struct {
+	next inProcess
+	plan *Plan
+}
+
+func (s server) InProcessConn() (net.Conn, error) {
+	far, err := s.next.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	near, end := net.Pipe()
+	l := link{s.plan, end, far}
+	go l.carry(&lane{dst: far}, end, "PUB", "HPUB")
+	go l.carry(&lane{dst: end}, far, "MSG", "HMSG")
+	return near, nil
+}
+
+// link stands between a client and its server and understands as much of what they say as tells messages apart.
+type link struct {
+	plan *Plan
+	a, b net.Conn
+}
+
+func (l link) carry(to *lane, from net.Conn, verbs ...string) {
+	defer l.a.Close()
+	defer l.b.Close()
+	for r := bufio.NewReader(from); ; {
+		f, message, err := frame(r, verbs)
+		if err != nil {
+			return
+		}
+		if !message {
+			if to.put(f) != nil {
+				return
+			}
+			continue
+		}
+		switch l.plan.next(Before, After, Delay, Twice, Reorder) {
+		case Before:
+			return
+		case After:
+			_ = to.pass(f) // the connection breaks in any case
+			return
+		case Twice:
+			err = to.pass(append(slices.Clone(f), f...))
+		case Reorder:
+			err = to.hold(f, l.plan.MaxDelay)
+		default:
+			err = to.pass(f)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// frame is the next thing that is said: a line, and with a message what the line announces.
+func frame(r *bufio.Reader, verbs []string) (f []byte, message bool, err error) {
+	f, err = r.ReadBytes('\n')
+	if err != nil {
+		return nil, false, err
+	}
+	words := strings.Fields(string(f))
+	if len(words) < 3 || !slices.Contains(verbs, strings.ToUpper(words[0])) {
+		return f, false, nil
+	}
+	size, err := strconv.ParseUint(words[len(words)-1], 10, 31)
+	if err != nil {
+		return nil, false, fmt.Errorf("faulty: %q: %w", f, err)
+	}
+	body := make([]byte, size+2) // and the end of its line
+	if _, err := io.ReadFull(r, body); err != nil {
+		return nil, false, err
+	}
+	return append(f, body...), true, nil
+}
+
+// lane is one direction of a link.
+type lane struct {
+	mu   sync.Mutex
+	dst  net.Conn
+	held []byte // to be overtaken by the next message
+}
+
+func (l *lane) put(f []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.dst.Write(f)
+	return err
+}
+
+// pass lets a message through, and behind it the one that it overtakes.
+func (l *lane) pass(f []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f, l.held = append(f, l.held...), nil; len(f) == 0 {
+		return nil
+	}
+	_, err := l.dst.Write(f)
+	return err
+}
+
+// hold keeps a message until the next has passed, or for a while when none comes.
+func (l *lane) hold(f []byte, patience time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held != nil { // it overtakes the one that waits already
+		f, l.held = append(f, l.held...), nil
+		_, err := l.dst.Write(f)
+		return err
+	}
+	l.held = f
+	time.AfterFunc(patience, func() { _ = l.pass(nil) }) // fails only on a connection that is closed
+	return nil
+}
