@@ -84,6 +84,11 @@ func newWorld(t *testing.T, rate float64) *world {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
+	return newWorldOf(t, rate, seed)
+}
+
+func newWorldOf(t *testing.T, rate float64, seed uint64) *world {
+	t.Helper()
 	t.Logf("seed %d: go test -run %s ./chaos -seed %d", seed, t.Name(), seed)
 	w := &world{
 		// A unit of work is about five round trips to the database, each of which may break.
