@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,13 +15,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"slipway.dev/deploy/fsck"
 	"slipway.dev/pkg/pg/pgembed"
@@ -28,16 +29,16 @@ import (
 	"slipway.dev/services/auth"
 )
 
-// separate is every service as a program of its own, over mTLS, any of which may be killed. Database and bus are killed
-// as well: PostgreSQL by SIGQUIT to all its processes, which is its crash; the NATS server loses all connections.
+// separate is every service as a program of its own, over mTLS, any of which may be killed. Database and bus are programs as
+// well and are killed in the same way, by SIGKILL; of PostgreSQL, it is the first of its processes, whose death the others notice.
 type separate struct {
-	t     *testing.T
-	dir   string
-	pg    *pgembed.Server
-	nats  *server.Server
-	natsO server.Options
-	addr  map[string]string
-	env   map[string][]string
+	t    *testing.T
+	dir  string
+	pg   *pgembed.Server
+	nats *natsProcess
+	port int // of NATS
+	addr map[string]string
+	env  map[string][]string
 
 	mu    sync.Mutex
 	procs map[string]*exec.Cmd
@@ -61,26 +62,20 @@ func newSeparate(t *testing.T) *separate {
 		t.Fatal(err)
 	}
 	s.startPostgres()
-	s.natsO = server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, SyncAlways: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true}
+	s.port = freePort(t)
 	s.startNATS()
-	s.natsO.Port = s.nats.Addr().(*net.TCPAddr).Port
 	certs := filepath.Join(dir, "certs")
 	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"auth", "vm", "ip", "node", "gateway"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.addr[name] = l.Addr().String()
-		l.Close()
+		s.addr[name] = net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 	}
 	for _, d := range daemons {
 		name := strings.TrimSuffix(d, "d")
 		p := "SLIPWAY_" + strings.ToUpper(name) + "_"
 		s.env[d] = []string{
-			p + "DATABASE=" + s.pg.URL(), p + "NATS=" + s.nats.ClientURL(), p + "CERTS=" + certs, p + "LISTEN=" + s.addr[name],
+			p + "DATABASE=" + s.pg.URL(), p + "NATS=" + fmt.Sprintf("nats://127.0.0.1:%d", s.port), p + "CERTS=" + certs, p + "LISTEN=" + s.addr[name],
 			p + "AUTH=" + s.addr["auth"], p + "IP=" + s.addr["ip"], p + "VM=" + s.addr["vm"], p + "ADMIN_PASSWORD=" + adminPassword,
 			p + "HYPERVISOR=sim", p + "ROOT=" + filepath.Join(dir, "node"), p + "STACK_ID=kills", p + "ENDPOINT=" + s.addr["node"],
 			p + "TEMPLATES=" + filepath.Join(filepath.Dir(program(t)), "templates"), "SLIPWAY_LOG=warn",
@@ -92,25 +87,49 @@ func newSeparate(t *testing.T) *separate {
 	return s
 }
 
+// startPostgres also waits for what a killed server leaves: its other processes hold the data until they have noticed.
 func (s *separate) startPostgres() {
 	s.t.Helper()
-	var err error
-	if s.pg, err = pgembed.Start(context.Background(), pgembed.Config{Dir: filepath.Join(s.dir, "postgres")}); err != nil {
+	for deadline := time.Now().Add(healing); ; time.Sleep(100 * time.Millisecond) {
+		var err error
+		if s.pg, err = pgembed.Start(context.Background(), pgembed.Config{Dir: filepath.Join(s.dir, "postgres")}); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// killPostgres is SIGKILL to its first process.
+func (s *separate) killPostgres() {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "postgres", "data", "postmaster.pid"))
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, convErr := strconv.Atoi(first)
+	if err := errors.Join(err, convErr); err != nil || pid <= 1 {
+		s.t.Fatalf("the first process of PostgreSQL: %d %v", pid, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
+	_ = s.pg.Stop(context.Background()) // it has ended: this lets go of its lock
 }
 
 func (s *separate) startNATS() {
 	s.t.Helper()
-	o := s.natsO
-	var err error
-	if s.nats, err = server.NewServer(&o); err != nil {
-		s.t.Fatal(err)
+	s.nats = startNATS(s.t, s.port, filepath.Join(s.dir, "nats"), s.log)
+}
+
+// freePort is one that nobody listens at.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.nats.Start()
-	if !s.nats.ReadyForConnections(20 * time.Second) {
-		s.t.Fatal("nats is not ready")
-	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (s *separate) launch(name string) {
@@ -130,13 +149,10 @@ func (s *separate) kill(name string) {
 	s.kills[name]++
 	switch name {
 	case "postgres":
-		ctx, stop := context.WithCancel(context.Background())
-		stop() // no patience: it is stopped at once and recovers at the next start
-		_ = s.pg.Stop(ctx)
+		s.killPostgres()
 		s.startPostgres()
 	case "nats":
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
+		s.nats.kill()
 		s.startNATS()
 	default:
 		s.mu.Lock()
@@ -155,7 +171,7 @@ func (s *separate) end() {
 			_ = cmd.Wait()
 		}
 	}
-	s.nats.Shutdown()
+	s.nats.kill()
 	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
 	defer stop()
 	_ = s.pg.Stop(ctx)
@@ -257,8 +273,11 @@ func TestKilledComponents(t *testing.T) {
 	}
 	parts := append([]string{"postgres", "nats"}, daemons...)
 	for time.Now().Before(stop) {
-		time.Sleep(time.Second + rand.N(2*time.Second)) // this is the pace of the faults, nothing is waited for
-		s.kill(parts[rand.N(len(parts))])
+		rand.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+		for _, part := range parts { // each as often as the others
+			time.Sleep(time.Second + rand.N(2*time.Second)) // this is the pace of the faults, nothing is waited for
+			s.kill(part)
+		}
 	}
 	wg.Wait()
 	r, err := c.Rest(ctx, 2*healing)
@@ -278,7 +297,7 @@ func TestKilledComponents(t *testing.T) {
 	if n := number(left, "size"); n > int(unheard.Load()) {
 		t.Errorf("%d hosts are left, only %d requests were not heard of", n, unheard.Load())
 	}
-	if total := len(s.kills); int(deleted.Load()) < wanted || total < 4 {
+	if total := len(s.kills); int(deleted.Load()) < wanted || total < len(parts) {
 		t.Errorf("too little to prove anything: %d deletes of %d wanted, kills %v", deleted.Load(), wanted, s.kills)
 	}
 }
