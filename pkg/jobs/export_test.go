@@ -1,0 +1,4 @@
+package jobs
+
+// ClaimSQL is what a claim asks.
+const ClaimSQL = claimSQL
