@@ -15,6 +15,7 @@ func (s *stack) watch() {
 	}
 	s.obs.Jobs(vm.Schema, s.infra.pools[vm.Schema])
 	s.obs.Findings(s.vm.Findings)
+	s.obs.Breakers(s.vm.Breakers)
 	s.auth.Server().Observe(s.obs.Call("auth"))
 	s.ip.Server().Observe(s.obs.Call("ip"))
 	s.vm.Server().Observe(s.obs.Call("vm"))

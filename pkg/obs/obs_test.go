@@ -44,6 +44,9 @@ func TestMetrics(t *testing.T) {
 	o.Database("vm", pool)
 	o.Jobs("vm", pool)
 	o.Findings(func() map[string]int { return map[string]int{"disk_orphan": 2} })
+	o.Breakers(func(context.Context) ([]obs.Breaker, error) {
+		return []obs.Breaker{{Node: "1", Open: true, Removed: 3}, {Node: "2"}}, nil
+	})
 	call := o.Call("vm")
 	call("/vm.v3.HostService/GetHost", codes.OK, 3*time.Millisecond)
 	call("/vm.v3.HostService/GetHost", codes.NotFound, time.Millisecond)
@@ -56,6 +59,9 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`slipway_jobs{kind="host_create",service="vm",state="queued"} 2`,
 		`slipway_jobs_age_seconds{kind="host_create",service="vm",state="queued"} 360`,
+		`slipway_reap_breaker_open{node="1"} 1`,
+		`slipway_reap_breaker_open{node="2"} 0`,
+		`slipway_reaped_machines{node="1"} 3`,
 		`slipway_outbox_events{service="vm"} 1`,
 		`slipway_outbox_age_seconds{service="vm"} 60`,
 		`slipway_db_connections{service="vm",state="max"}`,

@@ -284,6 +284,9 @@ func TestBreaker(t *testing.T) {
 		if n := gone(); n != 3*(want+1) {
 			t.Errorf("%d were removed, the breaker open", n)
 		}
+		if list, err := w.svc.Breakers(t.Context()); err != nil || len(list) != 1 || !list[0].Open || list[0].Removed != 3 {
+			t.Errorf("the metrics say %+v %v", list, err)
+		}
 		if want == 0 {
 			// Deletes that somebody asked for go on.
 			w.buried("wanted")

@@ -20,6 +20,7 @@ import (
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
@@ -140,6 +141,9 @@ func DeclareJobs(log *slog.Logger) {
 
 // Findings is how many of each kind the last audit found, for a gauge; nil in all processes but the one that audits.
 func (s *Service) Findings() map[string]int { return s.audit.Findings() }
+
+// Breakers tells of the breakers of all nodes, for a gauge.
+func (s *Service) Breakers(ctx context.Context) ([]obs.Breaker, error) { return s.store.Breakers(ctx) }
 
 // Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {

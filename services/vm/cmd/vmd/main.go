@@ -74,6 +74,7 @@ func main() {
 		o := b.Observe("vm")
 		o.Jobs("vm", b.Pool)
 		o.Findings(svc.Findings)
+		o.Breakers(svc.Breakers)
 		return cfg.Serve(ctx, "vm", cfg.Listen, svc, b.Certs, o)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/clamp"
+	"slipway.dev/pkg/obs"
 	"slipway.dev/services/vm/internal/domain"
 )
 
@@ -125,6 +126,18 @@ func (t Tx) openBreaker(ctx context.Context, nodeID int32, removed int) error {
 		return err
 	}
 	return t.Emit(ctx, "vm.v3.node.breaker_opened", NodeKey(nodeID), &vmpb.BreakerOpened{NodeId: nodeID, Removed: clamp.Int32(removed)})
+}
+
+// Breakers are those of all nodes, with what counts against them.
+func (s *Store) Breakers(ctx context.Context) ([]obs.Breaker, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT n.id::text, n.breaker_opened_at IS NOT NULL,
+		       (SELECT count(*) FROM reaped r WHERE r.node_id = n.id AND r.at > greatest(n.breaker_since, now() - interval '1 hour'))
+		FROM node n ORDER BY n.id`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[obs.Breaker])
 }
 
 // ResetBreaker closes the breaker of a node and begins to count anew.
