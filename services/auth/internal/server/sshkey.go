@@ -6,6 +6,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
@@ -80,7 +81,7 @@ func (s *Server) ListSSHKeysOf(ctx context.Context, r *authpb.ListSSHKeysOfReque
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.ListSSHKeysResponse{Size: int32(len(keys)), List: sshKeys(keys)}, nil
+	return &authpb.ListSSHKeysResponse{Size: clamp.Int32(len(keys)), List: sshKeys(keys)}, nil
 }
 
 func sshKeys(keys []domain.SSHKey) []*authpb.SSHKey {
