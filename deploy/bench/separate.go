@@ -58,6 +58,7 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 			return err
 		}
 	}
+	b.vm = addr["vm"]
 	var running []*process
 	defer func() {
 		for _, p := range running {
