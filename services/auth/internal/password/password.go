@@ -3,6 +3,7 @@ package password
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -15,11 +16,13 @@ import (
 var params = argon2id.Params{Memory: 19456, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
 const (
-	atOnce  = 2
-	waiting = 64
+	entered = 64 // at once, with those that are computed
 	// busy is when to come again: the queue is through in less.
 	busy = 2 * time.Second
 )
+
+// atOnce leaves half of the processors to everybody else, however many log in.
+var atOnce = min(max(1, runtime.GOMAXPROCS(0)/2), 2)
 
 // Hasher lets few hashes be computed at once and few wait for it; the rest are told to come again. Without that a flood
 // of logins takes all memory and processors.
@@ -36,7 +39,7 @@ func New() (*Hasher, error) {
 		return nil, err
 	}
 	return &Hasher{
-		queue: make(chan struct{}, atOnce+waiting), slots: make(chan struct{}, atOnce), dummy: dummy,
+		queue: make(chan struct{}, entered), slots: make(chan struct{}, atOnce), dummy: dummy,
 	}, nil
 }
 

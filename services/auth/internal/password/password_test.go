@@ -49,7 +49,7 @@ func TestEnter(t *testing.T) {
 	for {
 		l, err := h.Enter()
 		if err != nil {
-			if !errors.Is(err, domain.ErrRateLimited) || len(leave) != 66 {
+			if !errors.Is(err, domain.ErrRateLimited) || len(leave) != 64 {
 				t.Errorf("%v after %d", err, len(leave))
 			}
 			break
