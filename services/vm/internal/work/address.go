@@ -9,7 +9,6 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
-	"slipway.dev/services/vm/internal/store"
 )
 
 // Free is the argument of the job that gives back what a host has no more.
@@ -59,7 +58,7 @@ func (w *Worker) restoreDefinition(ctx context.Context, run *jobs.Run, a Host) e
 // addressesChanged records what the node has confirmed. Only now are the addresses that the host has no more given back,
 // by a job of their own: it is never given up, and holds up no other job of the host.
 func (w *Worker) addressesChanged(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
-	t := store.In(tx)
+	t := w.store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if err != nil {
 		return err
@@ -84,8 +83,8 @@ func (w *Worker) addressesChanged(ctx context.Context, tx pgx.Tx, run *jobs.Run,
 }
 
 // addressesUnchanged records that everything was taken back.
-func addressesUnchanged(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
-	return store.In(tx).AddressesUnchanged(ctx, a.ID, run.ID)
+func (w *Worker) addressesUnchanged(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
+	return w.store.In(tx).AddressesUnchanged(ctx, a.ID, run.ID)
 }
 
 // free may run twice: what is not held in this generation any more is left alone.

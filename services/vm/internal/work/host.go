@@ -16,7 +16,6 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
 )
 
 // grace is how long a guest may take to shut down before its power is cut.
@@ -161,8 +160,8 @@ func (w *Worker) removeMachine(ctx context.Context, run *jobs.Run, a Host) error
 }
 
 // createFailed removes the host, of which nothing is left, unless a delete that waits will.
-func createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
-	t := store.In(tx)
+func (w *Worker) createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
+	t := w.store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if errors.Is(err, fault.NotFound) {
 		return nil
@@ -180,8 +179,8 @@ func createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *faul
 }
 
 // deleted removes the host's rows.
-func deleted(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
-	t := store.In(tx)
+func (w *Worker) deleted(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
+	t := w.store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if errors.Is(err, fault.NotFound) {
 		return nil
