@@ -43,7 +43,7 @@ func (w *Worker) restoreSeed(ctx context.Context, run *jobs.Run, a Host) error {
 	if err != nil {
 		return err
 	}
-	return writeSeed(ctx, agent, command(run, a), b)
+	return restored(writeSeed(ctx, agent, command(run, a), b))
 }
 
 // restoreDefinition may run twice, as define may.
@@ -52,7 +52,16 @@ func (w *Worker) restoreDefinition(ctx context.Context, run *jobs.Run, a Host) e
 	if err != nil {
 		return err
 	}
-	return defineOn(ctx, agent, command(run, a), b)
+	return restored(defineOn(ctx, agent, command(run, a), b))
+}
+
+// restored is how an undo on the node ended. A machine whose disks are gone has nothing to restore: trying for ever would hold
+// up all later jobs of the host, its delete too.
+func restored(err error) error {
+	if f, ok := fault.From(err); ok && f.Reason == "DISK_NOT_READY" {
+		return nil
+	}
+	return err
 }
 
 // addressesChanged records what the node has confirmed. Only now are the addresses that the host has no more given back,

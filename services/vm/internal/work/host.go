@@ -21,13 +21,14 @@ import (
 // grace is how long a guest may take to shut down before its power is cut.
 const grace = 60 * time.Second
 
-// confirmAddress may run twice: confirming what is confirmed succeeds. A host without addresses has nothing to confirm.
+// confirmAddress may run twice: confirming what is confirmed succeeds. A host without addresses has nothing to confirm. It names
+// the key of the first addresses: what is reserved beside them is for another job to confirm, or lapses.
 func (w *Worker) confirmAddress(ctx context.Context, run *jobs.Run, a Host) error {
 	b, err := w.build(ctx, run, a)
 	if err != nil || len(b.Addresses) == 0 {
 		return err
 	}
-	_, err = w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID})
+	_, err = w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID, Key: a.UUID})
 	return err
 }
 

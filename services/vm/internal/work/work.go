@@ -4,6 +4,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -193,6 +194,9 @@ func (w *Worker) fallBack(state domain.State) func(context.Context, pgx.Tx, *job
 
 func settle(ctx context.Context, t Tx, a Host, state domain.State, verb string) error {
 	h, err := t.Host(ctx, a.ID, 0)
+	if errors.Is(err, fault.NotFound) {
+		return nil // its create failed, and this waited behind it: the task ends all the same
+	}
 	if err != nil {
 		return err
 	}
