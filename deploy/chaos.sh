@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# The long form of the reliability tests: every crash point 25 times, ten minutes of killed components, faults on a large
-# scale. make test has the short form of each. ROUNDS repeats the whole with new seeds.
+# The long form of the reliability tests: every crash point 25 times, ten minutes of killed components, faults and seeds on
+# a large scale. make test has the short form of each. ROUNDS repeats the whole with new seeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export SLIPWAY_CHAOS=1
 
 for round in $(seq "${ROUNDS:-1}"); do
+	printf '\n== round %s, simulated time (%s)\n' "$round" "$(date +%T)"
+	go test -count=1 -timeout 60m -v -run 'TestChance$' slipway.dev/services/vm/internal/simulate -args -seeds 10000 -first "$((RANDOM * 10000 + 1))"
+	go test -count=1 -timeout 60m -run 'TestChance$' slipway.dev/services/node/internal/simulate -args -seeds 10000
 	printf '\n== round %s, faults (%s)\n' "$round" "$(date +%T)"
 	go test -count=1 -timeout 60m -v slipway.dev/deploy/chaos
 	printf '\n== round %s, crash points and killed components (%s)\n' "$round" "$(date +%T)"

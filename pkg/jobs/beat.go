@@ -22,8 +22,18 @@ func (r *Runner) beat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			select {
+			case <-r.look: // renewing sees cancels, too
+			default:
+			}
 			r.renew(ctx, every)
 		case <-r.look:
+			select {
+			case <-tick.C:
+				r.renew(ctx, every)
+				continue
+			default:
+			}
 			r.seeCancels(ctx, every)
 			select {
 			case <-ctx.Done():
@@ -80,7 +90,9 @@ func (r *Runner) renew(ctx context.Context, limit time.Duration) {
 		return
 	}
 	at := time.Now()
-	rows, err := r.ask(ctx, limit, renewSQL, ids, fences, r.cfg.Lease)
+	ask, stop := asking(ctx, limit)
+	defer stop()
+	rows, err := r.book.renew(ask, ids, fences, r.cfg.Lease)
 	r.shaky.Store(err != nil)
 	if err != nil {
 		r.cfg.Log.Warn("jobs: renew leases", "err", err)
@@ -106,11 +118,9 @@ func (r *Runner) seeCancels(ctx context.Context, limit time.Duration) {
 	if len(ids) == 0 {
 		return
 	}
-	rows, err := r.ask(ctx, limit, `
-		SELECT id, cancel_requested, false AS renewed
-		FROM job JOIN unnest($1::integer[], $2::bigint[]) AS l (lease_id, lease_fence)
-			ON id = lease_id AND fence = lease_fence
-		WHERE cancel_requested`, ids, fences)
+	ask, stop := asking(ctx, limit)
+	defer stop()
+	rows, err := r.book.canceled(ask, ids, fences)
 	if err != nil {
 		return // the next heartbeat sees them
 	}
@@ -119,11 +129,25 @@ func (r *Runner) seeCancels(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// ask is not interrupted by the end of the beat: a renewal that goes on inside PostgreSQL would hold row locks.
-func (r *Runner) ask(ctx context.Context, limit time.Duration, sql string, args ...any) ([]beatRow, error) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer stop()
-	rows, err := r.pool.Query(ctx, sql, args...)
+// asking is not interrupted by the end of the beat: a renewal that goes on inside PostgreSQL would hold row locks.
+func asking(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
+
+func (t tables) renew(ctx context.Context, ids []int32, fences []int64, lease time.Duration) ([]beatRow, error) {
+	return t.beats(ctx, renewSQL, ids, fences, lease)
+}
+
+func (t tables) canceled(ctx context.Context, ids []int32, fences []int64) ([]beatRow, error) {
+	return t.beats(ctx, `
+		SELECT id, cancel_requested, false AS renewed
+		FROM job JOIN unnest($1::integer[], $2::bigint[]) AS l (lease_id, lease_fence)
+			ON id = lease_id AND fence = lease_fence
+		WHERE cancel_requested`, ids, fences)
+}
+
+func (t tables) beats(ctx context.Context, sql string, args ...any) ([]beatRow, error) {
+	rows, err := t.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -75,19 +75,22 @@ func (r *Runner) claim(ctx context.Context, limit int) []*lease {
 	query, stop := recordCtx(ctx)
 	defer stop()
 	at := time.Now() // before the database starts to count
-	rows, err := r.pool.Query(query, claimSQL,
-		limit, r.cfg.Name, r.cfg.Lease, slices.Collect(maps.Keys(r.kinds)), r.cfg.UnknownAfter)
+	got, err := r.book.claim(query, limit, r.cfg.Name, r.cfg.Lease, slices.Collect(maps.Keys(r.kinds)), r.cfg.UnknownAfter)
 	if err == nil {
-		var got []claimed
-		got, err = pgx.CollectRows(rows, pgx.RowToStructByName[claimed])
-		if err == nil {
-			return r.hold(ctx, got, at)
-		}
+		return r.hold(ctx, got, at)
 	}
 	if ctx.Err() == nil {
 		r.cfg.Log.Warn("jobs: claim", "err", err)
 	}
 	return nil
+}
+
+func (t tables) claim(ctx context.Context, limit int, name string, lease time.Duration, kinds []string, unknownAfter time.Duration) ([]claimed, error) {
+	rows, err := t.pool.Query(ctx, claimSQL, limit, name, lease, kinds, unknownAfter)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[claimed])
 }
 
 func (r *Runner) hold(ctx context.Context, got []claimed, at time.Time) []*lease {

@@ -38,10 +38,14 @@ func (r *Runner) prune(ctx context.Context) {
 
 // Prune removes one batch of jobs that finished longer ago than Keep, and returns how many.
 func (r *Runner) Prune(ctx context.Context) (int64, error) {
-	tag, err := r.pool.Exec(ctx, `
+	return r.book.prune(ctx, r.cfg.Keep)
+}
+
+func (t tables) prune(ctx context.Context, keep time.Duration) (int64, error) {
+	tag, err := t.pool.Exec(ctx, `
 		DELETE FROM job WHERE id IN (
 			SELECT id FROM job WHERE finished_at < now() - $1::interval
-			ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, r.cfg.Keep, pruneBatch)
+			ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep, pruneBatch)
 	if err != nil {
 		return 0, fmt.Errorf("prune: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
@@ -19,6 +20,29 @@ type bookkeeping struct{ error }
 
 func (b bookkeeping) Unwrap() error { return b.error }
 
+// booked names what could not be written, unless it was the lease that was lost.
+func booked(what string, err error) error {
+	if err == nil || errors.Is(err, ErrLeaseLost) {
+		return err
+	}
+	return bookkeeping{fmt.Errorf("%s: %w", what, err)}
+}
+
+// lostIfNone and lostIfZero say that a statement found no row: its guard is the lease.
+func lostIfNone(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrLeaseLost
+	}
+	return err
+}
+
+func lostIfZero(tag pgconn.CommandTag, err error) error {
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrLeaseLost
+	}
+	return err
+}
+
 // recordCtx is for a write that must happen although the job is stopped.
 func recordCtx(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -29,14 +53,32 @@ func recordCtx(ctx context.Context) (context.Context, context.CancelFunc) {
 func (r *Runner) advance(l *lease, next *StepRecord) error {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
+	at := time.Now()
+	canceled, err := r.book.advance(ctx, l.held(), r.cfg.Lease, l.pending, next)
+	if err != nil {
+		return booked("record step", err)
+	}
+	r.renewed(l, at)
+	if l.pending > 0 {
+		l.steps[l.pending-1].State = StepDone
+		l.pending = 0
+	}
+	if canceled {
+		return ErrCanceled // and next was not started
+	}
+	if next != nil && next.Seq > len(l.steps) {
+		l.steps = append(l.steps, *next)
+	}
+	return nil
+}
+
+func (t tables) advance(ctx context.Context, h held, lease time.Duration, pending int, next *StepRecord) (canceled bool, err error) {
 	var seq int
 	var name string
 	if next != nil {
 		seq, name = next.Seq, next.Name
 	}
-	at := time.Now()
-	var canceled bool
-	err := r.pool.QueryRow(ctx, `
+	err = t.pool.QueryRow(ctx, `
 		WITH me AS (
 			UPDATE job SET
 				lost = CASE WHEN $4 > 0 THEN 0 ELSE lost END,
@@ -53,30 +95,13 @@ func (r *Runner) advance(l *lease, next *StepRecord) error {
 			SET state = 'started', started_at = clock_timestamp(), finished_at = NULL
 		)
 		SELECT cancel_requested FROM me`,
-		l.run.ID, l.run.fence, r.cfg.Lease, l.pending, seq, name).Scan(&canceled)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return ErrLeaseLost
-	case err != nil:
-		return bookkeeping{fmt.Errorf("record step: %w", err)}
-	}
-	r.renewed(l, at)
-	if l.pending > 0 {
-		l.steps[l.pending-1].State = StepDone
-		l.pending = 0
-	}
-	if canceled {
-		return ErrCanceled // and next was not started
-	}
-	if next != nil && next.Seq > len(l.steps) {
-		l.steps = append(l.steps, *next)
-	}
-	return nil
+		h.id, h.fence, lease, pending, seq, name).Scan(&canceled)
+	return canceled, lostIfNone(err)
 }
 
 // finish marks the job done in tx, after what its handler wrote there: domain rows are locked before the job, as
 // in every request. A cancel that committed before this wins.
-func finish(ctx context.Context, tx pgx.Tx, l *lease) error {
+func (tables) finish(ctx context.Context, tx pgx.Tx, h held, pending int) error {
 	var ok, canceled bool
 	err := tx.QueryRow(ctx, `
 		WITH me AS (
@@ -90,7 +115,7 @@ func finish(ctx context.Context, tx pgx.Tx, l *lease) error {
 		)
 		SELECT EXISTS (SELECT FROM me),
 			EXISTS (SELECT FROM job WHERE id = $1 AND fence = $2 AND state = 'running' AND cancel_requested)`,
-		l.run.ID, l.run.fence, l.pending).Scan(&ok, &canceled)
+		h.id, h.fence, pending).Scan(&ok, &canceled)
 	switch {
 	case err != nil:
 		return bookkeeping{fmt.Errorf("record end: %w", err)}
@@ -101,7 +126,7 @@ func finish(ctx context.Context, tx pgx.Tx, l *lease) error {
 	}
 	// The cancel may be younger than this statement's snapshot; a second look has a new one.
 	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM job WHERE id = $1 AND fence = $2 AND state = 'running')`,
-		l.run.ID, l.run.fence).Scan(&canceled)
+		h.id, h.fence).Scan(&canceled)
 	switch {
 	case err != nil:
 		return bookkeeping{fmt.Errorf("record end: %w", err)}
@@ -116,9 +141,22 @@ func (r *Runner) turn(l *lease, cause error) error {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
 	f := public(cause)
-	var canceled bool
 	at := time.Now()
-	err := r.pool.QueryRow(ctx, `
+	canceled, err := r.book.turn(ctx, l.held(), r.cfg.Lease, f)
+	if err != nil {
+		return booked("record failure", err)
+	}
+	r.renewed(l, at)
+	l.run.State, l.failures, l.cause = Undoing, 0, f
+	if canceled {
+		l.cause = ErrCanceled
+	}
+	l.run.Reason, l.run.Error = l.cause.Reason, l.cause.Msg
+	return nil
+}
+
+func (t tables) turn(ctx context.Context, h held, lease time.Duration, f *fault.Fault) (canceled bool, err error) {
+	err = t.pool.QueryRow(ctx, `
 		WITH me AS (
 			UPDATE job SET state = 'undoing', failures = 0, lease_until = now() + $3::interval,
 				code   = CASE WHEN cancel_requested THEN $7::integer ELSE $4 END,
@@ -130,21 +168,9 @@ func (r *Runner) turn(l *lease, cause error) error {
 			UPDATE job_step SET error = $6 FROM me WHERE job_id = me AND state = 'started'
 		)
 		SELECT cancel_requested FROM me`,
-		l.run.ID, l.run.fence, r.cfg.Lease, int(f.Code), f.Reason, f.Msg,
+		h.id, h.fence, lease, int(f.Code), f.Reason, f.Msg,
 		int(ErrCanceled.Code), ErrCanceled.Reason, ErrCanceled.Msg).Scan(&canceled)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return ErrLeaseLost
-	case err != nil:
-		return bookkeeping{fmt.Errorf("record failure: %w", err)}
-	}
-	r.renewed(l, at)
-	l.run.State, l.failures, l.cause = Undoing, 0, f
-	if canceled {
-		l.cause = ErrCanceled
-	}
-	l.run.Reason, l.run.Error = l.cause.Reason, l.cause.Msg
-	return nil
+	return canceled, lostIfNone(err)
 }
 
 // undone records that a step is taken back.
@@ -152,7 +178,15 @@ func (r *Runner) undone(l *lease, seq int) error {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
 	at := time.Now()
-	tag, err := r.pool.Exec(ctx, `
+	if err := r.book.undone(ctx, l.held(), r.cfg.Lease, seq); err != nil {
+		return booked("record undo", err)
+	}
+	r.renewed(l, at)
+	return nil
+}
+
+func (t tables) undone(ctx context.Context, h held, lease time.Duration, seq int) error {
+	return lostIfZero(t.pool.Exec(ctx, `
 		WITH me AS (
 			UPDATE job SET lease_until = now() + $3::interval
 			WHERE id = $1 AND fence = $2 AND state = 'undoing'
@@ -161,47 +195,29 @@ func (r *Runner) undone(l *lease, seq int) error {
 			UPDATE job_step SET state = 'undone', finished_at = clock_timestamp()
 			FROM me WHERE job_id = me AND seq = $4
 		)
-		SELECT FROM me`, l.run.ID, l.run.fence, r.cfg.Lease, seq)
-	switch {
-	case err != nil:
-		return bookkeeping{fmt.Errorf("record undo: %w", err)}
-	case tag.RowsAffected() == 0:
-		return ErrLeaseLost
-	}
-	r.renewed(l, at)
-	return nil
+		SELECT FROM me`, h.id, h.fence, lease, seq))
 }
 
 // fail marks the job failed or canceled in tx, after what its handler wrote there.
-func fail(ctx context.Context, tx pgx.Tx, l *lease) error {
-	tag, err := tx.Exec(ctx, `
+func (tables) fail(ctx context.Context, tx pgx.Tx, h held) error {
+	return booked("record end", lostIfZero(tx.Exec(ctx, `
 		UPDATE job SET state = CASE WHEN cancel_requested THEN 'canceled' ELSE 'failed' END,
 			finished_at = clock_timestamp(), lease_until = NULL, locked_by = NULL
-		WHERE id = $1 AND fence = $2 AND state = 'undoing'`, l.run.ID, l.run.fence)
-	switch {
-	case err != nil:
-		return bookkeeping{fmt.Errorf("record end: %w", err)}
-	case tag.RowsAffected() == 0:
-		return ErrLeaseLost
-	}
-	return nil
+		WHERE id = $1 AND fence = $2 AND state = 'undoing'`, h.id, h.fence)))
 }
 
 // giveUp ends a job that nothing can be done for, not even an undo: its kind or its arguments are not known here.
 func (r *Runner) giveUp(l *lease, f *fault.Fault) error {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
-	tag, err := r.pool.Exec(ctx, `
+	return booked("record end", r.book.giveUp(ctx, l.held(), f))
+}
+
+func (t tables) giveUp(ctx context.Context, h held, f *fault.Fault) error {
+	return lostIfZero(t.pool.Exec(ctx, `
 		UPDATE job SET state = 'failed', finished_at = clock_timestamp(), lease_until = NULL, locked_by = NULL,
 			code = $3, reason = $4, error = $5
-		WHERE id = $1 AND fence = $2 AND `+unfinished, l.run.ID, l.run.fence, int(f.Code), f.Reason, f.Msg)
-	switch {
-	case err != nil:
-		return bookkeeping{fmt.Errorf("record end: %w", err)}
-	case tag.RowsAffected() == 0:
-		return ErrLeaseLost
-	}
-	return nil
+		WHERE id = $1 AND fence = $2 AND `+unfinished, h.id, h.fence, int(f.Code), f.Reason, f.Msg))
 }
 
 // again is how a job is let go without being finished.
@@ -213,15 +229,30 @@ type again struct {
 	panicked bool
 }
 
+// fault is what to show; empty for nothing.
+func (a again) fault() *fault.Fault {
+	if a.err == nil {
+		return &fault.Fault{}
+	}
+	return public(a.err)
+}
+
 // release puts the job back for a later attempt.
 func (r *Runner) release(l *lease, a again) error {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
-	f := &fault.Fault{}
-	if a.err != nil {
-		f = public(a.err)
+	if err := r.book.release(ctx, l.held(), l.current, a); err != nil {
+		return booked("put back", err)
 	}
-	tag, err := r.pool.Exec(ctx, `
+	if a.after > 0 {
+		time.AfterFunc(a.after+2*time.Millisecond, func() { signal(r.wake) })
+	}
+	return nil
+}
+
+func (t tables) release(ctx context.Context, h held, current int, a again) error {
+	f := a.fault()
+	return lostIfZero(t.pool.Exec(ctx, `
 		WITH me AS (
 			UPDATE job SET
 				state       = CASE state WHEN 'running' THEN 'queued' ELSE state END,
@@ -241,18 +272,8 @@ func (r *Runner) release(l *lease, a again) error {
 			WHERE job_id = me AND seq = $10 AND $8 <> ''
 		)
 		SELECT FROM me`,
-		l.run.ID, l.run.fence, count(a.uncount), count(a.failure), count(a.panicked), a.after,
-		int(f.Code), f.Reason, f.Msg, l.current)
-	switch {
-	case err != nil:
-		return bookkeeping{fmt.Errorf("put back: %w", err)}
-	case tag.RowsAffected() == 0:
-		return ErrLeaseLost
-	}
-	if a.after > 0 {
-		time.AfterFunc(a.after+2*time.Millisecond, func() { signal(r.wake) })
-	}
-	return nil
+		h.id, h.fence, count(a.uncount), count(a.failure), count(a.panicked), a.after,
+		int(f.Code), f.Reason, f.Msg, current))
 }
 
 func count(b bool) int {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,20 +29,23 @@ type Config struct {
 
 // Runner carries out the jobs of one schema. Several may work on the same schema.
 type Runner struct {
-	pool  *pgxpool.Pool
+	book  book
 	cfg   Config
 	kinds map[string]*work
 	wake  chan struct{} // look for due jobs
 	look  chan struct{} // look for canceled ones
 
-	shaky atomic.Bool // leases could not be renewed: no new work until they can
+	jitter func(*lease, time.Duration) time.Duration // below the duration
+	shaky  atomic.Bool                               // leases could not be renewed: no new work until they can
 
 	mu     sync.Mutex
 	leases map[int32]*lease
 }
 
 // NewRunner makes a runner; give it handlers, then Run it.
-func NewRunner(pool *pgxpool.Pool, cfg Config) *Runner {
+func NewRunner(pool *pgxpool.Pool, cfg Config) *Runner { return newRunner(tables{pool}, cfg) }
+
+func newRunner(b book, cfg Config) *Runner {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 8
 	}
@@ -52,8 +56,9 @@ func NewRunner(pool *pgxpool.Pool, cfg Config) *Runner {
 	cfg.Poll = orDefault(cfg.Poll, time.Second)
 	cfg.Keep = orDefault(cfg.Keep, 90*24*time.Hour)
 	return &Runner{
-		pool: pool, cfg: cfg, kinds: map[string]*work{}, leases: map[int32]*lease{},
-		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		book: b, cfg: cfg, kinds: map[string]*work{}, leases: map[int32]*lease{},
+		jitter: func(_ *lease, below time.Duration) time.Duration { return rand.N(below) }, // #nosec G404 -- no secret: it spreads out repeats
+		wake:   make(chan struct{}, 1), look: make(chan struct{}, 1),
 	}
 }
 
@@ -114,15 +119,29 @@ func (r *Runner) loop(ctx context.Context, workers *sync.WaitGroup) {
 		case <-finished:
 			free++ // and its key may have a next job
 		}
+		free += ready(wake, tick.C, finished)
+	}
+}
+
+// ready takes all signals that are there: together they are one reason to look, not several. It returns how many workers
+// have finished.
+func ready(wake <-chan struct{}, tick <-chan time.Time, finished <-chan struct{}) (n int) {
+	for {
+		select {
+		case <-wake:
+		case <-tick:
+		case <-finished:
+			n++
+		default:
+			return n
+		}
 	}
 }
 
 // takeOver ends the leases of a dead predecessor. It returns false when ctx ended first.
 func (r *Runner) takeOver(ctx context.Context) bool {
 	for {
-		_, err := r.pool.Exec(ctx, `
-			UPDATE job SET lease_until = now() - interval '1 second'
-			WHERE locked_by = $1 AND lease_until > now() AND `+unfinished, r.cfg.Name)
+		err := r.book.takeOver(ctx, r.cfg.Name)
 		if err == nil {
 			return true
 		}
@@ -135,4 +154,11 @@ func (r *Runner) takeOver(ctx context.Context) bool {
 		case <-time.After(r.cfg.Poll):
 		}
 	}
+}
+
+func (t tables) takeOver(ctx context.Context, name string) error {
+	_, err := t.pool.Exec(ctx, `
+		UPDATE job SET lease_until = now() - interval '1 second'
+		WHERE locked_by = $1 AND lease_until > now() AND `+unfinished, name)
+	return err
 }

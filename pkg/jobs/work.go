@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"runtime/debug"
 	"time"
 
@@ -124,7 +123,7 @@ func (r *Runner) letGo(l *lease, w *work, err error) (string, error) {
 	_, panicked := errors.AsType[panicked](err)
 	wait := min(w.backoff<<min(l.failures, 16), w.maxBackoff)
 	return outcome("retry", r.release(l, again{
-		after: rand.N(wait) + 1, err: err, failure: !ours, panicked: panicked, // #nosec G404 -- no secret: it spreads out repeats
+		after: r.jitter(l, wait) + 1, err: err, failure: !ours, panicked: panicked,
 	}), err)
 }
 
@@ -144,7 +143,7 @@ func outcome(meant string, recordErr, err error) (string, error) {
 func (r *Runner) recorded(l *lease) ([]StepRecord, error) {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
-	return Steps(ctx, r.pool, l.run.ID)
+	return r.book.steps(ctx, l.run.ID)
 }
 
 // carryOut does every step that is not done, then Done.
@@ -174,11 +173,11 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 	}
 	r.hit(l, "done", "before")
 	err := call(context.WithoutCancel(l.ctx), "record", txTime, func(ctx context.Context) error {
-		return pg.InTx(ctx, r.pool, func(tx pgx.Tx) error {
+		return r.book.inTx(ctx, func(tx pgx.Tx) error {
 			if err := w.done(ctx, tx, l.run, args); err != nil {
 				return fmt.Errorf("done: %w", err)
 			}
-			return finish(ctx, tx, l)
+			return r.book.finish(ctx, tx, l.held(), l.pending)
 		})
 	})
 	if err != nil {
@@ -234,11 +233,11 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 	}
 	r.hit(l, "failed", "before")
 	err := call(context.WithoutCancel(l.ctx), "record", txTime, func(ctx context.Context) error {
-		return pg.InTx(ctx, r.pool, func(tx pgx.Tx) error {
+		return r.book.inTx(ctx, func(tx pgx.Tx) error {
 			if err := w.failed(ctx, tx, l.run, args, l.cause); err != nil {
 				return fmt.Errorf("failed: %w", err)
 			}
-			return fail(ctx, tx, l)
+			return r.book.fail(ctx, tx, l.held())
 		})
 	})
 	if err == nil {

@@ -175,6 +175,28 @@ func TestAddressChangeIsTakenBack(t *testing.T) {
 }
 
 // TestNothingIsGivenBackBeforeTheNodeSaysSo: neither a host's addresses nor a single one.
+// The machine's disks are gone, so neither the change nor the way back can be made: the task ends, and the host can be deleted.
+func TestAddressChangeWithoutDisksEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.host()
+	w.agent.failOn("DefineMachine", fault.New(codes.FailedPrecondition, "DISK_NOT_READY", "a disk of the machine is not there"))
+	op, err := w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: h.GetId(), Ipv4Number: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := w.done(op.GetTask()); s != "failed" {
+		t.Errorf("the change is %s", s)
+	}
+	if op, err = w.hosts().DeleteHost(w.admin(), &vmpb.DeleteHostRequest{Id: h.GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.done(op.GetTask()); s != "complete" {
+		t.Errorf("the delete is %s", s)
+	}
+	w.nothingLeft()
+}
+
 func TestNothingIsGivenBackBeforeTheNodeSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

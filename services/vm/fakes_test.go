@@ -90,6 +90,9 @@ func (f *fakeIP) Confirm(_ context.Context, r *ippb.ConfirmRequest) (*ippb.Confi
 	if err := f.fail["Confirm"]; err != nil {
 		return nil, err
 	}
+	if r.GetKey() == "" {
+		return nil, fault.Invalid.With("this would confirm what is not the job's own")
+	}
 	f.confirmed[r.GetOwner()], f.confirmed[r.GetKey()] = true, true
 	return &ippb.ConfirmResponse{}, nil
 }

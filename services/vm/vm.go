@@ -111,7 +111,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.runner = jobs.NewRunner(d.Pool, jobs.Config{
 		Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log,
 	})
-	s.worker = work.New(s.runner, s.store, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
+	s.worker = work.New(s.runner, work.Tables{Store: s.store}, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)
 	s.server.Audit("vm", s.store.Record)

@@ -202,6 +202,26 @@ func TestDeleteWhileCreating(t *testing.T) {
 	w.nothingLeft()
 }
 
+// A stop waits behind a create that fails: the host that it was meant for is gone, and the task ends all the same.
+func TestTaskBehindAFailedCreateEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hold, reached := make(chan struct{}), make(chan struct{})
+	w.agent.with(func() { w.agent.hold, w.agent.reached = hold, reached })
+	w.agent.failOn("EnsureSeed", fault.Invalid)
+	c := w.create(w.admin(), wish("web"))
+	<-reached
+	op, err := w.hosts().StopHost(w.admin(), &vmpb.StopHostRequest{Id: c.GetId()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	if create, stop := w.done(c.GetTask()), w.done(op.GetTask()); create != "failed" || stop != "failed" {
+		t.Errorf("the create is %s, the stop %s", create, stop)
+	}
+	w.nothingLeft()
+}
+
 func TestRoomIsNeverSoldTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // room for 10 hosts of 128 MiB

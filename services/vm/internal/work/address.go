@@ -9,7 +9,6 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
-	"slipway.dev/services/vm/internal/store"
 )
 
 // Free is the argument of the job that gives back what a host has no more.
@@ -44,7 +43,7 @@ func (w *Worker) restoreSeed(ctx context.Context, run *jobs.Run, a Host) error {
 	if err != nil {
 		return err
 	}
-	return writeSeed(ctx, agent, command(run, a), b)
+	return restored(writeSeed(ctx, agent, command(run, a), b))
 }
 
 // restoreDefinition may run twice, as define may.
@@ -53,13 +52,22 @@ func (w *Worker) restoreDefinition(ctx context.Context, run *jobs.Run, a Host) e
 	if err != nil {
 		return err
 	}
-	return defineOn(ctx, agent, command(run, a), b)
+	return restored(defineOn(ctx, agent, command(run, a), b))
+}
+
+// restored is how an undo on the node ended. A machine whose disks are gone has nothing to restore: trying for ever would hold
+// up all later jobs of the host, its delete too.
+func restored(err error) error {
+	if f, ok := fault.From(err); ok && f.Reason == "DISK_NOT_READY" {
+		return nil
+	}
+	return err
 }
 
 // addressesChanged records what the node has confirmed. Only now are the addresses that the host has no more given back,
 // by a job of their own: it is never given up, and holds up no other job of the host.
 func (w *Worker) addressesChanged(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
-	t := store.In(tx)
+	t := w.store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if err != nil {
 		return err
@@ -84,8 +92,8 @@ func (w *Worker) addressesChanged(ctx context.Context, tx pgx.Tx, run *jobs.Run,
 }
 
 // addressesUnchanged records that everything was taken back.
-func addressesUnchanged(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
-	return store.In(tx).AddressesUnchanged(ctx, a.ID, run.ID)
+func (w *Worker) addressesUnchanged(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
+	return w.store.In(tx).AddressesUnchanged(ctx, a.ID, run.ID)
 }
 
 // free may run twice: what is not held in this generation any more is left alone.

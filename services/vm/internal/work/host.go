@@ -16,19 +16,19 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
 )
 
 // grace is how long a guest may take to shut down before its power is cut.
 const grace = 60 * time.Second
 
-// confirmAddress may run twice: confirming what is confirmed succeeds. A host without addresses has nothing to confirm.
+// confirmAddress may run twice: confirming what is confirmed succeeds. A host without addresses has nothing to confirm. It names
+// the key of the first addresses: what is reserved beside them is for another job to confirm, or lapses.
 func (w *Worker) confirmAddress(ctx context.Context, run *jobs.Run, a Host) error {
 	b, err := w.build(ctx, run, a)
 	if err != nil || len(b.Addresses) == 0 {
 		return err
 	}
-	_, err = w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID})
+	_, err = w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID, Key: a.UUID})
 	return err
 }
 
@@ -161,8 +161,8 @@ func (w *Worker) removeMachine(ctx context.Context, run *jobs.Run, a Host) error
 }
 
 // createFailed removes the host, of which nothing is left, unless a delete that waits will.
-func createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
-	t := store.In(tx)
+func (w *Worker) createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *fault.Fault) error {
+	t := w.store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if errors.Is(err, fault.NotFound) {
 		return nil
@@ -180,8 +180,8 @@ func createFailed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host, _ *faul
 }
 
 // deleted removes the host's rows.
-func deleted(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
-	t := store.In(tx)
+func (w *Worker) deleted(ctx context.Context, tx pgx.Tx, run *jobs.Run, a Host) error {
+	t := w.store.In(tx)
 	h, err := t.Host(ctx, a.ID, 0)
 	if errors.Is(err, fault.NotFound) {
 		return nil

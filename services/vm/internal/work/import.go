@@ -67,13 +67,13 @@ func (w *Worker) importTo(ctx context.Context, x store.Agent, i domain.Image) er
 		return fmt.Errorf("node %d: %w", x.ID, err)
 	}
 	t := resp.GetTemplate()
-	return w.store.InTx(ctx, func(tx store.Tx) error {
+	return w.store.InTx(ctx, func(tx Tx) error {
 		return tx.HoldOS(ctx, x.ID, store.OS{
 			Name: t.GetName(), SHA256: t.GetSha256(), Group: t.GetOsGroup(), MinRAM: t.GetMinRamMib(), MinDisk: t.GetMinDiskMib(),
 		})
 	})
 }
 
-func importFailed(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Import, _ *fault.Fault) error {
-	return store.In(tx).ForgetOS(ctx, a.Image.Name)
+func (w *Worker) importFailed(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Import, _ *fault.Fault) error {
+	return w.store.In(tx).ForgetOS(ctx, a.Image.Name)
 }

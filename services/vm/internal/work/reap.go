@@ -62,7 +62,7 @@ func (w *Worker) judgeAll(ctx context.Context, a store.Agent, since time.Time, s
 
 // reap makes the job that removes a leftover, if the node's breaker lets it.
 func (w *Worker) reap(ctx context.Context, a store.Agent, x store.Stranger, machines int) (v domain.Verdict, err error) {
-	err = w.store.InTx(ctx, func(tx store.Tx) error {
+	err = w.store.InTx(ctx, func(tx Tx) error {
 		v = domain.Removed
 		may, pending, err := tx.MayReap(ctx, a.ID, x.UUID, machines)
 		if err != nil || pending {

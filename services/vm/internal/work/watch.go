@@ -45,6 +45,10 @@ func (w *Worker) Watch(ctx context.Context, every time.Duration) error {
 }
 
 func (w *Worker) look(ctx context.Context) error {
+	since, err := w.store.Now(ctx)
+	if err != nil {
+		return err
+	}
 	agents, err := w.store.Agents(ctx)
 	if err != nil {
 		return err
@@ -56,19 +60,15 @@ func (w *Worker) look(ctx context.Context) error {
 		asked <- struct{}{}
 		all.Go(func() {
 			defer func() { <-asked }()
-			problems[i] = w.lookAt(ctx, a, written)
+			problems[i] = w.lookAt(ctx, a, since, written)
 		})
 	}
 	all.Wait()
 	return errors.Join(problems...)
 }
 
-// lookAt asks one node and takes in the answer; the latter while it has a place in written.
-func (w *Worker) lookAt(ctx context.Context, a store.Agent, written chan struct{}) error {
-	since, err := w.store.Now(ctx)
-	if err != nil {
-		return err
-	}
+// lookAt asks one node and takes in the answer; the latter while it has a place in written. since is before the question.
+func (w *Worker) lookAt(ctx context.Context, a store.Agent, since time.Time, written chan struct{}) error {
 	seen, err := w.sights(ctx, a)
 	written <- struct{}{}
 	defer func() { <-written }()

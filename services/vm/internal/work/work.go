@@ -4,6 +4,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -63,7 +64,7 @@ type Dial func(endpoint string) (nodepb.NodeServiceClient, error)
 
 // Worker carries out jobs.
 type Worker struct {
-	store *store.Store
+	store Store
 	ip    ippb.AddressServiceClient
 	dial  Dial
 	log   *slog.Logger
@@ -73,7 +74,7 @@ type Worker struct {
 }
 
 // New registers the handlers of all kinds of jobs.
-func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial, log *slog.Logger) *Worker {
+func New(r *jobs.Runner, s Store, ip ippb.AddressServiceClient, dial Dial, log *slog.Logger) *Worker {
 	w := &Worker{store: s, ip: ip, dial: dial, log: log, poke: r.Poke, Judge: domain.Judge}
 	jobs.Handle(r, HostCreate, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{
@@ -84,23 +85,23 @@ func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial
 			{Name: "define", Do: w.define},
 			{Name: "start", Do: w.start},
 		},
-		Done: become(domain.Active, "activated"), Failed: createFailed, Attempts: createAttempts,
+		Done: w.become(domain.Active, "activated"), Failed: w.createFailed, Attempts: createAttempts,
 	})
 	jobs.Handle(r, HostStart, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{{Name: "network", Do: w.ensureNetwork}, {Name: "start", Do: w.start}},
-		Done:  become(domain.Active, "started"), Failed: fallBack(domain.Stopped), Attempts: powerAttempts,
+		Done:  w.become(domain.Active, "started"), Failed: w.fallBack(domain.Stopped), Attempts: powerAttempts,
 	})
 	jobs.Handle(r, HostStop, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{{Name: "stop", Do: w.stop}},
-		Done:  become(domain.Stopped, "stopped"), Failed: fallBack(domain.Unknown), Attempts: powerAttempts,
+		Done:  w.become(domain.Stopped, "stopped"), Failed: w.fallBack(domain.Unknown), Attempts: powerAttempts,
 	})
 	jobs.Handle(r, HostRestart, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{{Name: "stop", Do: w.stop}, {Name: "network", Do: w.ensureNetwork}, {Name: "start", Do: w.start}},
-		Done:  become(domain.Active, "started"), Failed: fallBack(domain.Unknown), Attempts: powerAttempts,
+		Done:  w.become(domain.Active, "started"), Failed: w.fallBack(domain.Unknown), Attempts: powerAttempts,
 	})
 	jobs.Handle(r, HostDelete, jobs.Handler[Host]{
 		Steps: []jobs.Step[Host]{{Name: "machine", Do: w.removeMachine}, {Name: "address", Do: w.releaseAddress}},
-		Done:  deleted,
+		Done:  w.deleted,
 	})
 	for _, kind := range []string{IPChange, IPDelete} {
 		jobs.Handle(r, kind, jobs.Handler[Host]{
@@ -110,13 +111,13 @@ func New(r *jobs.Runner, s *store.Store, ip ippb.AddressServiceClient, dial Dial
 				{Name: "seed", Do: w.ensureSeed, Undo: w.restoreSeed},
 				{Name: "define", Do: w.define, Undo: w.restoreDefinition},
 			},
-			Done: w.addressesChanged, Failed: addressesUnchanged, Attempts: powerAttempts,
+			Done: w.addressesChanged, Failed: w.addressesUnchanged, Attempts: powerAttempts,
 		})
 	}
 	jobs.Handle(r, IPFree, jobs.Handler[Free]{Steps: []jobs.Step[Free]{{Name: "address", Do: w.free}}})
 	jobs.Handle(r, OSImport, jobs.Handler[Import]{
 		Steps:  []jobs.Step[Import]{{Name: "download", Do: w.importOS, Timeout: importTimeout}},
-		Failed: importFailed, Attempts: 3,
+		Failed: w.importFailed, Attempts: 3,
 	})
 	w.registerReap(r)
 	return w
@@ -178,21 +179,24 @@ func command(run *jobs.Run, a Host) *nodepb.Command {
 }
 
 // become records the state that a job led to, unless the host is being deleted by now.
-func become(state domain.State, verb string) func(context.Context, pgx.Tx, *jobs.Run, Host) error {
+func (w *Worker) become(state domain.State, verb string) func(context.Context, pgx.Tx, *jobs.Run, Host) error {
 	return func(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host) error {
-		return settle(ctx, store.In(tx), a, state, verb)
+		return settle(ctx, w.store.In(tx), a, state, verb)
 	}
 }
 
 // fallBack records the likely state after a job that failed; the next look at the node corrects it.
-func fallBack(state domain.State) func(context.Context, pgx.Tx, *jobs.Run, Host, *fault.Fault) error {
+func (w *Worker) fallBack(state domain.State) func(context.Context, pgx.Tx, *jobs.Run, Host, *fault.Fault) error {
 	return func(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a Host, _ *fault.Fault) error {
-		return settle(ctx, store.In(tx), a, state, "failed")
+		return settle(ctx, w.store.In(tx), a, state, "failed")
 	}
 }
 
-func settle(ctx context.Context, t store.Tx, a Host, state domain.State, verb string) error {
+func settle(ctx context.Context, t Tx, a Host, state domain.State, verb string) error {
 	h, err := t.Host(ctx, a.ID, 0)
+	if errors.Is(err, fault.NotFound) {
+		return nil // its create failed, and this waited behind it: the task ends all the same
+	}
 	if err != nil {
 		return err
 	}
@@ -206,7 +210,7 @@ func settle(ctx context.Context, t store.Tx, a Host, state domain.State, verb st
 }
 
 // Tell emits what happened to a host; verb is the last word of the event's subject.
-func Tell(ctx context.Context, t store.Tx, h *domain.Host, verb string) error {
+func Tell(ctx context.Context, t Emitter, h *domain.Host, verb string) error {
 	return t.Emit(ctx, "vm.v3.host."+verb, store.HostKey(h.ID), &vmpb.HostChanged{
 		Id: h.ID, Uuid: h.UUID.String(), State: string(h.State),
 		AccountId: h.AccountID, ClusterId: h.ClusterID, NodeId: h.NodeID,

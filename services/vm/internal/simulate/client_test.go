@@ -1,0 +1,99 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	ippb "slipway.dev/proto/ip/v3"
+	nodepb "slipway.dev/proto/node/v1"
+)
+
+// agentClient speaks with the agent of a node over the network.
+type agentClient struct {
+	nodepb.NodeServiceClient
+	p  *process
+	to *place
+}
+
+// command sends one that shapes or runs a machine.
+func command[Q interface{ GetCommand() *nodepb.Command }, A any](ctx context.Context, c agentClient, verb string, q Q,
+	do func(context.Context, Q) (A, error),
+) (A, error) {
+	w, o := c.p.w, q.GetCommand()
+	what := fmt.Sprintf("%s %s %d.%d", verb, o.GetMachine(), o.GetFence(), o.GetStep())
+	said := order{o.GetFence(), o.GetStep()}
+	if w.plant.fenceless {
+		o.Fence, o.Step = 1, 0
+	}
+	return send(ctx, c.p, c.to, what, func() (A, error) {
+		before := c.to.node.Machines[o.GetMachine()]
+		a, err := do(context.Background(), q)
+		w.commanded(c.to, o.GetMachine(), said, before, err)
+		return a, err
+	})
+}
+
+func (c agentClient) EnsureNetwork(ctx context.Context, q *nodepb.EnsureNetworkRequest, _ ...grpc.CallOption) (*nodepb.EnsureNetworkResponse, error) {
+	return send(ctx, c.p, c.to, "network", func() (*nodepb.EnsureNetworkResponse, error) {
+		return c.to.node.EnsureNetwork(context.Background(), q)
+	})
+}
+
+func (c agentClient) EnsureDisk(ctx context.Context, q *nodepb.EnsureDiskRequest, _ ...grpc.CallOption) (*nodepb.EnsureDiskResponse, error) {
+	return command(ctx, c, "disk", q, c.to.node.EnsureDisk)
+}
+
+func (c agentClient) EnsureSeed(ctx context.Context, q *nodepb.EnsureSeedRequest, _ ...grpc.CallOption) (*nodepb.EnsureSeedResponse, error) {
+	return command(ctx, c, "seed", q, c.to.node.EnsureSeed)
+}
+
+func (c agentClient) DefineMachine(ctx context.Context, q *nodepb.DefineMachineRequest, _ ...grpc.CallOption) (*nodepb.DefineMachineResponse, error) {
+	return command(ctx, c, "define", q, c.to.node.DefineMachine)
+}
+
+func (c agentClient) StartMachine(ctx context.Context, q *nodepb.StartMachineRequest, _ ...grpc.CallOption) (*nodepb.StartMachineResponse, error) {
+	return command(ctx, c, "start", q, c.to.node.StartMachine)
+}
+
+func (c agentClient) StopMachine(ctx context.Context, q *nodepb.StopMachineRequest, _ ...grpc.CallOption) (*nodepb.StopMachineResponse, error) {
+	return command(ctx, c, "stop", q, c.to.node.StopMachine)
+}
+
+func (c agentClient) RemoveMachine(ctx context.Context, q *nodepb.RemoveMachineRequest, _ ...grpc.CallOption) (*nodepb.RemoveMachineResponse, error) {
+	verb := "remove"
+	if q.GetProof() != nil {
+		verb = "reap"
+	}
+	return command(ctx, c, verb, q, c.to.node.RemoveMachine)
+}
+
+func (c agentClient) ListMachines(ctx context.Context, q *nodepb.ListMachinesRequest, _ ...grpc.CallOption) (*nodepb.ListMachinesResponse, error) {
+	return send(ctx, c.p, c.to, "List", func() (*nodepb.ListMachinesResponse, error) {
+		return c.to.node.ListMachines(context.Background(), q)
+	})
+}
+
+// ipClient speaks with ip over the network.
+type ipClient struct {
+	ippb.AddressServiceClient
+	p *process
+}
+
+func (c ipClient) Reserve(ctx context.Context, q *ippb.ReserveRequest, _ ...grpc.CallOption) (*ippb.ReserveResponse, error) {
+	return send(ctx, c.p, c.p.w.ipAway, "reserve "+q.GetOwner(), func() (*ippb.ReserveResponse, error) { return c.p.w.ip.reserve(q) })
+}
+
+func (c ipClient) Confirm(ctx context.Context, q *ippb.ConfirmRequest, _ ...grpc.CallOption) (*ippb.ConfirmResponse, error) {
+	return send(ctx, c.p, c.p.w.ipAway, "confirm "+q.GetOwner(), func() (*ippb.ConfirmResponse, error) {
+		return &ippb.ConfirmResponse{}, c.p.w.ip.confirm(q)
+	})
+}
+
+func (c ipClient) Release(ctx context.Context, q *ippb.ReleaseRequest, _ ...grpc.CallOption) (*ippb.ReleaseResponse, error) {
+	return send(ctx, c.p, c.p.w.ipAway, "release "+q.GetOwner(), func() (*ippb.ReleaseResponse, error) {
+		c.p.w.ip.release(q)
+		return &ippb.ReleaseResponse{}, nil
+	})
+}
