@@ -76,7 +76,7 @@ func (c Config) seed(ctx context.Context, password string, p pools, b *bus.Bus, 
 	if err != nil {
 		return err
 	}
-	v, err := vm.New(ctx, vm.Config{Name: "init", Cluster: "default", DomainTemplate: "{name}.slipway.internal"}, vm.Deps{
+	v, err := vm.New(ctx, vm.Config{Name: "init", Cluster: c.Cluster, DomainTemplate: c.DomainTemplate}, vm.Deps{
 		Pool: p.vm, Bus: b, Auth: a.Server().Local("vm"), IP: i.Server().Local("vm"), Log: log,
 		Dial: func(string) (nodepb.NodeServiceClient, error) { return nil, errors.New("nobody is asked now") },
 	})

@@ -32,6 +32,10 @@ type Config struct {
 	AdminEmail    string `env:"ADMIN_EMAIL" envDefault:"admin@example.com"`
 	AdminPassword string `env:"ADMIN_PASSWORD"`
 
+	// Cluster and DomainTemplate are those of the first cluster.
+	Cluster        string `env:"CLUSTER"         envDefault:"default"`
+	DomainTemplate string `env:"DOMAIN_TEMPLATE" envDefault:"{name}.slipway.internal"`
+
 	// PostgresHost and PostgresDatabase are where the database is.
 	PostgresHost     string `env:"POSTGRES_HOST"     envDefault:"postgres:5432"`
 	PostgresDatabase string `env:"POSTGRES_DATABASE" envDefault:"slipway"`
