@@ -1,4 +1,4 @@
-//go:build e2e && !remote
+//go:build e2e && (!remote || real)
 
 package e2e
 
@@ -15,7 +15,7 @@ import (
 // TestAddresses: a real host gets a second address and loses it. The node's rules follow at once, the guest at its next
 // start; what is taken away cannot be used by the guest, whatever it configures.
 func TestAddresses(t *testing.T) {
-	s := newStack(t, "libvirt")
+	s := realStack(t)
 	c := s.login()
 	network := number(c.must("POST", "/ip/v3/userspace/public/ipnet",
 		object{"name": "198.18.78.0/24", "gateway": "198.18.78.1", "dns_servers": []string{"198.18.78.53"}}), "id")

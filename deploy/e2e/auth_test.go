@@ -14,7 +14,7 @@ import (
 func TestBillingLogin(t *testing.T) {
 	s := anyStack(t)
 	admin, nobody := s.login(), &client{s: s}
-	email := fmt.Sprintf("client+%x@example.com", time.Now().UnixNano())
+	email := unique("client+")
 	id := number(admin.must("POST", "/vm/v3/account", object{"email": email, "password": "customer-1", "role": "@user"}), "id")
 	admin.complete(admin.must("POST", "/vm/v3/host", object{"name": "of-admin", "os": admin.tiny(), "password": "x"}))
 	admin.complete(admin.must("POST", "/vm/v3/host", object{"name": "of-client", "os": admin.tiny(), "password": "x", "account": id}))

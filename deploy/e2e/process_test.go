@@ -6,6 +6,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +37,12 @@ type process struct {
 func anyStack(t *testing.T) *stack {
 	t.Helper()
 	return newStack(t, "sim")
+}
+
+// realStack is one with real machines.
+func realStack(t *testing.T) *stack {
+	t.Helper()
+	return newStack(t, "libvirt")
 }
 
 // program is what make build made.
@@ -167,6 +176,31 @@ func (s *stack) stop() {
 	}
 }
 
+// again stops the stack and starts it; its machines go on meanwhile.
+func (s *stack) again(machines int) {
+	s.t.Helper()
+	s.stop()
+	left := processes(s.data)
+	if bridges := bridges(s.t); machines == 0 && len(bridges) > 0 {
+		s.t.Errorf("bridges are left: %q", bridges)
+	}
+	for _, p := range left {
+		if !strings.Contains(p, "qemu-system") {
+			s.t.Errorf("after a stop there is %q", p)
+		}
+	}
+	if len(left) != machines {
+		s.t.Errorf("after a stop there should be the machines alone: %q", left)
+	}
+	s.start()
+}
+
+// pretend makes requests come from an address of this machine.
+func (s *stack) pretend(hc *http.Client, _ *http.Request, addr string) {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
+	hc.Transport.(*http.Transport).DialContext = dialer.DialContext
+}
+
 // kill ends the process with no chance to tidy up.
 func (s *stack) kill() {
 	_ = s.cmd.Process.Kill()
@@ -191,6 +225,54 @@ func (s *stack) showLog() {
 		}
 	}
 	s.t.Logf("log of slipway:\n%s", strings.Join(lines[max(0, len(lines)-60):], ""))
+}
+
+// noTrace checks that the node has no machine of this stack: no process, no file, no tap.
+func (s *stack) noTrace() {
+	s.t.Helper()
+	for _, p := range processes(s.data) {
+		if strings.Contains(p, "qemu-system") {
+			s.t.Errorf("machine left: %s", p)
+		}
+	}
+	files, _ := os.ReadDir(filepath.Join(s.data, "node", "machines"))
+	for _, f := range files {
+		s.t.Errorf("left of a machine: %s", f.Name())
+	}
+	// A simulated node keeps a log of what became of each machine.
+	text, _ := os.ReadFile(filepath.Join(s.data, "node", "sim", "machines.log"))
+	there := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		var r struct {
+			Gone    string
+			Machine struct{ UUID string }
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			s.t.Fatal(err)
+		}
+		there[r.Machine.UUID] = r.Machine.UUID != ""
+		delete(there, r.Gone)
+	}
+	delete(there, "")
+	if len(there) > 0 {
+		s.t.Errorf("simulated machines left: %v", there)
+	}
+}
+
+// bridges lists the network devices of the main path.
+func bridges(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.Command("ip", "-o", "addr").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "198.18.77.1/") {
+			list = append(list, line)
+		}
+	}
+	return list
 }
 
 // processes lists the command lines that name dir.

@@ -1,4 +1,4 @@
-//go:build e2e && !remote
+//go:build e2e
 
 package e2e
 
@@ -18,12 +18,12 @@ import (
 
 // TestSecondFactor is the life of a second factor, as its owner and an administrator see it.
 func TestSecondFactor(t *testing.T) {
-	s := newStack(t, "sim")
-	admin, nobody := s.login(), &client{s: s}
-	id := number(admin.must("POST", "/vm/v3/account", object{"email": "two@example.com", "password": "customer-1", "full_name": "Ann"}), "id")
+	s := anyStack(t)
+	admin, nobody, email := s.login(), &client{s: s}, unique("two")
+	id := number(admin.must("POST", "/vm/v3/account", object{"email": email, "password": "customer-1", "full_name": "Ann"}), "id")
 	login := func(password, code string) (int, int) {
 		t.Helper()
-		body := object{"email": "two@example.com", "password": password}
+		body := object{"email": email, "password": password}
 		if code != "" {
 			body["totp"] = code
 		}
@@ -33,11 +33,11 @@ func TestSecondFactor(t *testing.T) {
 		}
 		return status, number(answer["error"].(object), "code")
 	}
-	user := &client{s: s, token: nobody.must("POST", "/auth/v3/auth", object{"email": "two@example.com", "password": "customer-1"})["token"].(string)}
+	user := &client{s: s, token: nobody.must("POST", "/auth/v3/auth", object{"email": email, "password": "customer-1"})["token"].(string)}
 
 	made := user.must("POST", "/auth/v4/self/totp", object{"password": "customer-1"})
 	secret := made["secret"].(string)
-	if !strings.HasPrefix(made["uri"].(string), "otpauth://totp/Slipway:two@example.com?") {
+	if !strings.HasPrefix(made["uri"].(string), "otpauth://totp/Slipway:"+email+"?") {
 		t.Errorf("uri %v", made)
 	}
 	code := func() string {
@@ -53,7 +53,7 @@ func TestSecondFactor(t *testing.T) {
 	if me := user.must("GET", "/auth/v4/whoami", nil); me["totp"] != true || me["full_name"] != "Ann" {
 		t.Errorf("whoami %v", me)
 	}
-	if l := admin.list("/auth/v4/user?where=(totp+EQ+true)"); len(l) != 1 || number(l[0], "id") != id {
+	if l := admin.list("/auth/v4/user?where=(totp+EQ+true+AND+email+EQ+'" + email + "')"); len(l) != 1 || number(l[0], "id") != id {
 		t.Errorf("with a second factor: %v", l)
 	}
 	for _, tt := range []struct {
@@ -70,20 +70,32 @@ func TestSecondFactor(t *testing.T) {
 			t.Errorf("%s: %d %d, want %d %d", tt.what, status, n, tt.status, tt.number)
 		}
 	}
-	if status, body := nobody.do("POST", "/vm/v3/public/auth", object{"email": "two@example.com", "password": "customer-1"}); status != 401 {
+	if status, body := nobody.do("POST", "/vm/v3/public/auth", object{"email": email, "password": "customer-1"}); status != 401 {
 		t.Errorf("the old login: %d %v", status, body)
 	}
-	key := admin.must("POST", "/auth/v4/user/two@example.com/key", object{})
+	key := admin.must("POST", "/auth/v4/user/"+email+"/key", object{})
 	nobody.must("POST", "/auth/v4/public/key", object{"key": key["key"]})
 
 	if status, _ := admin.do("DELETE", "/auth/v4/user/1/totp", nil); status != 403 {
 		t.Errorf("an administrator takes the own second factor without a code: %d", status)
 	}
-	admin.must("DELETE", "/auth/v4/user/two@example.com/totp", nil)
+	admin.must("DELETE", "/auth/v4/user/"+email+"/totp", nil)
 	refusedSoon(t, user)
 	if status, n := login("customer-1", ""); status != 201 {
 		t.Errorf("after the reset: %d %d", status, n)
 	}
+}
+
+// set changes a setting until the test is over.
+func (c *client) set(name, value string) {
+	c.s.t.Helper()
+	path := "/auth/v4/setting/" + name
+	for _, old := range c.list("/auth/v4/setting") {
+		if old["name"] == name {
+			c.s.t.Cleanup(func() { c.s.login().must("POST", path, object{"value": old["value"]}) })
+		}
+	}
+	c.must("POST", path, object{"value": value})
 }
 
 // refusedSoon waits until a session is worth nothing any more.
@@ -102,16 +114,16 @@ func refusedSoon(t *testing.T, c *client) {
 
 // TestOwnPassword: somebody changes it, and stays logged in here but nowhere else. Rules for passwords and sessions are settings.
 func TestOwnPassword(t *testing.T) {
-	s := newStack(t, "sim")
-	admin, nobody := s.login(), &client{s: s}
-	id := number(admin.must("POST", "/vm/v3/account", object{"email": "own@example.com", "password": "customer-1"}), "id")
+	s := anyStack(t)
+	admin, nobody, email := s.login(), &client{s: s}, unique("own")
+	id := number(admin.must("POST", "/vm/v3/account", object{"email": email, "password": "customer-1"}), "id")
 	login := func(password string) *client {
 		t.Helper()
-		return &client{s: s, token: nobody.must("POST", "/auth/v3/auth", object{"email": "own@example.com", "password": password})["token"].(string)}
+		return &client{s: s, token: nobody.must("POST", "/auth/v3/auth", object{"email": email, "password": password})["token"].(string)}
 	}
 	here, elsewhere := login("customer-1"), login("customer-1")
 	elsewhere.must("GET", "/vm/v3/host", nil)
-	admin.must("POST", "/auth/v4/setting/password_min_length", object{"value": "12"})
+	admin.set("password_min_length", "12")
 	if status, body := here.do("POST", "/auth/v4/self/password", object{"old_password": "customer-1", "password": "customer-2"}); status != 400 {
 		t.Errorf("a short password: %d %v", status, body)
 	}
@@ -120,14 +132,14 @@ func TestOwnPassword(t *testing.T) {
 	here.must("GET", "/vm/v3/host", nil)
 	login("customer-2-long")
 
-	admin.must("POST", "/auth/v4/setting/login_attempts_account", object{"value": "2"})
-	admin.must("POST", "/auth/v4/setting/login_window", object{"value": "7"})
+	admin.set("login_attempts_account", "2")
+	admin.set("login_window", "7")
 	for range 2 {
 		if status, body := here.do("POST", "/auth/v4/self/password", object{"old_password": "guess", "password": "customer-3-long"}); status != 400 {
 			t.Errorf("a guess: %d %v", status, body)
 		}
 	}
-	resp, text := nobody.raw("POST", "/auth/v4/public/token", object{"email": "own@example.com", "password": "customer-2-long"})
+	resp, text := nobody.raw("POST", "/auth/v4/public/token", object{"email": email, "password": "customer-2-long"})
 	if wait, err := strconv.Atoi(resp.Header.Get("Retry-After")); resp.StatusCode != 429 || err != nil || wait < 6*60 || wait > 7*60 {
 		t.Errorf("the third guess: %d %v %s", resp.StatusCode, resp.Header, text)
 	}
@@ -136,13 +148,13 @@ func TestOwnPassword(t *testing.T) {
 	}
 
 	path := "/vm/v3/account/" + strconv.Itoa(id)
-	admin.must("POST", path, object{"email": "renamed@example.com", "note": "moved"})
-	for start := time.Now(); admin.must("GET", path, nil)["email"] != "renamed@example.com"; time.Sleep(20 * time.Millisecond) {
+	admin.must("POST", path, object{"email": "renamed-" + email, "note": "moved"})
+	for start := time.Now(); admin.must("GET", path, nil)["email"] != "renamed-"+email; time.Sleep(20 * time.Millisecond) {
 		if time.Since(start) > 10*time.Second {
 			t.Fatal("vm does not hear of the new e-mail")
 		}
 	}
-	if u := admin.must("GET", "/vm/v3/user/renamed@example.com", nil); number(u, "id") != id || u["note"] != "moved" {
+	if u := admin.must("GET", "/vm/v3/user/renamed-"+email, nil); number(u, "id") != id || u["note"] != "moved" {
 		t.Errorf("user %v", u)
 	}
 	admin.must("DELETE", path, nil)
@@ -153,10 +165,10 @@ var proofField = regexp.MustCompile(`name="proof" value="([A-Z2-7]+)"`)
 
 // TestLink: a browser opens a one-time link, presses the button, and is logged in by its cookie alone.
 func TestLink(t *testing.T) {
-	s := newStack(t, "sim")
-	admin := s.login()
-	admin.must("POST", "/vm/v3/account", object{"email": "link@example.com", "password": "customer-1"})
-	key := admin.must("POST", "/auth/v4/user/link@example.com/key", object{})["key"].(string)
+	s := anyStack(t)
+	admin, email := s.login(), unique("link")
+	admin.must("POST", "/vm/v3/account", object{"email": email, "password": "customer-1"})
+	key := admin.must("POST", "/auth/v4/user/"+email+"/key", object{})["key"].(string)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -197,10 +209,10 @@ func TestLink(t *testing.T) {
 		t.Errorf("another site logs in: %d %s", resp.StatusCode, text)
 	}
 	if resp, text := do("POST", "/auth/key/"+key, form, kind, ours, "Sec-Fetch-Site", "same-origin", "Origin", "null"); resp.StatusCode != 200 ||
-		!strings.Contains(text, "link@example.com") || !strings.Contains(text, " UTC") {
+		!strings.Contains(text, email) || !strings.Contains(text, " UTC") {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
-	if resp, text := do("GET", "/auth/v4/whoami", ""); resp.StatusCode != 200 || !strings.Contains(text, `"link@example.com"`) {
+	if resp, text := do("GET", "/auth/v4/whoami", ""); resp.StatusCode != 200 || !strings.Contains(text, `"`+email+`"`) {
 		t.Errorf("by cookie: %d %s", resp.StatusCode, text)
 	}
 	edit := `{"full_name":"Ann"}`

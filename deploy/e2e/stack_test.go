@@ -1,7 +1,8 @@
 //go:build e2e
 
 // Package e2e drives a whole stack from outside, over HTTP, as clients do. `make test` runs it; it starts what it needs.
-// With the tag remote it runs all that needs nothing but HTTP against the stack at SLIPWAY_E2E_URL.
+// With the tag remote all that needs nothing but HTTP runs against the stack at SLIPWAY_E2E_URL; what stays behind kills
+// the process, damages its files, or needs two stacks or one with settings of its own.
 package e2e
 
 import (
@@ -125,6 +126,11 @@ func (c *client) list(path string) []object {
 		list[i] = x.(object)
 	}
 	return list
+}
+
+// unique is an e-mail that no other run on the same stack has used.
+func unique(name string) string {
+	return fmt.Sprintf("%s%x@example.com", name, time.Now().UnixNano())
 }
 
 func number(o object, key string) int {
