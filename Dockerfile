@@ -46,7 +46,7 @@ RUN mkdir -p /volumes/authority /volumes/keys/auth /volumes/keys/vm /volumes/key
 FROM service AS init
 COPY --from=volumes --chown=65532:65532 /volumes/ /
 
-# The agent with libvirt and QEMU, for hosts that are real. It needs Debian's mirrors, and to run as root, privileged.
+# The agent with libvirt and QEMU, for hosts that are real. It needs Debian's mirrors, and to run as root with some rights.
 FROM source AS build-libvirt
 RUN CGO_ENABLED=1 go build -tags libvirt_dlopen -ldflags="-s -w -buildid=" -o /out/ slipway.dev/services/node/cmd/noded
 
@@ -55,6 +55,7 @@ RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends ca-certificates iproute2 \
 	libvirt-daemon-system libvirt-daemon-driver-qemu libvirt0 qemu-system-x86 qemu-utils seabios >/dev/null && \
 	rm -rf /var/lib/apt/lists/*
+COPY deploy/images/libvirt/start.sh /start
 COPY --from=build-libvirt /out/noded /service
-ENTRYPOINT ["/service"]
+ENTRYPOINT ["/start"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=120s --retries=6 CMD ["/service", "healthcheck"]

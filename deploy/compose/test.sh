@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# Builds the images, runs the stack under docker compose and the end-to-end suite against it; then the same with two
-# replicas of everything, restarted one after the other under load. Everything it made is removed, the images are kept.
+# Builds the images, runs the stack under docker compose and the end-to-end suite against it; the same with two replicas of
+# everything, restarted one after the other under load; the same with real machines. Everything it made is removed, the
+# images are kept.
+#
+#   test.sh [single] [ha] [libvirt]     all without arguments
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+[ $# -gt 0 ] || set -- single ha libvirt
 
-compose=$(deploy/docker.sh)
 step() { printf '\n-- %s (%s)\n' "$1" "$(date +%T)"; }
+wanted() { [[ " $stages " == *" $1 "* ]]; }
+stages=$*
+
+step "Docker"
+compose=$(deploy/docker.sh)
 
 step "base images"
 deploy/packages.sh mmdebstrap
-deploy/images/offline/build.sh
+deploy/images/offline/build.sh golang debian postgres nats haproxy prometheus
 
 export COMPOSE_PROJECT_NAME=slipway-test SLIPWAY_TAG=test SLIPWAY_ADMIN_PASSWORD=e2e-Password-1 SLIPWAY_LOG=info
 export SLIPWAY_E2E_PASSWORD=$SLIPWAY_ADMIN_PASSWORD SLIPWAY_E2E_PROJECT=$COMPOSE_PROJECT_NAME
@@ -27,29 +35,66 @@ up() {
 	fi
 	echo "healthy after $((SECONDS - start)) s"
 }
-log=$(mktemp)
+# suite PATTERN TAGS: what needs nothing but HTTP, and tests of this stage.
+suite() { go test -count=1 -tags "libvirt_dlopen e2e remote $1" -timeout 15m slipway.dev/deploy/e2e "${@:2}"; }
+# inside SERVICE tests: the suite beside a service, in its network.
+inside() {
+	[ -x "$tests" ] || CGO_ENABLED=0 go test -c -tags "e2e remote containers real" -o "$tests" slipway.dev/deploy/e2e
+	docker run --rm --network "container:$($compose --env-file "$env" ps --quiet "$1")" --volume "$tests:/tests:ro" \
+		--env SLIPWAY_E2E_URL=http://gateway:8080 --env SLIPWAY_E2E_PASSWORD debian:bookworm-slim /tests -test.timeout 10m -test.run "$2" "${@:3}"
+}
+rest() { SLIPWAY_ADMIN_PASSWORD=$SLIPWAY_E2E_PASSWORD go run slipway.dev/deploy/cmd/slipway fsck --url "$SLIPWAY_E2E_URL"; }
+work=$(mktemp -d)
+log=$work/log
+tests=$work/tests
 
 step "images"
 env=deploy/compose/single.env
 # One after the other: the first builds all programs, the others take theirs.
 $compose build --quiet keys >/dev/null
 $compose build --quiet auth ip vm node gateway >/dev/null
+! wanted libvirt || $compose build --quiet node-libvirt >/dev/null
 docker image ls --format '{{.Repository}} {{.Tag}} {{.Size}}' | grep ' test ' | grep '^slipway/'
 
-step "roles of PostgreSQL, a cluster of NATS"
-go test -count=1 -tags 'libvirt_dlopen containers' slipway.dev/deploy/containers
+if wanted single; then
+	step "roles of PostgreSQL, a cluster of NATS"
+	go test -count=1 -tags 'libvirt_dlopen containers' slipway.dev/deploy/containers
 
-step "the suite against docker compose"
-export SLIPWAY_PORT=18080 SLIPWAY_E2E_URL=http://127.0.0.1:18080
-up deploy/compose/single.env
-go test -count=1 -tags 'libvirt_dlopen e2e remote' -timeout 10m slipway.dev/deploy/e2e
-docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | grep "^$COMPOSE_PROJECT_NAME" || true
-down
+	step "one of everything, with Prometheus and a collector of traces"
+	export SLIPWAY_PORT=18080 SLIPWAY_PROMETHEUS_PORT=19090 SLIPWAY_E2E_URL=http://127.0.0.1:18080
+	# The gateway believes the suite which client it is; the collector is a test in the gateway's network.
+	export SLIPWAY_TRUSTED_PROXIES=172.16.0.0/12,192.168.0.0/16,10.0.0.0/8 OTEL_EXPORTER_OTLP_ENDPOINT=http://gateway:4317
+	export COMPOSE_PROFILES=observability
+	up deploy/compose/single.env
+	step "one trace from the request to the hypervisor"
+	inside gateway TestTraces -test.v
+	step "metrics of every container"
+	SLIPWAY_E2E_PROMETHEUS=http://127.0.0.1:$SLIPWAY_PROMETHEUS_PORT suite containers -run TestMetrics
+	step "the suite against docker compose"
+	suite ""
+	docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | grep "^$COMPOSE_PROJECT_NAME" || true
+	rest
+	down
+	unset OTEL_EXPORTER_OTLP_ENDPOINT COMPOSE_PROFILES SLIPWAY_TRUSTED_PROXIES
+fi
 
-step "the suite against two replicas of everything, and a rolling restart under load"
-export SLIPWAY_PORT=18081-18082 SLIPWAY_EDGE_PORT=18080
-up deploy/compose/ha.env
-go test -count=1 -tags 'libvirt_dlopen e2e remote ha' -timeout 15m slipway.dev/deploy/e2e
-down
+if wanted ha; then
+	step "the suite against two replicas of everything, and a rolling restart under load"
+	export SLIPWAY_PORT=18081-18082 SLIPWAY_EDGE_PORT=18080 SLIPWAY_E2E_URL=http://127.0.0.1:18080
+	up deploy/compose/ha.env
+	suite containers -skip 'TestTraces|TestMetrics'
+	rest
+	down
+fi
+
+if wanted libvirt; then
+	step "real machines, on whatever accelerates them; TCG where nobody says"
+	[ -e bin/templates/tiny.json ] || deploy/guest/build.sh bin/templates
+	export SLIPWAY_PORT=18080 SLIPWAY_ACCEL=${SLIPWAY_ACCEL:-tcg} SLIPWAY_E2E_URL=http://127.0.0.1:18080
+	up deploy/compose/libvirt.env
+	inside node-libvirt 'TestMainPath|TestAddresses' -test.v
+	rest
+	down
+fi
 trap - EXIT
-rm -f "$log"
+rm -rf "$work"
