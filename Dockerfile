@@ -47,8 +47,9 @@ FROM service AS init
 COPY --from=volumes --chown=65532:65532 /volumes/ /
 
 # The agent with libvirt and QEMU, for hosts that are real. It needs Debian's mirrors, and to run as root with some rights.
-FROM source AS build-libvirt
-RUN CGO_ENABLED=1 go build -tags libvirt_dlopen -ldflags="-s -w -buildid=" -o /out/ slipway.dev/services/node/cmd/noded
+FROM build AS build-libvirt
+# Without C in net and os/user all packages are the same as above, and compiled already.
+RUN CGO_ENABLED=1 go build -tags libvirt_dlopen,netgo,osusergo -ldflags="-s -w -buildid=" -o /out/ slipway.dev/services/node/cmd/noded
 
 FROM debian:bookworm-slim AS libvirt
 RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d && apt-get update -qq && \

@@ -6,6 +6,8 @@ SHELL      := /bin/bash
 
 LISTEN ?= 127.0.0.1:8080
 UPFLAGS ?=
+# Of make compose-test: single, ha, libvirt; all where empty.
+STAGES ?=
 # Hosts of the large estate of make bench.
 SCALE ?= 1000000
 
@@ -99,8 +101,8 @@ compose-down: ## stop the containers; volumes, and so all data, stay
 	@compose=$$(deploy/docker.sh) && $$compose down
 
 .PHONY: compose-test
-compose-test: ## build the images, run the suite against docker compose, with one and with two replicas
-	@deploy/compose/test.sh
+compose-test: packages build ## run the suite against docker compose: one of everything, two replicas, real machines
+	@deploy/compose/test.sh $(STAGES)
 
 .PHONY: images-offline
 images-offline: ## make the base images of Debian packages, where no image registry can be reached

@@ -5,6 +5,9 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 
+step "Docker's engine"
+deploy/docker.sh >/dev/null # without it the last step could not be done
+
 step "generated code is fresh"
 before=$(git status --porcelain -- proto; git diff -- proto)
 make -s gen
@@ -29,3 +32,6 @@ go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/services/node/... slipway.
 
 step "whole stacks, over HTTP"
 go test -count=1 -tags libvirt_dlopen,e2e -timeout 20m slipway.dev/deploy/e2e
+
+step "every service in a container of its own"
+deploy/compose/test.sh

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- single ha libvirt
 
-step() { printf '\n-- %s (%s)\n' "$1" "$(date +%T)"; }
+step() { printf '\n-- %s (%s, after %d s)\n' "$1" "$(date +%T)" $SECONDS; }
 wanted() { [[ " $stages " == *" $1 "* ]]; }
 stages=$*
 
@@ -98,3 +98,4 @@ if wanted libvirt; then
 fi
 trap - EXIT
 rm -rf "$work"
+printf '\ncontainers: all passed in %d s\n' $SECONDS
