@@ -72,7 +72,8 @@ if wanted single; then
 	SLIPWAY_E2E_PROMETHEUS=http://127.0.0.1:$SLIPWAY_PROMETHEUS_PORT suite containers -run TestMetrics
 	step "the suite against docker compose"
 	suite ""
-	docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | grep "^$COMPOSE_PROJECT_NAME" || true
+	step "memory under load"
+	suite containers -run TestMemory -v
 	rest
 	down
 	unset OTEL_EXPORTER_OTLP_ENDPOINT COMPOSE_PROFILES SLIPWAY_TRUSTED_PROXIES
@@ -82,13 +83,13 @@ if wanted ha; then
 	step "the suite against two replicas of everything, and a rolling restart under load"
 	export SLIPWAY_PORT=18081-18082 SLIPWAY_EDGE_PORT=18080 SLIPWAY_E2E_URL=http://127.0.0.1:18080
 	up deploy/compose/ha.env
-	suite containers -skip 'TestTraces|TestMetrics'
+	suite containers -skip 'TestTraces|TestMetrics|TestMemory'
 	rest
 	down
 fi
 
 if wanted libvirt; then
-	step "real machines, on whatever accelerates them; TCG where nobody says"
+	step "real machines"
 	[ -e bin/templates/tiny.json ] || deploy/guest/build.sh bin/templates
 	export SLIPWAY_PORT=18080 SLIPWAY_ACCEL=${SLIPWAY_ACCEL:-tcg} SLIPWAY_E2E_URL=http://127.0.0.1:18080
 	up deploy/compose/libvirt.env
