@@ -71,9 +71,10 @@ func (c *client) export(path string) []object {
 func TestLists(t *testing.T) {
 	s := anyStack(t)
 	c := s.login()
+	user := s.user(c) // some lists are of the second account
 	c.complete(c.must("POST", "/vm/v3/host", object{"name": "listed", "os": c.tiny(), "password": "x"}))
 	c.readable()
-	hostile(t, 1000, []*client{c, s.user(c)}, c.lists())
+	hostile(t, 1000, []*client{c, user}, c.lists())
 }
 
 // readable reads every list as a page, as lines and explained.

@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -66,7 +67,7 @@ func (c *client) raw(method, path string, body any) (*http.Response, []byte) {
 		}
 		r = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(c.s.t.Context(), method, c.s.url+path, r)
+	req, err := http.NewRequestWithContext(context.WithoutCancel(c.s.t.Context()), method, c.s.url+path, r) // cleanups ask too
 	if err != nil {
 		c.s.t.Fatal(err)
 	}
