@@ -34,7 +34,8 @@ iptables_that_works() {
 
 start() {
 	as_root || fail "Docker's engine does not run, and only root can start it: run as root or with sudo, or start it yourself."
-	deploy/packages.sh docker.io iptables >&2
+	command -v dockerd >/dev/null || deploy/packages.sh docker.io iptables >&2
+	command -v docker >/dev/null || deploy/packages.sh docker-cli >&2 # a package of its own since Debian 13
 	! docker info >/dev/null 2>&1 || return 0 # the package's own service
 	if $sudo docker info >/dev/null 2>&1; then
 		fail "Docker's engine runs, and $(id -un) may not use it: usermod -aG docker $(id -un), then log in again."
