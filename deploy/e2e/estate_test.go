@@ -37,7 +37,8 @@ func TestEstate(t *testing.T) {
 	const hosts = 3000
 	s := estate(t, hosts)
 	c := s.login()
-	c.readable()
+	lists := c.lists(1)
+	c.readable(lists)
 	for where, want := range map[string]int{
 		"":                                 hosts,
 		"id+EQ+77":                         1,
@@ -73,5 +74,5 @@ func TestEstate(t *testing.T) {
 	if status, body := user.do("GET", "/vm/v3/host?explain=1", nil); status != 403 {
 		t.Errorf("explained to a user: %d %v", status, body)
 	}
-	hostile(t, 10_000, []*client{c, user}, c.lists())
+	hostile(t, 10_000, []*client{c, user}, lists)
 }

@@ -2,7 +2,7 @@
 # Makes the base images that the Dockerfile and docker-compose.yml name, where no registry can be reached: out of Debian
 # packages, Go modules and the Go of this machine, under the very same names. An image that is there is kept.
 #
-#   build.sh [name…]     golang, debian, postgres, nats, haproxy, prometheus; all but the last without arguments
+#   build.sh [name…]     golang, debian, postgres, nats, haproxy, prometheus; all without arguments
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 . deploy/images/offline/names.sh
@@ -108,5 +108,5 @@ make_prometheus() {
 	import "$work/prometheus" "$PROMETHEUS_IMAGE" 'ENTRYPOINT ["prometheus"]' 'USER 65534' 'WORKDIR /prometheus'
 }
 
-[ $# -gt 0 ] || set -- golang debian postgres nats haproxy
+[ $# -gt 0 ] || set -- golang debian postgres nats haproxy prometheus
 for name in "$@"; do "make_$name"; done
