@@ -17,7 +17,7 @@ compose=$(deploy/docker.sh)
 
 step "base images"
 deploy/packages.sh mmdebstrap
-deploy/images/offline/build.sh golang debian postgres nats haproxy prometheus
+deploy/images/offline/build.sh
 
 export COMPOSE_PROJECT_NAME=slipway-test SLIPWAY_TAG=test SLIPWAY_ADMIN_PASSWORD=e2e-Password-1 SLIPWAY_LOG=info
 export SLIPWAY_E2E_PASSWORD=$SLIPWAY_ADMIN_PASSWORD SLIPWAY_E2E_PROJECT=$COMPOSE_PROJECT_NAME
