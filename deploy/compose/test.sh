@@ -21,21 +21,35 @@ deploy/images/offline/build.sh
 
 export COMPOSE_PROJECT_NAME=slipway-test SLIPWAY_TAG=test SLIPWAY_ADMIN_PASSWORD=e2e-Password-1 SLIPWAY_LOG=info
 export SLIPWAY_E2E_PASSWORD=$SLIPWAY_ADMIN_PASSWORD SLIPWAY_E2E_PROJECT=$COMPOSE_PROJECT_NAME
+# Where this machine gets Go modules from, builds get them too.
+for name in GOPROXY GOSUMDB; do
+	[ -n "${!name:-}" ] || [ -z "$(go env -changed $name)" ] || export "$name=$(go env $name)"
+done
+work=$(mktemp -d)
+log=$work/log
+tests=$work/tests
+env=deploy/compose/single.env
+
+# ended CODE: the end, whichever it is. After a failure the containers tell what they have seen.
+ended() {
+	[ "$1" = 0 ] || $compose --env-file "$env" logs --tail 40 >&2 || true
+	down
+	rm -rf "$work"
+}
+trap 'ended $?' EXIT
 down() { $compose --env-file "$env" down --volumes --timeout 5 >/dev/null 2>&1 || true; }
 # up ENVFILE: the stack, from nothing to healthy. What went wrong is shown.
 up() {
 	env=$1
-	trap down EXIT
 	down
 	local start=$SECONDS
 	if ! $compose --env-file "$env" up --detach --wait --wait-timeout 300 >/dev/null 2>"$log"; then
-		cat "$log" >&2
-		$compose --env-file "$env" logs --tail 30 >&2
+		tail -n 20 "$log" >&2
 		exit 1
 	fi
 	echo "healthy after $((SECONDS - start)) s"
 }
-# suite PATTERN TAGS: what needs nothing but HTTP, and tests of this stage.
+# suite TAGS arguments: what needs nothing but HTTP, with the tests of these tags too.
 suite() { go test -count=1 -tags "libvirt_dlopen e2e remote $1" -timeout 15m slipway.dev/deploy/e2e "${@:2}"; }
 # inside SERVICE tests: the suite beside a service, in its network.
 inside() {
@@ -44,12 +58,8 @@ inside() {
 		--env SLIPWAY_E2E_URL=http://gateway:8080 --env SLIPWAY_E2E_PASSWORD debian:bookworm-slim /tests -test.timeout 10m -test.run "$2" "${@:3}"
 }
 rest() { SLIPWAY_ADMIN_PASSWORD=$SLIPWAY_E2E_PASSWORD go run slipway.dev/deploy/cmd/slipway fsck --url "$SLIPWAY_E2E_URL"; }
-work=$(mktemp -d)
-log=$work/log
-tests=$work/tests
 
 step "images"
-env=deploy/compose/single.env
 # One after the other: the first builds all programs, the others take theirs.
 $compose build --quiet keys >/dev/null
 $compose build --quiet auth ip vm node gateway >/dev/null
@@ -97,6 +107,4 @@ if wanted libvirt; then
 	rest
 	down
 fi
-trap - EXIT
-rm -rf "$work"
 printf '\ncontainers: all passed in %d s\n' $SECONDS
