@@ -270,6 +270,7 @@ func chance(t *testing.T, seed uint64, p plant) (log string, broken []string) {
 			at += time.Duration(r.Int64N(int64(4 * time.Second)))
 			w.at(at)
 			w.something(r.IntN(30), r.IntN(2), r.IntN(4), &made)
+			synctest.Wait() // what began in this moment has met the world as it was
 		}
 		w.settle()
 		log, broken = w.text(1), w.broken
