@@ -59,6 +59,29 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestKeysThatOthersFetch: who looks for a key in vain while another fetches it is not refused.
+func TestKeysThatOthersFetch(t *testing.T) {
+	t.Parallel()
+	signer, pub := newPair(t, "k1")
+	v := NewVerifier(func(context.Context) (map[string]ed25519.PublicKey, error) {
+		return map[string]ed25519.PublicKey{"k1": pub}, nil
+	})
+	text, _ := signer.Sign(Identity{AccountID: 3, Expires: time.Now().Add(time.Minute)})
+	meanwhile := true
+	v.now = func() time.Time {
+		if meanwhile { // the first has found no key and asks whether to fetch
+			meanwhile = false
+			if _, err := v.Verify(t.Context(), text); err != nil {
+				t.Errorf("the other: %v", err)
+			}
+		}
+		return time.Now()
+	}
+	if _, err := v.Verify(t.Context(), text); err != nil {
+		t.Errorf("the first: %v", err)
+	}
+}
+
 func TestVerifierLearnsNewKeys(t *testing.T) {
 	t.Parallel()
 	s1, p1 := newPair(t, "k1")

@@ -60,18 +60,23 @@ func (v *Verifier) Revoke(session, account, revision int32) {
 }
 
 func (v *Verifier) open(ctx context.Context, text string) (Identity, error) {
+	v.mu.RLock()
+	before := v.fetched
+	v.mu.RUnlock()
 	i, err := open(text, v.key)
 	if err == nil {
 		return i, nil
 	}
-	fresh, fetchErr := v.refresh(ctx)
-	if fetchErr != nil {
-		return Identity{}, fetchErr
-	}
-	if !fresh {
+	if err := v.refresh(ctx); err != nil {
 		return Identity{}, err
 	}
-	return open(text, v.key)
+	v.mu.RLock()
+	same := v.fetched.Equal(before)
+	v.mu.RUnlock()
+	if same {
+		return Identity{}, err
+	}
+	return open(text, v.key) // with keys that came meanwhile, whoever fetched them
 }
 
 func (v *Verifier) key(id string) ed25519.PublicKey {
@@ -80,22 +85,23 @@ func (v *Verifier) key(id string) ed25519.PublicKey {
 	return v.keys[id]
 }
 
-// refresh fetches the keys unless that was done just now; it reports whether it did.
-func (v *Verifier) refresh(ctx context.Context) (bool, error) {
+// refresh fetches the keys unless that was done just now.
+func (v *Verifier) refresh(ctx context.Context) error {
+	now := v.now()
 	v.mu.RLock()
-	recent := v.now().Sub(v.fetched) < refetchAfter
+	recent := now.Sub(v.fetched) < refetchAfter
 	v.mu.RUnlock()
 	if recent {
-		return false, nil
+		return nil
 	}
 	keys, err := v.fetch(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.keys, v.fetched = keys, v.now()
-	return true, nil
+	return nil
 }
 
 // remember also tells whether the identity is revoked.
