@@ -10,7 +10,7 @@ for round in $(seq "${ROUNDS:-1}"); do
 	go test -count=1 -timeout 60m -v -run 'TestChance$' slipway.dev/services/vm/internal/simulate -args -seeds 10000 -first "$((RANDOM * 10000 + 1))"
 	go test -count=1 -timeout 60m -run 'TestChance$' slipway.dev/services/node/internal/simulate -args -seeds 10000
 	printf '\n== round %s, faults (%s)\n' "$round" "$(date +%T)"
-	go test -count=1 -timeout 60m -v slipway.dev/deploy/chaos
+	go test -count=1 -tags libvirt_dlopen,e2e -timeout 60m -v slipway.dev/deploy/chaos
 	printf '\n== round %s, crash points and killed components (%s)\n' "$round" "$(date +%T)"
 	go test -count=1 -tags libvirt_dlopen,e2e -timeout 6h -v -run 'TestCrashPoints|TestKilledComponents' slipway.dev/deploy/e2e
 done

@@ -30,6 +30,9 @@ go test -count=1 slipway.dev/services/node/internal/libvirt -run StringsStay -ra
 step "drivers and the guest, on real QEMU"
 go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/services/node/... slipway.dev/deploy/guest
 
+step "an installation whose connections fail"
+go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/deploy/chaos
+
 step "whole stacks, over HTTP"
 go test -count=1 -tags libvirt_dlopen,e2e -timeout 20m slipway.dev/deploy/e2e
 

@@ -1,3 +1,5 @@
+//go:build e2e
+
 // Package chaos breaks a whole installation on purpose and looks whether it heals: what is recorded and what is there are the
 // same, nothing that was accepted is lost, nothing is done twice.
 package chaos_test

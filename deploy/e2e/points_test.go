@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -21,6 +22,8 @@ import (
 
 // long reports whether this is make chaos, which does everything many times.
 func long() bool { return os.Getenv("SLIPWAY_CHAOS") != "" }
+
+var only = flag.String("points", "", "kill only at crash points that begin so")
 
 // healing is how long after the restart everything must be at rest.
 const healing = 60 * time.Second
@@ -105,7 +108,7 @@ func crashPoints(t *testing.T, hypervisor string, rounds int, skip []string) {
 	k.os = k.client.tiny()
 	killed := 0
 	for point := range strings.FieldsSeq(string(out)) {
-		if hasPrefix(point, skip) || proven(point) {
+		if hasPrefix(point, skip) || proven(point) || !strings.HasPrefix(point, *only) {
 			continue
 		}
 		sc, ok := find(point)
