@@ -23,15 +23,11 @@ const (
 // logins measures logins against what the hash of a password costs alone, and what the time of a refusal tells about
 // whether there is such an account.
 func (b *bench) logins(ctx context.Context) error {
-	p, err := b.up("sim", "login", b.url)
+	p, a, err := b.open("sim", "login", b.url)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	a, err := b.login(p.url)
-	if err != nil {
-		return err
-	}
 	for _, setting := range []string{"login_attempts_account", "login_attempts_address"} {
 		if err := a.do("POST", "/auth/v4/setting/"+setting, map[string]string{"value": "1000000"}, &struct{}{}); err != nil {
 			return err

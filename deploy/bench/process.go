@@ -112,6 +112,19 @@ func (p *process) memory() int {
 // api is a client of one stack.
 type api struct{ url, token string }
 
+// open starts a stack, as up does, and logs in.
+func (b *bench) open(hypervisor, data, url string, env ...string) (*process, *api, error) {
+	p, err := b.up(hypervisor, data, url, env...)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := b.login(p.url)
+	if err != nil {
+		p.stop()
+	}
+	return p, a, err
+}
+
 func (b *bench) login(url string) (*api, error) {
 	a := &api{url: url}
 	var t struct {

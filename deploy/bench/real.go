@@ -15,15 +15,11 @@ import (
 // real measures creates of real machines: from POST to active, minus what qemu-img, define and start of the same domain cost
 // when libvirt is asked directly, in turn.
 func (b *bench) real(ctx context.Context) error {
-	p, err := b.up("libvirt", "real", "")
+	p, a, err := b.open("libvirt", "real", "")
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	a, err := b.login(p.url)
-	if err != nil {
-		return err
-	}
 	first, _, err := a.host("pattern")
 	if err != nil {
 		return err

@@ -37,15 +37,11 @@ func ratio(x, of float64) string { return fmt.Sprintf("%.0f %%", 100*x/of) }
 
 // get measures one host, authenticated, against net/http + pgx + encoding/json with the same SQL and no authentication.
 func (b *bench) get(ctx context.Context) error {
-	p, err := b.up("sim", "get", b.url)
+	p, a, err := b.open("sim", "get", b.url)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	a, err := b.login(p.url)
-	if err != nil {
-		return err
-	}
 	m, _, err := a.host("bench")
 	if err != nil {
 		return err
@@ -155,15 +151,11 @@ func (b *bench) withStack(ctx context.Context, name string, f func(*api) error, 
 		return err
 	}
 	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
-	p, err := b.up("sim", name, db.URL(), env...)
+	p, a, err := b.open("sim", name, db.URL(), env...)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	a, err := b.login(p.url)
-	if err != nil {
-		return err
-	}
 	return f(a)
 }
 
