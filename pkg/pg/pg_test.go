@@ -284,3 +284,14 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestInTxSaysThatTheDatabaseWentAway(t *testing.T) {
+	t.Parallel()
+	err := pg.InTx(t.Context(), pgtest.New(t), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `SELECT pg_terminate_backend(pg_backend_pid())`)
+		return err
+	})
+	if !errors.Is(err, fault.Unavailable) {
+		t.Errorf("%v: the caller may repeat it", err)
+	}
+}

@@ -72,6 +72,9 @@ func once(ctx context.Context, db beginner, fn func(pgx.Tx) error) error {
 		}
 	}()
 	if err := fn(tx); err != nil {
+		if _, told := fault.From(err); !told && tx.Conn().IsClosed() && ctx.Err() == nil {
+			return fault.Unavailable.Wrap(err) // it broke before the commit: nothing was done
+		}
 		return err
 	}
 	done = true // Commit ends the transaction, or breaks the connection
