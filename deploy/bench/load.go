@@ -24,6 +24,9 @@ type target struct {
 	token string
 	// conns are how many clients ask at once; 0 is 16.
 	conns int
+	// every is when a client asks again, counted from when it was to ask before; 0 is as soon as it has an answer. How long a
+	// request took counts from when it was to be made.
+	every time.Duration
 }
 
 // load makes GET requests on kept connections for a while. Any answer but 200 ends it.
@@ -46,8 +49,8 @@ func load(ctx context.Context, t target, length time.Duration) (result, error) {
 	for range conns {
 		wg.Go(func() {
 			var took []time.Duration
-			for time.Now().Before(deadline) {
-				at := time.Now()
+			for at := time.Now(); at.Before(deadline); at = t.next(at) {
+				time.Sleep(time.Until(at))
 				n, err := get(ctx, client, t)
 				if err != nil {
 					mu.Lock()
@@ -72,6 +75,13 @@ func load(ctx context.Context, t target, length time.Duration) (result, error) {
 		rps: float64(len(all)) / time.Since(start).Seconds(),
 		p50: percentile(all, 0.50), p99: percentile(all, 0.99), bytes: size,
 	}, nil
+}
+
+func (t target) next(last time.Time) time.Time {
+	if t.every == 0 {
+		return time.Now()
+	}
+	return last.Add(t.every)
 }
 
 func get(ctx context.Context, client *http.Client, t target) (int, error) {
