@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -134,7 +133,7 @@ func (s *Server) initData(ctx context.Context) error {
 	}
 	cmd := s.command(ctx, "initdb", args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := output(cmd); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	if err := os.Rename(partial, s.data); err != nil {
@@ -151,8 +150,7 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	return cmd
 }
 
-// launch starts the server on a thread that lives as long as the server: the kernel sends Pdeathsig when the thread that
-// started a child ends, not only when its process does.
+// launch starts the server and leaves a goroutine behind that waits for the server's end.
 func (s *Server) launch() error {
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), s.flags()...)
 	cmd.Dir = s.cfg.Dir
@@ -160,8 +158,7 @@ func (s *Server) launch() error {
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	cmd.SysProcAttr = s.who.attr(s.endSignal())
 	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+	go onThread(func() {
 		err := cmd.Start()
 		if err == nil {
 			s.cmd = cmd
@@ -173,7 +170,7 @@ func (s *Server) launch() error {
 			}
 			close(s.done)
 		}
-	}()
+	})
 	return <-started
 }
 

@@ -49,7 +49,7 @@ func pick(data string) (account, error) {
 }
 
 // attr makes a child that runs as this account, in a process group of its own so that Ctrl-C in a terminal does not
-// reach it before us, and that gets sig when we die.
+// reach it before us, and that gets sig when the thread ends that starts it: see onThread.
 func (a account) attr(sig syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: sig}
 	if a.drop {
@@ -74,7 +74,7 @@ func (a account) checkReach(bin, dir string) error {
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "--version")
 	cmd.Dir = dir
 	cmd.SysProcAttr = a.attr(syscall.SIGKILL)
-	err := cmd.Run()
+	_, err := output(cmd)
 	if err == nil {
 		return nil
 	}
