@@ -11,8 +11,10 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	accesspb "slipway.dev/proto/access/v1"
+	restpb "slipway.dev/proto/rest/v1"
 
 	"slipway.dev/pkg/identity"
 )
@@ -26,7 +28,7 @@ type Method struct {
 	Demand  identity.Demand
 	// Routes are the paths that clients reach it by, such as "POST /vm/v3/host/{id}/start". Methods without are for services.
 	Routes []string
-	// Mutates: it may change something. Reading is what GET does.
+	// Mutates: it may change something. A GET only reads, unless the method declares that it acts.
 	Mutates bool
 	// Repeat is what a second call with the same key leads to.
 	Repeat accesspb.Repeat
@@ -61,19 +63,41 @@ func In(files ...protoreflect.FileDescriptor) []Method {
 }
 
 func of(d protoreflect.MethodDescriptor) Method {
-	a, _ := proto.GetExtension(d.Options(), accesspb.E_Access).(*accesspb.Access)
+	a := Of(d)
+	acts := RestOf(d).GetActs()
 	m := Method{
 		Name: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()), Level: a.GetLevel(), Callers: a.GetCallers(),
 		Demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == accesspb.Level_LEVEL_ADMIN, Read: a.GetRead()},
 		Repeat: a.GetRepeat(),
 	}
 	routes := RoutesOf(d)
-	m.Mutates = len(routes) == 0 && !a.GetRead()
+	m.Mutates = acts || len(routes) == 0 && !a.GetRead()
 	for _, r := range routes {
 		m.Routes = append(m.Routes, r.Verb+" "+r.Path)
 		m.Mutates = m.Mutates || r.Verb != http.MethodGet
 	}
 	return m
+}
+
+// Of returns what a method demands of its caller: what it declares, or what the core rpc demands that it names as the one whose
+// scope counts. It returns nil when there is neither.
+func Of(d protoreflect.MethodDescriptor) *accesspb.Access {
+	if a, _ := proto.GetExtension(d.Options(), accesspb.E_Access).(*accesspb.Access); a != nil {
+		return a
+	}
+	name := strings.ReplaceAll(RestOf(d).GetCalls(), "/", ".")
+	called, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if m, ok := called.(protoreflect.MethodDescriptor); ok && err == nil {
+		a, _ := proto.GetExtension(m.Options(), accesspb.E_Access).(*accesspb.Access)
+		return a
+	}
+	return nil
+}
+
+// RestOf returns what a method declares about its routes; nil for a method of ordinary routes.
+func RestOf(d protoreflect.MethodDescriptor) *restpb.Route {
+	r, _ := proto.GetExtension(d.Options(), restpb.E_Route).(*restpb.Route)
+	return r
 }
 
 // Route is a path that clients reach a method by.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -11,6 +12,7 @@ import (
 
 	accesspb "slipway.dev/proto/access/v1"
 	authpb "slipway.dev/proto/auth/v4"
+	restpb "slipway.dev/proto/rest/v1"
 
 	"slipway.dev/pkg/access"
 	"slipway.dev/pkg/identity"
@@ -48,6 +50,50 @@ func TestSilentMethods(t *testing.T) {
 	list, silent := access.Methods(fd.Services().Get(0))
 	if want := []string{"NoOption", "NoLevel", "NoScope", "NoAdminScope"}; len(list) != 3 || !slices.Equal(silent, want) {
 		t.Errorf("%d methods, silent %v", len(list), silent)
+	}
+}
+
+// TestActsAndCalls: a GET that acts is a change, and a method whose core rpc counts demands what that one does.
+func TestActsAndCalls(t *testing.T) {
+	t.Parallel()
+	method := func(name, path string, a *accesspb.Access, r *restpb.Route) *descriptorpb.MethodDescriptorProto {
+		o := &descriptorpb.MethodOptions{}
+		proto.SetExtension(o, annotations.E_Http, &annotations.HttpRule{Pattern: &annotations.HttpRule_Get{Get: path}})
+		proto.SetExtension(o, restpb.E_Route, r)
+		if a != nil {
+			proto.SetExtension(o, accesspb.E_Access, a)
+		}
+		return &descriptorpb.MethodDescriptorProto{
+			Name: &name, InputType: proto.String(".test2.Nothing"), OutputType: proto.String(".test2.Nothing"), Options: o,
+		}
+	}
+	read := &accesspb.Access{Level: accesspb.Level_LEVEL_USER, Scope: "x.read", Read: true}
+	fd, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
+		Name: proto.String("test2.proto"), Package: proto.String("test2"), Syntax: proto.String("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Nothing")}},
+		Service: []*descriptorpb.ServiceDescriptorProto{{Name: proto.String("TestService"), Method: []*descriptorpb.MethodDescriptorProto{
+			method("Look", "/look", read, &restpb.Route{}),
+			method("Follow", "/follow", &accesspb.Access{Level: accesspb.Level_LEVEL_USER, Scope: "x.read"}, &restpb.Route{Acts: true}),
+			method("Calls", "/calls", nil, &restpb.Route{Calls: "auth.v4.UserService/ListUsers"}),
+			method("CallsNothing", "/none", nil, &restpb.Route{Calls: "auth.v4.UserService/None"}),
+		}}},
+	}, protoregistry.GlobalFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, silent := access.Methods(fd.Services().Get(0))
+	if len(list) != 3 || !slices.Equal(silent, []string{"CallsNothing"}) {
+		t.Fatalf("%+v, silent %v", list, silent)
+	}
+	reader := identity.Identity{Roles: []string{identity.RoleReadOnlyAdmin}}
+	for i, tt := range []struct {
+		mutates, reader bool
+		scope           string
+	}{{false, true, "x.read"}, {true, false, "x.read"}, {false, true, "users.read"}} {
+		m := list[i]
+		if _, ok := reader.For(m.Demand); m.Mutates != tt.mutates || ok != tt.reader || m.Demand.Scope != tt.scope {
+			t.Errorf("%+v, a read-only administrator may call it: %v", m, ok)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -653,16 +654,16 @@ var File_auth_v4_apikey_proto protoreflect.FileDescriptor
 
 const file_auth_v4_apikey_proto_rawDesc = "" +
 	"\n" +
-	"\x14auth/v4/apikey.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\x94\x01\n" +
+	"\x14auth/v4/apikey.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x94\x01\n" +
 	"\x13CreateAPIKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x12;\n" +
 	"\n" +
 	"expires_at\x18\x03 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x14\n" +
-	"\x05cidrs\x18\x04 \x03(\tR\x05cidrs\"8\n" +
+	"\x05cidrs\x18\x04 \x03(\tR\x05cidrs\">\n" +
 	"\x14CreateAPIKeyResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"\xf0\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x16\n" +
+	"\x03key\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\x03key\"\xf0\x02\n" +
 	"\x06APIKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1d\n" +
 	"\n" +
@@ -705,7 +706,7 @@ const file_auth_v4_apikey_proto_rawDesc = "" +
 	"\vListAPIKeys\x12\x1b.auth.v4.ListAPIKeysRequest\x1a\x1c.auth.v4.ListAPIKeysResponse\"-\xea\xc7\x18\x12\b\x02\x18\x01\"\fapikeys.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/auth/v4/apikey\x12k\n" +
 	"\tGetAPIKey\x12\x19.auth.v4.GetAPIKeyRequest\x1a\x0f.auth.v4.APIKey\"2\xea\xc7\x18\x12\b\x02\x18\x01\"\fapikeys.read\x82\xd3\xe4\x93\x02\x16\x12\x14/auth/v4/apikey/{id}\x12\x83\x01\n" +
 	"\fUpdateAPIKey\x12\x1c.auth.v4.UpdateAPIKeyRequest\x1a\x1d.auth.v4.UpdateAPIKeyResponse\"6\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/auth/v4/apikey/{id}\x12\x80\x01\n" +
-	"\fDeleteAPIKey\x12\x1c.auth.v4.DeleteAPIKeyRequest\x1a\x1d.auth.v4.DeleteAPIKeyResponse\"3\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\x82\xd3\xe4\x93\x02\x16*\x14/auth/v4/apikey/{id}B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\fDeleteAPIKey\x12\x1c.auth.v4.DeleteAPIKeyRequest\x1a\x1d.auth.v4.DeleteAPIKeyResponse\"3\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\x82\xd3\xe4\x93\x02\x16*\x14/auth/v4/apikey/{id}B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_apikey_proto_rawDescOnce sync.Once

@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -445,7 +446,7 @@ var File_auth_v4_audit_proto protoreflect.FileDescriptor
 
 const file_auth_v4_audit_proto_rawDesc = "" +
 	"\n" +
-	"\x13auth/v4/audit.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\x8b\x03\n" +
+	"\x13auth/v4/audit.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x8b\x03\n" +
 	"\vAuditRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\tR\x04time\x12\x18\n" +
@@ -485,7 +486,7 @@ const file_auth_v4_audit_proto_rawDesc = "" +
 	"\bunsealed\x18\x06 \x01(\x05R\bunsealed2\x8e\x02\n" +
 	"\fAuditService\x12w\n" +
 	"\tListAudit\x12\x19.auth.v4.ListAuditRequest\x1a\x1a.auth.v4.ListAuditResponse\"3\xea\xc7\x18\x19\b\x03\x18\x01\"\x13platform.audit.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/auth/v4/audit\x12\x84\x01\n" +
-	"\vVerifyAudit\x12\x1b.auth.v4.VerifyAuditRequest\x1a\x1c.auth.v4.VerifyAuditResponse\":\xea\xc7\x18\x19\b\x03\x18\x01\"\x13platform.audit.read\x82\xd3\xe4\x93\x02\x17\x12\x15/auth/v4/audit/verifyB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\vVerifyAudit\x12\x1b.auth.v4.VerifyAuditRequest\x1a\x1c.auth.v4.VerifyAuditResponse\":\xea\xc7\x18\x19\b\x03\x18\x01\"\x13platform.audit.read\x82\xd3\xe4\x93\x02\x17\x12\x15/auth/v4/audit/verifyB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_audit_proto_rawDescOnce sync.Once

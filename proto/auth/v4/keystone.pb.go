@@ -12,6 +12,7 @@ import (
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -558,24 +559,24 @@ var File_auth_v4_keystone_proto protoreflect.FileDescriptor
 
 const file_auth_v4_keystone_proto_rawDesc = "" +
 	"\n" +
-	"\x16auth/v4/keystone.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
+	"\x16auth/v4/keystone.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12rest/v1/rest.proto\"\xa5\x01\n" +
 	"\x1aCreateKeystoneTokenRequest\x127\n" +
 	"\bpassword\x18\x01 \x01(\v2\x19.auth.v4.KeystonePasswordH\x00R\bpassword\x12@\n" +
 	"\vapplication\x18\x02 \x01(\v2\x1c.auth.v4.KeystoneApplicationH\x00R\vapplicationB\f\n" +
 	"\n" +
-	"credential\"V\n" +
+	"credential\"b\n" +
 	"\x10KeystonePassword\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
-	"\x04totp\x18\x03 \x01(\tR\x04totp\"=\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x18\n" +
+	"\x04totp\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\x04totp\"C\n" +
 	"\x13KeystoneApplication\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"d\n" +
-	"\x1bCreateKeystoneTokenResponse\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\x12/\n" +
-	"\asubject\x18\x02 \x01(\v2\x15.auth.v4.TokenSubjectR\asubject\";\n" +
-	"\x14ValidateTokenRequest\x12#\n" +
-	"\rsubject_token\x18\x01 \x01(\tR\fsubjectToken\"\xbd\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
+	"\x06secret\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\x06secret\"j\n" +
+	"\x1bCreateKeystoneTokenResponse\x12\x1a\n" +
+	"\x05token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\x12/\n" +
+	"\asubject\x18\x02 \x01(\v2\x15.auth.v4.TokenSubjectR\asubject\"A\n" +
+	"\x14ValidateTokenRequest\x12)\n" +
+	"\rsubject_token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\fsubjectToken\"\xbd\x02\n" +
 	"\fTokenSubject\x12)\n" +
 	"\x04user\x18\x01 \x01(\v2\x15.auth.v4.KeystoneNameR\x04user\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12-\n" +
@@ -587,14 +588,14 @@ const file_auth_v4_keystone_proto_rawDesc = "" +
 	"\amethods\x18\a \x03(\tR\amethods\"2\n" +
 	"\fKeystoneName\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"9\n" +
-	"\x12RevokeTokenRequest\x12#\n" +
-	"\rsubject_token\x18\x01 \x01(\tR\fsubjectToken\"\x15\n" +
-	"\x13RevokeTokenResponse2\xc4\x02\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"?\n" +
+	"\x12RevokeTokenRequest\x12)\n" +
+	"\rsubject_token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\fsubjectToken\"\x15\n" +
+	"\x13RevokeTokenResponse2\xca\x02\n" +
 	"\x0fKeystoneService\x12q\n" +
 	"\x13CreateKeystoneToken\x12#.auth.v4.CreateKeystoneTokenRequest\x1a$.auth.v4.CreateKeystoneTokenResponse\"\x0f\xea\xc7\x18\v\b\x04\x12\agateway\x12\\\n" +
-	"\rValidateToken\x12\x1d.auth.v4.ValidateTokenRequest\x1a\x15.auth.v4.TokenSubject\"\x15\xea\xc7\x18\x11\b\x02\x18\x01\"\vtokens.read\x12`\n" +
-	"\vRevokeToken\x12\x1b.auth.v4.RevokeTokenRequest\x1a\x1c.auth.v4.RevokeTokenResponse\"\x16\xea\xc7\x18\x12\b\x02\x18\x01\"\ftokens.writeB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\rValidateToken\x12\x1d.auth.v4.ValidateTokenRequest\x1a\x15.auth.v4.TokenSubject\"\x15\xea\xc7\x18\x11\b\x02\x18\x01\"\vtokens.read\x12f\n" +
+	"\vRevokeToken\x12\x1b.auth.v4.RevokeTokenRequest\x1a\x1c.auth.v4.RevokeTokenResponse\"\x1c\xea\xc7\x18\x12\b\x02\x18\x01\"\ftokens.write\xc2\xc8\x18\x02\x10\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_keystone_proto_rawDescOnce sync.Once

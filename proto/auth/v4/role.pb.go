@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -758,7 +759,7 @@ var File_auth_v4_role_proto protoreflect.FileDescriptor
 
 const file_auth_v4_role_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v4/role.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\xb5\x01\n" +
+	"\x12auth/v4/role.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xb5\x01\n" +
 	"\x04Role\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
@@ -819,7 +820,7 @@ const file_auth_v4_role_proto_rawDesc = "" +
 	"DeleteRole\x12\x1a.auth.v4.DeleteRoleRequest\x1a\x1b.auth.v4.DeleteRoleResponse\"-\xea\xc7\x18\x0f\b\x03\"\vroles.write\x82\xd3\xe4\x93\x02\x14*\x12/auth/v4/role/{id}\x12k\n" +
 	"\n" +
 	"ListScopes\x12\x1a.auth.v4.ListScopesRequest\x1a\x1b.auth.v4.ListScopesResponse\"$\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x10\x12\x0e/auth/v4/scopeB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x10\x12\x0e/auth/v4/scopeB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_role_proto_rawDescOnce sync.Once

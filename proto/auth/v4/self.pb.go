@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -232,10 +233,10 @@ var File_auth_v4_self_proto protoreflect.FileDescriptor
 
 const file_auth_v4_self_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v4/self.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"W\n" +
-	"\x16SetSelfPasswordRequest\x12!\n" +
-	"\fold_password\x18\x01 \x01(\tR\voldPassword\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\")\n" +
+	"\x12auth/v4/self.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\"c\n" +
+	"\x16SetSelfPasswordRequest\x12'\n" +
+	"\fold_password\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\voldPassword\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\")\n" +
 	"\x17SetSelfPasswordResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\x9e\x01\n" +
 	"\x11UpdateSelfRequest\x12 \n" +
@@ -252,7 +253,7 @@ const file_auth_v4_self_proto_rawDesc = "" +
 	"\x0fSetSelfPassword\x12\x1f.auth.v4.SetSelfPasswordRequest\x1a .auth.v4.SetSelfPasswordResponse\"/\xea\xc7\x18\n" +
 	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/auth/v4/self/password\x12v\n" +
 	"\n" +
-	"UpdateSelf\x12\x1a.auth.v4.UpdateSelfRequest\x1a\x1b.auth.v4.UpdateSelfResponse\"/\xea\xc7\x18\x13\b\x02\x18\x01\"\rprofile.write\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/auth/v4/selfB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"UpdateSelf\x12\x1a.auth.v4.UpdateSelfRequest\x1a\x1b.auth.v4.UpdateSelfResponse\"/\xea\xc7\x18\x13\b\x02\x18\x01\"\rprofile.write\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/auth/v4/selfB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_self_proto_rawDescOnce sync.Once

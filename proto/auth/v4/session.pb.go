@@ -12,6 +12,7 @@ import (
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -656,25 +657,25 @@ var File_auth_v4_session_proto protoreflect.FileDescriptor
 
 const file_auth_v4_session_proto_rawDesc = "" +
 	"\n" +
-	"\x15auth/v4/session.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x01\n" +
+	"\x15auth/v4/session.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12rest/v1/rest.proto\"\xb0\x01\n" +
 	"\fLoginRequest\x12\x14\n" +
-	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
-	"\x04totp\x18\x03 \x01(\tR\x04totp\x12%\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x18\n" +
+	"\x04totp\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\x04totp\x12%\n" +
 	"\x0eaccess_seconds\x18\x04 \x01(\x05R\raccessSeconds\x12'\n" +
-	"\x0frefresh_seconds\x18\x05 \x01(\x05R\x0erefreshSeconds\"\xa3\x02\n" +
-	"\x05Grant\x12!\n" +
-	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12F\n" +
-	"\x11access_expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0faccessExpiresAt\x12#\n" +
-	"\rrefresh_token\x18\x03 \x01(\tR\frefreshToken\x12H\n" +
+	"\x0frefresh_seconds\x18\x05 \x01(\x05R\x0erefreshSeconds\"\xaf\x02\n" +
+	"\x05Grant\x12'\n" +
+	"\faccess_token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\vaccessToken\x12F\n" +
+	"\x11access_expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0faccessExpiresAt\x12)\n" +
+	"\rrefresh_token\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\frefreshToken\x12H\n" +
 	"\x12refresh_expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x10refreshExpiresAt\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x05 \x01(\x05R\taccountId\x12!\n" +
-	"\fsession_uuid\x18\x06 \x01(\tR\vsessionUuid\"5\n" +
-	"\x0eRefreshRequest\x12#\n" +
-	"\rrefresh_token\x18\x01 \x01(\tR\frefreshToken\"4\n" +
-	"\rLogoutRequest\x12#\n" +
-	"\rrefresh_token\x18\x01 \x01(\tR\frefreshToken\"\x10\n" +
+	"\fsession_uuid\x18\x06 \x01(\tR\vsessionUuid\";\n" +
+	"\x0eRefreshRequest\x12)\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\frefreshToken\":\n" +
+	"\rLogoutRequest\x12)\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\frefreshToken\"\x10\n" +
 	"\x0eLogoutResponse\"p\n" +
 	"\x13ListSessionsRequest\x12\x1d\n" +
 	"\n" +
@@ -706,13 +707,13 @@ const file_auth_v4_session_proto_rawDesc = "" +
 	"\x04kind\x18\v \x01(\tR\x04kind\"(\n" +
 	"\x12KillSessionRequest\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\"\x15\n" +
-	"\x13KillSessionResponse2\xad\x03\n" +
+	"\x13KillSessionResponse2\xb3\x03\n" +
 	"\x0eSessionService\x12?\n" +
 	"\x05Login\x12\x15.auth.v4.LoginRequest\x1a\x0e.auth.v4.Grant\"\x0f\xea\xc7\x18\v\b\x04\x12\agateway\x12C\n" +
 	"\aRefresh\x12\x17.auth.v4.RefreshRequest\x1a\x0e.auth.v4.Grant\"\x0f\xea\xc7\x18\v\b\x04\x12\agateway\x12J\n" +
 	"\x06Logout\x12\x16.auth.v4.LogoutRequest\x1a\x17.auth.v4.LogoutResponse\"\x0f\xea\xc7\x18\v\b\x04\x12\agateway\x12e\n" +
-	"\fListSessions\x12\x1c.auth.v4.ListSessionsRequest\x1a\x1d.auth.v4.ListSessionsResponse\"\x18\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\x12b\n" +
-	"\vKillSession\x12\x1b.auth.v4.KillSessionRequest\x1a\x1c.auth.v4.KillSessionResponse\"\x18\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessionsB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\fListSessions\x12\x1c.auth.v4.ListSessionsRequest\x1a\x1d.auth.v4.ListSessionsResponse\"\x18\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\x12h\n" +
+	"\vKillSession\x12\x1b.auth.v4.KillSessionRequest\x1a\x1c.auth.v4.KillSessionResponse\"\x1e\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\xc2\xc8\x18\x02\x10\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_session_proto_rawDescOnce sync.Once

@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -303,7 +304,7 @@ var File_auth_v4_setting_proto protoreflect.FileDescriptor
 
 const file_auth_v4_setting_proto_rawDesc = "" +
 	"\n" +
-	"\x15auth/v4/setting.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"|\n" +
+	"\x15auth/v4/setting.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\"|\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12#\n" +
@@ -325,7 +326,7 @@ const file_auth_v4_setting_proto_rawDesc = "" +
 	"\fListSettings\x12\x1c.auth.v4.ListSettingsRequest\x1a\x1d.auth.v4.ListSettingsResponse\"/\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x12\x12\x10/auth/v4/setting\x12r\n" +
 	"\n" +
 	"GetSetting\x12\x1a.auth.v4.GetSettingRequest\x1a\x10.auth.v4.Setting\"6\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x19\x12\x17/auth/v4/setting/{name}\x12z\n" +
-	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"8\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"8\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_setting_proto_rawDescOnce sync.Once

@@ -15,6 +15,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -1062,23 +1063,23 @@ var File_auth_v4_token_proto protoreflect.FileDescriptor
 
 const file_auth_v4_token_proto_rawDesc = "" +
 	"\n" +
-	"\x13auth/v4/token.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x12auth/v4/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\\\n" +
+	"\x13auth/v4/token.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x12auth/v4/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"h\n" +
 	"\x14CreateSessionRequest\x12\x14\n" +
-	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
-	"\x04totp\x18\x03 \x01(\tR\x04totp\"\x88\x01\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x18\n" +
+	"\x04totp\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\x04totp\"\x8e\x01\n" +
 	"\x05Token\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\x12;\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1a\n" +
+	"\x05token\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\x12;\n" +
 	"\n" +
 	"expires_at\x18\x03 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x1c\n" +
 	"\tconfirmed\x18\x04 \x01(\bR\tconfirmed\"s\n" +
 	"\x12CreateTokenRequest\x12;\n" +
 	"\n" +
 	"expires_at\x18\x01 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescription\"*\n" +
-	"\x12DeleteTokenRequest\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"\x15\n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\"0\n" +
+	"\x12DeleteTokenRequest\x12\x1a\n" +
+	"\x05token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\"\x15\n" +
 	"\x13DeleteTokenResponse\"\xa3\x02\n" +
 	"\tTokenInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
@@ -1101,21 +1102,21 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"\x17\n" +
 	"\x15GetSelfSessionRequest\"\x1a\n" +
 	"\x18DeleteSelfSessionRequest\"\x1b\n" +
-	"\x19DeleteSelfSessionResponse\"b\n" +
+	"\x19DeleteSelfSessionResponse\"n\n" +
 	"\x1aCreateLegacySessionRequest\x12\x14\n" +
-	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
-	"\x04totp\x18\x03 \x01(\tR\x04totp\"\xaa\x01\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x18\n" +
+	"\x04totp\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\x04totp\"\xb6\x01\n" +
 	"\rLegacySession\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\tR\x05token\x12;\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1e\n" +
+	"\asession\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\asession\x12\x1a\n" +
+	"\x05token\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\x12;\n" +
 	"\n" +
 	"expires_at\x18\x04 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\bR\tconfirmed\"\x0f\n" +
-	"\rWhoamiRequest\")\n" +
-	"\x11IntrospectRequest\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"\xa9\x01\n" +
+	"\rWhoamiRequest\"/\n" +
+	"\x11IntrospectRequest\x12\x1a\n" +
+	"\x05token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\"\xa9\x01\n" +
 	"\x12IntrospectResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x1d\n" +
 	"\n" +
@@ -1129,9 +1130,9 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x03(\v2\x12.auth.v4.PublicKeyR\x04keys\"-\n" +
 	"\tPublicKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key2\x8f\t\n" +
-	"\fTokenService\x12f\n" +
-	"\rCreateSession\x12\x1d.auth.v4.CreateSessionRequest\x1a\x0e.auth.v4.Token\"&\xea\xc7\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/auth/v4/public/token\x12m\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key2\x96\t\n" +
+	"\fTokenService\x12m\n" +
+	"\rCreateSession\x12\x1d.auth.v4.CreateSessionRequest\x1a\x0e.auth.v4.Token\"-\xea\xc7\x18\x02\b\x01\xc2\xc8\x18\x03\b\xc9\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/auth/v4/public/token\x12m\n" +
 	"\vCreateToken\x12\x1b.auth.v4.CreateTokenRequest\x1a\x0e.auth.v4.Token\"1\xea\xc7\x18\x14\b\x02\x18\x01\"\ftokens.write(\x02\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/auth/v4/token\x12\x9a\x01\n" +
 	"\vDeleteToken\x12\x1b.auth.v4.DeleteTokenRequest\x1a\x1c.auth.v4.DeleteTokenResponse\"P\xea\xc7\x18\x12\b\x02\x18\x01\"\ftokens.write\x82\xd3\xe4\x93\x024Z\x1a*\x18/auth/v3/session/{token}*\x16/auth/v4/token/{token}\x12r\n" +
 	"\n" +
@@ -1145,7 +1146,7 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x11\x12\x0f/auth/v4/whoami\x12X\n" +
 	"\n" +
 	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12Z\n" +
-	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\x19\xea\xc7\x18\x15\b\x04\x12\agateway\x12\x02vm\x12\x02ip\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\x19\xea\xc7\x18\x15\b\x04\x12\agateway\x12\x02vm\x12\x02ip\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_token_proto_rawDescOnce sync.Once

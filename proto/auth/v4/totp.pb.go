@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -585,26 +586,26 @@ var File_auth_v4_totp_proto protoreflect.FileDescriptor
 
 const file_auth_v4_totp_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v4/totp.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"/\n" +
-	"\x11CreateTOTPRequest\x12\x1a\n" +
-	"\bpassword\x18\x01 \x01(\tR\bpassword\">\n" +
-	"\x12CreateTOTPResponse\x12\x16\n" +
-	"\x06secret\x18\x01 \x01(\tR\x06secret\x12\x10\n" +
-	"\x03uri\x18\x02 \x01(\tR\x03uri\"(\n" +
-	"\x12ConfirmTOTPRequest\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\"<\n" +
-	"\x13ConfirmTOTPResponse\x12%\n" +
-	"\x0erecovery_codes\x18\x01 \x03(\tR\rrecoveryCodes\"\x10\n" +
+	"\x12auth/v4/totp.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\"5\n" +
+	"\x11CreateTOTPRequest\x12 \n" +
+	"\bpassword\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\"J\n" +
+	"\x12CreateTOTPResponse\x12\x1c\n" +
+	"\x06secret\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x06secret\x12\x16\n" +
+	"\x03uri\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\x03uri\".\n" +
+	"\x12ConfirmTOTPRequest\x12\x18\n" +
+	"\x04code\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x04code\"B\n" +
+	"\x13ConfirmTOTPResponse\x12+\n" +
+	"\x0erecovery_codes\x18\x01 \x03(\tB\x04\xc8\xc8\x18\x01R\rrecoveryCodes\"\x10\n" +
 	"\x0eGetTOTPRequest\"L\n" +
 	"\x0fGetTOTPResponse\x12\x12\n" +
 	"\x04totp\x18\x01 \x01(\bR\x04totp\x12%\n" +
-	"\x0erecovery_codes\x18\x02 \x01(\x05R\rrecoveryCodes\"0\n" +
-	"\x1aCreateRecoveryCodesRequest\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\"D\n" +
-	"\x1bCreateRecoveryCodesResponse\x12%\n" +
-	"\x0erecovery_codes\x18\x01 \x03(\tR\rrecoveryCodes\"'\n" +
-	"\x11DeleteTOTPRequest\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\"(\n" +
+	"\x0erecovery_codes\x18\x02 \x01(\x05R\rrecoveryCodes\"6\n" +
+	"\x1aCreateRecoveryCodesRequest\x12\x18\n" +
+	"\x04code\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x04code\"J\n" +
+	"\x1bCreateRecoveryCodesResponse\x12+\n" +
+	"\x0erecovery_codes\x18\x01 \x03(\tB\x04\xc8\xc8\x18\x01R\rrecoveryCodes\"-\n" +
+	"\x11DeleteTOTPRequest\x12\x18\n" +
+	"\x04code\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x04code\"(\n" +
 	"\x12DeleteTOTPResponse\x12\x12\n" +
 	"\x04totp\x18\x01 \x01(\bR\x04totp\"&\n" +
 	"\x10ResetTOTPRequest\x12\x12\n" +
@@ -624,7 +625,7 @@ const file_auth_v4_totp_proto_rawDesc = "" +
 	"\n" +
 	"DeleteTOTP\x12\x1a.auth.v4.DeleteTOTPRequest\x1a\x1b.auth.v4.DeleteTOTPResponse\"I\xea\xc7\x18\n" +
 	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x025Z\x1f:\x01*\"\x1a/auth/v4/self/totp/disable*\x12/auth/v4/self/totp\x12\x93\x01\n" +
-	"\tResetTOTP\x12\x19.auth.v4.ResetTOTPRequest\x1a\x1a.auth.v4.ResetTOTPResponse\"O\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x026Z\x19*\x17/vm/v3/user/{user}/totp*\x19/auth/v4/user/{user}/totpB\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\tResetTOTP\x12\x19.auth.v4.ResetTOTPRequest\x1a\x1a.auth.v4.ResetTOTPResponse\"O\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x026Z\x19*\x17/vm/v3/user/{user}/totp*\x19/auth/v4/user/{user}/totpB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_totp_proto_rawDescOnce sync.Once

@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -1451,7 +1452,7 @@ var File_auth_v4_user_proto protoreflect.FileDescriptor
 
 const file_auth_v4_user_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v4/user.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\xad\x02\n" +
+	"\x12auth/v4/user.proto\x12\aauth.v4\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xad\x02\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x14\n" +
@@ -1478,10 +1479,10 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"%\n" +
 	"\x0fFindUserRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\"\xc1\x01\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\"\xc7\x01\n" +
 	"\x11CreateUserRequest\x12\x14\n" +
-	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1b\n" +
 	"\tfull_name\x18\x04 \x01(\tR\bfullName\x12\x12\n" +
 	"\x04lang\x18\x05 \x01(\tR\x04lang\x12!\n" +
@@ -1512,10 +1513,10 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x11ResumeUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
 	"\x12ResumeUserResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"D\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"J\n" +
 	"\x16SetUserPasswordRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\")\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\")\n" +
 	"\x17SetUserPasswordResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"#\n" +
 	"\x11DeleteUserRequest\x12\x0e\n" +
@@ -1566,7 +1567,7 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"e\xea\xc7\x18\x13\b\x02\"\rsshkeys.write(\x01\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/auth/v3/user/{account}/sshkey\"\x1e/auth/v4/user/{account}/sshkey\x12\xa8\x01\n" +
 	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"^\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02BZ \x12\x1e/auth/v3/user/{account}/sshkey\x12\x1e/auth/v4/user/{account}/sshkey\x12\xb4\x01\n" +
 	"\fDeleteSSHKey\x12\x1c.auth.v4.DeleteSSHKeyRequest\x1a\x1d.auth.v4.DeleteSSHKeyResponse\"g\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\x82\xd3\xe4\x93\x02LZ%*#/auth/v3/user/{account}/sshkey/{id}*#/auth/v4/user/{account}/sshkey/{id}\x12Z\n" +
-	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_user_proto_rawDescOnce sync.Once

@@ -14,6 +14,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -1451,7 +1452,7 @@ var File_ip_v3_address_proto protoreflect.FileDescriptor
 
 const file_ip_v3_address_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/address.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\xb7\x04\n" +
+	"\x13ip/v3/address.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xb7\x04\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
@@ -1583,7 +1584,7 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\aConfirm\x12\x15.ip.v3.ConfirmRequest\x1a\x16.ip.v3.ConfirmResponse\"\n" +
 	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
 	"\aRelease\x12\x15.ip.v3.ReleaseRequest\x1a\x16.ip.v3.ReleaseResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vmB\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"\xea\xc7\x18\x06\b\x04\x12\x02vmB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_address_proto_rawDescOnce sync.Once

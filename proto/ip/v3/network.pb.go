@@ -14,6 +14,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -809,7 +810,7 @@ var File_ip_v3_network_proto protoreflect.FileDescriptor
 
 const file_ip_v3_network_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/network.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\"\xaf\x01\n" +
+	"\x13ip/v3/network.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xaf\x01\n" +
 	"\x14CreateNetworkRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x12\n" +
@@ -883,7 +884,7 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"ipam.write\x82\xd3\xe4\x93\x02.:\x01*Z\x16:\x01*\"\x11/vm/v3/ipnet/{id}\"\x11/ip/v3/ipnet/{id}\x12\x8d\x01\n" +
 	"\x0fGetNetworkStats\x12\x1d.ip.v3.GetNetworkStatsRequest\x1a\f.ip.v3.Stats\"M\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x024Z\x19\x12\x17/vm/v3/ipnet/{id}/stats\x12\x17/ip/v3/ipnet/{id}/stats\x12\x8c\x01\n" +
 	"\rDeleteNetwork\x12\x1b.ip.v3.DeleteNetworkRequest\x1a\x1c.ip.v3.DeleteNetworkResponse\"@\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/ipnet/{id}*\x11/ip/v3/ipnet/{id}B\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"ipam.write\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/ipnet/{id}*\x11/ip/v3/ipnet/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_network_proto_rawDescOnce sync.Once

@@ -14,6 +14,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -1212,7 +1213,7 @@ var File_ip_v3_pool_proto protoreflect.FileDescriptor
 
 const file_ip_v3_pool_proto_rawDesc = "" +
 	"\n" +
-	"\x10ip/v3/pool.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x13ip/v3/network.proto\x1a\x14query/v1/query.proto\"f\n" +
+	"\x10ip/v3/pool.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x13ip/v3/network.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"f\n" +
 	"\x11CreatePoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12\x1d\n" +
@@ -1309,7 +1310,7 @@ const file_ip_v3_pool_proto_rawDesc = "" +
 	"\vDeleteRange\x12\x19.ip.v3.DeleteRangeRequest\x1a\x1a.ip.v3.DeleteRangeResponse\"@\xea\xc7\x18\x0e\b\x03\"\n" +
 	"ipam.write\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/range/{id}*\x11/ip/v3/range/{id}\x12\\\n" +
 	"\x0fSetPoolClusters\x12\x1d.ip.v3.SetPoolClustersRequest\x1a\x1e.ip.v3.SetPoolClustersResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vmB\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"\xea\xc7\x18\x06\b\x04\x12\x02vmB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_pool_proto_rawDescOnce sync.Once

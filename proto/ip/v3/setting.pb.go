@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -179,7 +180,7 @@ var File_ip_v3_setting_proto protoreflect.FileDescriptor
 
 const file_ip_v3_setting_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/setting.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\"3\n" +
+	"\x13ip/v3/setting.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\"3\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"'\n" +
@@ -192,7 +193,7 @@ const file_ip_v3_setting_proto_rawDesc = "" +
 	"\n" +
 	"GetSetting\x12\x18.ip.v3.GetSettingRequest\x1a\x0e.ip.v3.Setting\"0\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x17\x12\x15/ip/v3/setting/{name}\x12p\n" +
 	"\rUpdateSetting\x12\x1b.ip.v3.UpdateSettingRequest\x1a\x0e.ip.v3.Setting\"2\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/ip/v3/setting/{name}B\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"ipam.write\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/ip/v3/setting/{name}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_setting_proto_rawDescOnce sync.Once

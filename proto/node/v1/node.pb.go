@@ -14,6 +14,7 @@ import (
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -2020,7 +2021,7 @@ var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\anode.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n" +
+	"\x12node/v1/node.proto\x12\anode.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12rest/v1/rest.proto\"M\n" +
 	"\aCommand\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x12\n" +
@@ -2079,12 +2080,12 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x1a\n" +
 	"\bgateways\x18\x03 \x03(\tR\bgateways\x12\x18\n" +
 	"\anetwork\x18\x04 \x01(\tR\anetwork\x12#\n" +
-	"\ranti_spoofing\x18\x05 \x01(\bR\fantiSpoofing\"\xe6\x01\n" +
+	"\ranti_spoofing\x18\x05 \x01(\bR\fantiSpoofing\"\xec\x01\n" +
 	"\x11EnsureSeedRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x12\n" +
-	"\x04fqdn\x18\x03 \x01(\tR\x04fqdn\x12#\n" +
-	"\rpassword_hash\x18\x04 \x01(\tR\fpasswordHash\x12\x19\n" +
+	"\x04fqdn\x18\x03 \x01(\tR\x04fqdn\x12)\n" +
+	"\rpassword_hash\x18\x04 \x01(\tB\x04\xc8\xc8\x18\x01R\fpasswordHash\x12\x19\n" +
 	"\bssh_keys\x18\x05 \x03(\tR\asshKeys\x12#\n" +
 	"\x05links\x18\x06 \x03(\v2\r.node.v1.LinkR\x05links\x12\x10\n" +
 	"\x03dns\x18\a \x03(\tR\x03dns\"\x14\n" +

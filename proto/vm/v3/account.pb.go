@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -288,7 +289,7 @@ var File_vm_v3_account_proto protoreflect.FileDescriptor
 
 const file_vm_v3_account_proto_rawDesc = "" +
 	"\n" +
-	"\x13vm/v3/account.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\xea\x01\n" +
+	"\x13vm/v3/account.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xea\x01\n" +
 	"\aAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x14\n" +
@@ -315,7 +316,7 @@ const file_vm_v3_account_proto_rawDesc = "" +
 	"users.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/account\x12g\n" +
 	"\n" +
 	"GetAccount\x12\x18.vm.v3.GetAccountRequest\x1a\x0e.vm.v3.Account\"/\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
-	"users.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/account/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"users.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/account/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_account_proto_rawDescOnce sync.Once

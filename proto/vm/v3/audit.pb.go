@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/fsck/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -529,7 +530,7 @@ var File_vm_v3_audit_proto protoreflect.FileDescriptor
 
 const file_vm_v3_audit_proto_rawDesc = "" +
 	"\n" +
-	"\x11vm/v3/audit.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x12fsck/v1/fsck.proto\x1a\x1cgoogle/api/annotations.proto\".\n" +
+	"\x11vm/v3/audit.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x12fsck/v1/fsck.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\".\n" +
 	"\x0fGetAuditRequest\x12\x1b\n" +
 	"\tsettle_ms\x18\x01 \x01(\x05R\bsettleMs\"\xd0\x01\n" +
 	"\x10GetAuditResponse\x12$\n" +
@@ -567,7 +568,7 @@ const file_vm_v3_audit_proto_rawDesc = "" +
 	"ListParked\x12\x18.vm.v3.ListParkedRequest\x1a\x19.vm.v3.ListParkedResponse\",\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x0f\x12\r/vm/v3/parked\x12\x91\x01\n" +
 	"\fReplayParked\x12\x1a.vm.v3.ReplayParkedRequest\x1a\x1b.vm.v3.ReplayParkedResponse\"H\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02,:\x01*\"'/vm/v3/parked/{consumer}/{event}/replay\x12\x81\x01\n" +
 	"\n" +
-	"DropParked\x12\x18.vm.v3.DropParkedRequest\x1a\x19.vm.v3.DropParkedResponse\">\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"DropParked\x12\x18.vm.v3.DropParkedRequest\x1a\x19.vm.v3.DropParkedResponse\">\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_audit_proto_rawDescOnce sync.Once

@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -507,7 +508,7 @@ var File_vm_v3_cluster_proto protoreflect.FileDescriptor
 
 const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x13vm/v3/cluster.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\x99\x03\n" +
+	"\x13vm/v3/cluster.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x99\x03\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -548,7 +549,7 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\n" +
 	"GetCluster\x12\x18.vm.v3.GetClusterRequest\x1a\x0e.vm.v3.Cluster\"2\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/cluster/{id}\x12t\n" +
 	"\bBindPool\x12\x16.vm.v3.BindPoolRequest\x1a\x17.vm.v3.BindPoolResponse\"7\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/clusterB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"ipam.write\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/clusterB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_cluster_proto_rawDescOnce sync.Once

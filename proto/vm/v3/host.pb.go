@@ -16,6 +16,7 @@ import (
 	_ "slipway.dev/proto/access/v1"
 	v11 "slipway.dev/proto/op/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -2670,11 +2671,11 @@ var File_vm_v3_host_proto protoreflect.FileDescriptor
 
 const file_vm_v3_host_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\"\xd9\x05\n" +
+	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xdf\x05\n" +
 	"\x11CreateHostRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02os\x18\x02 \x01(\x05R\x02os\x12\x1a\n" +
-	"\bpassword\x18\x03 \x01(\tR\bpassword\x12\x1d\n" +
+	"\x02os\x18\x02 \x01(\x05R\x02os\x12 \n" +
+	"\bpassword\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x1d\n" +
 	"\acluster\x18\x04 \x01(\x05H\x00R\acluster\x88\x01\x01\x12\x17\n" +
 	"\x04node\x18\x05 \x01(\x05H\x01R\x04node\x88\x01\x01\x12\x1d\n" +
 	"\aaccount\x18\x06 \x01(\x05H\x02R\aaccount\x88\x01\x01\x12\x16\n" +
@@ -2928,7 +2929,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\fRemoveHostIP\x12\x1a.vm.v3.RemoveHostIPRequest\x1a\x10.op.v1.Operation\"U\xea\xc7\x18\r\b\x03\"\tvms.write\x82\xd3\xe4\x93\x02>Z\x10*\x0e/ip/v3/ip/{ip}Z\x1a*\x18/vm/v3/host/{id}/ip/{ip}*\x0e/vm/v3/ip/{ip}\x12~\n" +
 	"\x06SetPTR\x12\x14.vm.v3.SetPTRRequest\x1a\x15.vm.v3.SetPTRResponse\"G\xea\xc7\x18\r\b\x02\"\tvms.write\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/ip/v3/ip/{id}/ptr\"\x12/vm/v3/ip/{id}/ptr\x12\x84\x01\n" +
 	"\x0fListHostHistory\x12\x1d.vm.v3.ListHostHistoryRequest\x1a\x1e.vm.v3.ListHostHistoryResponse\"2\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/history\x12{\n" +
-	"\x0eGetHostConsole\x12\x1c.vm.v3.GetHostConsoleRequest\x1a\x14.google.api.HttpBody\"5\xea\xc7\x18\x11\b\x02\x18\x01\"\vvms.console\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/consoleB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x0eGetHostConsole\x12\x1c.vm.v3.GetHostConsoleRequest\x1a\x14.google.api.HttpBody\"5\xea\xc7\x18\x11\b\x02\x18\x01\"\vvms.console\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/consoleB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_host_proto_rawDescOnce sync.Once

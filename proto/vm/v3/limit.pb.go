@@ -14,6 +14,7 @@ import (
 	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -469,7 +470,7 @@ var File_vm_v3_limit_proto protoreflect.FileDescriptor
 
 const file_vm_v3_limit_proto_rawDesc = "" +
 	"\n" +
-	"\x11vm/v3/limit.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\"\n" +
+	"\x11vm/v3/limit.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x12rest/v1/rest.proto\"\"\n" +
 	"\x10GetLimitsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\xf1\x06\n" +
 	"\x06Limits\x12.\n" +
@@ -517,7 +518,7 @@ const file_vm_v3_limit_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id2\x81\x02\n" +
 	"\fLimitService\x12q\n" +
 	"\tGetLimits\x12\x17.vm.v3.GetLimitsRequest\x1a\r.vm.v3.Limits\"<\xea\xc7\x18\x11\b\x02\x18\x01\"\vlimits.read\x82\xd3\xe4\x93\x02!\x12\x1f/vm/v3/user_limits/account/{id}\x12~\n" +
-	"\tSetLimits\x12\x17.vm.v3.SetLimitsRequest\x1a\x18.vm.v3.SetLimitsResponse\">\xea\xc7\x18\x10\b\x03\"\flimits.write\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/vm/v3/user_limits/account/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\tSetLimits\x12\x17.vm.v3.SetLimitsRequest\x1a\x18.vm.v3.SetLimitsResponse\">\xea\xc7\x18\x10\b\x03\"\flimits.write\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/vm/v3/user_limits/account/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_limit_proto_rawDescOnce sync.Once

@@ -14,6 +14,7 @@ import (
 	_ "slipway.dev/proto/access/v1"
 	v11 "slipway.dev/proto/node/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -1137,7 +1138,7 @@ var File_vm_v3_node_proto protoreflect.FileDescriptor
 
 const file_vm_v3_node_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/node.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12node/v1/node.proto\x1a\x14query/v1/query.proto\"\x9f\x06\n" +
+	"\x10vm/v3/node.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12node/v1/node.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x9f\x06\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -1232,7 +1233,7 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\f\xea\xc7\x18\b\b\x04\x12\x04node\x12\x81\x01\n" +
 	"\rListStrangers\x12\x1b.vm.v3.ListStrangersRequest\x1a\x1c.vm.v3.ListStrangersResponse\"5\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"nodes.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/vm/v3/node/{id}/stranger\x12\x85\x01\n" +
-	"\fResetBreaker\x12\x1a.vm.v3.ResetBreakerRequest\x1a\x1b.vm.v3.ResetBreakerResponse\"<\xea\xc7\x18\x0f\b\x03\"\vnodes.write\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/node/{id}/breaker/resetB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\fResetBreaker\x12\x1a.vm.v3.ResetBreakerRequest\x1a\x1b.vm.v3.ResetBreakerResponse\"<\xea\xc7\x18\x0f\b\x03\"\vnodes.write\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/node/{id}/breaker/resetB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_node_proto_rawDescOnce sync.Once

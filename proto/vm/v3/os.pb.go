@@ -14,6 +14,7 @@ import (
 	_ "slipway.dev/proto/access/v1"
 	v11 "slipway.dev/proto/op/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -602,7 +603,7 @@ var File_vm_v3_os_proto protoreflect.FileDescriptor
 
 const file_vm_v3_os_proto_rawDesc = "" +
 	"\n" +
-	"\x0evm/v3/os.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\"\xdf\x03\n" +
+	"\x0evm/v3/os.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xdf\x03\n" +
 	"\x02OS\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -657,7 +658,7 @@ const file_vm_v3_os_proto_rawDesc = "" +
 	"\x06ListOS\x12\x14.vm.v3.ListOSRequest\x1a\x15.vm.v3.ListOSResponse\")\xea\xc7\x18\x14\b\x02\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\v\x12\t/vm/v3/os\x12W\n" +
 	"\x05GetOS\x12\x13.vm.v3.GetOSRequest\x1a\t.vm.v3.OS\".\xea\xc7\x18\x14\b\x02\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/os/{id}\x12|\n" +
 	"\rListCatalogue\x12\x1b.vm.v3.ListCatalogueRequest\x1a\x1c.vm.v3.ListCatalogueResponse\"0\xea\xc7\x18\x14\b\x03\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/catalogue\x12x\n" +
-	"\bImportOS\x12\x16.vm.v3.ImportOSRequest\x1a\x10.op.v1.Operation\"B\xea\xc7\x18\x15\b\x03\"\x0ftemplates.write(\x01\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/catalogue/{name}/importB\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\bImportOS\x12\x16.vm.v3.ImportOSRequest\x1a\x10.op.v1.Operation\"B\xea\xc7\x18\x15\b\x03\"\x0ftemplates.write(\x01\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/catalogue/{name}/importB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_os_proto_rawDescOnce sync.Once

@@ -13,6 +13,7 @@ import (
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v1 "slipway.dev/proto/query/v1"
+	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -492,7 +493,7 @@ var File_vm_v3_task_proto protoreflect.FileDescriptor
 
 const file_vm_v3_task_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/task.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\"\xcb\x02\n" +
+	"\x10vm/v3/task.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xcb\x02\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1b\n" +
 	"\tconsul_id\x18\x02 \x01(\x05R\bconsulId\x12\x12\n" +
@@ -534,7 +535,7 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	"\x05state\x18\x02 \x01(\tR\x05state2\xdc\x01\n" +
 	"\vTaskService\x12f\n" +
 	"\tListTasks\x12\x17.vm.v3.ListTasksRequest\x1a\x18.vm.v3.ListTasksResponse\"&\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/task\x12e\n" +
-	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}B\x1eZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_task_proto_rawDescOnce sync.Once

@@ -1,27 +1,12 @@
 package domain
 
 import (
-	"google.golang.org/protobuf/reflect/protoreflect"
-
-	authpb "slipway.dev/proto/auth/v4"
-	ippb "slipway.dev/proto/ip/v3"
-	vmpb "slipway.dev/proto/vm/v3"
+	"slipway.dev/proto/all"
 
 	"slipway.dev/pkg/access"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 )
-
-// files declare all methods that users may call. A scope that is not in them cannot be granted.
-var files = []protoreflect.FileDescriptor{
-	authpb.File_auth_v4_token_proto, authpb.File_auth_v4_key_proto, authpb.File_auth_v4_user_proto, authpb.File_auth_v4_setting_proto,
-	authpb.File_auth_v4_role_proto, authpb.File_auth_v4_audit_proto,
-	authpb.File_auth_v4_self_proto, authpb.File_auth_v4_totp_proto, authpb.File_auth_v4_session_proto, authpb.File_auth_v4_apikey_proto,
-	authpb.File_auth_v4_keystone_proto,
-	vmpb.File_vm_v3_host_proto, vmpb.File_vm_v3_cluster_proto, vmpb.File_vm_v3_node_proto, vmpb.File_vm_v3_os_proto,
-	vmpb.File_vm_v3_account_proto, vmpb.File_vm_v3_task_proto, vmpb.File_vm_v3_limit_proto, vmpb.File_vm_v3_audit_proto,
-	ippb.File_ip_v3_network_proto, ippb.File_ip_v3_pool_proto, ippb.File_ip_v3_address_proto,
-}
 
 // Powers knows all that may be done, and so who may do more than whom.
 type Powers struct {
@@ -30,9 +15,9 @@ type Powers struct {
 	scopes  []string
 }
 
-// NewPowers reads them from the protos.
+// NewPowers reads from proto/all which methods there are. A scope that no method there demands cannot be granted.
 func NewPowers() Powers {
-	methods := access.In(files...)
+	methods := access.In(all.Files()...)
 	demands := access.Demands(methods)
 	return Powers{methods, demands, access.Scopes(demands)}
 }
