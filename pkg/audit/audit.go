@@ -99,16 +99,20 @@ func text(v any) string {
 	return string(b)
 }
 
-// Commit has the record of the call under way, if there is one, written by the unit of work that makes the change. Call it last
-// in the unit of work, and Committed after the commit.
+// Commit has write put the record of the call under way into the unit of work that makes the change. It does nothing when
+// there is no such call, or when an earlier unit of work of the call has committed the record. Call it last in the unit of
+// work, and Committed after the commit.
 func Commit(ctx context.Context, write func(*auditpb.Record) error) error {
 	c := Of(ctx)
 	if c == nil {
 		return nil
 	}
 	c.mu.Lock()
-	r := proto.CloneOf(c.record)
+	written, r := c.written, proto.CloneOf(c.record)
 	c.mu.Unlock()
+	if written {
+		return nil
+	}
 	r.Result = OK
 	return write(r)
 }

@@ -38,7 +38,11 @@ func TestCommit(t *testing.T) {
 	if r := c.End(nil); r != nil {
 		t.Errorf("written twice: %v", r)
 	}
-	if err := audit.Commit(ctx, func(*auditpb.Record) error { return errors.New("full") }); err == nil {
+	full := func(*auditpb.Record) error { return errors.New("full") }
+	if err := audit.Commit(ctx, full); err != nil {
+		t.Errorf("a later unit of work of the call writes the record again: %v", err)
+	}
+	if err := audit.Commit(audit.With(t.Context(), audit.New(&auditpb.Record{})), full); err == nil {
 		t.Error("a change whose record cannot be written commits")
 	}
 }

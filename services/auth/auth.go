@@ -23,6 +23,7 @@ import (
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/password"
@@ -123,7 +124,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus, pool: d.Pool,
 		linker: newLinker(d.Pool, d.Log),
 	}
-	s.store = store.New(d.Pool, cfg.Lists, s.relay.Poke, s.linker.poke)
+	s.store = store.New(&unit.DB{
+		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: s.record, PokeRelay: s.relay.Poke,
+	})
 	if s.ring, err = keyring.Open(ctx, s.store, box); err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
@@ -153,6 +156,12 @@ func (s *Service) Run(ctx context.Context) error {
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }
 
+// record stores the record of a call of auth's own, and has the linker look once that has committed.
+func (s *Service) record(ctx context.Context, tx *unit.Tx, r *auditpb.Record) error {
+	tx.AfterCommit(s.linker.poke)
+	return store.TakeRecord(ctx, tx, "", r)
+}
+
 // records takes in what another service records.
 func (s *Service) records(service string) run.Service {
 	c := bus.Consumer{Name: "auth-audit-" + service, Service: service, Subjects: []string{service + ".v3.audit.recorded"}}
@@ -163,7 +172,7 @@ func (s *Service) records(service string) run.Service {
 				return err
 			}
 			r.Service = service // whatever it says
-			return store.TakeRecord(ctx, tx, e.ID, &r)
+			return store.TakeRecord(ctx, unit.In(tx), e.ID, &r)
 		})
 	})
 }

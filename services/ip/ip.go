@@ -19,6 +19,7 @@ import (
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/internal/keys"
 	"slipway.dev/services/ip/internal/rdns"
 	"slipway.dev/services/ip/internal/server"
@@ -108,7 +109,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus,
 		verifier: identity.NewVerifier(keys.From(d.Auth)),
 	}
-	s.store = store.New(d.Pool, cfg.Lists, func() { s.relay.Poke(); s.names.Poke() })
+	s.store = store.New(&unit.DB{
+		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: unit.AuditEvents("ip.v3.audit.recorded"),
+		PokeRelay: func() { s.relay.Poke(); s.names.Poke() },
+	})
 	s.names = work.NewPublisher(s.store, names, d.Log)
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
 	s.rpc.Audit("ip", s.store.Record)

@@ -163,3 +163,17 @@ func TestFailedCreateGivesTheLimitBack(t *testing.T) {
 		t.Errorf("limits %v %v", l, err)
 	}
 }
+
+// TestOneRecordOfLimitsOfAnUnknownAccount: fetching the account that vm's copy lacks is not the change, and leaves no record.
+func TestOneRecordOfLimitsOfAnUnknownAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.limits().SetLimits(w.admin(), &vmpb.SetLimitsRequest{Id: 11, HostCount: structpb.NewNumberValue(3)}); err != nil {
+		t.Fatal(err)
+	}
+	var records int
+	err := w.deps.Pool.QueryRow(t.Context(), `SELECT count(*) FROM outbox WHERE subject = 'vm.v3.audit.recorded'`).Scan(&records)
+	if err != nil || records != 1 {
+		t.Errorf("%d records of one call, %v", records, err)
+	}
+}

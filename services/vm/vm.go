@@ -26,6 +26,7 @@ import (
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/internal/keys"
 	"slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/server"
@@ -103,14 +104,18 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		cfg.AuditEvery = 10 * time.Minute
 	}
 	s := &Service{
-		cfg: cfg, deps: d, store: store.New(d.Pool, cfg.Lists), relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
+		cfg: cfg, deps: d, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
+		runner: jobs.NewRunner(d.Pool, jobs.Config{
+			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log,
+		}),
 	}
+	s.store = store.New(&unit.DB{
+		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: unit.AuditEvents("vm.v3.audit.recorded"),
+		PokeRelay: s.relay.Poke, PokeJobs: s.runner.Poke,
+	})
 	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
 		return nil, fmt.Errorf("vm: first cluster: %w", err)
 	}
-	s.runner = jobs.NewRunner(d.Pool, jobs.Config{
-		Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log,
-	})
 	s.worker = work.New(s.runner, work.Tables{Store: s.store}, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
 	s.verifier = identity.NewVerifier(keys.From(d.Auth))
 	s.server = rpc.NewServer(d.Log, s.verifier)
@@ -126,7 +131,6 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
 		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
 		Audit: s.audit, Consumers: map[string]bus.Handle{"vm-auth": takeAccount, "vm-ip": takeIP},
-		Poke: func() { s.runner.Poke(); s.relay.Poke() },
 	})
 	return s, s.server.Check()
 }

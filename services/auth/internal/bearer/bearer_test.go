@@ -13,7 +13,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg/pgtest"
-	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/seal"
@@ -28,7 +28,7 @@ func newRing(t *testing.T) *keyring.Ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := keyring.Open(t.Context(), store.New(pgtest.New(t, outbox.Migrations, store.Migrations), query.Limits{}, func() {}, func() {}), box)
+	r, err := keyring.Open(t.Context(), store.New(&unit.DB{Pool: pgtest.New(t, outbox.Migrations, store.Migrations)}), box)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg/pgtest"
-	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/seal"
 	"slipway.dev/services/auth/internal/store"
@@ -32,7 +32,7 @@ type db struct {
 func newDB(t *testing.T) db {
 	t.Helper()
 	pool := pgtest.New(t, outbox.Migrations, store.Migrations)
-	return db{pool, store.New(pool, query.Limits{}, func() {}, func() {})}
+	return db{pool, store.New(&unit.DB{Pool: pool})}
 }
 
 func (d db) open(ctx context.Context, masterKeys ...string) (*keyring.Ring, error) {

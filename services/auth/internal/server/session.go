@@ -116,7 +116,7 @@ func (s *Server) proven(ctx context.Context, email, password string) (domain.Acc
 
 // noGuess gives back what proven counted, where the answer is err and nothing was wrong with the secret.
 func (s *Server) noGuess(ctx context.Context, guess []domain.Counter, err error) error {
-	if back := s.store.InTx(audit.Without(ctx), func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); back != nil {
+	if back := s.store.Aside(ctx, func(tx store.Tx) error { return tx.ReturnGuess(ctx, guess) }); back != nil {
 		return errors.Join(err, back)
 	}
 	return err
@@ -125,7 +125,7 @@ func (s *Server) noGuess(ctx context.Context, guess []domain.Counter, err error)
 // rehash is a courtesy: the login goes on without it.
 func (s *Server) rehash(ctx context.Context, a domain.Account, password string) {
 	if hash, err := s.passwords.Hash(ctx, password); err == nil {
-		_ = s.store.InTx(audit.Without(ctx), func(tx store.Tx) error { return tx.SetPasswordHash(ctx, a.ID, a.PasswordHash, hash) })
+		_ = s.store.Aside(ctx, func(tx store.Tx) error { return tx.SetPasswordHash(ctx, a.ID, a.PasswordHash, hash) })
 	}
 }
 

@@ -83,13 +83,13 @@ func (s *Store) account(ctx context.Context, sql string, arg any) (domain.Accoun
 
 // AnyAccount reports whether there is one at all.
 func (t Tx) AnyAccount(ctx context.Context) (ok bool, err error) {
-	err = t.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_account)`).Scan(&ok)
+	err = t.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_account)`).Scan(&ok)
 	return ok, err
 }
 
 // CreateAccount inserts a, tells it, and returns its id.
 func (t Tx) CreateAccount(ctx context.Context, a domain.Account) (int32, error) {
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		INSERT INTO user_account (email, password_hash, roles, full_name, lang, phone_number, note) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		RETURNING id, state`, a.Email, a.PasswordHash, a.Roles, a.FullName, a.Lang, a.PhoneNumber, a.Note).Scan(&a.ID, &a.State)
 	if err := emailTaken(err, a.Email); err != nil {
@@ -110,7 +110,7 @@ func emailTaken(err error, email string) error {
 
 // LockAccount holds an account until the end of the unit of work, so that its state and what is counted of it stay true.
 func (t Tx) LockAccount(ctx context.Context, id int32) (state string, err error) {
-	err = t.tx.QueryRow(ctx, `SELECT state FROM user_account WHERE id = $1 FOR NO KEY UPDATE`, id).Scan(&state)
+	err = t.QueryRow(ctx, `SELECT state FROM user_account WHERE id = $1 FOR NO KEY UPDATE`, id).Scan(&state)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", fault.NotFound.With("no such account")
 	}
@@ -119,7 +119,7 @@ func (t Tx) LockAccount(ctx context.Context, id int32) (state string, err error)
 
 // SetPasswordHash replaces the hash of the same password.
 func (t Tx) SetPasswordHash(ctx context.Context, id int32, old, hash string) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		UPDATE user_account SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, id, old, hash)
 	return err
 }

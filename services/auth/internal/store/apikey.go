@@ -47,7 +47,7 @@ func (s *Store) APIKey(ctx context.Context, account, id int32) (domain.APIKey, e
 
 // APIKey loads and locks an API key of an account.
 func (t Tx) APIKey(ctx context.Context, account, id int32) (domain.APIKey, error) {
-	rows, err := t.tx.Query(ctx, `SELECT `+apiKeyColumns+` FROM token WHERE `+apiKeysOf+` AND id = $2 FOR NO KEY UPDATE`, account, id)
+	rows, err := t.Query(ctx, `SELECT `+apiKeyColumns+` FROM token WHERE `+apiKeysOf+` AND id = $2 FOR NO KEY UPDATE`, account, id)
 	return apiKey(rows, err)
 }
 
@@ -75,7 +75,7 @@ func (t Tx) CreateAPIKey(ctx context.Context, k domain.APIKey, session int32, ha
 	if err != nil {
 		return 0, err
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO token (kind, account_id, hash, sliding, description, hint, scopes, cidrs, expires_at, maker)
 		SELECT 'apikey', $1, $2, false, $3, $4, $5::text[], $6::cidr[], $7::timestamptz, $8::integer
 		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND kind = 'apikey') < $9
@@ -89,7 +89,7 @@ func (t Tx) CreateAPIKey(ctx context.Context, k domain.APIKey, session int32, ha
 
 // SaveAPIKey stores what may change of a key and tells it.
 func (t Tx) SaveAPIKey(ctx context.Context, k domain.APIKey) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		UPDATE token SET description = $2, scopes = $3, cidrs = $4, expires_at = $5 WHERE id = $1`,
 		k.ID, k.Name, k.Scopes, k.CIDRs, k.ExpiresAt)
 	if err != nil {
@@ -105,7 +105,7 @@ func (t Tx) DeleteAPIKey(ctx context.Context, owner, id int32) error {
 
 // weakened tells that a key, and what it made, can do less than before.
 func (t Tx) weakened(ctx context.Context, k domain.APIKey) error {
-	rows, err := t.tx.Query(ctx, `SELECT DISTINCT account_id FROM token WHERE id = $1 OR maker = $1 ORDER BY account_id`, k.ID)
+	rows, err := t.Query(ctx, `SELECT DISTINCT account_id FROM token WHERE id = $1 OR maker = $1 ORDER BY account_id`, k.ID)
 	if err != nil {
 		return err
 	}

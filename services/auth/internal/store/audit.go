@@ -4,12 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	auditpb "slipway.dev/proto/audit/v1"
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/domain"
 )
 
@@ -42,32 +41,18 @@ func (s *Store) Records(ctx context.Context, q *querypb.Query, only int32) (quer
 	return query.Read[domain.Record](ctx, s.lists, records, q, query.Scope{SQL: onlyActor, Args: []any{only}})
 }
 
-// Record writes a record by itself: of what was refused, so that there is no change for it to be part of.
-func (s *Store) Record(ctx context.Context, r *auditpb.Record) error {
-	return s.InTx(ctx, func(t Tx) error { return t.record(ctx, r) })
-}
-
-// TakeRecord keeps a record that another service told in an event. The same event again changes nothing.
-func TakeRecord(ctx context.Context, tx pgx.Tx, event string, r *auditpb.Record) error {
-	return insertRecord(ctx, tx, event, r)
-}
-
-func (t Tx) record(ctx context.Context, r *auditpb.Record) error {
-	*t.recorded = true
-	return insertRecord(ctx, t.tx, "", r)
-}
-
-func insertRecord(ctx context.Context, tx pgx.Tx, event string, r *auditpb.Record) error {
+// TakeRecord stores a record: of a call of auth's own, or of another service's, with the id of the event that brought it. The
+// same event again changes nothing.
+func TakeRecord(ctx context.Context, tx *unit.Tx, event string, r *auditpb.Record) error {
 	at := time.Now()
 	if r.GetAt().IsValid() {
 		at = r.GetAt().AsTime()
 	}
-	_, err := tx.Exec(ctx, `
+	return tx.Later(ctx, `
 		INSERT INTO audit (event_id, at, service, action, actor_id, actor, session_id, object_type, object_id, result, reason,
 			client_ip, request_id, before, after)
 		VALUES (nullif($1, '')::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, '')::json, nullif($15, '')::json)
 		ON CONFLICT ON CONSTRAINT audit_event DO NOTHING`,
 		event, at, r.GetService(), r.GetAction(), r.GetActorId(), r.GetActor(), r.GetSessionId(), r.GetObjectType(), r.GetObjectId(),
 		r.GetResult(), r.GetReason(), r.GetClientIp(), r.GetRequestId(), r.GetBefore(), r.GetAfter())
-	return err
 }

@@ -16,7 +16,7 @@ import (
 
 // Account reads an account and holds it until the end of the unit of work.
 func (t Tx) Account(ctx context.Context, id int32) (domain.Account, error) {
-	rows, err := t.tx.Query(ctx, `SELECT `+accountColumns+` FROM user_account WHERE id = $1 FOR NO KEY UPDATE`, id)
+	rows, err := t.Query(ctx, `SELECT `+accountColumns+` FROM user_account WHERE id = $1 FOR NO KEY UPDATE`, id)
 	if err != nil {
 		return domain.Account{}, err
 	}
@@ -29,7 +29,7 @@ func (t Tx) Account(ctx context.Context, id int32) (domain.Account, error) {
 
 // OtherAdmin reports whether there is an active administrator besides this account.
 func (t Tx) OtherAdmin(ctx context.Context, id int32) (ok bool, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM user_account WHERE id <> $1 AND state = 'active' AND $2 = ANY(roles))`,
 		id, identity.RoleAdmin).Scan(&ok)
 	return ok, err
@@ -37,7 +37,7 @@ func (t Tx) OtherAdmin(ctx context.Context, id int32) (ok bool, err error) {
 
 // SaveAccount stores what may change of an account and tells it.
 func (t Tx) SaveAccount(ctx context.Context, a domain.Account) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		UPDATE user_account SET password_hash = $2, roles = $3, state = $4, epoch = $5, email = $6,
 			full_name = $7, lang = $8, phone_number = $9, note = $10
 		WHERE id = $1`,
@@ -53,13 +53,13 @@ func (t Tx) SaveAccount(ctx context.Context, a domain.Account) error {
 // EndSessions ends the sessions and one-time keys of an account, with all also the tokens and API keys, which have a lifetime
 // of their own, and tells it. The one with the id but goes on.
 func (t Tx) EndSessions(ctx context.Context, account int32, all bool, but int32) error {
-	if _, err := t.tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
+	if _, err := t.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, account); err != nil {
 		return err
 	}
 	if err := t.outdateMade(ctx, account, all); err != nil {
 		return err
 	}
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		DELETE FROM token t WHERE account_id = $1 AND (`+isSession+` OR $2) AND id <> $3 RETURNING id`, account, all, but)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (t Tx) DeleteAccount(ctx context.Context, id int32) error {
 	if err := t.outdateMade(ctx, id, true); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
+	if _, err := t.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
 		return err
 	}
 	if err := t.revoked(ctx, 0, id, math.MaxInt32); err != nil {
@@ -98,7 +98,7 @@ func (t Tx) outdateMade(ctx context.Context, account int32, end bool) error {
 	if !end {
 		return nil
 	}
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		SELECT DISTINCT t.account_id FROM token t JOIN token m ON m.id = t.maker
 		WHERE m.account_id = $1 AND t.account_id <> $1 ORDER BY t.account_id`, account)
 	if err != nil {
@@ -115,7 +115,7 @@ func (t Tx) outdateMade(ctx context.Context, account int32, end bool) error {
 func (t Tx) outdate(ctx context.Context, accounts ...int32) error {
 	for _, account := range accounts {
 		var revision int32
-		err := t.tx.QueryRow(ctx, `
+		err := t.QueryRow(ctx, `
 			UPDATE user_account SET revision = revision + 1 WHERE id = $1 RETURNING revision`, account).Scan(&revision)
 		if err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"slipway.dev/pkg/audit"
 	"slipway.dev/services/auth/internal/domain"
 )
 
@@ -12,9 +11,9 @@ import (
 // slip past the limit. ErrRateLimited: a limit is reached, and nothing was written.
 func (s *Store) CountGuess(ctx context.Context, counters []domain.Counter) error {
 	window := minutes(domain.LoginWindow)
-	return s.InTx(audit.Without(ctx), func(t Tx) error {
+	return s.Aside(ctx, func(t Tx) error {
 		for _, c := range counters {
-			tag, err := t.tx.Exec(ctx, `
+			tag, err := t.Exec(ctx, `
 				INSERT INTO login_failure AS f (key, failures, since) VALUES ($1, 1, now())
 				ON CONFLICT (key) DO UPDATE SET
 					failures = CASE WHEN f.since < now() - `+window+` THEN 1 ELSE f.failures + 1 END,
@@ -34,7 +33,7 @@ func (s *Store) CountGuess(ctx context.Context, counters []domain.Counter) error
 // limited says when the window opens again.
 func (t Tx) limited(ctx context.Context, c domain.Counter) error {
 	var wait time.Duration
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		SELECT greatest(since + `+minutes(domain.LoginWindow)+` - now(), interval '1 second') FROM login_failure WHERE key = $1`,
 		c.Key).Scan(&wait)
 	if err != nil {
@@ -50,14 +49,14 @@ func (t Tx) ForgetGuesses(ctx context.Context, counters []domain.Counter) error 
 	if err := t.ReturnGuess(ctx, counters[:last]); err != nil {
 		return err
 	}
-	_, err := t.tx.Exec(ctx, `DELETE FROM login_failure WHERE key = $1`, counters[last].Key)
+	_, err := t.Exec(ctx, `DELETE FROM login_failure WHERE key = $1`, counters[last].Key)
 	return err
 }
 
 // ReturnGuess takes back what CountGuess counted, and no more: for a login that neither failed nor succeeded.
 func (t Tx) ReturnGuess(ctx context.Context, counters []domain.Counter) error {
 	for _, c := range counters {
-		_, err := t.tx.Exec(ctx, `
+		_, err := t.Exec(ctx, `
 			UPDATE login_failure SET failures = failures - 1 WHERE key = $1 AND failures > 0`, c.Key)
 		if err != nil {
 			return err

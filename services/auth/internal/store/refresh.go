@@ -27,16 +27,16 @@ func (t Tx) OpenRefresh(ctx context.Context, a domain.Account, o domain.Opening,
 	if err != nil {
 		return Refreshed{}, err
 	}
-	_, err = t.tx.Exec(ctx, `INSERT INTO refresh_session (session, access, idle) VALUES ($1, $2, $3)`, s.ID, l.Access, l.Refresh)
+	_, err = t.Exec(ctx, `INSERT INTO refresh_session (session, access, idle) VALUES ($1, $2, $3)`, s.ID, l.Access, l.Refresh)
 	if err == nil {
-		_, err = t.tx.Exec(ctx, `INSERT INTO refresh_token (hash, session) VALUES ($1, $2)`, hash, s.ID)
+		_, err = t.Exec(ctx, `INSERT INTO refresh_token (hash, session) VALUES ($1, $2)`, hash, s.ID)
 	}
 	return Refreshed{s, a.ID, l}, err
 }
 
 // RefreshSession loads and locks the session of a refresh token, used or not. ErrInvalid: there is none that lives.
 func (t Tx) RefreshSession(ctx context.Context, hash []byte) (r Refreshed, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT t.id, t.uuid::text, t.created_at, t.expires_at, t.account_id, s.access, s.idle
 		FROM token t JOIN refresh_session s ON s.session = t.id JOIN user_account a ON a.id = t.account_id
 		WHERE t.id = (SELECT session FROM refresh_token WHERE hash = $1) AND t.expires_at > now() AND a.state = 'active'
@@ -50,7 +50,7 @@ func (t Tx) RefreshSession(ctx context.Context, hash []byte) (r Refreshed, err e
 
 // RefreshToken reads a refresh token of a session that is locked.
 func (t Tx) RefreshToken(ctx context.Context, hash []byte) (r domain.RefreshToken, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT session, used_at IS NOT NULL, coalesce(used_at > clock_timestamp() - $2::interval, false), used_by, salt
 		FROM refresh_token WHERE hash = $1`, hash, domain.RefreshGrace).Scan(&r.Session, &r.Used, &r.Recent, &r.UsedBy, &r.Salt)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -74,11 +74,11 @@ func (t Tx) UseRefreshToken(ctx context.Context, s Refreshed, hash, salt, next [
 			[]any{s.ID, domain.RefreshKept - 1},
 		},
 	} {
-		if _, err := t.tx.Exec(ctx, step.sql, step.args...); err != nil {
+		if _, err := t.Exec(ctx, step.sql, step.args...); err != nil {
 			return ends, err
 		}
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		UPDATE token SET last_used = now(), ip = $2, expires_at = least(now() + $3::interval, created_at + $4::interval)
 		WHERE id = $1 RETURNING expires_at`, s.ID, c.IP, s.Lives.Refresh, domain.RefreshAge).Scan(&ends)
 	return ends, err
@@ -86,7 +86,7 @@ func (t Tx) UseRefreshToken(ctx context.Context, s Refreshed, hash, salt, next [
 
 // EndRefreshSession ends a session and tells why; "" is by wish.
 func (t Tx) EndRefreshSession(ctx context.Context, s Refreshed, why string) error {
-	if _, err := t.tx.Exec(ctx, `DELETE FROM token WHERE id = $1`, s.ID); err != nil {
+	if _, err := t.Exec(ctx, `DELETE FROM token WHERE id = $1`, s.ID); err != nil {
 		return err
 	}
 	return t.emit(ctx, "auth.v4.session.revoked", s.AccountID, &authpb.SessionRevoked{SessionId: s.ID, AccountId: s.AccountID, Reason: why})

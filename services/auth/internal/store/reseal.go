@@ -14,7 +14,7 @@ type SealedTOTP struct {
 
 // SealedTOTPs reads and locks the secrets of all second factors.
 func (t Tx) SealedTOTPs(ctx context.Context) ([]SealedTOTP, error) {
-	rows, err := t.tx.Query(ctx, `SELECT account_id, secret FROM totp ORDER BY account_id FOR UPDATE`)
+	rows, err := t.Query(ctx, `SELECT account_id, secret FROM totp ORDER BY account_id FOR UPDATE`)
 	if err != nil {
 		return nil, err
 	}
@@ -23,6 +23,6 @@ func (t Tx) SealedTOTPs(ctx context.Context) ([]SealedTOTP, error) {
 
 // SealTOTP replaces how the secret of a second factor is kept.
 func (t Tx) SealTOTP(ctx context.Context, s SealedTOTP) error {
-	_, err := t.tx.Exec(ctx, `UPDATE totp SET secret = $2 WHERE account_id = $1`, s.AccountID, s.Secret)
+	_, err := t.Exec(ctx, `UPDATE totp SET secret = $2 WHERE account_id = $1`, s.AccountID, s.Secret)
 	return err
 }

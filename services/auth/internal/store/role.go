@@ -46,7 +46,7 @@ func (s *Store) Role(ctx context.Context, id int32) (domain.Role, error) {
 
 // Role reads a role and holds it until the end of the unit of work.
 func (t Tx) Role(ctx context.Context, id int32) (domain.Role, error) {
-	return role(ctx, t.tx, `id = $1 FOR UPDATE`, id)
+	return role(ctx, t, `id = $1 FOR UPDATE`, id)
 }
 
 func role(ctx context.Context, db pg.DB, where string, args ...any) (domain.Role, error) {
@@ -65,7 +65,7 @@ func role(ctx context.Context, db pg.DB, where string, args ...any) (domain.Role
 // unit of work.
 func (t Tx) RolesNamed(ctx context.Context, names []string) (list []domain.Role, missing string, err error) {
 	for _, name := range names {
-		r, err := role(ctx, t.tx, `name = $1 FOR SHARE`, name)
+		r, err := role(ctx, t, `name = $1 FOR SHARE`, name)
 		switch {
 		case errors.Is(err, errNoRole):
 			return nil, name, nil
@@ -79,7 +79,7 @@ func (t Tx) RolesNamed(ctx context.Context, names []string) (list []domain.Role,
 
 // CreateRole inserts r and returns its id.
 func (t Tx) CreateRole(ctx context.Context, r domain.Role) (id int32, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO role (name, description, scopes, reach_all) VALUES ($1, $2, $3, $4) RETURNING id`,
 		r.Name, r.Description, r.Scopes, r.ReachAll).Scan(&id)
 	if pg.IsUnique(err, "role_name") {
@@ -90,14 +90,14 @@ func (t Tx) CreateRole(ctx context.Context, r domain.Role) (id int32, err error)
 
 // SaveRole stores what may change of a role.
 func (t Tx) SaveRole(ctx context.Context, r domain.Role) error {
-	_, err := t.tx.Exec(ctx, `UPDATE role SET description = $2, scopes = $3, reach_all = $4 WHERE id = $1`,
+	_, err := t.Exec(ctx, `UPDATE role SET description = $2, scopes = $3, reach_all = $4 WHERE id = $1`,
 		r.ID, r.Description, r.Scopes, r.ReachAll)
 	return err
 }
 
 // OutdateRole makes the identities worth nothing that accounts with this role have up to now: the role allows something else.
 func (t Tx) OutdateRole(ctx context.Context, name string) error {
-	rows, err := t.tx.Query(ctx, `SELECT id FROM user_account WHERE roles @> ARRAY[$1::text] ORDER BY id`, name)
+	rows, err := t.Query(ctx, `SELECT id FROM user_account WHERE roles @> ARRAY[$1::text] ORDER BY id`, name)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (t Tx) OutdateRole(ctx context.Context, name string) error {
 
 // DeleteRole removes a role that no account has.
 func (t Tx) DeleteRole(ctx context.Context, id int32) error {
-	tag, err := t.tx.Exec(ctx, `DELETE FROM role WHERE id = $1 AND `+roleAccounts+` = 0`, id)
+	tag, err := t.Exec(ctx, `DELETE FROM role WHERE id = $1 AND `+roleAccounts+` = 0`, id)
 	if err == nil && tag.RowsAffected() == 0 {
 		return domain.ErrRoleInUse
 	}

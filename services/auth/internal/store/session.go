@@ -71,7 +71,7 @@ func (t Tx) KillSession(ctx context.Context, owner int32, uuid string) error {
 func (t Tx) deleteToken(ctx context.Context, owner int32, which string, args ...any) error {
 	var id, account int32
 	var made []int32
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM token t WHERE ($1::integer = 0 OR account_id = $1) AND (`+which+`) RETURNING id, account_id)
 		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id ORDER BY account_id) FROM gone`,
 		append([]any{owner}, args...)...).Scan(&id, &account, &made)

@@ -58,7 +58,7 @@ func (t Tx) AddSSHKey(ctx context.Context, account int32, k domain.SSHKey) (id i
 	if _, err := t.LockAccount(ctx, account); err != nil {
 		return 0, err
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO ssh_key (account_id, name, public_key, fingerprint)
 		SELECT $1, $2, $3, $4 WHERE (SELECT count(*) FROM ssh_key WHERE account_id = $1) < $5
 		RETURNING id`, account, k.Name, k.PublicKey, k.Fingerprint, domain.MaxSSHKeys).Scan(&id)
@@ -73,7 +73,7 @@ func (t Tx) AddSSHKey(ctx context.Context, account int32, k domain.SSHKey) (id i
 
 // DeleteSSHKey removes a key of an account.
 func (t Tx) DeleteSSHKey(ctx context.Context, account, id int32) error {
-	tag, err := t.tx.Exec(ctx, `DELETE FROM ssh_key WHERE account_id = $1 AND id = $2`, account, id)
+	tag, err := t.Exec(ctx, `DELETE FROM ssh_key WHERE account_id = $1 AND id = $2`, account, id)
 	if err == nil && tag.RowsAffected() == 0 {
 		return fault.NotFound.With("no such key")
 	}

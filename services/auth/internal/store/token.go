@@ -75,7 +75,7 @@ func (s *Store) use(ctx context.Context, which string, arg any, ttl time.Duratio
 
 // OpenSession makes a session, unless the account was suspended or got another password since it was read.
 func (t Tx) OpenSession(ctx context.Context, a domain.Account, o domain.Opening) (s domain.Opened, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO token (account_id, hash, sliding, kind, expires_at, method, ip, user_agent, maker)
 		SELECT id, $2, $3 = '', nullif($3, ''), now() + $4::interval, $5, $6, $7, $8
 		FROM user_account WHERE id = $1 AND state = 'active' AND epoch = $9
@@ -95,7 +95,7 @@ func (t Tx) Maker(ctx context.Context, session int32) (maker *int32, err error) 
 	if session == 0 {
 		return nil, nil
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT coalesce(maker, CASE WHEN kind = 'apikey' THEN id END) FROM token WHERE id = $1 FOR KEY SHARE`, session).Scan(&maker)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, identity.ErrInvalid
@@ -116,7 +116,7 @@ func (t Tx) CreateToken(ctx context.Context, account, session int32, hash []byte
 	if err != nil {
 		return err
 	}
-	tag, err := t.tx.Exec(ctx, `
+	tag, err := t.Exec(ctx, `
 		INSERT INTO token (account_id, hash, sliding, expires_at, description, maker)
 		SELECT $1, $2, false, $3::timestamptz, $4, $6
 		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND NOT sliding AND kind IS NULL) < $5`,

@@ -75,7 +75,7 @@ func noAddress(id int32) error { return fault.NotFound.With("no address %d", id)
 // Hold reserves an address of a pool for no owner. One that is held already gets the new note.
 func (t Tx) Hold(ctx context.Context, pool int32, ip netip.Addr, note string) (id int32, err error) {
 	var r run6
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT r.id, r.first, r.last, n.cidr FROM pool_range r JOIN network n ON n.id = r.network_id
 		WHERE r.pool_id = $1 AND inetrange(r.first, r.last, '[]') @> $2::inet FOR NO KEY UPDATE OF r`, pool, ip).
 		Scan(&r.ID, &r.First, &r.Last, &r.CIDR)
@@ -85,7 +85,7 @@ func (t Tx) Hold(ctx context.Context, pool int32, ip netip.Addr, note string) (i
 	if err != nil {
 		return 0, err
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO address AS a (ip, range_id, pool_id, state, note) VALUES ($1, $2, $3, 'reserved', $4)
 		ON CONFLICT (ip) DO UPDATE SET state = 'reserved', note = excluded.note
 		WHERE a.state = 'free' OR a.state = 'reserved' AND a.owner IS NULL
@@ -100,7 +100,7 @@ func (t Tx) Hold(ctx context.Context, pool int32, ip netip.Addr, note string) (i
 func (t Tx) Free(ctx context.Context, id int32) error {
 	var ip netip.Addr
 	var state, owner string
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		SELECT ip, state, coalesce(owner::text, '') FROM address WHERE id = $1 FOR UPDATE`, id).Scan(&ip, &state, &owner)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -116,6 +116,6 @@ func (t Tx) Free(ctx context.Context, id int32) error {
 	if ip.Is6() {
 		sql = `DELETE FROM address WHERE id = $1`
 	}
-	_, err = t.tx.Exec(ctx, sql, id)
+	_, err = t.Exec(ctx, sql, id)
 	return err
 }

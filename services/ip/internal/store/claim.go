@@ -110,7 +110,7 @@ func (c *claim) begin(ctx context.Context) (had bool, err error) {
 	} else {
 		b.Queue(poolsNamed, c.Cluster, c.Account, c.Want.Pools)
 	}
-	r := c.tx.SendBatch(ctx, &b)
+	r := c.SendBatch(ctx, &b)
 	defer r.Close()
 	if _, err := r.Exec(); err != nil {
 		return false, fmt.Errorf("lock owner: %w", err)
@@ -147,13 +147,13 @@ func (c *claim) checkPools() error {
 
 // renewed returns what was taken under the key; the time to confirm begins anew.
 func (c *claim) renewed(ctx context.Context) ([]domain.Address, error) {
-	_, err := c.tx.Exec(ctx, `
+	_, err := c.Exec(ctx, `
 		UPDATE address SET until = now() + $3::interval WHERE owner = $1 AND claim = $2 AND state = 'reserved'`,
 		c.Owner, c.Key, c.Lapse)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := c.tx.Query(ctx, `SELECT `+addressColumns+` `+addressTables+`
+	rows, err := c.Query(ctx, `SELECT `+addressColumns+` `+addressTables+`
 		WHERE a.owner = $1 AND a.claim = $2 ORDER BY a.position`, c.Owner, c.Key)
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (c *claim) poolIDs() []int32 {
 
 // settle frees what is due in the pools, one claim after the other.
 func (c *claim) settle(ctx context.Context) error {
-	_, err := c.tx.Exec(ctx, `SELECT FROM pool WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, c.poolIDs())
+	_, err := c.Exec(ctx, `SELECT FROM pool WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, c.poolIDs())
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (c *claim) settle(ctx context.Context) error {
 func (c *claim) short(ctx context.Context, family int) error {
 	if !c.patient {
 		var maybe bool
-		err := c.tx.QueryRow(ctx, `
+		err := c.QueryRow(ctx, `
 			SELECT EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND state = 'free' AND `+ofNetwork+`)
 			    OR EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND until <= now() AND `+ofNetwork+`)`, c.poolIDs(), c.OfNetwork).Scan(&maybe)
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/ip/internal/domain"
@@ -72,7 +71,7 @@ func (t Tx) CreateNetwork(ctx context.Context, n domain.Network) (id int32, err 
 		return 0, err
 	}
 	var other string
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT cidr::text FROM network
 		WHERE cidr = $1 OR cidr && $1 AND (type = 'active' AND $2 = 'active' OR
 			type = 'active' AND cidr >> $1 OR $2 = 'active' AND cidr << $1)
@@ -83,7 +82,7 @@ func (t Tx) CreateNetwork(ctx context.Context, n domain.Network) (id int32, err 
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return 0, err
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO network (cidr, type, gateway, dns_servers, vlan, note) VALUES ($1, $2, $3, $4, $5, $6)
 		RETURNING id`, n.CIDR, n.Type, nullable(n.Gateway), n.DNS, n.VLAN, n.Note).Scan(&id)
 	if pg.IsExclusion(err, "network_overlap") || pg.IsUnique(err, "network_cidr") {
@@ -94,7 +93,7 @@ func (t Tx) CreateNetwork(ctx context.Context, n domain.Network) (id int32, err 
 
 // lockNetworks keeps others from making networks; they may go on reading them.
 func (t Tx) lockNetworks(ctx context.Context) error {
-	_, err := t.tx.Exec(ctx, `LOCK TABLE network IN SHARE ROW EXCLUSIVE MODE`)
+	_, err := t.Exec(ctx, `LOCK TABLE network IN SHARE ROW EXCLUSIVE MODE`)
 	return err
 }
 
@@ -111,7 +110,7 @@ func (t Tx) Activate(ctx context.Context, n domain.Network) error {
 		return err
 	}
 	var inside int
-	err := t.tx.QueryRow(ctx, `SELECT count(*) FROM network WHERE cidr << $1`, n.CIDR).Scan(&inside)
+	err := t.QueryRow(ctx, `SELECT count(*) FROM network WHERE cidr << $1`, n.CIDR).Scan(&inside)
 	if err == nil && inside > 0 {
 		return domain.ErrInUse.With("type: %d networks are inside %s", inside, n.CIDR).On("type")
 	}
@@ -120,7 +119,7 @@ func (t Tx) Activate(ctx context.Context, n domain.Network) error {
 
 // Network loads and locks a network: its gateway stays what it is for this unit of work.
 func (t Tx) Network(ctx context.Context, id int32) (domain.Network, error) {
-	rows, err := t.tx.Query(ctx, `SELECT `+networkOwn+` FROM network n WHERE n.id = $1 FOR NO KEY UPDATE`, id)
+	rows, err := t.Query(ctx, `SELECT `+networkOwn+` FROM network n WHERE n.id = $1 FOR NO KEY UPDATE`, id)
 	if err != nil {
 		return domain.Network{}, err
 	}
@@ -137,25 +136,24 @@ func (t Tx) SaveNetwork(ctx context.Context, old, n domain.Network) error {
 			return err
 		}
 	}
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		UPDATE network SET type = $2, gateway = $3, dns_servers = $4, vlan = $5, note = $6 WHERE id = $1`,
 		n.ID, n.Type, nullable(n.Gateway), n.DNS, n.VLAN, n.Note)
 	if err != nil || n.Type != domain.Active {
 		return err
 	}
-	*t.told = true
 	m := &ippb.NetworkChanged{Id: n.ID, Gateway: n.Gateway.String()}
 	for _, a := range n.DNS {
 		m.DnsServers = append(m.DnsServers, a.String())
 	}
-	return outbox.Emit(ctx, t.tx, "ip.v3.network.changed", "network/"+strconv.Itoa(int(n.ID)), m)
+	return t.Emit(ctx, "ip.v3.network.changed", "network/"+strconv.Itoa(int(n.ID)), m)
 }
 
 // makeGateway takes a gateway out of the addresses that are given to owners, when it is in a range at all. It locks the
 // range, as a claim of an IPv6 address does.
 func (t Tx) makeGateway(ctx context.Context, gateway netip.Addr) error {
 	var rangeID int32
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		SELECT id FROM pool_range WHERE inetrange(first, last, '[]') @> $1::inet FOR NO KEY UPDATE`, gateway).Scan(&rangeID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
@@ -163,7 +161,7 @@ func (t Tx) makeGateway(ctx context.Context, gateway netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	tag, err := t.tx.Exec(ctx, `
+	tag, err := t.Exec(ctx, `
 		INSERT INTO address AS a (ip, range_id, pool_id, state)
 		SELECT $1, id, pool_id, 'gateway' FROM pool_range WHERE id = $2
 		ON CONFLICT (ip) DO UPDATE SET state = 'gateway' WHERE a.state = 'free'`, gateway, rangeID)
@@ -178,13 +176,13 @@ func (t Tx) makeOrdinary(ctx context.Context, gateway netip.Addr) error {
 	if gateway.Is6() {
 		sql = `DELETE FROM address WHERE ip = $1 AND state IN ('gateway', 'special')`
 	}
-	_, err := t.tx.Exec(ctx, sql, gateway)
+	_, err := t.Exec(ctx, sql, gateway)
 	return err
 }
 
 // DeleteNetwork removes a network without ranges.
 func (t Tx) DeleteNetwork(ctx context.Context, id int32) error {
-	tag, err := t.tx.Exec(ctx, `DELETE FROM network WHERE id = $1`, id)
+	tag, err := t.Exec(ctx, `DELETE FROM network WHERE id = $1`, id)
 	switch {
 	case pg.IsForeignKey(err, "pool_range_network"):
 		return domain.ErrInUse.With("network %d has ranges", id)

@@ -77,14 +77,14 @@ func (s *Store) Pool(ctx context.Context, id int32) (Pool, error) {
 
 // CreatePool inserts an empty pool.
 func (t Tx) CreatePool(ctx context.Context, name, note string, account int32) (id int32, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO pool (name, note, account_id) VALUES ($1, $2, nullif($3, 0)) RETURNING id`, name, note, account).Scan(&id)
 	return id, err
 }
 
 // UpdatePool changes what is not nil; account 0 opens the pool to all.
 func (t Tx) UpdatePool(ctx context.Context, id int32, name, note *string, account *int32) error {
-	tag, err := t.tx.Exec(ctx, `
+	tag, err := t.Exec(ctx, `
 		UPDATE pool SET name = coalesce($2, name), note = coalesce($3, note),
 			account_id = nullif(coalesce($4, account_id, 0), 0) WHERE id = $1`, id, name, note, account)
 	if err == nil && tag.RowsAffected() == 0 {
@@ -95,14 +95,14 @@ func (t Tx) UpdatePool(ctx context.Context, id int32, name, note *string, accoun
 
 // DeletePool removes a pool and its ranges, when no address of them is in use.
 func (t Tx) DeletePool(ctx context.Context, id int32) error {
-	err := t.tx.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR UPDATE`, id).Scan(&id)
+	err := t.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR UPDATE`, id).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return noPool(id)
 	}
 	if err != nil {
 		return err
 	}
-	rows, err := t.tx.Query(ctx, `SELECT id FROM pool_range WHERE pool_id = $1 ORDER BY id`, id)
+	rows, err := t.Query(ctx, `SELECT id FROM pool_range WHERE pool_id = $1 ORDER BY id`, id)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (t Tx) DeletePool(ctx context.Context, id int32) error {
 			return err
 		}
 	}
-	if _, err = t.tx.Exec(ctx, `DELETE FROM pool WHERE id = $1`, id); err != nil {
+	if _, err = t.Exec(ctx, `DELETE FROM pool WHERE id = $1`, id); err != nil {
 		return err
 	}
 	return t.bound(ctx, id, nil)
@@ -123,18 +123,18 @@ func (t Tx) DeletePool(ctx context.Context, id int32) error {
 
 // SetPoolClusters makes list the clusters of a pool.
 func (t Tx) SetPoolClusters(ctx context.Context, id int32, clusters []Cluster) error {
-	err := t.tx.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR NO KEY UPDATE`, id).Scan(&id)
+	err := t.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR NO KEY UPDATE`, id).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return noPool(id)
 	}
 	if err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM pool_cluster WHERE pool_id = $1`, id); err != nil {
+	if _, err := t.Exec(ctx, `DELETE FROM pool_cluster WHERE pool_id = $1`, id); err != nil {
 		return err
 	}
 	for _, c := range clusters {
-		_, err := t.tx.Exec(ctx, `
+		_, err := t.Exec(ctx, `
 			INSERT INTO pool_cluster (pool_id, cluster_id, interface, name)
 			VALUES ($1, $2, $3, $4)`, id, c.ID, c.Interface, c.Name)
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 func (t Tx) SetPTR(ctx context.Context, id int32, owner, name string) (serial int32, err error) {
 	var ip netip.Addr
 	var state, has string
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT ip, state, coalesce(owner::text, '') FROM address WHERE id = $1 FOR UPDATE`, id).Scan(&ip, &state, &has)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -30,7 +30,7 @@ func (t Tx) SetPTR(ctx context.Context, id int32, owner, name string) (serial in
 	case state == domain.StateFree, state == domain.StateQuarantined:
 		return 0, domain.ErrNotHis.With("the address %s has no owner", ip)
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		UPDATE address SET domain = $2, ptr_serial = ptr_serial + 1 WHERE id = $1 RETURNING ptr_serial`, id, name).Scan(&serial)
 	if err != nil {
 		return 0, err
@@ -43,12 +43,12 @@ func (t Tx) SetPTR(ctx context.Context, id int32, owner, name string) (serial in
 
 // wantPTR makes name what the name servers shall say of ip. What they surely say already needs no telling.
 func (t Tx) wantPTR(ctx context.Context, ip netip.Addr, name string) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		INSERT INTO ptr (ip, wanted, due) VALUES ($1, $2, CASE WHEN $2 <> '' THEN now() END)
 		ON CONFLICT (ip) DO UPDATE SET wanted = excluded.wanted,
 			due = CASE WHEN ptr.published <> excluded.wanted OR ptr.attempt > 0 THEN now() END`, ip, name)
 	if err == nil && name == "" {
-		_, err = t.tx.Exec(ctx, `DELETE FROM ptr WHERE ip = $1 AND due IS NULL AND wanted = ''`, ip)
+		_, err = t.Exec(ctx, `DELETE FROM ptr WHERE ip = $1 AND due IS NULL AND wanted = ''`, ip)
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func (s *Store) Ranges(ctx context.Context, q *querypb.Query) (query.Rows[Range]
 
 // AddRange adds r to a pool. All of it lies in one network, and no two ranges overlap.
 func (t Tx) AddRange(ctx context.Context, pool int32, r domain.Range) (id int32, err error) {
-	err = t.tx.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR KEY SHARE`, pool).Scan(&pool)
+	err = t.QueryRow(ctx, `SELECT id FROM pool WHERE id = $1 FOR KEY SHARE`, pool).Scan(&pool)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, noPool(pool)
 	}
@@ -57,7 +57,7 @@ func (t Tx) AddRange(ctx context.Context, pool int32, r domain.Range) (id int32,
 	if usable == 0 {
 		return 0, fault.Invalid.With("name: %s has no address that a machine may have", r.Name).On("name")
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO pool_range (pool_id, network_id, name, first, last, usable, next)
 		VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN family($4::inet) = 6 THEN $4::inet END)
 		RETURNING id`, pool, n.ID, r.Name, r.First, r.Last, r.Usable(n.CIDR)).Scan(&id)
@@ -71,7 +71,7 @@ func (t Tx) AddRange(ctx context.Context, pool int32, r domain.Range) (id int32,
 }
 
 func (t Tx) networkOf(ctx context.Context, r domain.Range) (domain.Network, error) {
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		SELECT `+networkOwn+` FROM network n
 		WHERE n.cidr >> $1::inet AND n.type = 'active' FOR NO KEY UPDATE`, r.First)
 	if err != nil {
@@ -97,7 +97,7 @@ func (t Tx) addAddresses(ctx context.Context, id int32, n domain.Network, r doma
 		}
 		return t.makeGateway(ctx, n.Gateway)
 	}
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		INSERT INTO address (ip, range_id, pool_id, state)
 		SELECT x.ip, r.id, r.pool_id, CASE
 			WHEN x.ip = n.gateway THEN 'gateway'
@@ -115,7 +115,7 @@ func (t Tx) addAddresses(ctx context.Context, id int32, n domain.Network, r doma
 // who removes a range wants its addresses out of the pool.
 func (t Tx) DeleteRange(ctx context.Context, id int32) error {
 	var name string
-	err := t.tx.QueryRow(ctx, `SELECT name FROM pool_range WHERE id = $1 FOR UPDATE`, id).Scan(&name)
+	err := t.QueryRow(ctx, `SELECT name FROM pool_range WHERE id = $1 FOR UPDATE`, id).Scan(&name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fault.NotFound.With("no range %d", id)
 	}
@@ -123,16 +123,16 @@ func (t Tx) DeleteRange(ctx context.Context, id int32) error {
 		return err
 	}
 	// Waits for claims under way; what they take is there afterwards.
-	if _, err := t.tx.Exec(ctx, `DELETE FROM address WHERE range_id = $1 AND owner IS NULL`, id); err != nil {
+	if _, err := t.Exec(ctx, `DELETE FROM address WHERE range_id = $1 AND owner IS NULL`, id); err != nil {
 		return err
 	}
 	var held int
-	if err := t.tx.QueryRow(ctx, `SELECT count(*) FROM address WHERE range_id = $1`, id).Scan(&held); err != nil {
+	if err := t.QueryRow(ctx, `SELECT count(*) FROM address WHERE range_id = $1`, id).Scan(&held); err != nil {
 		return err
 	}
 	if held > 0 {
 		return domain.ErrInUse.With("%d addresses of the range %s are in use", held, name)
 	}
-	_, err = t.tx.Exec(ctx, `DELETE FROM pool_range WHERE id = $1`, id)
+	_, err = t.Exec(ctx, `DELETE FROM pool_range WHERE id = $1`, id)
 	return err
 }

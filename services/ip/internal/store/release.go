@@ -31,13 +31,13 @@ func (t Tx) Confirm(ctx context.Context, owner, key string) error {
 		SELECT count(*), count(*) FILTER (WHERE until <= now())
 		FROM (SELECT until FROM address WHERE owner = $1 AND ($2 = '' OR claim::text = $2) FOR UPDATE) a`, owner, key).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&held, &lapsed) })
-	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
+	if err := t.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
 	if held == 0 || lapsed > 0 {
 		return domain.ErrLapsed.With("the reservation of %s has lapsed", owner)
 	}
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		WITH done AS (
 			UPDATE address SET state = 'assigned', until = NULL
 			WHERE owner = $1 AND state = 'reserved' AND ($2 = '' OR claim::text = $2)
@@ -101,7 +101,7 @@ func (t Tx) Release(ctx context.Context, owner, key string, named []domain.Held,
 			gone, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
 			return err
 		})
-	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
+	if err := t.SendBatch(ctx, b).Close(); err != nil {
 		return 0, nil, err
 	}
 	for _, id := range ids {
@@ -146,7 +146,7 @@ func (t Tx) sweepPools(ctx context.Context, pools []int32) error {
 }
 
 func (t Tx) sweep(ctx context.Context, which string, arg any) (int, error) {
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		WITH due AS MATERIALIZED (
 			SELECT id, ip, owner, generation, domain FROM address WHERE until <= now() AND `+which+`
 		), free4 AS (

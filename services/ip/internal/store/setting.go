@@ -18,7 +18,7 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 
 // SetSetting stores a setting.
 func (t Tx) SetSetting(ctx context.Context, name, value string) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		INSERT INTO setting (name, value) VALUES ($1, $2)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 	return err

@@ -24,7 +24,7 @@ const (
 
 // take makes up to n rows the owner's, with positions from at on.
 func (c *claim) take(ctx context.Context, which string, key int32, n, at int, iface int32) (int, error) {
-	rows, err := c.tx.Query(ctx, `
+	rows, err := c.Query(ctx, `
 		WITH picked AS MATERIALIZED (
 			SELECT id, ip FROM address WHERE `+which+`
 		), numbered AS (
@@ -99,7 +99,7 @@ func (c *claim) takeIPv6(ctx context.Context) error {
 	if c.IPv6 == 0 {
 		return nil
 	}
-	rows, err := c.tx.Query(ctx, `
+	rows, err := c.Query(ctx, `
 		SELECT r.id, r.pool_id, r.first, r.last, r.next, n.cidr
 		FROM pool_range r JOIN network n ON n.id = r.network_id
 		WHERE r.pool_id = ANY($1) AND family(r.first) = 6 AND ($2 = 0 OR r.network_id = $2)
@@ -173,7 +173,7 @@ const gapBatch = 256
 // gap returns the first address between from and to that has no row; the zero Addr when there is none.
 func (c *claim) gap(ctx context.Context, rangeID int32, from, to netip.Addr) (netip.Addr, error) {
 	for {
-		rows, err := c.tx.Query(ctx, `
+		rows, err := c.Query(ctx, `
 			SELECT ip FROM address WHERE range_id = $1 AND ip BETWEEN $2 AND $3 ORDER BY ip LIMIT $4`, rangeID, from, to, gapBatch)
 		if err != nil {
 			return netip.Addr{}, err
@@ -194,7 +194,7 @@ func (c *claim) gap(ctx context.Context, rangeID int32, from, to netip.Addr) (ne
 
 // insert6 makes ip the owner's, the at-th of its IPv6 addresses, and moves the cursor to r.Next.
 func (c *claim) insert6(ctx context.Context, r run6, ip netip.Addr, at int, iface int32) error {
-	rows, err := c.tx.Query(ctx, `
+	rows, err := c.Query(ctx, `
 		WITH cursor AS (
 			UPDATE pool_range SET next = $2 WHERE id = $1
 		), a AS (
@@ -227,7 +227,7 @@ func (c *claim) wished(ctx context.Context, runs []run6) error {
 	foreign := fault.Invalid.With("wish: %s is in no pool that cluster %d may take it from", c.Wish, c.Cluster).On("wish")
 	var id, pool int32
 	var state string
-	err := c.tx.QueryRow(ctx, `SELECT id, pool_id, state FROM address WHERE ip = $1 FOR UPDATE`, c.Wish).Scan(&id, &pool, &state)
+	err := c.QueryRow(ctx, `SELECT id, pool_id, state FROM address WHERE ip = $1 FOR UPDATE`, c.Wish).Scan(&id, &pool, &state)
 	if errors.Is(err, pgx.ErrNoRows) {
 		i := slices.IndexFunc(runs, func(r run6) bool { return r.contains(c.Wish) })
 		if i < 0 {

@@ -125,7 +125,6 @@ func (s *Server) change(ctx context.Context, id int32, kind string, keys []strin
 	if err != nil {
 		return nil, err
 	}
-	s.peers.Poke()
 	return op, nil
 }
 

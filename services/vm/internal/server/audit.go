@@ -66,7 +66,6 @@ func (s *Server) ReplayParked(ctx context.Context, r *vmpb.ReplayParkedRequest) 
 	if err := s.store.ReplayParked(ctx, r.GetConsumer(), r.GetEvent(), take); err != nil {
 		return nil, err
 	}
-	s.peers.Poke()
 	return &vmpb.ReplayParkedResponse{}, nil
 }
 

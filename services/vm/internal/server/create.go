@@ -56,11 +56,9 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 		if !errors.Is(err, pg.ErrUnknownCommit) {
 			s.giveBack(ctx, h.UUID, h.UUID.String())
 		}
-		s.peers.Poke()
 		return nil, err
 	}
 	pointCreated.Hit()
-	s.peers.Poke()
 	pointAnswered.Hit()
 	return resp, nil
 }
@@ -164,7 +162,7 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 	if err != nil {
 		return 0, err
 	}
-	return u.GetId(), s.store.InTx(audit.Without(ctx), func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
+	return u.GetId(), s.store.Aside(ctx, func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
 }
 
 func copyOf(u *authpb.User) store.Account {

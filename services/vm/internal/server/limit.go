@@ -123,5 +123,5 @@ func (s *Server) knowAccount(ctx context.Context, id int32) error {
 	if err != nil {
 		return err
 	}
-	return s.store.InTx(ctx, func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
+	return s.store.Aside(ctx, func(tx store.Tx) error { return tx.KeepAccount(ctx, copyOf(u)) })
 }

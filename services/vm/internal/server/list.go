@@ -144,7 +144,6 @@ func (s *Server) importImage(ctx context.Context, i domain.Image) (*oppb.Operati
 	if err != nil {
 		return nil, err
 	}
-	s.peers.Poke()
 	return op, nil
 }
 

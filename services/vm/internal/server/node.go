@@ -106,7 +106,6 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 	if err != nil {
 		return nil, err
 	}
-	s.peers.Poke()
 	return &vmpb.RegisterNodeResponse{Id: nodeID, HeartbeatSeconds: heartbeatSeconds}, nil
 }
 

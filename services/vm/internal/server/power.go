@@ -66,7 +66,6 @@ func accept[A proto.Message](ctx context.Context, s *Server, id int32, kind stri
 		return *new(A), err
 	}
 	pointPower.Hit()
-	s.peers.Poke()
 	return resp, nil
 }
 
@@ -94,7 +93,6 @@ func (s *Server) DeleteHost(ctx context.Context, r *vmpb.DeleteHostRequest) (*op
 		return nil, err
 	}
 	pointDelete.Hit()
-	s.peers.Poke()
 	return operation(r.GetId(), job), nil
 }
 
@@ -132,6 +130,5 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 	if err != nil {
 		return nil, err
 	}
-	s.peers.Poke()
 	return &vmpb.UpdateHostResponse{Id: r.GetId()}, nil
 }

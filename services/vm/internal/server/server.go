@@ -19,7 +19,7 @@ import (
 	"slipway.dev/services/vm/internal/work"
 )
 
-// Peers are the services that vm asks, and what it pokes after a commit.
+// Peers are the services that vm asks.
 type Peers struct {
 	Users     authpb.UserServiceClient
 	Addresses ippb.AddressServiceClient
@@ -28,8 +28,6 @@ type Peers struct {
 	Audit     *fsck.Auditor
 	// Consumers take in events, by the name under which an event is parked.
 	Consumers map[string]bus.Handle
-	// Poke wakes the runner and the relay of events.
-	Poke func()
 }
 
 // Server implements all services of vm.v3.

@@ -15,6 +15,7 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/domain"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -197,7 +198,7 @@ func TestStoresAgree(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			pool := pgtest.New(t, store.Lines...)
-			w := &two{T: t, pool: pool, sql: store.New(pool, query.Limits{}), mem: newMemory(time.Now)}
+			w := &two{T: t, pool: pool, sql: store.New(&unit.DB{Pool: pool, Lists: query.NewReader(pool, query.Limits{})}), mem: newMemory(time.Now)}
 			if err := w.sql.EnsureCluster(t.Context(), "c", "{name}"); err != nil {
 				t.Fatal(err)
 			}

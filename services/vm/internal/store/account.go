@@ -5,6 +5,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 )
 
@@ -18,7 +19,7 @@ type Account struct {
 
 // KeepAccount stores what auth says of an account.
 func (t Tx) KeepAccount(ctx context.Context, a Account) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		INSERT INTO account (id, email, roles, state) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (id) DO UPDATE SET email = excluded.email, roles = excluded.roles, state = excluded.state`,
 		a.ID, a.Email, append([]string{}, a.Roles...), a.State)
@@ -27,7 +28,7 @@ func (t Tx) KeepAccount(ctx context.Context, a Account) error {
 
 // DropAccount forgets an account.
 func (t Tx) DropAccount(ctx context.Context, id int32) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		WITH unused AS (DELETE FROM account_usage WHERE account_id = $1 AND host_count = 0)
 		DELETE FROM account WHERE id = $1`, id)
 	return err
@@ -71,5 +72,5 @@ func (s *Store) Accounts(ctx context.Context, q *querypb.Query, owner int32) (qu
 func (s *Store) Account(ctx context.Context, id, owner int32) (AccountItem, error) {
 	rows, err := s.pool.Query(ctx,
 		accountList.Row(`a.id = $1 AND ($2 = 0 OR a.id = $2)`), id, owner)
-	return one[AccountItem](rows, err, missing("account", id))
+	return pg.One[AccountItem](rows, err, pg.Missing("account", id))
 }

@@ -5,6 +5,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/vm/internal/domain"
 )
@@ -42,7 +43,7 @@ func (s *Store) Clusters(ctx context.Context, q *querypb.Query) (query.Rows[Clus
 // Cluster returns one cluster.
 func (s *Store) Cluster(ctx context.Context, id int32) (Cluster, error) {
 	rows, err := s.pool.Query(ctx, clusterList.Row(`c.id = $1`), id)
-	return one[Cluster](rows, err, missing("cluster", id))
+	return pg.One[Cluster](rows, err, pg.Missing("cluster", id))
 }
 
 // Ground is what a new host is planned on.
@@ -84,7 +85,7 @@ func (s *Store) EnsureCluster(ctx context.Context, name, domainTemplate string) 
 
 // KeepPool stores which clusters a pool serves. Clusters that are gone by now are left out.
 func (t Tx) KeepPool(ctx context.Context, pool int32, clusters []int32) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		WITH old AS (DELETE FROM cluster_pool WHERE pool_id = $1 AND cluster_id <> ALL($2))
 		INSERT INTO cluster_pool (pool_id, cluster_id) SELECT $1, id FROM cluster WHERE id = ANY($2)
 		ON CONFLICT DO NOTHING`, pool, append([]int32{}, clusters...))

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/clamp"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/domain"
 )
 
@@ -44,17 +45,17 @@ type hostRow struct {
 // Host loads and locks a host for this unit of work. Somebody who owns it not gets the same fault as for none; owner 0
 // sees all.
 func (t Tx) Host(ctx context.Context, id, owner int32) (*domain.Host, error) {
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		SELECT `+hostColumns+` FROM host
 		WHERE id = $1 AND ($2 = 0 OR account_id = $2) FOR UPDATE`, id, owner)
-	r, err := one[hostRow](rows, err, missing("host", id))
+	r, err := pg.One[hostRow](rows, err, pg.Missing("host", id))
 	h := domain.Host(r)
 	return &h, err
 }
 
 // InsertHost stores a new host and gives it its id; disks and addresses follow at the end of the unit of work.
 func (t Tx) InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk, addrs []domain.Address) error {
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
 			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
@@ -65,19 +66,24 @@ func (t Tx) InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk,
 		return err
 	}
 	for _, d := range disks {
-		t.later.Queue(`INSERT INTO disk (host_id, name, size_mib, boot_order, template) VALUES ($1, $2, $3, $4, $5)`,
+		err := t.Later(ctx, `INSERT INTO disk (host_id, name, size_mib, boot_order, template) VALUES ($1, $2, $3, $4, $5)`,
 			h.ID, d.Name, d.SizeMiB, d.BootOrder, d.Template)
+		if err != nil {
+			return err
+		}
 	}
 	for i, a := range addrs {
 		a.Position = clamp.Int32(i)
-		queueAddress(t.later, h.ID, a)
+		if err := t.Later(ctx, insertAddress, addressRow(h.ID, a)...); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // SaveHost stores what may change of a host.
 func (t Tx) SaveHost(ctx context.Context, h *domain.Host) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, changed_at = now()
 		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted)
 	return err
@@ -88,7 +94,7 @@ func (t Tx) DeleteHost(ctx context.Context, id int32) error {
 	if err := t.refund(ctx, id); err != nil {
 		return err
 	}
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		WITH size AS (SELECT coalesce(sum(size_mib), 0)::int AS disks FROM disk WHERE host_id = $1),
 		     gone AS (DELETE FROM host WHERE id = $1 RETURNING node_id, cpu_number, ram_mib)
 		UPDATE node SET
@@ -122,7 +128,7 @@ func (s *Store) Build(ctx context.Context, id int32) (*Build, error) {
 	defer res.Close()
 
 	rows, err := res.Query()
-	h, err := one[hostRow](rows, err, missing("host", id))
+	h, err := pg.One[hostRow](rows, err, pg.Missing("host", id))
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 )
 
@@ -109,7 +110,7 @@ func (s *Store) Hosts(ctx context.Context, q *querypb.Query, owner int32) (query
 // HostItem returns one host of owner.
 func (s *Store) HostItem(ctx context.Context, id, owner int32) (HostItem, error) {
 	rows, err := s.pool.Query(ctx, hostList.Row(`h.id = $2 AND ($1 = 0 OR h.account_id = $1)`), owner, id)
-	return one[HostItem](rows, err, missing("host", id))
+	return pg.One[HostItem](rows, err, pg.Missing("host", id))
 }
 
 // FoldCounts makes one number of the changes to each number of hosts, when there are many.

@@ -49,7 +49,7 @@ const charge = `
 // here to the commit: it comes late in a unit of work, and before a node's row.
 func (t Tx) Charge(ctx context.Context, account int32, add domain.Usage) error {
 	for {
-		tag, err := t.tx.Exec(ctx, charge, account, add[0], add[1], add[2], add[3], add[4])
+		tag, err := t.Exec(ctx, charge, account, add[0], add[1], add[2], add[3], add[4])
 		if err != nil || tag.RowsAffected() > 0 {
 			return err
 		}
@@ -62,7 +62,7 @@ func (t Tx) Charge(ctx context.Context, account int32, add domain.Usage) error {
 
 // refuse returns the limit that add goes beyond; nil when it does not any more.
 func (t Tx) refuse(ctx context.Context, account int32, add domain.Usage) error {
-	l, err := limits(ctx, t.tx, account)
+	l, err := limits(ctx, t, account)
 	if err != nil {
 		return err
 	}
@@ -71,10 +71,10 @@ func (t Tx) refuse(ctx context.Context, account int32, add domain.Usage) error {
 
 // refund gives back what a host uses. Its rows must still be there, and stay until the end of the unit of work.
 func (t Tx) refund(ctx context.Context, host int32) error {
-	if _, err := t.tx.Exec(ctx, `SELECT FROM host WHERE id = $1 FOR UPDATE`, host); err != nil {
+	if _, err := t.Exec(ctx, `SELECT FROM host WHERE id = $1 FOR UPDATE`, host); err != nil {
 		return err
 	}
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		UPDATE account_usage u SET
 			host_count = u.host_count - 1, cpu_number = u.cpu_number - h.cpu_number, ram_mib = u.ram_mib - h.ram_mib,
 			hdd_mib = u.hdd_mib - (SELECT coalesce(sum(size_mib), 0) FROM disk WHERE host_id = h.id),
@@ -86,7 +86,7 @@ func (t Tx) refund(ctx context.Context, host int32) error {
 // SetLimit changes one limit of an account; nil takes it away.
 func (t Tx) SetLimit(ctx context.Context, account int32, r domain.Resource, limit *int32) error {
 	column := "max_" + domain.Resources[r]
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		INSERT INTO account_usage (account_id, `+column+`) VALUES ($1, $2)
 		ON CONFLICT (account_id) DO UPDATE SET `+column+` = excluded.`+column, account, limit)
 	return err

@@ -7,6 +7,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/query/querytest"
+	"slipway.dev/pkg/unit"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -45,7 +46,7 @@ func TestHostCount(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := New(pool, query.Limits{Timeout: time.Second})
+	s := New(&unit.DB{Pool: pool, Lists: query.NewReader(pool, query.Limits{Timeout: time.Second})})
 	exec(`INSERT INTO cluster (name, domain_template) SELECT 'c' || i, '' FROM generate_series(1, 3) i`)
 	exec(`INSERT INTO node (cluster_id, uuid, name, endpoint, cpu_number, cpu_model, ram_mib, storage_mib, storage_free_mib, hypervisor,
 		accel, kernel_version, os_version, qemu_version, libvirt_version, boot_id, bridge)

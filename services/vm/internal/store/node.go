@@ -15,6 +15,7 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/vm/internal/domain"
 )
@@ -50,7 +51,7 @@ type Node struct {
 // says that the machine was started anew since the last sign.
 func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, err error) {
 	// An upsert would take a new id with every sign of life, and the first two at once would race for the first.
-	if _, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' node ' || $1, 0))`, n.UUID.String()); err != nil {
+	if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' node ' || $1, 0))`, n.UUID.String()); err != nil {
 		return 0, false, err
 	}
 	if err := t.checkInstallation(ctx, n.StackID); err != nil {
@@ -58,7 +59,7 @@ func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, 
 	}
 	var boot, endpoint string
 	var alive bool
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT id, boot_id, endpoint, seen_at > now() - `+silence+` FROM node WHERE uuid = $1 FOR NO KEY UPDATE`, n.UUID).
 		Scan(&id, &boot, &endpoint, &alive)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -72,7 +73,7 @@ func (t Tx) RegisterNode(ctx context.Context, n Node) (id int32, rebooted bool, 
 	if alive && boot != n.BootID && endpoint != n.Endpoint {
 		return 0, false, ErrNodeTwice
 	}
-	_, err = t.tx.Exec(ctx, `
+	_, err = t.Exec(ctx, `
 		UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
 			storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
 			libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
@@ -86,9 +87,9 @@ func (t Tx) checkInstallation(ctx context.Context, stack string) error {
 		return nil
 	}
 	var id string
-	err := t.tx.QueryRow(ctx, `SELECT id FROM installation`).Scan(&id)
+	err := t.QueryRow(ctx, `SELECT id FROM installation`).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = t.tx.QueryRow(ctx, `
+		err = t.QueryRow(ctx, `
 			INSERT INTO installation AS i (id) VALUES ($1) ON CONFLICT (one) DO UPDATE SET id = i.id RETURNING id`, stack).Scan(&id)
 	}
 	if err == nil && id != stack {
@@ -98,7 +99,7 @@ func (t Tx) checkInstallation(ctx context.Context, stack string) error {
 }
 
 func (t Tx) insertNode(ctx context.Context, n Node) (id int32, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO node (cluster_id, uuid, name, endpoint, cpu_number, cpu_model, ram_mib, storage_mib, storage_free_mib,
 			hypervisor, accel, kernel_version, os_version, qemu_version, libvirt_version, boot_id, bridge, dns)
 		VALUES ((SELECT min(id) FROM cluster), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
@@ -116,7 +117,7 @@ func (n Node) columns() []any {
 
 // WantedHosts returns the hosts of a node that shall run.
 func (t Tx) WantedHosts(ctx context.Context, nodeID int32) ([]int32, error) {
-	rows, err := t.tx.Query(ctx, `
+	rows, err := t.Query(ctx, `
 		SELECT id FROM host WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting') ORDER BY id`, nodeID)
 	if err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (t Tx) Choose(ctx context.Context, cluster, node, os int32, size Size) (int
 		return 0, t.noRoom(ctx, cluster, node, os, size)
 	}
 	var id int32
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id
 		WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - `+silence+`
 		  AND EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3) AND $4::int > 0 AND `+fits+`
@@ -156,24 +157,24 @@ func (t Tx) Choose(ctx context.Context, cluster, node, os int32, size Size) (int
 	return id, err
 }
 
-// Take charges the host's account and takes its room on the node. It fails with the limit that is in the way, or with ErrTaken.
-// It ends its unit of work: what waits goes with it, in one round trip. Every host of the account and on the node passes through the rows that
-// are locked from here to the commit.
+const takeRoom = `
+	UPDATE node n SET cpu_allocated = n.cpu_allocated + $4, ram_allocated = n.ram_allocated + $5,
+		storage_allocated = n.storage_allocated + $6
+	FROM cluster c
+	WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::int > 0 AND ` + fits
+
+// Take charges the host's account and takes its room on the node. It fails with the limit that is in the way, or with
+// ErrTaken. It is the last statement of its unit of work: every host of the account and every host on the node passes
+// through the rows that are locked from here to the commit.
 func (t Tx) Take(ctx context.Context, h *domain.Host, add domain.Usage, size Size) error {
-	if err := t.unit.Record(); err != nil {
-		return err
-	}
 	var charged, taken bool
-	t.later.Queue(charge, h.AccountID, add[0], add[1], add[2], add[3], add[4]).
-		Exec(func(tag pgconn.CommandTag) error { charged = tag.RowsAffected() > 0; return nil })
-	t.later.Queue(`
-		UPDATE node n SET cpu_allocated = n.cpu_allocated + $4, ram_allocated = n.ram_allocated + $5,
-			storage_allocated = n.storage_allocated + $6
-		FROM cluster c
-		WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::int > 0 AND `+fits,
-		h.ClusterID, h.NodeID, h.OSID, size.CPUs, size.RAM, size.Disk).
-		Exec(func(tag pgconn.CommandTag) error { taken = tag.RowsAffected() > 0; return nil })
-	if err := t.send(ctx); err != nil {
+	err := t.Last(ctx, func(b *pgx.Batch) {
+		b.Queue(charge, h.AccountID, add[0], add[1], add[2], add[3], add[4]).
+			Exec(func(tag pgconn.CommandTag) error { charged = tag.RowsAffected() > 0; return nil })
+		b.Queue(takeRoom, h.ClusterID, h.NodeID, h.OSID, size.CPUs, size.RAM, size.Disk).
+			Exec(func(tag pgconn.CommandTag) error { taken = tag.RowsAffected() > 0; return nil })
+	})
+	if err != nil {
 		return err
 	}
 	if !charged {
@@ -191,7 +192,7 @@ func (t Tx) Take(ctx context.Context, h *domain.Host, add domain.Usage, size Siz
 // noRoom finds out what is lacking, for the message.
 func (t Tx) noRoom(ctx context.Context, cluster, node, os int32, size Size) error {
 	var nodes, live, withOS, ram, disk int32
-	err := t.tx.QueryRow(ctx, `
+	err := t.QueryRow(ctx, `
 		SELECT count(*), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
 		       coalesce(max(free_ram) FILTER (WHERE up AND has_os), 0), coalesce(max(free_disk) FILTER (WHERE up AND has_os), 0)
 		FROM (SELECT NOT n.maintenance AND n.seen_at > now() - `+silence+` AS up,
@@ -302,5 +303,5 @@ func (s *Store) Nodes(ctx context.Context, q *querypb.Query) (query.Rows[NodeIte
 // Node returns one node.
 func (s *Store) Node(ctx context.Context, id int32) (NodeItem, error) {
 	rows, err := s.pool.Query(ctx, nodeList.Row(`n.id = $1`), id)
-	return one[NodeItem](rows, err, missing("node", id))
+	return pg.One[NodeItem](rows, err, pg.Missing("node", id))
 }

@@ -9,6 +9,7 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 )
 
@@ -65,13 +66,13 @@ func (s *Store) OSes(ctx context.Context, q *querypb.Query, all bool) (query.Row
 // OS returns one template.
 func (s *Store) OS(ctx context.Context, id int32, all bool) (OS, error) {
 	rows, err := s.pool.Query(ctx, osList.Row(`o.id = $1 AND ($2 OR NOT o.adminonly)`), id, all)
-	return one[OS](rows, err, missing("OS", id))
+	return pg.One[OS](rows, err, pg.Missing("OS", id))
 }
 
 // HoldOS records that a node holds a template. A template of the same name with another checksum is a newer version of it:
 // hosts made later start from that. Nodes say so with every sign of life, mostly of what is known: that writes nothing.
 func (t Tx) HoldOS(ctx context.Context, node int32, o OS) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		WITH changed AS (
 			UPDATE os SET sha256 = $3, state = 'active', os_group = $4, min_ram_mib = $5, min_disk_mib = $6, updated_at = now()
 			WHERE name = $2 AND (sha256, state, min_ram_mib, min_disk_mib) IS DISTINCT FROM ($3, 'active', $5::integer, $6::integer)
@@ -89,7 +90,7 @@ func (t Tx) HoldOS(ctx context.Context, node int32, o OS) error {
 
 // AwaitOS makes a template that is being imported.
 func (t Tx) AwaitOS(ctx context.Context, o OS) (id int32, err error) {
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		INSERT INTO os (name, state, os_group, min_ram_mib, min_disk_mib) VALUES ($1, 'importing', $2, $3, $4)
 		ON CONFLICT (name) DO NOTHING RETURNING id`, o.Name, o.Group, o.MinRAM, o.MinDisk).Scan(&id)
 	if id == 0 {
@@ -100,6 +101,6 @@ func (t Tx) AwaitOS(ctx context.Context, o OS) (id int32, err error) {
 
 // ForgetOS removes a template whose import failed.
 func (t Tx) ForgetOS(ctx context.Context, name string) error {
-	_, err := t.tx.Exec(ctx, `DELETE FROM os WHERE name = $1 AND state = 'importing'`, name)
+	_, err := t.Exec(ctx, `DELETE FROM os WHERE name = $1 AND state = 'importing'`, name)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/domain"
 )
 
@@ -90,7 +91,7 @@ func (s *Store) NodeStrangers(ctx context.Context, nodeID int32) ([]StrangerItem
 
 // Bury leaves a tombstone of a host that is removed by the command with this fence.
 func (t Tx) Bury(ctx context.Context, hostID int32, fence int64) error {
-	_, err := t.tx.Exec(ctx, `
+	_, err := t.Exec(ctx, `
 		INSERT INTO tombstone (uuid, host_id, node, fence)
 		SELECT h.uuid, h.id, n.uuid, $2 FROM host h JOIN node n ON n.id = h.node_id WHERE h.id = $1
 		ON CONFLICT DO NOTHING`, hostID, fence)
@@ -102,11 +103,11 @@ func (t Tx) Bury(ctx context.Context, hostID int32, fence int64) error {
 func (t Tx) MayReap(ctx context.Context, nodeID int32, machine uuid.UUID, machines int) (may, pending bool, err error) {
 	var open bool
 	var count int
-	err = t.tx.QueryRow(ctx, `SELECT breaker_opened_at IS NOT NULL FROM node WHERE id = $1 FOR NO KEY UPDATE`, nodeID).Scan(&open)
+	err = t.QueryRow(ctx, `SELECT breaker_opened_at IS NOT NULL FROM node WHERE id = $1 FOR NO KEY UPDATE`, nodeID).Scan(&open)
 	if err != nil {
 		return false, false, err
 	}
-	err = t.tx.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM job WHERE key = $2 AND state IN ('queued', 'running', 'undoing')),
 		       (SELECT count(*) FROM reaped r JOIN node n ON n.id = r.node_id
 		        WHERE n.id = $1 AND r.at > greatest(n.breaker_since, now() - interval '1 hour'))`,
@@ -117,12 +118,12 @@ func (t Tx) MayReap(ctx context.Context, nodeID int32, machine uuid.UUID, machin
 	case count >= domain.BreakerLimit(machines):
 		return false, false, t.openBreaker(ctx, nodeID, count)
 	}
-	_, err = t.tx.Exec(ctx, `INSERT INTO reaped (node_id, uuid) VALUES ($1, $2)`, nodeID, machine)
+	_, err = t.Exec(ctx, `INSERT INTO reaped (node_id, uuid) VALUES ($1, $2)`, nodeID, machine)
 	return err == nil, false, err
 }
 
 func (t Tx) openBreaker(ctx context.Context, nodeID int32, removed int) error {
-	if _, err := t.tx.Exec(ctx, `UPDATE node SET breaker_opened_at = now() WHERE id = $1`, nodeID); err != nil {
+	if _, err := t.Exec(ctx, `UPDATE node SET breaker_opened_at = now() WHERE id = $1`, nodeID); err != nil {
 		return err
 	}
 	return t.Emit(ctx, "vm.v3.node.breaker_opened", NodeKey(nodeID), &vmpb.BreakerOpened{NodeId: nodeID, Removed: clamp.Int32(removed)})
@@ -142,9 +143,9 @@ func (s *Store) Breakers(ctx context.Context) ([]obs.Breaker, error) {
 
 // ResetBreaker closes the breaker of a node and begins to count anew.
 func (t Tx) ResetBreaker(ctx context.Context, nodeID int32) error {
-	tag, err := t.tx.Exec(ctx, `UPDATE node SET breaker_opened_at = NULL, breaker_since = now() WHERE id = $1`, nodeID)
+	tag, err := t.Exec(ctx, `UPDATE node SET breaker_opened_at = NULL, breaker_since = now() WHERE id = $1`, nodeID)
 	if err == nil && tag.RowsAffected() == 0 {
-		return missing("node", nodeID)
+		return pg.Missing("node", nodeID)
 	}
 	return err
 }
@@ -154,7 +155,7 @@ func (s *Store) Leftover(ctx context.Context, nodeID int32, machine string) (end
 	err = s.pool.QueryRow(ctx, `
 		SELECT endpoint, EXISTS (SELECT FROM host WHERE uuid = $2) FROM node WHERE id = $1`, nodeID, machine).Scan(&endpoint, &host)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = missing("node", nodeID)
+		err = pg.Missing("node", nodeID)
 	}
 	return endpoint, host, err
 }

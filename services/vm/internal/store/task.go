@@ -6,6 +6,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 )
 
@@ -55,7 +56,7 @@ func (s *Store) Tasks(ctx context.Context, q *querypb.Query, owner int32) (query
 // Task returns one task.
 func (s *Store) Task(ctx context.Context, id, owner int32) (Task, error) {
 	rows, err := s.pool.Query(ctx, taskList.Row(`j.id = $2 AND ($1 = 0 OR j.account_id = $1)`), owner, id)
-	return one[Task](rows, err, missing("task", id))
+	return pg.One[Task](rows, err, pg.Missing("task", id))
 }
 
 // historyList is what tasks of one host look like in its history.
