@@ -24,7 +24,7 @@ type fakeAPIKeys struct {
 
 func (fakeAPIKeys) CreateAPIKey(_ context.Context, r *authpb.CreateAPIKeyRequest) (*authpb.CreateAPIKeyResponse, error) {
 	if len(r.GetScopes()) != 1 {
-		return nil, fault.Denied.With("scopes: users.write is more than you may do").On("scopes")
+		return nil, fault.Denied.With("users.write is more than you may do").On("scopes")
 	}
 	return &authpb.CreateAPIKeyResponse{Id: 7, Key: fakeAPIKey}, nil
 }
@@ -42,7 +42,7 @@ func (fakeAPIKeys) ListAPIKeys(context.Context, *authpb.ListAPIKeysRequest) (*au
 
 func (fakeAPIKeys) UpdateAPIKey(_ context.Context, r *authpb.UpdateAPIKeyRequest) (*authpb.UpdateAPIKeyResponse, error) {
 	if r.GetName() == nil || r.GetExpiresAt() != nil || r.GetCidrs() != nil || r.GetScopes() != nil {
-		return nil, fault.Invalid.With("name: the only one expected").On("name")
+		return nil, fault.Invalid.With("the only one expected").On("name")
 	}
 	return &authpb.UpdateAPIKeyResponse{Id: r.GetId()}, nil
 }

@@ -124,7 +124,7 @@ func (fakeTOTP) ResetTOTP(_ context.Context, r *authpb.ResetTOTPRequest) (*authp
 
 func codeIn(code string) error {
 	if code != "123456" {
-		return fault.New(codes.InvalidArgument, "INVALID_CODE", "code: wrong, or used already").On("code")
+		return fault.New(codes.InvalidArgument, "INVALID_CODE", "wrong, or used already").On("code")
 	}
 	return nil
 }
@@ -139,14 +139,14 @@ func (fakeUsers) DeleteSSHKey(_ context.Context, r *authpb.DeleteSSHKeyRequest) 
 
 func (fakeUsers) UpdateUser(_ context.Context, r *authpb.UpdateUserRequest) (*authpb.UpdateUserResponse, error) {
 	if len(r.GetRoles()) != 1 && r.FullName == nil {
-		return nil, fault.Invalid.With("roles: found %s", fmt.Sprint(r.GetRoles())).On("roles")
+		return nil, fault.Invalid.With("found %s", fmt.Sprint(r.GetRoles())).On("roles")
 	}
 	return &authpb.UpdateUserResponse{Id: r.GetId()}, nil
 }
 
 func (fakeUsers) SuspendUser(_ context.Context, r *authpb.SuspendUserRequest) (*authpb.SuspendUserResponse, error) {
 	if r.GetId() == 1 {
-		return nil, fault.New(codes.FailedPrecondition, "LAST_ADMIN", "the last active administrator must stay one")
+		return nil, fault.New(codes.FailedPrecondition, "LAST_ADMIN", "the last active administrator cannot lose that right")
 	}
 	return &authpb.SuspendUserResponse{Id: r.GetId()}, nil
 }
@@ -157,7 +157,7 @@ func (fakeUsers) ResumeUser(_ context.Context, r *authpb.ResumeUserRequest) (*au
 
 func (fakeUsers) SetUserPassword(_ context.Context, r *authpb.SetUserPasswordRequest) (*authpb.SetUserPasswordResponse, error) {
 	if r.GetPassword() == "" {
-		return nil, fault.Invalid.With("password: a value is required").On("password")
+		return nil, fault.Invalid.With("a value is required").On("password")
 	}
 	return &authpb.SetUserPasswordResponse{Id: r.GetId()}, nil
 }

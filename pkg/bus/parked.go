@@ -23,7 +23,7 @@ type Parked struct {
 }
 
 // ErrRefused says that a replay failed for a reason that only the list of parked events tells.
-var ErrRefused = fault.New(codes.FailedPrecondition, "EVENT_REFUSED", "the event was refused again; the list of parked events says why")
+var ErrRefused = fault.New(codes.FailedPrecondition, "EVENT_REFUSED", "the event was refused again; the list of parked events gives the reason")
 
 const parkedColumns = `consumer, event_id::text, subject, key, type, data, occurred_at, error, parked_at`
 

@@ -1,13 +1,15 @@
 // Package fault is the only error that crosses a boundary between services.
 //
 // A Fault says what went wrong in three ways: Code is gRPC's coarse class, Reason a stable word that dialects map to
-// their own numbers, Msg a sentence for the caller. The cause (SQL, paths, host names) travels beside it by Wrap and is
-// seen only by the log.
+// their own numbers, Msg a text for the caller. Field, Violations and Scope name the parts of the request at fault and
+// the missing right apart from the text, so each dialect spells them its own way. The cause (SQL, paths, host names)
+// travels beside it by Wrap and is seen only by the log.
 package fault
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -29,12 +31,24 @@ type Fault struct {
 	Code   codes.Code
 	Reason string
 	Msg    string
-	// Field names the request field at fault, in the spelling of the proto; empty when no single field is.
+	// Field names the request field at fault, in the spelling of the proto; empty when the fault blames no field.
+	// Msg does not repeat the name.
 	Field string
-	// RetryAfter is how long it makes sense to wait before another try; 0 when nobody can say.
+	// Violations lists every field at fault when there are several. Field and Msg are those of the first.
+	Violations []Violation
+	// Scope names the scope that a refused caller lacks; empty for other faults.
+	Scope string
+	// RetryAfter is how long it makes sense to wait before another try; 0 when that is unknown.
 	RetryAfter time.Duration
 
 	cause error
+}
+
+// Violation is one field of a request that breaks a rule.
+type Violation struct {
+	Field  string
+	Reason string // upper snake case; may be empty
+	Msg    string
 }
 
 // New makes a kind of fault. Reason is upper snake case and never changes once released.
@@ -56,6 +70,24 @@ func (f *Fault) On(field string) *Fault {
 	return &c
 }
 
+// Breaks returns a copy that lists the fields at fault. The first one is also its Field and Msg, for dialects that show
+// only one.
+func (f *Fault) Breaks(list ...Violation) *Fault {
+	c := *f
+	c.Violations = slices.Clone(list)
+	if len(list) > 0 {
+		c.Field, c.Msg = list[0].Field, list[0].Msg
+	}
+	return &c
+}
+
+// Requires returns a copy that names the scope which the caller lacks.
+func (f *Fault) Requires(scope string) *Fault {
+	c := *f
+	c.Scope = scope
+	return &c
+}
+
 // After returns a copy that says how long to wait before another try.
 func (f *Fault) After(d time.Duration) *Fault {
 	c := *f
@@ -70,10 +102,18 @@ func (f *Fault) Wrap(err error) *Fault {
 	return &c
 }
 
-// Error is for logs: message and cause.
+// Error is for logs: field, message and cause.
 func (f *Fault) Error() string {
 	if f.cause != nil {
-		return f.Msg + ": " + f.cause.Error()
+		return f.Text() + ": " + f.cause.Error()
+	}
+	return f.Text()
+}
+
+// Text returns the message with the name of the field in front. It is for readers that have no place for the field.
+func (f *Fault) Text() string {
+	if f.Field != "" {
+		return f.Field + ": " + f.Msg
 	}
 	return f.Msg
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -55,5 +56,38 @@ func TestStatusOfForeignErrors(t *testing.T) {
 	}
 	if fault.Status(nil) != nil {
 		t.Error("Status(nil) is not nil")
+	}
+}
+
+func TestStatusCarriesEveryPart(t *testing.T) {
+	t.Parallel()
+	broken := []fault.Violation{
+		{Field: "name", Reason: "TOO_LONG", Msg: "at most 63 characters"},
+		{Field: "disks[1].size_mib", Msg: "from 1 to 1024"},
+	}
+	for name, sent := range map[string]*fault.Fault{
+		"plain":          fault.NotFound.With("no host 7"),
+		"field":          fault.Invalid.With("expected text").On("name"),
+		"one violation":  fault.Invalid.Breaks(broken[0]),
+		"two violations": fault.Invalid.Breaks(broken...).After(3 * time.Second),
+		"scope":          fault.Denied.With("none of your roles grants vm.write").Requires("vm.write"),
+		"wait":           errFull.After(1500 * time.Millisecond),
+		"all":            errFull.Breaks(broken...).Requires("vm.write").After(time.Minute),
+	} {
+		st := fault.Status(fmt.Errorf("step: %w", sent))
+		if got, ok := fault.From(fmt.Errorf("call: %w", st.Err())); !ok || !reflect.DeepEqual(got, sent) {
+			t.Errorf("%s: sent %+v, got %+v", name, sent, got)
+		}
+	}
+}
+
+func TestSeveralViolationsShowTheFirst(t *testing.T) {
+	t.Parallel()
+	f := fault.Invalid.Breaks(fault.Violation{Field: "a", Msg: "required"}, fault.Violation{Field: "b", Msg: "required"})
+	if f.Field != "a" || f.Msg != "required" || f.Text() != "a: required" || !errors.Is(f, fault.Invalid) {
+		t.Errorf("%+v", f)
+	}
+	if got := fault.NotFound.Text(); got != fault.NotFound.Msg {
+		t.Errorf("text %q", got)
 	}
 }

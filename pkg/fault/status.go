@@ -11,8 +11,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// domain marks an ErrorInfo as ours.
-const domain = "slipway"
+const (
+	// domain marks an ErrorInfo as ours.
+	domain = "slipway"
+	// scopeKey is the key of Fault.Scope in the metadata of an ErrorInfo.
+	scopeKey = "scope"
+)
 
 // Status turns any error into what may leave the process: a fault as it is, a cancelled or late call as such,
 // everything else as a bare internal error that says nothing.
@@ -30,19 +34,57 @@ func Status(err error) *status.Status {
 	default:
 		f = Internal
 	}
-	info := &errdetails.ErrorInfo{Reason: f.Reason, Domain: domain}
-	if f.Field != "" {
-		info.Metadata = map[string]string{"field": f.Field}
-	}
-	details := []protoadapt.MessageV1{info}
-	if f.RetryAfter > 0 {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
-	}
 	st := status.New(f.Code, f.Msg)
-	if with, err := st.WithDetails(details...); err == nil {
+	if with, err := st.WithDetails(f.details()...); err == nil {
 		return with
 	}
 	return st
+}
+
+// details returns what Google's error model has standard messages for: reason and scope, fields, wait.
+func (f *Fault) details() []protoadapt.MessageV1 {
+	info := &errdetails.ErrorInfo{Reason: f.Reason, Domain: domain}
+	if f.Scope != "" {
+		info.Metadata = map[string]string{scopeKey: f.Scope}
+	}
+	list := []protoadapt.MessageV1{info}
+	if bad := f.badRequest(); bad != nil {
+		list = append(list, bad)
+	}
+	if f.RetryAfter > 0 {
+		list = append(list, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
+	}
+	return list
+}
+
+func (f *Fault) badRequest() *errdetails.BadRequest {
+	violations := f.Violations
+	if len(violations) == 0 && f.Field != "" {
+		violations = []Violation{{Field: f.Field, Msg: f.Msg}}
+	}
+	if len(violations) == 0 {
+		return nil
+	}
+	bad := &errdetails.BadRequest{}
+	for _, v := range violations {
+		bad.FieldViolations = append(bad.FieldViolations,
+			&errdetails.BadRequest_FieldViolation{Field: v.Field, Reason: v.Reason, Description: v.Msg})
+	}
+	return bad
+}
+
+// blame sets Field, and Violations unless the one violation says what Field and Msg say.
+func (f *Fault) blame(bad *errdetails.BadRequest) {
+	for _, v := range bad.GetFieldViolations() {
+		f.Violations = append(f.Violations, Violation{Field: v.GetField(), Reason: v.GetReason(), Msg: v.GetDescription()})
+	}
+	if len(f.Violations) == 0 {
+		return
+	}
+	f.Field = f.Violations[0].Field
+	if len(f.Violations) == 1 && f.Violations[0] == (Violation{Field: f.Field, Msg: f.Msg}) {
+		f.Violations = nil
+	}
 }
 
 // fromStatus reads a fault back from a gRPC status. Statuses of gRPC itself (connection lost, unknown method) have no
@@ -57,19 +99,23 @@ func fromStatus(err error) (*Fault, bool) {
 	st, _ := status.FromError(err)
 	var ours *Fault
 	var wait *errdetails.RetryInfo
+	var bad *errdetails.BadRequest
 	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
 			if d.GetDomain() == domain {
 				ours = &Fault{
-					Code: st.Code(), Reason: d.GetReason(), Msg: statusMessage(err, st), Field: d.GetMetadata()["field"],
+					Code: st.Code(), Reason: d.GetReason(), Msg: statusMessage(err, st), Scope: d.GetMetadata()[scopeKey],
 				}
 			}
 		case *errdetails.RetryInfo:
 			wait = d
+		case *errdetails.BadRequest:
+			bad = d
 		}
 	}
 	if ours != nil {
+		ours.blame(bad)
 		ours.RetryAfter = wait.GetRetryDelay().AsDuration()
 		return ours, true
 	}

@@ -25,7 +25,7 @@ func CheckKey(key string) error {
 		bad = key[i] < ' ' || key[i] > '~'
 	}
 	if bad {
-		return fault.Invalid.With("Idempotency-Key: 1 to %d printable ASCII characters", MaxKey).On("Idempotency-Key")
+		return fault.Invalid.With("1 to %d printable ASCII characters", MaxKey).On("Idempotency-Key")
 	}
 	return nil
 }

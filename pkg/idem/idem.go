@@ -32,7 +32,7 @@ var (
 	ErrUnderWay = fault.New(codes.Aborted, "IDEMPOTENCY_UNDER_WAY",
 		"a request with this Idempotency-Key is being carried out, repeat it later")
 	ErrSecret = fault.New(codes.InvalidArgument, "IDEMPOTENCY_NOT_HERE",
-		"the answer of this call holds a secret and is kept nowhere: send it without Idempotency-Key").On("Idempotency-Key")
+		"the answer of this call holds a secret and is not stored: send the request without Idempotency-Key").On("Idempotency-Key")
 )
 
 const (

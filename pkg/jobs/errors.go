@@ -12,7 +12,7 @@ import (
 // (context.Cause) with which the context of a step ends early.
 var (
 	ErrCanceled = fault.New(codes.Canceled, "CANCELED", "the task was canceled")
-	ErrLost     = fault.New(codes.Internal, "WORKER_DIED", "the workers that carried out the task died again and again")
+	ErrLost     = fault.New(codes.Internal, "WORKER_DIED", "the workers that ran the task died repeatedly")
 	ErrPanic    = fault.New(codes.Internal, "PANIC", "internal error")
 	ErrKind     = fault.New(codes.Unimplemented, "UNKNOWN_KIND", "this kind of task is not known")
 	ErrArgs     = fault.New(codes.Internal, "BAD_ARGS", "the task cannot be read")

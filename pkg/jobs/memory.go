@@ -177,7 +177,7 @@ func (m *Memory) Jobs() []Job {
 	return list
 }
 
-func (j *memoryJob) say(f *fault.Fault) { j.Code, j.Reason, j.Error = int(f.Code), f.Reason, f.Msg }
+func (j *memoryJob) say(f *fault.Fault) { j.Code, j.Reason, j.Error = int(f.Code), f.Reason, f.Text() }
 
 func (j *memoryJob) end(s State, at time.Time) {
 	j.State, j.FinishedAt, j.until, j.holder = s, &at, time.Time{}, ""
@@ -304,7 +304,7 @@ func (b inMemory) turn(ctx context.Context, h held, lease time.Duration, f *faul
 		}
 		for i := range j.steps {
 			if j.steps[i].State == StepStarted {
-				j.steps[i].Error = f.Msg
+				j.steps[i].Error = f.Text()
 			}
 		}
 	})
@@ -336,7 +336,7 @@ func (b inMemory) release(ctx context.Context, h held, current int, a again) err
 			j.RunAt = now
 		}
 		if f := a.fault(); f.Reason != "" {
-			j.step(current).Error = f.Msg
+			j.step(current).Error = f.Text()
 			if j.State == Running {
 				j.say(f)
 			}

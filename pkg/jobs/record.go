@@ -151,7 +151,7 @@ func (r *Runner) turn(l *lease, cause error) error {
 	if canceled {
 		l.cause = ErrCanceled
 	}
-	l.run.Reason, l.run.Error = l.cause.Reason, l.cause.Msg
+	l.run.Reason, l.run.Error = l.cause.Reason, l.cause.Text()
 	return nil
 }
 
@@ -168,7 +168,7 @@ func (t tables) turn(ctx context.Context, h held, lease time.Duration, f *fault.
 			UPDATE job_step SET error = $6 FROM me WHERE job_id = me AND state = 'started'
 		)
 		SELECT cancel_requested FROM me`,
-		h.id, h.fence, lease, int(f.Code), f.Reason, f.Msg,
+		h.id, h.fence, lease, int(f.Code), f.Reason, f.Text(),
 		int(ErrCanceled.Code), ErrCanceled.Reason, ErrCanceled.Msg).Scan(&canceled)
 	return canceled, lostIfNone(err)
 }
@@ -217,7 +217,7 @@ func (t tables) giveUp(ctx context.Context, h held, f *fault.Fault) error {
 	return lostIfZero(t.pool.Exec(ctx, `
 		UPDATE job SET state = 'failed', finished_at = clock_timestamp(), lease_until = NULL, locked_by = NULL,
 			code = $3, reason = $4, error = $5
-		WHERE id = $1 AND fence = $2 AND `+unfinished, h.id, h.fence, int(f.Code), f.Reason, f.Msg))
+		WHERE id = $1 AND fence = $2 AND `+unfinished, h.id, h.fence, int(f.Code), f.Reason, f.Text()))
 }
 
 // again is how a job is let go without being finished.
@@ -273,7 +273,7 @@ func (t tables) release(ctx context.Context, h held, current int, a again) error
 		)
 		SELECT FROM me`,
 		h.id, h.fence, count(a.uncount), count(a.failure), count(a.panicked), a.after,
-		int(f.Code), f.Reason, f.Msg, current))
+		int(f.Code), f.Reason, f.Text(), current))
 }
 
 func count(b bool) int {

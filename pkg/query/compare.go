@@ -21,10 +21,10 @@ func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 	name, at := cmp.GetField(), cmp.GetPosition()
 	f, ok := c.list.field(name, c.admin)
 	if !ok {
-		return "", ErrFilter.With("where: unknown field %q at %d; allowed: %s", clip(name), at, c.list.names(c.admin, anyField)).On("where")
+		return "", ErrFilter.With("unknown field %q at %d; allowed: %s", clip(name), at, c.list.names(c.admin, anyField)).On("where")
 	}
 	if c.compares++; c.compares > maxCompares {
-		return "", ErrFilter.With("where: more than %d comparisons", maxCompares).On("where")
+		return "", ErrFilter.With("more than %d comparisons", maxCompares).On("where")
 	}
 	c.fields[name] = true
 	if f.Needs != "" {
@@ -41,7 +41,7 @@ func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 	c.skewed = c.skewed || negative || op != querypb.Operator_OPERATOR_EQ
 	sql, err := c.holds(f, op, cmp.GetValue())
 	if err != nil {
-		return "", ErrFilter.With("where: field %q at %d: %s", name, at, err).On("where")
+		return "", ErrFilter.With("field %q at %d: %s", name, at, err).On("where")
 	}
 	switch {
 	case f.Each != "":

@@ -74,9 +74,9 @@ func (l List) limit(q *querypb.Query, most int) (int, error) {
 	}
 	switch n := int(q.GetLimit()); {
 	case n < 0 || q.GetOffset() < 0:
-		return 0, ErrFilter.With("limit: a negative number").On("limit")
+		return 0, ErrFilter.With("a negative number").On("limit")
 	case n > most:
-		return 0, ErrFilter.With("limit: at most %d rows a page", most).On("limit")
+		return 0, ErrFilter.With("at most %d rows a page", most).On("limit")
 	case n > 0:
 		return n, nil
 	case l.Default > 0:
@@ -144,7 +144,7 @@ func and(conditions ...string) string {
 
 func (c *compiler) expr(e *querypb.Expr, depth int) (string, error) {
 	if depth > maxDepth {
-		return "", ErrFilter.With("where: nested deeper than %d", maxDepth).On("where")
+		return "", ErrFilter.With("nested deeper than %d", maxDepth).On("where")
 	}
 	switch k := e.GetKind().(type) {
 	case *querypb.Expr_And:
@@ -157,13 +157,13 @@ func (c *compiler) expr(e *querypb.Expr, depth int) (string, error) {
 	case *querypb.Expr_Compare:
 		return c.compare(k.Compare)
 	default:
-		return "", ErrFilter.With("where: an empty condition").On("where")
+		return "", ErrFilter.With("an empty condition").On("where")
 	}
 }
 
 func (c *compiler) join(list []*querypb.Expr, with string, depth int) (string, error) {
 	if len(list) == 0 {
-		return "", ErrFilter.With("where: an empty condition").On("where")
+		return "", ErrFilter.With("an empty condition").On("where")
 	}
 	parts := make([]string, len(list))
 	for i, e := range list {

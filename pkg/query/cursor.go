@@ -92,7 +92,7 @@ func readCursor(text string) (at cursor, err error) {
 	return at, err
 }
 
-func badCursor(why string) error { return ErrFilter.With("cursor: %s", why).On("cursor") }
+func badCursor(why string) error { return ErrFilter.With("%s", why).On("cursor") }
 
 // behind is true for rows that come after the one with these values; "" is null. PostgreSQL puts nulls last, and first
 // in a descending order.

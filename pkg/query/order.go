@@ -18,7 +18,7 @@ type orderKey struct {
 func (c *compiler) order(wanted []*querypb.Order) ([]orderKey, error) {
 	l := c.list
 	if len(wanted) > maxOrder {
-		return nil, ErrFilter.With("orderby: more than %d fields", maxOrder).On("orderby")
+		return nil, ErrFilter.With("more than %d fields", maxOrder).On("orderby")
 	}
 	if len(wanted) == 0 && l.Newest {
 		wanted = []*querypb.Order{{Field: l.key(), Descending: true}}
@@ -27,7 +27,7 @@ func (c *compiler) order(wanted []*querypb.Order) ([]orderKey, error) {
 	for _, w := range wanted {
 		f, ok := l.field(w.GetField(), c.admin)
 		if !ok || !single(f) {
-			return nil, ErrFilter.With("orderby: unknown field %q; allowed: %s", clip(w.GetField()), l.names(c.admin, single)).On("orderby")
+			return nil, ErrFilter.With("unknown field %q; allowed: %s", clip(w.GetField()), l.names(c.admin, single)).On("orderby")
 		}
 		if f.Needs != "" {
 			c.joins[f.Needs] = true

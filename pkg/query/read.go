@@ -67,7 +67,7 @@ type Rows[T any] struct {
 func Read[T any](ctx context.Context, r Reader, l List, q *querypb.Query, scope Scope) (Rows[T], error) {
 	me, _ := identity.From(ctx)
 	if q.GetExplain() && !me.Admin() && !me.ReadOnly() {
-		return Rows[T]{}, fault.Denied.With("explain: this needs an administrator").On("explain")
+		return Rows[T]{}, fault.Denied.With("this needs an administrator").On("explain")
 	}
 	p, err := l.Compile(q, scope, Caller{Admin: me.ReachesAll(), MaxRows: r.limits.MaxRows})
 	if err != nil {

@@ -68,12 +68,12 @@ func (s *Server) allow(ctx context.Context, method string) (context.Context, err
 	}
 	switch {
 	case id.Limited:
-		return nil, fault.Denied.With("this credential is not for %s", r.Demand.Scope)
+		return nil, fault.Denied.With("this credential does not grant %s", r.Demand.Scope).Requires(r.Demand.Scope)
 	case id.ReadOnly():
-		return nil, fault.Denied.With("a read-only administrator may not change anything")
+		return nil, fault.Denied.With("a read-only administrator may not change anything").Requires(r.Demand.Scope)
 	case r.Demand.Admin:
-		return nil, fault.Denied.With("this needs an administrator")
+		return nil, fault.Denied.With("this needs an administrator").Requires(r.Demand.Scope)
 	default:
-		return nil, fault.Denied.With("no role of yours is for %s", r.Demand.Scope)
+		return nil, fault.Denied.With("none of your roles grants %s", r.Demand.Scope).Requires(r.Demand.Scope)
 	}
 }

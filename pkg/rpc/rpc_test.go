@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -27,12 +28,17 @@ import (
 	"slipway.dev/pkg/rpc"
 )
 
+// errNoLogin blames two fields and names how long to wait.
+var errNoLogin = fault.Invalid.Breaks(
+	fault.Violation{Field: "password", Reason: "EMPTY", Msg: "no password"}, fault.Violation{Field: "email", Msg: "no address"},
+).After(5 * time.Second)
+
 type tokens struct {
 	authpb.UnimplementedTokenServiceServer
 }
 
 func (tokens) CreateSession(context.Context, *authpb.CreateSessionRequest) (*authpb.Token, error) {
-	return nil, fmt.Errorf("look up: %w", fault.Invalid.With("no password").On("password").Wrap(errors.New("secret cause")))
+	return nil, fmt.Errorf("look up: %w", errNoLogin.Wrap(errors.New("secret cause")))
 }
 
 func (tokens) Whoami(ctx context.Context, _ *authpb.WhoamiRequest) (*authpb.User, error) {
@@ -89,7 +95,7 @@ func TestCalls(t *testing.T) {
 				return metadata.AppendToOutgoingContext(t.Context(), identity.MetadataKey, text, rpc.RequestIDKey, "r1")
 			}
 			_, err := gw.CreateSession(t.Context(), &authpb.CreateSessionRequest{})
-			if f, ok := fault.From(err); !ok || !errors.Is(f, fault.Invalid) || f.Field != "password" || f.Msg != "no password" {
+			if f, ok := fault.From(err); !ok || !reflect.DeepEqual(f, errNoLogin) {
 				t.Errorf("fault came back as %v", err)
 			}
 			if strings.Contains(fmt.Sprint(err), "secret") {
@@ -110,6 +116,9 @@ func TestCalls(t *testing.T) {
 			create := func(ctx context.Context) error {
 				_, err := authpb.NewUserServiceClient(conn("gateway")).CreateUser(ctx, &authpb.CreateUserRequest{})
 				return err
+			}
+			if f, ok := fault.From(list(as(identity.RoleUser))); !ok || f.Scope != "users.read" {
+				t.Errorf("a refusal names the scope %q of %v", f.Scope, f)
 			}
 			for what, tt := range map[string]struct {
 				err  error

@@ -73,7 +73,7 @@ func Guard(sessions *Sessions, fail func(http.ResponseWriter, *http.Request, err
 		}
 		if c.cookie {
 			if err := origin.Check(r); err != nil {
-				fail(w, r, fault.Denied.With("a page of another site may not do this").Wrap(err))
+				fail(w, r, fault.Denied.With("requests from pages of another site are not allowed").Wrap(err))
 				return
 			}
 		}

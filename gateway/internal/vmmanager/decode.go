@@ -38,7 +38,7 @@ func decode(r io.Reader, msg proto.Message) error {
 		if f, ok := edge.TooLarge(err); ok {
 			return carry(f)
 		}
-		return carry(fault.Invalid.With("the body broke off"))
+		return carry(fault.Invalid.With("the body ended early"))
 	}
 	c := checker{dec: json.NewDecoder(bytes.NewReader(data))}
 	c.dec.UseNumber()
@@ -96,7 +96,7 @@ func (c *checker) body(data []byte, md protoreflect.MessageDescriptor) (empty bo
 
 func (c *checker) end() error {
 	if _, err := c.dec.Token(); !errors.Is(err, io.EOF) {
-		return fault.Invalid.With("the body goes on after its end")
+		return fault.Invalid.With("unexpected data after the JSON body")
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (c *checker) message(md protoreflect.MessageDescriptor, path string) error 
 		}
 		name := path + string(fd.Name())
 		if seen[fd.Number()] {
-			return fault.Invalid.With("%s: given twice", name).On(name)
+			return fault.Invalid.With("given twice").On(name)
 		}
 		seen[fd.Number()] = true
 		if err := c.field(fd, name); err != nil {
@@ -242,7 +242,7 @@ func (c *checker) single(fd protoreflect.FieldDescriptor, path string, tok json.
 		return wrong(path, expected(fd), tok)
 	}
 	if s, ok := tok.(string); ok && strings.IndexByte(s, 0) >= 0 {
-		return fault.Invalid.With("%s: text with a zero byte", path).On(path)
+		return fault.Invalid.With("text with a zero byte").On(path)
 	}
 	return nil
 }
@@ -294,7 +294,7 @@ func expected(fd protoreflect.FieldDescriptor) string {
 }
 
 func wrong(path, want string, tok json.Token) error {
-	return fault.Invalid.With("%s: expected %s, found %s", path, want, found(tok)).On(path)
+	return fault.Invalid.With("expected %s, found %s", want, found(tok)).On(path)
 }
 
 // found names what a token is, never what is in it.

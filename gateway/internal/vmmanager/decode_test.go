@@ -79,8 +79,8 @@ func TestDecodeRefuses(t *testing.T) {
 		`{"name" "a"}`:                    "the body is not JSON: error near byte 8",
 		`{"name":canary}`:                 "the body is not JSON: error near byte 8",
 		`name=a&password=canary`:          "the body is not JSON: error near byte 0",
-		`{"name":"a"}x`:                   "the body goes on after its end",
-		`null null`:                       "the body goes on after its end",
+		`{"name":"a"}x`:                   "unexpected data after the JSON body",
+		`null null`:                       "unexpected data after the JSON body",
 		"{\"name\":\"\xff\"}":             "the body is not UTF-8 text",
 		strings.Repeat(`{"x":`, 40):       "the body is nested deeper than 32",
 		`{"x":` + strings.Repeat(`[`, 40): "the body is nested deeper than 32",
@@ -91,7 +91,7 @@ func TestDecodeRefuses(t *testing.T) {
 			continue
 		}
 		f := faultOf(wrap(err))
-		if f.Msg != want || f.Reason != "INVALID_ARGUMENT" || strings.Contains(f.Msg, "canary") {
+		if f.Text() != want || f.Reason != "INVALID_ARGUMENT" || strings.Contains(f.Text(), "canary") {
 			t.Errorf("%s: %+v, want %s", text, f, want)
 		}
 		if field, _, ok := strings.Cut(want, ":"); ok && !strings.Contains(field, "the body") && f.Field != field {

@@ -107,7 +107,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if f.Field != "" {
 		value["field"] = f.Field
 	}
-	msg := f.Msg
+	msg := text(f)
 	if k.HTTP >= http.StatusInternalServerError {
 		q.Err = err
 		value["request"] = q.ID
@@ -127,12 +127,20 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", seconds(f.RetryAfter, 1))
 	}
-	text, err := json.Marshal(errorReply{errorBody{k.Number, msg, value}})
+	body, err := json.Marshal(errorReply{errorBody{k.Number, msg, value}})
 	if err != nil {
-		text = []byte(`{"error":{"code":90000,"msg":"internal error","value":{}}}`)
+		body = []byte(`{"error":{"code":90000,"msg":"internal error","value":{}}}`)
 	}
 	w.WriteHeader(k.HTTP)
-	_, _ = w.Write(text) // the client went away: nobody is left to tell
+	_, _ = w.Write(body) // the client went away: nobody is left to tell
+}
+
+// text is the message as this dialect spells it: the field in front, unless the message is a sentence that needs none.
+func text(f *fault.Fault) string {
+	if f.Code == codes.AlreadyExists || strings.HasPrefix(f.Reason, "IDEMPOTENCY_") {
+		return f.Msg
+	}
+	return f.Text()
 }
 
 // seconds is a wait as the header wants it, never too short.
@@ -168,7 +176,7 @@ func faultOf(err error) *fault.Fault {
 	// As the generated code says it: "type mismatch, parameter: id, error: …".
 	if rest, ok := strings.CutPrefix(st.Message(), "type mismatch, parameter: "); ok {
 		field, _, _ := strings.Cut(rest, ",")
-		return fault.Invalid.With("%s: expected a whole number in the path", field).On(field)
+		return fault.Invalid.With("expected a whole number in the path").On(field)
 	}
 	return fault.Invalid
 }

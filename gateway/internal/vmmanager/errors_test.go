@@ -53,10 +53,10 @@ func TestErrors(t *testing.T) {
 		"internal":          {fault.Internal.With("canary"), 90000, 500, "internal error"},
 		"unknown class":     {fault.New(codes.DataLoss, "LOST", "canary"), 90000, 500, "internal error"},
 		"status":            {grpcstatus.Error(codes.Internal, "canary"), 90000, 500, "internal error"},
-		"over the wire":     {fault.Status(fault.NotFound.With("no host 5").On("id")).Err(), 3080, 404, "no host 5"},
+		"over the wire":     {fault.Status(fault.NotFound.With("no host 5").On("id")).Err(), 3080, 404, "id: no host 5"},
 		"path":              {grpcstatus.Error(codes.InvalidArgument, `type mismatch, parameter: id, error: strconv "canary"`), 90001, 400, "id: expected a whole number in the path"},
 		"some text":         {grpcstatus.Error(codes.InvalidArgument, "canary"), 90001, 400, "the request is not valid"},
-		"carried":           {wrap(carry(fault.Invalid.With("a: b").On("a"))), 90001, 400, "a: b"},
+		"carried":           {wrap(carry(fault.Invalid.With("b").On("a"))), 90001, 400, "a: b"},
 	} {
 		w := httptest.NewRecorder()
 		WriteError(w, httptest.NewRequest(http.MethodGet, "/", nil), tt.err)

@@ -50,7 +50,7 @@ func (queryParser) Parse(msg proto.Message, values url.Values, filter *utilities
 			continue
 		}
 		if err := runtime.PopulateFieldFromPath(msg, name, list[len(list)-1]); err != nil {
-			return carry(fault.Invalid.With("%s: expected %s", name, expected(fd)).On(name))
+			return carry(fault.Invalid.With("expected %s", expected(fd)).On(name))
 		}
 	}
 	return nil

@@ -89,7 +89,7 @@ func checkFields(request protoreflect.MessageDescriptor, names []string) *fault.
 	item := items()[request.FullName()]
 	for _, name := range names {
 		if item != nil && !hasField(item, name) {
-			return fault.Invalid.With("fields: unknown field %.40q; allowed: %s", name, fieldNames(item)).On(where.ParamFields)
+			return fault.Invalid.With("unknown field %.40q; allowed: %s", name, fieldNames(item)).On(where.ParamFields)
 		}
 	}
 	return nil

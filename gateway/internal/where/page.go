@@ -110,7 +110,7 @@ func Order(text string) ([]*querypb.Order, error) {
 }
 
 func orderFault(part string) error {
-	return fault.Invalid.With("orderby: expected a field with asc or desc after it, found %s", quote(part)).On(ParamOrder)
+	return fault.Invalid.With("expected a field with asc or desc after it, found %s", quote(part)).On(ParamOrder)
 }
 
 func isName(s string) bool {
@@ -134,7 +134,7 @@ func Limit(text string) (offset, count int32, err error) {
 	o, err1 := strconv.ParseUint(strings.TrimSpace(from), 10, 31)
 	c, err2 := strconv.ParseUint(strings.TrimSpace(rows), 10, 31)
 	if err1 != nil || err2 != nil {
-		return 0, 0, fault.Invalid.With("limit: expected a number of rows such as 50, or first row and number such as 0,50; found %s",
+		return 0, 0, fault.Invalid.With("expected a number of rows such as 50, or first row and number such as 0,50; found %s",
 			quote(text)).On(ParamLimit)
 	}
 	return int32(o), int32(c), nil

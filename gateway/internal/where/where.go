@@ -91,7 +91,7 @@ func (p *parser) chain(word string, next func() (*querypb.Expr, error)) ([]*quer
 
 func (p *parser) not(depth int) (*querypb.Expr, error) {
 	if depth > maxDepth {
-		return nil, fault.Invalid.With("where: nested deeper than %d at %d", maxDepth, p.pos).On("where")
+		return nil, fault.Invalid.With("nested deeper than %d at %d", maxDepth, p.pos).On("where")
 	}
 	p.space()
 	if p.keyword("NOT") {
@@ -113,7 +113,7 @@ func (p *parser) not(depth int) (*querypb.Expr, error) {
 
 func (p *parser) compare() (*querypb.Expr, error) {
 	if p.compares++; p.compares > maxCompares {
-		return nil, fault.Invalid.With("where: more than %d comparisons", maxCompares).On("where")
+		return nil, fault.Invalid.With("more than %d comparisons", maxCompares).On("where")
 	}
 	start := p.pos
 	field := p.run(isField)
@@ -231,7 +231,7 @@ func (p *parser) fail(at int, expected string) error {
 		}
 		there = quote(rest)
 	}
-	return fault.Invalid.With("where: expected %s at %d, found %s", expected, at, there).On("where")
+	return fault.Invalid.With("expected %s at %d, found %s", expected, at, there).On("where")
 }
 
 func isSpace(c byte) bool  { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

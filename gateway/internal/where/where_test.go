@@ -147,7 +147,7 @@ func TestRefused(t *testing.T) {
 	} {
 		_, err := where.Parse(text)
 		f, ok := errors.AsType[*fault.Fault](err)
-		if !ok || !errors.Is(f, fault.Invalid) || f.Field != "where" || f.Msg != want {
+		if !ok || !errors.Is(f, fault.Invalid) || f.Field != "where" || f.Text() != want {
 			t.Errorf("%.60s: %v, want %s", text, err, want)
 		}
 	}

@@ -59,11 +59,11 @@ func FoldEmail(s string) string {
 // LoginEmail checks what somebody who logs in gave as an e-mail.
 func LoginEmail(s string) (string, error) {
 	if len(s) > 4*maxEmail {
-		return "", fault.Invalid.With("email: at most %d bytes", maxEmail).On("email")
+		return "", fault.Invalid.With("at most %d bytes", maxEmail).On("email")
 	}
 	email := FoldEmail(s)
 	if email == "" {
-		return "", fault.Invalid.With("email: a value is required").On("email")
+		return "", fault.Invalid.With("a value is required").On("email")
 	}
 	return email, nil
 }
@@ -76,7 +76,7 @@ func NewEmail(s string) (string, error) {
 	}
 	a, err := mail.ParseAddress(email)
 	if err != nil || a.Name != "" || a.Address != email || len(email) > maxEmail || strings.ContainsAny(email, "\"<> ") {
-		return "", fault.Invalid.With("email: %q is not an address such as user@example.com", clip(email)).On("email")
+		return "", fault.Invalid.With("%q is not an address such as user@example.com", clip(email)).On("email")
 	}
 	return email, nil
 }
@@ -85,9 +85,9 @@ func NewEmail(s string) (string, error) {
 func CheckPassword(s string) error {
 	switch {
 	case s == "":
-		return fault.Invalid.With("password: a value is required").On("password")
+		return fault.Invalid.With("a value is required").On("password")
 	case utf8.RuneCountInString(s) > maxPassword:
-		return fault.Invalid.With("password: at most %d characters", maxPassword).On("password")
+		return fault.Invalid.With("at most %d characters", maxPassword).On("password")
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func CheckNewPassword(s string, least int) error {
 		return err
 	}
 	if utf8.RuneCountInString(s) < least {
-		return fault.Invalid.With("password: at least %d characters", least).On("password")
+		return fault.Invalid.With("at least %d characters", least).On("password")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // Faults of API keys. By the second, no key lengthens its own life or lets itself in from elsewhere.
 var (
 	ErrTooManyAPIKeys = fault.New(codes.FailedPrecondition, "TOO_MANY_API_KEYS", "the account has too many API keys")
-	ErrByAPIKey       = fault.Denied.With("an API key cannot be changed by means of one")
+	ErrByAPIKey       = fault.Denied.With("an API key cannot change API keys")
 )
 
 const (
@@ -90,9 +90,9 @@ func NewAPIKeyName(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	switch {
 	case s == "":
-		return "", fault.Invalid.With("name: a value is required").On("name")
+		return "", fault.Invalid.With("a value is required").On("name")
 	case len(s) > maxName || strings.ContainsRune(s, 0):
-		return "", fault.Invalid.With("name: at most %d bytes of text", maxName).On("name")
+		return "", fault.Invalid.With("at most %d bytes of text", maxName).On("name")
 	}
 	return s, nil
 }
@@ -100,7 +100,7 @@ func NewAPIKeyName(s string) (string, error) {
 // NewCIDRs reads networks, in which an address is a network of one.
 func NewCIDRs(list []string) ([]netip.Prefix, error) {
 	if len(list) > maxCIDRs {
-		return nil, fault.Invalid.With("cidrs: at most %d", maxCIDRs).On("cidrs")
+		return nil, fault.Invalid.With("at most %d", maxCIDRs).On("cidrs")
 	}
 	out := []netip.Prefix{}
 	for _, text := range list {
@@ -109,10 +109,10 @@ func NewCIDRs(list []string) ([]netip.Prefix, error) {
 			p, err = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 		}
 		if err != nil || p.Addr().Is4In6() {
-			return nil, fault.Invalid.With("cidrs: %q is not a network such as 192.0.2.0/24", clip(text)).On("cidrs")
+			return nil, fault.Invalid.With("%q is not a network such as 192.0.2.0/24", clip(text)).On("cidrs")
 		}
 		if p != p.Masked() {
-			return nil, fault.Invalid.With("cidrs: %s is an address within %s", text, p.Masked()).On("cidrs")
+			return nil, fault.Invalid.With("%s has host bits set; the network is %s", text, p.Masked()).On("cidrs")
 		}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
@@ -124,11 +124,11 @@ func NewCIDRs(list []string) ([]netip.Prefix, error) {
 // Narrow gives the key fewer scopes.
 func (k *APIKey) Narrow(scopes []string) error {
 	if k.Scopes != nil && scopes == nil {
-		return fault.Denied.With("scopes: the key has not all, and cannot get more").On("scopes")
+		return fault.Denied.With("the key is limited and its scopes cannot be widened").On("scopes")
 	}
 	for _, s := range scopes {
 		if k.Scopes != nil && !slices.Contains(k.Scopes, s) {
-			return fault.Denied.With("scopes: the key does not have %s, and cannot get more", s).On("scopes")
+			return fault.Denied.With("the key lacks %s, and its scopes cannot be widened", s).On("scopes")
 		}
 	}
 	k.Scopes = scopes

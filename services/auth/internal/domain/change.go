@@ -10,7 +10,7 @@ import (
 )
 
 // ErrLastAdmin keeps an installation from locking everybody out.
-var ErrLastAdmin = fault.New(codes.FailedPrecondition, "LAST_ADMIN", "the last active administrator must stay one")
+var ErrLastAdmin = fault.New(codes.FailedPrecondition, "LAST_ADMIN", "the last active administrator cannot lose that right")
 
 // Ends is what a change of an account puts an end to.
 type Ends int

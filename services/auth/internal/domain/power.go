@@ -48,7 +48,7 @@ func (p Powers) ScopesOf(i identity.Identity) []string {
 // CheckGrant refuses to give anybody what by does not have.
 func (p Powers) CheckGrant(by, given identity.Identity, field string) error {
 	if more, ok := access.Covers(p.demands, by, given); !ok {
-		return fault.Denied.With("%s: this is more than you may do: %s", field, more).On(field)
+		return fault.Denied.With("this grants more than you may do: %s", more).On(field)
 	}
 	return nil
 }

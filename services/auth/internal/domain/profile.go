@@ -30,13 +30,13 @@ var (
 func (p Profile) Check() error {
 	switch {
 	case p.Lang != "" && !langForm.MatchString(p.Lang):
-		return fault.Invalid.With("lang: %q is not a language such as en or pt-BR", clip(p.Lang)).On("lang")
+		return fault.Invalid.With("%q is not a language such as en or pt-BR", clip(p.Lang)).On("lang")
 	case p.PhoneNumber != "" && (len(p.PhoneNumber) > maxPhone || !phoneForm.MatchString(p.PhoneNumber)):
-		return fault.Invalid.With("phone_number: %q is not a number such as +49 30 123456", clip(p.PhoneNumber)).On("phone_number")
+		return fault.Invalid.With("%q is not a number such as +49 30 123456", clip(p.PhoneNumber)).On("phone_number")
 	case !plain(p.FullName, maxFullName):
-		return fault.Invalid.With("full_name: at most %d characters on one line", maxFullName).On("full_name")
+		return fault.Invalid.With("at most %d characters on one line", maxFullName).On("full_name")
 	case utf8.RuneCountInString(p.Note) > maxNote:
-		return fault.Invalid.With("note: at most %d characters", maxNote).On("note")
+		return fault.Invalid.With("at most %d characters", maxNote).On("note")
 	}
 	return nil
 }

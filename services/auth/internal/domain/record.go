@@ -122,7 +122,7 @@ func NotedHead(seq int64, hash []byte) (Head, error) {
 		return Head{}, nil
 	}
 	if seq < 1 || len(hash) != sha256.Size {
-		return Head{}, fault.Invalid.With("seq and hash: a head is a number from 1 and %d hexadecimal digits", 2*sha256.Size).On("hash")
+		return Head{}, fault.Invalid.With("seq and hash are given together: a number from 1 and %d hexadecimal digits", 2*sha256.Size).On("hash")
 	}
 	return Head{Seq: seq, Hash: hash}, nil
 }

@@ -51,9 +51,9 @@ func NewLives(access, refresh int32) (Lives, error) {
 	}
 	switch {
 	case l.Access < time.Minute || l.Access > maxAccess:
-		return l, fault.Invalid.With("access_seconds: from %d to %d", 60, int(maxAccess.Seconds())).On("access_seconds")
+		return l, fault.Invalid.With("from %d to %d", 60, int(maxAccess.Seconds())).On("access_seconds")
 	case l.Refresh < time.Hour || l.Refresh > maxRefresh:
-		return l, fault.Invalid.With("refresh_seconds: from %d to %d", 3600, int(maxRefresh.Seconds())).On("refresh_seconds")
+		return l, fault.Invalid.With("from %d to %d", 3600, int(maxRefresh.Seconds())).On("refresh_seconds")
 	}
 	return l, nil
 }

@@ -40,7 +40,7 @@ var roleName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 func NewRole(name, description string, scopes []string, all bool, p Powers) (Role, error) {
 	r := Role{Name: name, ReachAll: all}
 	if !roleName.MatchString(name) {
-		return r, fault.Invalid.With("name: 1 to 64 letters, digits, %q, %q, %q", ".", "_", "-").On("name")
+		return r, fault.Invalid.With("1 to 64 letters, digits, %q, %q, %q", ".", "_", "-").On("name")
 	}
 	if err := r.Describe(description); err != nil {
 		return r, err
@@ -51,7 +51,7 @@ func NewRole(name, description string, scopes []string, all bool, p Powers) (Rol
 // Describe gives the role another description.
 func (r *Role) Describe(text string) error {
 	if len(text) > maxRoleDescription {
-		return fault.Invalid.With("description: at most %d bytes", maxRoleDescription).On("description")
+		return fault.Invalid.With("at most %d bytes", maxRoleDescription).On("description")
 	}
 	r.Description = text
 	return nil
@@ -60,10 +60,10 @@ func (r *Role) Describe(text string) error {
 // Allow gives the role other scopes.
 func (r *Role) Allow(scopes []string, p Powers) error {
 	if len(scopes) == 0 || len(scopes) > maxPatterns {
-		return fault.Invalid.With("scopes: one to %d are required", maxPatterns).On("scopes")
+		return fault.Invalid.With("one to %d are required", maxPatterns).On("scopes")
 	}
 	if _, strange := access.Expand(scopes, p.Scopes()); len(strange) > 0 {
-		return fault.Invalid.With("scopes: there is no scope %q", clip(strange[0])).On("scopes")
+		return fault.Invalid.With("there is no scope %q", clip(strange[0])).On("scopes")
 	}
 	r.Scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
 	return nil
@@ -110,7 +110,7 @@ func (r Role) Shown(p Powers) []string {
 // RoleNames checks the names of an account's roles. Whether they exist is for the store to say.
 func RoleNames(field string, list []string) ([]string, error) {
 	if len(list) == 0 || len(list) > maxRoles {
-		return nil, fault.Invalid.With("%s: one to %d roles are required", field, maxRoles).On(field)
+		return nil, fault.Invalid.With("one to %d roles are required", maxRoles).On(field)
 	}
 	var out []string
 	for _, r := range list {
@@ -126,5 +126,5 @@ func RoleNames(field string, list []string) ([]string, error) {
 
 // NoRole is the fault of a role that does not exist.
 func NoRole(field, name string) error {
-	return fault.Invalid.With("%s: there is no role %q", field, clip(name)).On(field)
+	return fault.Invalid.With("there is no role %q", clip(name)).On(field)
 }

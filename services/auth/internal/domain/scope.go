@@ -18,16 +18,16 @@ func (p Powers) NewScopes(i identity.Identity, list []string) ([]string, error) 
 		return nil, nil
 	}
 	if len(list) > maxScopes {
-		return nil, fault.Invalid.With("scopes: at most %d", maxScopes).On("scopes")
+		return nil, fault.Invalid.With("at most %d", maxScopes).On("scopes")
 	}
 	scopes, strange := access.Expand(list, p.scopes)
 	if strange != nil {
-		return nil, fault.Invalid.With("scopes: there is no scope %q", clip(strange[0])).On("scopes")
+		return nil, fault.Invalid.With("there is no scope %q", clip(strange[0])).On("scopes")
 	}
 	may := p.ScopesOf(i)
 	for _, s := range scopes {
 		if !slices.Contains(may, s) {
-			return nil, fault.Denied.With("scopes: %s is more than you may do", s).On("scopes")
+			return nil, fault.Denied.With("%s is more than you may do", s).On("scopes")
 		}
 	}
 	return scopes, nil

@@ -61,7 +61,7 @@ func SettingOf(name string) (Setting, error) {
 func (s Setting) Value(text string) (string, error) {
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || n < s.Min || n > s.Max {
-		return "", fault.Invalid.With("value: %q is not a whole number from %d to %d", clip(text), s.Min, s.Max).On("value")
+		return "", fault.Invalid.With("%q is not a whole number from %d to %d", clip(text), s.Min, s.Max).On("value")
 	}
 	return strconv.Itoa(n), nil
 }

@@ -34,28 +34,28 @@ func NewSSHKey(name, text string) (SSHKey, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return SSHKey{}, fault.Invalid.With("ssh_pub_key: a value is required").On("ssh_pub_key")
+		return SSHKey{}, fault.Invalid.With("a value is required").On("ssh_pub_key")
 	case len(text) > maxKeyText:
-		return SSHKey{}, fault.Invalid.With("ssh_pub_key: at most %d bytes", maxKeyText).On("ssh_pub_key")
+		return SSHKey{}, fault.Invalid.With("at most %d bytes", maxKeyText).On("ssh_pub_key")
 	case strings.ContainsAny(text, "\r\n\x00"):
-		return SSHKey{}, fault.Invalid.With("ssh_pub_key: exactly one key, on one line").On("ssh_pub_key")
+		return SSHKey{}, fault.Invalid.With("exactly one key, on one line").On("ssh_pub_key")
 	}
 	key, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(text))
 	if err != nil {
-		return SSHKey{}, fault.Invalid.With("ssh_pub_key: not a public key in the authorized_keys format").On("ssh_pub_key")
+		return SSHKey{}, fault.Invalid.With("not a public key in the authorized_keys format").On("ssh_pub_key")
 	}
 	if len(options) > 0 {
-		return SSHKey{}, fault.Invalid.With("ssh_pub_key: options before the key are not supported").On("ssh_pub_key")
+		return SSHKey{}, fault.Invalid.With("options before the key are not supported").On("ssh_pub_key")
 	}
 	if _, ok := key.(*ssh.Certificate); ok {
-		return SSHKey{}, fault.Invalid.With("ssh_pub_key: a certificate, not a key").On("ssh_pub_key")
+		return SSHKey{}, fault.Invalid.With("a certificate, not a key").On("ssh_pub_key")
 	}
 	name = strings.TrimSpace(name)
 	if name == "" {
 		name = comment
 	}
 	if len(name) > maxName {
-		return SSHKey{}, fault.Invalid.With("name: at most %d bytes", maxName).On("name")
+		return SSHKey{}, fault.Invalid.With("at most %d bytes", maxName).On("name")
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	return SSHKey{

@@ -63,9 +63,9 @@ func Expiry(text string, now time.Time) (time.Time, error) {
 	t, err := time.ParseInLocation(time.DateTime, text, time.UTC)
 	switch {
 	case err != nil:
-		return t, fault.Invalid.With("expires_at: %q is not a time such as %q", clip(text), time.DateTime).On("expires_at")
+		return t, fault.Invalid.With("%q is not a time such as %q", clip(text), time.DateTime).On("expires_at")
 	case !t.After(now):
-		return t, fault.Invalid.With("expires_at: %s UTC is in the past", text).On("expires_at")
+		return t, fault.Invalid.With("%s UTC is in the past", text).On("expires_at")
 	}
 	return t, nil
 }
@@ -73,7 +73,7 @@ func Expiry(text string, now time.Time) (time.Time, error) {
 // CheckDescription bounds what is kept with a token.
 func CheckDescription(s string) error {
 	if len(s) > maxDescription {
-		return fault.Invalid.With("description: at most %d bytes", maxDescription).On("description")
+		return fault.Invalid.With("at most %d bytes", maxDescription).On("description")
 	}
 	return nil
 }

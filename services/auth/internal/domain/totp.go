@@ -22,7 +22,7 @@ var (
 	ErrTOTPRequired = fault.New(codes.Unauthenticated, "TOTP_REQUIRED", "the account has a second factor: send a code as totp")
 	ErrTOTPActive   = fault.New(codes.FailedPrecondition, "TOTP_ACTIVE", "the account has a second factor already")
 	ErrTOTPInactive = fault.New(codes.FailedPrecondition, "TOTP_INACTIVE", "the account has no second factor")
-	ErrInvalidCode  = fault.New(codes.InvalidArgument, "INVALID_CODE", "code: wrong, or used already").On("code")
+	ErrInvalidCode  = fault.New(codes.InvalidArgument, "INVALID_CODE", "wrong, or used already").On("code")
 )
 
 const (
@@ -106,7 +106,7 @@ func (a *Account) AddTOTP() Ends {
 func (a *Account) ResetTOTP(by int32) (Ends, error) {
 	switch {
 	case by == a.ID:
-		return EndsNothing, fault.Denied.With("your own second factor goes with a code: DELETE /auth/v4/self/totp")
+		return EndsNothing, fault.Denied.With("removing your own second factor requires a code: DELETE /auth/v4/self/totp")
 	case !a.TOTP:
 		return EndsNothing, ErrTOTPInactive
 	}

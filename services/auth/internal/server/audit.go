@@ -53,12 +53,12 @@ func notedHead(r *authpb.VerifyAuditRequest) (domain.Head, error) {
 	var err error
 	if r.GetSeq() != "" {
 		if seq, err = strconv.ParseInt(r.GetSeq(), 10, 64); err != nil {
-			return domain.Head{}, fault.Invalid.With("seq: %.20q is not a number", r.GetSeq()).On("seq")
+			return domain.Head{}, fault.Invalid.With("%.20q is not a number", r.GetSeq()).On("seq")
 		}
 	}
 	hash, err := hex.DecodeString(r.GetHash())
 	if err != nil {
-		return domain.Head{}, fault.Invalid.With("hash: expected hexadecimal digits").On("hash")
+		return domain.Head{}, fault.Invalid.With("expected hexadecimal digits").On("hash")
 	}
 	return domain.NotedHead(seq, hash)
 }

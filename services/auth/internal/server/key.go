@@ -42,7 +42,7 @@ func (s *Server) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (*au
 			return err
 		}
 		if me.Limited && maker == nil {
-			return fault.Denied.With("a limited credential that nothing limits further makes no keys")
+			return fault.Denied.With("a scoped token cannot create login keys")
 		}
 		audit.Of(ctx).Object("user", a.ID)
 		return tx.CreateKey(ctx, a.ID, hash, maker)

@@ -18,7 +18,7 @@ func (s *Server) SetSelfPassword(ctx context.Context, r *authpb.SetSelfPasswordR
 		return nil, err
 	}
 	if domain.CheckPassword(r.GetOldPassword()) != nil {
-		return nil, fault.Invalid.With("old_password: the password as it is now is required").On("old_password")
+		return nil, fault.Invalid.With("the current password is required").On("old_password")
 	}
 	if err := s.newPassword(ctx, r.GetPassword()); err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (s *Server) ListSessions(ctx context.Context, r *authpb.ListSessionsRequest
 func page(r *authpb.ListSessionsRequest) (size int, before int32, err error) {
 	switch n := r.GetPageSize(); {
 	case n < 0 || n > maxSessionPage:
-		return 0, 0, fault.Invalid.With("page_size: from 0 to %d", maxSessionPage).On("page_size")
+		return 0, 0, fault.Invalid.With("from 0 to %d", maxSessionPage).On("page_size")
 	case n == 0:
 		size = sessionPage
 	default:
@@ -68,7 +68,7 @@ func page(r *authpb.ListSessionsRequest) (size int, before int32, err error) {
 	}
 	n, err := strconv.ParseInt(r.GetPageToken(), 10, 32)
 	if err != nil || n <= 0 {
-		return 0, 0, fault.Invalid.With("page_token: not one of a page").On("page_token")
+		return 0, 0, fault.Invalid.With("not the token of a page").On("page_token")
 	}
 	return size, int32(n), nil
 }

@@ -67,7 +67,7 @@ func (s *Server) CreateUser(ctx context.Context, r *authpb.CreateUserRequest) (*
 		return nil, err
 	}
 	if !me.ReachesAll() {
-		return nil, fault.Denied.With("a role that reaches the objects of its own account only makes no accounts")
+		return nil, fault.Denied.With("a role limited to the objects of its own account cannot create accounts")
 	}
 	var resp *authpb.CreateUserResponse
 	_, err = s.addAccount(ctx, NewAccount{

@@ -78,16 +78,16 @@ func (w Want) Check(lapseSeconds int32, wish string) (Want, error) {
 	}
 	w.Pools, w.Lapse = unique(w.Pools), time.Duration(lapseSeconds)*time.Second
 	if w.IPv4 < 0 || w.IPv4 > maxCount {
-		return Want{}, fault.Invalid.With("ipv4_count: from 0 to %d", maxCount).On("ipv4_count")
+		return Want{}, fault.Invalid.With("from 0 to %d", maxCount).On("ipv4_count")
 	}
 	if w.IPv6 < 0 || w.IPv6 > maxCount {
-		return Want{}, fault.Invalid.With("ipv6_count: from 0 to %d", maxCount).On("ipv6_count")
+		return Want{}, fault.Invalid.With("from 0 to %d", maxCount).On("ipv6_count")
 	}
 	if w.Lapse == 0 {
 		w.Lapse = defaultLapse
 	}
 	if w.Lapse < 0 || w.Lapse > maxLapse {
-		return Want{}, fault.Invalid.With("lapse_seconds: from 1 to %d", int(maxLapse.Seconds())).On("lapse_seconds")
+		return Want{}, fault.Invalid.With("from 1 to %d", int(maxLapse.Seconds())).On("lapse_seconds")
 	}
 	return w, w.wish(strings.TrimSpace(wish))
 }
@@ -119,7 +119,7 @@ func ParseKey(s string) (string, error) { return parseID("key", s) }
 func parseID(field, s string) (string, error) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 || id == uuid.Nil {
-		return "", fault.Invalid.With("%s: %q is not a UUID", field, clip(s)).On(field)
+		return "", fault.Invalid.With("%q is not a UUID", clip(s)).On(field)
 	}
 	return id.String(), nil
 }
@@ -128,7 +128,7 @@ func parseID(field, s string) (string, error) {
 func ParseAddress(field, s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSpace(s))
 	if err != nil || odd(a) {
-		return a, fault.Invalid.With("%s: %q is not an address", field, clip(s)).On(field)
+		return a, fault.Invalid.With("%q is not an address", clip(s)).On(field)
 	}
 	return a, nil
 }

@@ -12,9 +12,9 @@ import (
 // Faults of this service.
 var (
 	ErrNoFree = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
-	ErrLapsed = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has lapsed")
+	ErrLapsed = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has expired")
 	ErrTaken  = fault.New(codes.FailedPrecondition, "WISH_TAKEN", "the address is taken")
-	ErrNotHis = fault.New(codes.FailedPrecondition, "NOT_THE_OWNER", "the address has another owner by now")
+	ErrNotHis = fault.New(codes.FailedPrecondition, "NOT_THE_OWNER", "the address now has another owner")
 	ErrInUse  = fault.New(codes.FailedPrecondition, "IN_USE", "the object is in use")
 )
 
@@ -28,9 +28,9 @@ func PoolName(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	switch {
 	case s == "":
-		return "", fault.Invalid.With("name: a value is required").On("name")
+		return "", fault.Invalid.With("a value is required").On("name")
 	case len(s) > maxName:
-		return "", fault.Invalid.With("name: at most %d bytes", maxName).On("name")
+		return "", fault.Invalid.With("at most %d bytes", maxName).On("name")
 	}
 	return s, nil
 }
@@ -38,7 +38,7 @@ func PoolName(s string) (string, error) {
 // CheckNote bounds a note.
 func CheckNote(s string) error {
 	if len(s) > maxNote {
-		return fault.Invalid.With("note: at most %d bytes", maxNote).On("note")
+		return fault.Invalid.With("at most %d bytes", maxNote).On("note")
 	}
 	return nil
 }

@@ -41,13 +41,13 @@ func NewNetwork(cidr, kind, gateway, note string) (Network, error) {
 	switch kind {
 	case Container:
 		if gateway != "" {
-			return Network{}, fault.Invalid.With("gateway: a container has none").On("gateway")
+			return Network{}, fault.Invalid.With("a container has none").On("gateway")
 		}
 		return n, CheckNote(note)
 	case "", Active:
 		n.Type = Active
 	default:
-		return Network{}, fault.Invalid.With("type: %q is neither active nor container", clip(kind)).On("type")
+		return Network{}, fault.Invalid.With("%q is neither active nor container", clip(kind)).On("type")
 	}
 	if err := n.activate(); err != nil {
 		return Network{}, err
@@ -68,14 +68,14 @@ func (n *Network) Become(kind string) error {
 	case kind == Active:
 		return n.activate()
 	case kind == Container:
-		return fault.Invalid.With("type: an active network stays active").On("type")
+		return fault.Invalid.With("an active network stays active").On("type")
 	}
-	return fault.Invalid.With("type: %q is neither active nor container", clip(kind)).On("type")
+	return fault.Invalid.With("%q is neither active nor container", clip(kind)).On("type")
 }
 
 func (n *Network) activate() error {
 	if n.CIDR.IsSingleIP() {
-		return fault.Invalid.With("name: %s is a single address and has no room for a gateway beside a host", n.CIDR).On("name")
+		return fault.Invalid.With("%s is a single address and has no room for a gateway beside a host", n.CIDR).On("name")
 	}
 	n.Type, n.Gateway = Active, FirstUsable(n.CIDR)
 	return nil
@@ -89,7 +89,7 @@ const (
 // SetVLAN sets the VLAN's number; 0 is none.
 func (n *Network) SetVLAN(id int32) error {
 	if id < 0 || id > maxVLAN {
-		return fault.Invalid.With("vlan: from 1 to %d", maxVLAN).On("vlan")
+		return fault.Invalid.With("from 1 to %d", maxVLAN).On("vlan")
 	}
 	if n.VLAN = &id; id == 0 {
 		n.VLAN = nil
@@ -111,7 +111,7 @@ func (n *Network) SetDNS(servers []string) error {
 		n.DNS = append(n.DNS, a)
 	}
 	if len(n.DNS) > maxDNS {
-		return fault.Invalid.With("dns_servers: at most %d", maxDNS).On("dns_servers")
+		return fault.Invalid.With("at most %d", maxDNS).On("dns_servers")
 	}
 	return nil
 }
@@ -123,9 +123,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil || p.Addr().Is4In6():
-		return p, fault.Invalid.With("name: %q is not a network such as 192.0.2.0/24 or 2001:db8::/64", clip(s)).On("name")
+		return p, fault.Invalid.With("%q is not a network such as 192.0.2.0/24 or 2001:db8::/64", clip(s)).On("name")
 	case p != p.Masked():
-		return p, fault.Invalid.With("name: %s has bits set behind the prefix; the network is %s", p, p.Masked()).On("name")
+		return p, fault.Invalid.With("%s has host bits set; the network is %s", p, p.Masked()).On("name")
 	}
 	return p, nil
 }
@@ -135,13 +135,13 @@ func (n Network) ParseGateway(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSpace(s))
 	switch {
 	case n.Type == Container:
-		return a, fault.Invalid.With("gateway: a container has none").On("gateway")
+		return a, fault.Invalid.With("a container has none").On("gateway")
 	case err != nil || a.Zone() != "":
-		return a, fault.Invalid.With("gateway: %q is not an address", clip(s)).On("gateway")
+		return a, fault.Invalid.With("%q is not an address", clip(s)).On("gateway")
 	case !n.CIDR.Contains(a):
-		return a, fault.Invalid.With("gateway: %s is not inside %s", a, n.CIDR).On("gateway")
+		return a, fault.Invalid.With("%s is not inside %s", a, n.CIDR).On("gateway")
 	case Reserved(n.CIDR, a):
-		return a, fault.Invalid.With("gateway: %s is the network's own or broadcast address", a).On("gateway")
+		return a, fault.Invalid.With("%s is the network's own or broadcast address", a).On("gateway")
 	}
 	return a, nil
 }

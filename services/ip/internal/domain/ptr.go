@@ -17,7 +17,7 @@ func CheckDomain(s string) (string, error) {
 	}
 	for l := range strings.SplitSeq(s, ".") {
 		if !label.MatchString(l) || len(s) > 253 {
-			return "", fault.Invalid.With("domain: %q is not a host name", clip(s)).On("domain")
+			return "", fault.Invalid.With("%q is not a host name", clip(s)).On("domain")
 		}
 	}
 	return s, nil

@@ -28,13 +28,13 @@ func ParseRange(s string) (Range, error) {
 	case err != nil:
 		return Range{}, err
 	case first.Is4() != last.Is4():
-		return Range{}, fault.Invalid.With("name: %s begins and ends in different families", clip(name)).On("name")
+		return Range{}, fault.Invalid.With("%s begins and ends in different families", clip(name)).On("name")
 	case last.Less(first):
-		return Range{}, fault.Invalid.With("name: %s begins after its end", name).On("name")
+		return Range{}, fault.Invalid.With("%s begins after its end", name).On("name")
 	}
 	r := Range{First: first, Last: last, Name: name}
 	if n := r.Size(); first.Is4() && n > maxIPv4Range {
-		return Range{}, fault.Invalid.With("name: %s has %d addresses; an IPv4 range has at most %d, so make several",
+		return Range{}, fault.Invalid.With("%s has %d addresses; an IPv4 range has at most %d, so make several",
 			name, n, maxIPv4Range).On("name")
 	}
 	return r, nil
@@ -57,7 +57,7 @@ func parseEnds(s string) (first, last netip.Addr, err error) {
 	last, err2 := netip.ParseAddr(to)
 	if err1 != nil || err2 != nil || odd(first) || odd(last) {
 		return first, last, fault.Invalid.With(
-			"name: %q is not an address, a range such as 192.0.2.10-192.0.2.20, or a prefix such as 192.0.2.0/28", clip(s)).On("name")
+			"%q is not an address, a range such as 192.0.2.10-192.0.2.20, or a prefix such as 192.0.2.0/28", clip(s)).On("name")
 	}
 	return first, last, nil
 }

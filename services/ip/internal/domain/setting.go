@@ -27,7 +27,7 @@ func NewSetting(name, value string) (string, error) {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(value))
 	if err != nil || n < 0 || n > maxQuarantine {
-		return "", fault.Invalid.With("value: a number from 0 to %d", maxQuarantine).On("value")
+		return "", fault.Invalid.With("a number from 0 to %d", maxQuarantine).On("value")
 	}
 	return strconv.Itoa(n), nil
 }

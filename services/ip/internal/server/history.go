@@ -44,7 +44,7 @@ func date(t time.Time) string { return t.UTC().Format(time.DateTime) }
 // GetPoolStats counts the addresses of a pool.
 func (s *Server) GetPoolStats(ctx context.Context, r *ippb.GetPoolStatsRequest) (*ippb.Stats, error) {
 	if f := r.GetFamily(); f != 0 && f != 4 && f != 6 {
-		return nil, fault.Invalid.With("family: %d is neither 4 nor 6", f).On("family")
+		return nil, fault.Invalid.With("%d is neither 4 nor 6", f).On("family")
 	}
 	return stats(s.store.PoolStats(ctx, r.GetId(), r.GetFamily()))
 }

@@ -44,7 +44,7 @@ func checkPool(r interface {
 },
 ) error {
 	if a := r.GetAccount(); a < 0 {
-		return fault.Invalid.With("account: there is no account %d", a).On("account")
+		return fault.Invalid.With("there is no account %d", a).On("account")
 	}
 	return domain.CheckNote(r.GetNote())
 }
@@ -102,9 +102,9 @@ func (s *Server) SetPoolClusters(ctx context.Context, r *ippb.SetPoolClustersReq
 	for _, c := range r.GetClusters() {
 		switch {
 		case c.GetId() <= 0 || c.GetInterface() < 0:
-			return nil, fault.Invalid.With("clusters: cluster %d, interface %d", c.GetId(), c.GetInterface()).On("clusters")
+			return nil, fault.Invalid.With("cluster %d, interface %d", c.GetId(), c.GetInterface()).On("clusters")
 		case seen[c.GetId()]:
-			return nil, fault.Invalid.With("clusters: cluster %d is there twice", c.GetId()).On("clusters")
+			return nil, fault.Invalid.With("cluster %d is listed twice", c.GetId()).On("clusters")
 		}
 		seen[c.GetId()] = true
 		list = append(list, store.Cluster{ID: c.GetId(), Interface: c.GetInterface(), Name: c.GetName()})

@@ -80,7 +80,7 @@ func (t Tx) Hold(ctx context.Context, pool int32, ip netip.Addr, note string) (i
 		WHERE r.pool_id = $1 AND inetrange(r.first, r.last, '[]') @> $2::inet FOR NO KEY UPDATE OF r`, pool, ip).
 		Scan(&r.ID, &r.First, &r.Last, &r.CIDR)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !r.contains(ip) {
-		return 0, fault.Invalid.With("ip_addr: %s is no address that pool %d gives", ip, pool).On("ip_addr")
+		return 0, fault.Invalid.With("%s is not an address of pool %d", ip, pool).On("ip_addr")
 	}
 	if err != nil {
 		return 0, err

@@ -135,11 +135,11 @@ func (c *claim) checkPools() error {
 	for _, p := range c.pools {
 		switch {
 		case p.Name == "":
-			return fault.Invalid.With("ipv4_pool: there is no pool %d", p.ID).On("ipv4_pool")
+			return fault.Invalid.With("there is no pool %d", p.ID).On("ipv4_pool")
 		case p.Interface < 0:
-			return fault.Invalid.With("ipv4_pool: pool %d (%s) does not serve cluster %d", p.ID, p.Name, c.Cluster).On("ipv4_pool")
+			return fault.Invalid.With("pool %d (%s) does not serve cluster %d", p.ID, p.Name, c.Cluster).On("ipv4_pool")
 		case p.Closed:
-			return fault.Invalid.With("ipv4_pool: pool %d (%s) serves another account", p.ID, p.Name).On("ipv4_pool")
+			return fault.Invalid.With("pool %d (%s) serves another account", p.ID, p.Name).On("ipv4_pool")
 		}
 	}
 	return nil

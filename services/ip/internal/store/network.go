@@ -112,7 +112,7 @@ func (t Tx) Activate(ctx context.Context, n domain.Network) error {
 	var inside int
 	err := t.QueryRow(ctx, `SELECT count(*) FROM network WHERE cidr << $1`, n.CIDR).Scan(&inside)
 	if err == nil && inside > 0 {
-		return domain.ErrInUse.With("type: %d networks are inside %s", inside, n.CIDR).On("type")
+		return domain.ErrInUse.With("%d networks are inside %s", inside, n.CIDR).On("type")
 	}
 	return err
 }
@@ -166,7 +166,7 @@ func (t Tx) makeGateway(ctx context.Context, gateway netip.Addr) error {
 		SELECT $1, id, pool_id, 'gateway' FROM pool_range WHERE id = $2
 		ON CONFLICT (ip) DO UPDATE SET state = 'gateway' WHERE a.state = 'free'`, gateway, rangeID)
 	if err == nil && tag.RowsAffected() == 0 {
-		return domain.ErrInUse.With("gateway: %s is in use", gateway).On("gateway")
+		return domain.ErrInUse.With("%s is in use", gateway).On("gateway")
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func (t Tx) SetPTR(ctx context.Context, id int32, owner, name string) (serial in
 	case err != nil:
 		return 0, err
 	case owner != "" && has != owner:
-		return 0, domain.ErrNotHis.With("the address %s has another owner by now", ip)
+		return 0, domain.ErrNotHis.With("the address %s now has another owner", ip)
 	case state == domain.StateFree, state == domain.StateQuarantined:
 		return 0, domain.ErrNotHis.With("the address %s has no owner", ip)
 	}

@@ -55,14 +55,14 @@ func (t Tx) AddRange(ctx context.Context, pool int32, r domain.Range) (id int32,
 		usable--
 	}
 	if usable == 0 {
-		return 0, fault.Invalid.With("name: %s has no address that a machine may have", r.Name).On("name")
+		return 0, fault.Invalid.With("%s contains no usable address", r.Name).On("name")
 	}
 	err = t.QueryRow(ctx, `
 		INSERT INTO pool_range (pool_id, network_id, name, first, last, usable, next)
 		VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN family($4::inet) = 6 THEN $4::inet END)
 		RETURNING id`, pool, n.ID, r.Name, r.First, r.Last, r.Usable(n.CIDR)).Scan(&id)
 	if pg.IsExclusion(err, "pool_range_overlap") {
-		return 0, fault.Conflict.With("name: %s overlaps a range that exists", r.Name).On("name")
+		return 0, fault.Conflict.With("%s overlaps a range that exists", r.Name).On("name")
 	}
 	if err != nil {
 		return 0, err
@@ -80,11 +80,11 @@ func (t Tx) networkOf(ctx context.Context, r domain.Range) (domain.Network, erro
 	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[domain.Network])
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return n, fault.Invalid.With("name: %s is in no active network; create the network first", r.Name).On("name")
+		return n, fault.Invalid.With("%s is in no active network; create the network first", r.Name).On("name")
 	case err != nil:
 		return n, err
 	case !r.In(n.CIDR):
-		return n, fault.Invalid.With("name: %s reaches beyond the network %s", r.Name, n.CIDR).On("name")
+		return n, fault.Invalid.With("%s reaches beyond the network %s", r.Name, n.CIDR).On("name")
 	}
 	return n, nil
 }

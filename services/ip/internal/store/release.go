@@ -35,7 +35,7 @@ func (t Tx) Confirm(ctx context.Context, owner, key string) error {
 		return err
 	}
 	if held == 0 || lapsed > 0 {
-		return domain.ErrLapsed.With("the reservation of %s has lapsed", owner)
+		return domain.ErrLapsed.With("the reservation of %s has expired", owner)
 	}
 	rows, err := t.Query(ctx, `
 		WITH done AS (

@@ -224,7 +224,7 @@ func after(r run6, ip netip.Addr) netip.Addr {
 
 // wished takes exactly the wish. runs are the IPv6 ranges that it may be in; their cursors stay where they are.
 func (c *claim) wished(ctx context.Context, runs []run6) error {
-	foreign := fault.Invalid.With("wish: %s is in no pool that cluster %d may take it from", c.Wish, c.Cluster).On("wish")
+	foreign := fault.Invalid.With("%s is in no pool that serves cluster %d", c.Wish, c.Cluster).On("wish")
 	var id, pool int32
 	var state string
 	err := c.QueryRow(ctx, `SELECT id, pool_id, state FROM address WHERE ip = $1 FOR UPDATE`, c.Wish).Scan(&id, &pool, &state)
@@ -242,16 +242,16 @@ func (c *claim) wished(ctx context.Context, runs []run6) error {
 	case !ok:
 		return foreign
 	case state == domain.StateGateway || state == domain.StateNetwork || state == domain.StateBroadcast:
-		return fault.Invalid.With("wish: %s is the %s address of its network", c.Wish, state).On("wish")
+		return fault.Invalid.With("%s is the %s address of its network", c.Wish, state).On("wish")
 	case state != domain.StateFree:
-		return domain.ErrTaken.With("wish: %s is taken", c.Wish).On("wish")
+		return domain.ErrTaken.With("%s is taken", c.Wish).On("wish")
 	case c.Wish.Is6():
 		return c.insert6(ctx, runs[0], c.Wish, 0, p.Interface)
 	}
 	if n, err := c.take(ctx, thisOne, id, 1, 0, p.Interface); err != nil || n == 1 {
 		return err
 	}
-	return fault.Invalid.With("wish: %s is not of network %d", c.Wish, c.OfNetwork).On("wish")
+	return fault.Invalid.With("%s is not of network %d", c.Wish, c.OfNetwork).On("wish")
 }
 
 func (c *claim) poolOf(id int32) (bound, bool) {

@@ -52,7 +52,7 @@ func orderOf(c *nodepb.Command) journal.Order {
 func machineID(s string) (uuid.UUID, error) {
 	id, err := uuid.Parse(s)
 	if err != nil {
-		return id, fault.Invalid.With("machine: not a UUID").On("machine")
+		return id, fault.Invalid.With("not a UUID").On("machine")
 	}
 	return id, nil
 }

@@ -18,7 +18,7 @@ func each[T any](field string, texts []string, parse func(string) (T, error)) ([
 	for _, t := range texts {
 		v, err := parse(t)
 		if err != nil {
-			return nil, fault.Invalid.With("%s: %.60q is not valid", field, t).On(field)
+			return nil, fault.Invalid.With("%.60q is not valid", t).On(field)
 		}
 		list = append(list, v)
 	}
@@ -87,7 +87,7 @@ func machine(id uuid.UUID, r *nodepb.DefineMachineRequest) (m hyper.Machine, err
 func mac(l *nodepb.Link) (net.HardwareAddr, error) {
 	m, err := net.ParseMAC(l.GetMac())
 	if err != nil {
-		return nil, fault.Invalid.With("links.mac: %.60q is not a hardware address", l.GetMac()).On("links.mac")
+		return nil, fault.Invalid.With("%.60q is not a hardware address", l.GetMac()).On("links.mac")
 	}
 	return m, nil
 }

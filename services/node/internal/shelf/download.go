@@ -52,7 +52,7 @@ func (s *Shelf) Import(ctx context.Context, c *http.Client, o OS, imageURL, chec
 	}
 	u, err := url.Parse(imageURL)
 	if err != nil || u.Scheme != "https" {
-		return o, fault.Invalid.With("url: not an https address").On("url")
+		return o, fault.Invalid.With("not an https address").On("url")
 	}
 	want, err := checksum(ctx, c, checksumsURL, path.Base(u.Path))
 	if err != nil {

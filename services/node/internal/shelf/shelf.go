@@ -86,7 +86,7 @@ func (s *Shelf) Get(name string) (OS, bool) {
 // stand on it; new disks take the new one.
 func (s *Shelf) Add(ctx context.Context, file string, o OS) error {
 	if !nameForm.MatchString(o.Name) {
-		return fault.Invalid.With("name: %.60q is not a name for an OS", o.Name).On("name")
+		return fault.Invalid.With("%.60q is not a name for an OS", o.Name).On("name")
 	}
 	if o.Format == "" {
 		o.Format = image.QCOW2

@@ -18,7 +18,7 @@ const (
 
 // Faults about addresses.
 var (
-	ErrMainAddress = fault.New(codes.FailedPrecondition, "MAIN_ADDRESS", "the main address of a host is removed with force only")
+	ErrMainAddress = fault.New(codes.FailedPrecondition, "MAIN_ADDRESS", "removing the main address of a host requires force")
 	ErrChanging    = fault.New(codes.FailedPrecondition, "ADDRESS_CHANGING", "the address is being added or removed")
 )
 
@@ -66,7 +66,7 @@ func HasIPv6(list []Address) bool {
 // CheckCount refuses more addresses than a host may have.
 func CheckCount(n int) error {
 	if n > maxAddrs {
-		return fault.Invalid.With("ipv4_number: a host has at most %d addresses", maxAddrs).On("ipv4_number")
+		return fault.Invalid.With("a host has at most %d addresses", maxAddrs).On("ipv4_number")
 	}
 	return nil
 }
@@ -96,14 +96,14 @@ func (n *NewIPs) Check() error {
 			continue
 		}
 		if _, err := netip.ParseAddr(x.Name); err != nil {
-			return fault.Invalid.With("ip_addr: %.60q is not an address", x.Name).On("ip_addr")
+			return fault.Invalid.With("%.60q is not an address", x.Name).On("ip_addr")
 		}
 	}
 	if len(n.List) > maxAddrs {
-		return fault.Invalid.With("ip_list: at most %d", maxAddrs).On("ip_list")
+		return fault.Invalid.With("at most %d", maxAddrs).On("ip_list")
 	}
 	if n.IPv4 == 0 && n.IPv6 == nil && len(n.List) == 0 {
-		return fault.Invalid.With("ipv4_number: say how many addresses the host shall get, or which").On("ipv4_number")
+		return fault.Invalid.With("state how many addresses to add, or which ones").On("ipv4_number")
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (n *NewIPs) Surplus(list []Address) ([]Address, error) {
 		}
 	}
 	if left > 0 {
-		return nil, fault.Invalid.With("ipv4_number: the host has only %d addresses besides its main one", -n.IPv4-left).On("ipv4_number")
+		return nil, fault.Invalid.With("the host has only %d addresses besides its main one", -n.IPv4-left).On("ipv4_number")
 	}
 	return gone, nil
 }
@@ -139,7 +139,7 @@ func Remove(list []Address, id int32, force bool) (Address, error) {
 		return a, ErrChanging.With("the address %s is being added or removed", a.Addr)
 	}
 	if main, _ := Main(list); main.IPID == id && !force {
-		return a, ErrMainAddress.With("%s is the main address of the host; it is removed with force only", a.Addr)
+		return a, ErrMainAddress.With("%s is the main address of the host; removing it requires force", a.Addr)
 	}
 	return a, nil
 }

@@ -54,22 +54,22 @@ func (w *Wish) Check() error {
 	}
 	switch {
 	case w.Image != 0:
-		return fault.Invalid.With("image: there is no image %d", w.Image).On("image")
+		return fault.Invalid.With("there is no image %d", w.Image).On("image")
 	case w.Preset != 0:
-		return fault.Invalid.With("preset: there is no preset %d", w.Preset).On("preset")
+		return fault.Invalid.With("there is no preset %d", w.Preset).On("preset")
 	case w.OS == 0:
-		return fault.Invalid.With("os: required, the id of an OS template of GET /vm/v3/os").On("os")
+		return fault.Invalid.With("required, the id of an OS template of GET /vm/v3/os").On("os")
 	case w.Password == "" && len(w.SSHKeys) == 0:
-		return fault.Invalid.With("password: required").On("password")
+		return fault.Invalid.With("required").On("password")
 	case len(w.Password) > maxPassword || strings.ContainsAny(w.Password, "\x00\r\n"):
-		return fault.Invalid.With("password: at most %d characters in one line", maxPassword).On("password")
+		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
 	}
 	if err := w.checkSize(); err != nil {
 		return err
 	}
 	if w.WishedAddress != "" {
 		if _, err := netip.ParseAddr(w.WishedAddress); err != nil {
-			return fault.Invalid.With("ip_addr: %.60q is not an address", w.WishedAddress).On("ip_addr")
+			return fault.Invalid.With("%.60q is not an address", w.WishedAddress).On("ip_addr")
 		}
 	}
 	return w.checkKeys()
@@ -86,7 +86,7 @@ func (w *Wish) checkSize() error {
 		return err
 	}
 	if len(w.Disks) > maxDisks {
-		return fault.Invalid.With("disks: at most %d", maxDisks).On("disks")
+		return fault.Invalid.With("at most %d", maxDisks).On("disks")
 	}
 	for _, d := range w.Disks {
 		if err := between("hdd_mib", d.SizeMiB, 0, maxDiskMiB); err != nil {
@@ -98,19 +98,19 @@ func (w *Wish) checkSize() error {
 
 func between(field string, n, least, most int32) error {
 	if n < least || n > most {
-		return fault.Invalid.With("%s: %d is not between %d and %d", field, n, max(least, 1), most).On(field)
+		return fault.Invalid.With("%d is not between %d and %d", n, max(least, 1), most).On(field)
 	}
 	return nil
 }
 
 func (w *Wish) checkKeys() error {
 	if len(w.SSHKeys) > maxKeys {
-		return fault.Invalid.With("ssh_keys: at most %d", maxKeys).On("ssh_keys")
+		return fault.Invalid.With("at most %d", maxKeys).On("ssh_keys")
 	}
 	for i, text := range w.SSHKeys {
 		key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(text))
 		if err != nil || len(options) > 0 || len(strings.TrimSpace(string(rest))) > 0 {
-			return fault.Invalid.With("ssh_keys: number %d is not one public key without options", i+1).On("ssh_keys")
+			return fault.Invalid.With("number %d is not one public key without options", i+1).On("ssh_keys")
 		}
 		w.SSHKeys[i] = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	}
@@ -126,7 +126,7 @@ func (w *Wish) Fill(minRAM, minDisk int32, template string) error {
 		w.RAM = minRAM
 	}
 	if w.RAM < minRAM {
-		return fault.Invalid.With("ram_mib: this OS needs at least %d", minRAM).On("ram_mib")
+		return fault.Invalid.With("this OS needs at least %d", minRAM).On("ram_mib")
 	}
 	if len(w.Disks) == 0 {
 		w.Disks = []Disk{{}}
@@ -135,12 +135,12 @@ func (w *Wish) Fill(minRAM, minDisk int32, template string) error {
 		w.Disks[0].SizeMiB = minDisk
 	}
 	if w.Disks[0].SizeMiB < minDisk {
-		return fault.Invalid.With("hdd_mib: this OS needs at least %d", minDisk).On("hdd_mib")
+		return fault.Invalid.With("this OS needs at least %d", minDisk).On("hdd_mib")
 	}
 	w.Disks[0].Template = template
 	for i := range w.Disks {
 		if w.Disks[i].SizeMiB == 0 {
-			return fault.Invalid.With("disks: number %d has no size_mib", i+1).On("disks")
+			return fault.Invalid.With("number %d has no size_mib", i+1).On("disks")
 		}
 		// Names of files follow from the position: what the client calls a disk is never a path.
 		w.Disks[i].Name, w.Disks[i].BootOrder = fmt.Sprintf("disk%d", i), clamp.Int32(i+1)

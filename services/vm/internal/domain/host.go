@@ -130,7 +130,7 @@ var (
 // CheckName refuses a name that is empty, longer than 63 or made of other than letters, digits, spaces, dots, dashes and underscores.
 func CheckName(name string) error {
 	if !nameForm.MatchString(name) {
-		return fault.Invalid.With("name: 1 to 63 letters, digits, dots, dashes, underscores or spaces, beginning with a letter or digit").On("name")
+		return fault.Invalid.With("1 to 63 letters, digits, dots, dashes, underscores or spaces, beginning with a letter or digit").On("name")
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func CheckName(name string) error {
 // CheckComment refuses a comment of more than 4096 bytes.
 func CheckComment(comment string) error {
 	if len(comment) > 4096 || strings.ContainsRune(comment, 0) {
-		return fault.Invalid.With("comment: at most 4096 characters, no zero byte").On("comment")
+		return fault.Invalid.With("at most 4096 characters, no zero byte").On("comment")
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func CheckDomain(domain string) error {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(domain, ".")), ".")
 	for _, l := range labels {
 		if !labelForm.MatchString(l) || len(domain) > 253 {
-			return fault.Invalid.With("domain: %.60q is not a host name", domain).On("domain")
+			return fault.Invalid.With("%.60q is not a host name", domain).On("domain")
 		}
 	}
 	return nil

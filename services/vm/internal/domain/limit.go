@@ -37,7 +37,7 @@ type Limits struct {
 func (l Limits) Allow(add Usage) error {
 	for i, n := range add {
 		if limit := l.Max[i]; n > 0 && limit != nil && l.Used[i]+n > int64(*limit) {
-			return ErrQuota.With("%s: the account may have %d and has %d", Resources[i], *limit, l.Used[i]).On(Resources[i])
+			return ErrQuota.With("the account may have %d and has %d", *limit, l.Used[i]).On(Resources[i])
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ func (s *Server) GetAudit(ctx context.Context, r *vmpb.GetAuditRequest) (*vmpb.G
 	settle := time.Duration(r.GetSettleMs()) * time.Millisecond
 	switch {
 	case settle < 0 || settle > settleMost:
-		return nil, fault.Invalid.With("settle_ms: from 0 to %d", settleMost.Milliseconds()).On("settle_ms")
+		return nil, fault.Invalid.With("from 0 to %d", settleMost.Milliseconds()).On("settle_ms")
 	case settle == 0:
 		settle = settleDefault
 	}

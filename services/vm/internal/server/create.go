@@ -100,11 +100,11 @@ func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error)
 	case err != nil:
 		return nil, err
 	case g.ClusterID == 0:
-		return nil, fault.Invalid.With("cluster: there is no cluster %d", w.Cluster).On("cluster")
+		return nil, fault.Invalid.With("there is no cluster %d", w.Cluster).On("cluster")
 	case g.OSID == 0:
-		return nil, fault.Invalid.With("os: there is no OS %d", w.OS).On("os")
+		return nil, fault.Invalid.With("there is no OS %d", w.OS).On("os")
 	case !g.Ready:
-		return nil, fault.Invalid.With("os: OS %d is being imported", w.OS).On("os")
+		return nil, fault.Invalid.With("OS %d is being imported", w.OS).On("os")
 	}
 	if err := w.Fill(g.MinRAM, g.MinDisk, g.Template); err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (s *Server) plan(ctx context.Context, w *domain.Wish) (*domain.Host, error)
 // blame turns "not found" into a fault of the request's field, with status 400: clients print the body of 400 only.
 func blame(err error, field, format string, id int32) error {
 	if errors.Is(err, fault.NotFound) {
-		return fault.Invalid.With(field+": "+format, id).On(field)
+		return fault.Invalid.With(format, id).On(field)
 	}
 	return err
 }
@@ -149,7 +149,7 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 		return caller.AccountID, nil
 	}
 	if !caller.ReachesAll() {
-		return 0, fault.Invalid.With("account: there is no account %d", wanted).On("account")
+		return 0, fault.Invalid.With("there is no account %d", wanted).On("account")
 	}
 	a, err := s.store.Account(ctx, wanted, 0)
 	if err == nil {

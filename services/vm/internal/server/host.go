@@ -94,7 +94,7 @@ const consoleMax = 256 << 10
 // plain text.
 func (s *Server) GetHostConsole(ctx context.Context, r *vmpb.GetHostConsoleRequest) (*httpbody.HttpBody, error) {
 	if r.GetBytes() < 0 || r.GetBytes() > consoleMax {
-		return nil, fault.Invalid.With("bytes: not between 1 and %d", consoleMax).On("bytes")
+		return nil, fault.Invalid.With("not between 1 and %d", consoleMax).On("bytes")
 	}
 	h, err := s.store.HostItem(ctx, r.GetId(), owner(ctx))
 	if err != nil {

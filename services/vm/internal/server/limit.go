@@ -103,7 +103,7 @@ func limitOf(v *structpb.Value, field string) (*int32, error) {
 		n = -1
 	}
 	if !(n >= 0 && n <= math.MaxInt32) || n != math.Trunc(n) { // this form refuses NaN too
-		return nil, fault.Invalid.With("%s: a whole number from 0, or null for no limit", field).On(field)
+		return nil, fault.Invalid.With("a whole number from 0, or null for no limit").On(field)
 	}
 	limit := int32(n)
 	return &limit, nil

@@ -58,7 +58,7 @@ func (s *Server) BindPool(ctx context.Context, r *vmpb.BindPoolRequest) (*vmpb.B
 	for i, b := range r.GetClusters() {
 		field := fmt.Sprintf("clusters[%d]", i)
 		if b.GetId() <= 0 || b.GetInterface() < 0 {
-			return nil, fault.Invalid.With("%s: an id of a cluster and an interface from 0 are needed", field).On(field)
+			return nil, fault.Invalid.With("an id of a cluster and an interface from 0 are needed").On(field)
 		}
 		c, err := s.store.Cluster(ctx, b.GetId())
 		if err != nil {

@@ -72,7 +72,7 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 	d := r.GetDescription()
 	id, err := uuid.Parse(d.GetUuid())
 	if err != nil {
-		return nil, fault.Invalid.With("description.uuid: not a UUID").On("description.uuid")
+		return nil, fault.Invalid.With("not a UUID").On("description.uuid")
 	}
 	select {
 	case s.signs <- struct{}{}:

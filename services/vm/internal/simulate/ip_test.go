@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	errLapsed = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has lapsed")
+	errLapsed = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has expired")
 	errNone   = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
 )
 

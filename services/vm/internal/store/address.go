@@ -114,7 +114,7 @@ func (t Tx) AddressesUnchanged(ctx context.Context, host, job int32) error {
 }
 
 // DropAddress forgets that a host has an address, in the generation in which it had it. What a job is about stays: the job
-// finds out that the reservation has lapsed, and takes everything back.
+// finds out that the reservation has expired, and takes everything back.
 func (t Tx) DropAddress(ctx context.Context, ip, generation int32, owner string) error {
 	// The host is held: who deletes it counts its addresses, and each must count once.
 	_, err := t.Exec(ctx, `

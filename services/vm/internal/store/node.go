@@ -205,17 +205,17 @@ func (t Tx) noRoom(ctx context.Context, cluster, node, os int32, size Size) erro
 	case err != nil:
 		return err
 	case nodes == 0 && node != 0:
-		return fault.Invalid.With("node: there is no node %d in cluster %d", node, cluster).On("node")
+		return fault.Invalid.With("there is no node %d in cluster %d", node, cluster).On("node")
 	case nodes == 0:
-		return ErrNoCapacity.With("cluster: cluster %d has no node", cluster).On("cluster")
+		return ErrNoCapacity.With("cluster %d has no node", cluster).On("cluster")
 	case live == 0:
-		return ErrNoCapacity.With("node: no node of cluster %d is in service", cluster).On("node")
+		return ErrNoCapacity.With("no node of cluster %d is in service", cluster).On("node")
 	case withOS == 0:
-		return ErrNoCapacity.With("os: no node in service holds OS %d", os).On("os")
+		return ErrNoCapacity.With("no node in service holds OS %d", os).On("os")
 	case ram < size.RAM:
-		return ErrNoCapacity.With("ram_mib: %d MiB are wanted, %d MiB are free on the emptiest node", size.RAM, max(ram, 0)).On("ram_mib")
+		return ErrNoCapacity.With("%d MiB are wanted, %d MiB are free on the emptiest node", size.RAM, max(ram, 0)).On("ram_mib")
 	default:
-		return ErrNoCapacity.With("hdd_mib: %d MiB are wanted, %d MiB are free on the emptiest node", size.Disk, max(disk, 0)).On("hdd_mib")
+		return ErrNoCapacity.With("%d MiB are wanted, %d MiB are free on the emptiest node", size.Disk, max(disk, 0)).On("hdd_mib")
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrImporting refuses a second import of an OS that is being imported or is there.
-var ErrImporting = fault.New(codes.AlreadyExists, "CONFLICT", "the OS is there already, or is being imported")
+var ErrImporting = fault.New(codes.AlreadyExists, "CONFLICT", "the OS exists already, or is being imported")
 
 // OS is a template.
 type OS struct {
@@ -94,7 +94,7 @@ func (t Tx) AwaitOS(ctx context.Context, o OS) (id int32, err error) {
 		INSERT INTO os (name, state, os_group, min_ram_mib, min_disk_mib) VALUES ($1, 'importing', $2, $3, $4)
 		ON CONFLICT (name) DO NOTHING RETURNING id`, o.Name, o.Group, o.MinRAM, o.MinDisk).Scan(&id)
 	if id == 0 {
-		return 0, ErrImporting.With("OS %s is there already, or is being imported", o.Name)
+		return 0, ErrImporting.With("OS %s exists already, or is being imported", o.Name)
 	}
 	return id, err
 }
