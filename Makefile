@@ -80,13 +80,13 @@ test: packages build services ## run every test; nothing needs to run already
 unit: ## run the unit tests alone (under three minutes)
 	go test work
 
-.PHONY: audit
-audit: ## look for known vulnerabilities, dangerous code and secrets; VULNDB= names a copy of the Go vulnerability database
-	@deploy/audit.sh
+.PHONY: vuln
+vuln: ## search for known vulnerabilities and for secrets in the history; VULNDB= names a copy of the Go vulnerability database
+	@deploy/vuln.sh
 
-.PHONY: audit-offline
-audit-offline: ## the same without vulnerabilities, for machines that reach no database; make test runs it
-	@deploy/audit.sh offline
+.PHONY: vuln-offline
+vuln-offline: ## search for secrets alone, on machines that reach no database; make test runs it
+	@deploy/vuln.sh offline
 
 .PHONY: chaos
 chaos: packages build services ## break everything many times and look whether it heals (hours); make test has a short form
@@ -122,7 +122,7 @@ gen: $(TOOLS) ## generate Go and OpenAPI from the protos
 	go generate ./gateway/...
 
 .PHONY: lint
-lint: $(TOOLS) ## lint protos and Go
+lint: $(TOOLS) ## lint protos and Go, dangerous constructs (gosec) too
 	PATH=$(CURDIR)/bin/tools:$$PATH buf lint
 	@deploy/breaking.sh
 	go vet work

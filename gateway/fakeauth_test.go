@@ -119,7 +119,7 @@ func (fakeTOTP) DeleteTOTP(_ context.Context, r *authpb.DeleteTOTPRequest) (*aut
 }
 
 func (fakeTOTP) ResetTOTP(_ context.Context, r *authpb.ResetTOTPRequest) (*authpb.ResetTOTPResponse, error) {
-	return &authpb.ResetTOTPResponse{Id: int32(len(r.GetUser()))}, nil //nolint:gosec // short
+	return &authpb.ResetTOTPResponse{Id: int32(len(r.GetUser()))}, nil // short
 }
 
 func codeIn(code string) error {

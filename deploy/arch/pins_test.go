@@ -40,7 +40,7 @@ func tooOld(t *testing.T, name string, text []byte) (old []string, known int) {
 	return old, known
 }
 
-// TestPins: no module that we build with is older than the oldest that is known to be sound. The full look is make audit.
+// TestPins: no module that we build with is older than the oldest that is known to be sound. make vuln looks at everything.
 func TestPins(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../*/go.mod")

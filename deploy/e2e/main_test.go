@@ -163,7 +163,7 @@ func onGuest(t *testing.T, addr string, auth ssh.AuthMethod, command string) str
 	t.Helper()
 	cfg := &ssh.ClientConfig{
 		User: "root", Auth: []ssh.AuthMethod{auth}, Timeout: 20 * time.Second,
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(), //nolint:gosec // the guest makes a new key at every boot
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // the guest makes a new key at every boot
 	}
 	conn, err := ssh.Dial("tcp", net.JoinHostPort(addr, "22"), cfg)
 	if err != nil {

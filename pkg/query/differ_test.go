@@ -121,7 +121,7 @@ func newThings(t *testing.T, r *rand.Rand) (*pgxpool.Pool, []thing) {
 func TestDiffer(t *testing.T) {
 	t.Parallel()
 	const cases, atOnce = 100_000, 100
-	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // the same at every run
+	r := rand.New(rand.NewPCG(5, 6)) // the same at every run
 	pool, list := newThings(t, r)
 	for range cases / atOnce {
 		var trees []*querypb.Expr
@@ -157,7 +157,7 @@ func TestDiffer(t *testing.T) {
 // TestPages walks random lists by cursor and by offset: together the pages are the whole list in its order, once.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // the same at every run
+	r := rand.New(rand.NewPCG(7, 8)) // the same at every run
 	pool, list := newThings(t, r)
 	reader := query.NewReader(pool, query.Limits{})
 	for range 200 {

@@ -75,7 +75,7 @@ func compiles(t *testing.T, q *querypb.Query) bool {
 // TestRandomQueries is what FuzzCompile does, with trees that are mostly sound.
 func TestRandomQueries(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same at every run
+	r := rand.New(rand.NewPCG(1, 2)) // the same at every run
 	sound := 0
 	for range 100_000 {
 		if compiles(t, randomQuery(r)) {
@@ -89,7 +89,7 @@ func TestRandomQueries(t *testing.T) {
 
 // FuzzCompile: any query that can arrive is refused or compiled; no text of it is in the SQL.
 func FuzzCompile(f *testing.F) {
-	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // the same at every run
+	r := rand.New(rand.NewPCG(3, 4)) // the same at every run
 	for range 200 {
 		data, err := proto.Marshal(randomQuery(r))
 		if err == nil {

@@ -20,7 +20,7 @@ import (
 // TestScope: whatever is asked for, nothing outside the scope is shown or counted.
 func TestScope(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(9, 10)) //nolint:gosec // the same at every run
+	r := rand.New(rand.NewPCG(9, 10)) // the same at every run
 	pool, list := newThings(t, r)
 	reader := query.NewReader(pool, query.Limits{})
 	mine := slices.DeleteFunc(slices.Clone(list), func(x thing) bool { return x.ID%3 != 1 })
@@ -73,7 +73,7 @@ func TestBudget(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	pool, _ := newThings(t, rand.New(rand.NewPCG(11, 12))) //nolint:gosec // the same at every run
+	pool, _ := newThings(t, rand.New(rand.NewPCG(11, 12))) // the same at every run
 	reader := query.NewReader(pool, query.Limits{})
 	q := &querypb.Query{Explain: true, Where: is("name", cp, "a%"), Limit: 5}
 	var tr trailer

@@ -63,7 +63,7 @@ func TestNobodySeesOthers(t *testing.T) {
 			w.done(w.create(w.as(who, identity.RoleUser), wish(fmt.Sprintf("%c%d", 'a'+who/20, i))).GetTask())
 		}
 	}
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same at every run
+	r := rand.New(rand.NewPCG(1, 2)) // the same at every run
 	tasks, accounts := vmpb.NewTaskServiceClient(w.conn), vmpb.NewAccountServiceClient(w.conn)
 	sound := 0
 	for range 600 {

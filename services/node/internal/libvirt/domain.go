@@ -139,7 +139,7 @@ func source(path string) *libvirtxml.DomainDiskSource {
 }
 
 // target counts vda, vdb … vdz; MaxDisks and the seed stay within.
-func target(i int) string { return "vd" + string(rune('a'+i)) }
+func target(i int) string { return "vd" + string(rune('a'+i)) } // #nosec G115 -- below 26
 
 // serial is how the guest tells disks apart; virtio has room for 20 bytes.
 func serial(name string) string {

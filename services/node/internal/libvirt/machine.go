@@ -94,7 +94,8 @@ func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) 
 		if !active {
 			return d.files.tool.Resize(ctx, path, grow)
 		}
-		if err := dom.BlockResize(path, uint64(grow), lv.DOMAIN_BLOCK_RESIZE_BYTES); err != nil {
+		size := uint64(grow) // #nosec G115 -- disk returns no size below zero
+		if err := dom.BlockResize(path, size, lv.DOMAIN_BLOCK_RESIZE_BYTES); err != nil {
 			return fmt.Errorf("grow disk %s of a running machine: %w", disk.Name, err)
 		}
 		return nil
