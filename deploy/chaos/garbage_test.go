@@ -87,19 +87,19 @@ func TestGarbage(t *testing.T) {
 	}
 	w.exec("vm", `INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, error)
 		VALUES ('vm-auth', $1, 'auth.v4.user.changed', '4711', 'auth.v4.UserChanged', $2, now(), 'planted')`, good, data)
-	list, err := w.audit.ListParked(w.admin(), &vmpb.ListParkedRequest{})
+	list, err := w.fsck.ListParked(w.admin(), &vmpb.ListParkedRequest{})
 	if err != nil || int(list.GetSize()) != events+1 {
 		t.Fatalf("%d are listed, %v", list.GetSize(), err)
 	}
 	for _, p := range list.GetList() {
-		_, err := w.audit.ReplayParked(w.admin(), &vmpb.ReplayParkedRequest{Consumer: p.GetConsumer(), Event: p.GetEvent()})
+		_, err := w.fsck.ReplayParked(w.admin(), &vmpb.ReplayParkedRequest{Consumer: p.GetConsumer(), Event: p.GetEvent()})
 		if (err == nil) != (p.GetEvent() == good) {
 			t.Errorf("replay of %s: %v", p.GetSubject(), err)
 		}
 		if p.GetEvent() == good {
 			continue
 		}
-		if _, err := w.audit.DropParked(w.admin(), &vmpb.DropParkedRequest{Consumer: p.GetConsumer(), Event: p.GetEvent()}); err != nil {
+		if _, err := w.fsck.DropParked(w.admin(), &vmpb.DropParkedRequest{Consumer: p.GetConsumer(), Event: p.GetEvent()}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestGarbage(t *testing.T) {
 		t.Error("the event that was tried again took no effect")
 	}
 	for _, id := range []string{"x", good} {
-		if _, err := w.audit.DropParked(w.admin(), &vmpb.DropParkedRequest{Consumer: "vm-auth", Event: id}); err == nil {
+		if _, err := w.fsck.DropParked(w.admin(), &vmpb.DropParkedRequest{Consumer: "vm-auth", Event: id}); err == nil {
 			t.Errorf("%s was dropped twice", id)
 		}
 	}

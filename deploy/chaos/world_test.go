@@ -77,7 +77,7 @@ type world struct {
 
 	hosts vmpb.HostServiceClient
 	tasks vmpb.TaskServiceClient
-	audit vmpb.AuditServiceClient
+	fsck  vmpb.FsckServiceClient
 }
 
 func newWorld(t *testing.T, rate float64) *world {
@@ -155,7 +155,7 @@ func (w *world) build() {
 	must(err)
 	w.hosts = vmpb.NewHostServiceClient(w.vm.Server().Local("gateway"))
 	w.tasks = vmpb.NewTaskServiceClient(w.vm.Server().Local("gateway"))
-	w.audit = vmpb.NewAuditServiceClient(w.vm.Server().Local("gateway"))
+	w.fsck = vmpb.NewFsckServiceClient(w.vm.Server().Local("gateway"))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	done := make(chan error, 1)
 	go func() { done <- run.All(ctx, w.auth, w.ip, w.vm, w.node) }()
@@ -274,12 +274,12 @@ func (w *world) end(task int32, within time.Duration) string {
 	}
 }
 
-// rest waits until an audit finds nothing.
+// rest waits until a check finds nothing.
 func (w *world) rest(within time.Duration) {
 	w.Helper()
-	var last *vmpb.GetAuditResponse
+	var last *vmpb.GetFsckResponse
 	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
-		r, err := w.audit.GetAudit(w.admin(), &vmpb.GetAuditRequest{SettleMs: 20})
+		r, err := w.fsck.GetFsck(w.admin(), &vmpb.GetFsckRequest{SettleMs: 20})
 		if err == nil && len(r.GetList())+len(r.GetUnchecked()) == 0 {
 			return
 		}

@@ -84,7 +84,7 @@ func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.audit()
+		s.fsck()
 		s.stop()
 		if out, err := exec.Command(program(t), "wipe", "--data", s.data).CombinedOutput(); err != nil {
 			t.Errorf("wipe: %v\n%s", err, out)
@@ -102,9 +102,9 @@ func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
 	return s
 }
 
-// audit fails the test when what the stack has recorded is not what is there. A test that leaves damage on purpose says so
+// fsck fails the test when what the stack has recorded is not what is there. A test that leaves damage on purpose says so
 // by damaged.
-func (s *stack) audit() {
+func (s *stack) fsck() {
 	s.t.Helper()
 	select {
 	case <-s.exited:
@@ -114,7 +114,7 @@ func (s *stack) audit() {
 	ctx := context.WithoutCancel(s.t.Context())
 	c, err := fsck.Login(ctx, s.url, adminEmail, adminPassword)
 	if err != nil {
-		s.t.Errorf("audit: %v", err)
+		s.t.Errorf("fsck: %v", err)
 		return
 	}
 	patience := time.Minute
@@ -123,7 +123,7 @@ func (s *stack) audit() {
 	}
 	r, err := c.Rest(ctx, patience)
 	if err != nil || !r.Clean() != s.damaged {
-		s.t.Errorf("audit, damaged %t: %v %+v", s.damaged, err, r)
+		s.t.Errorf("fsck, damaged %t: %v %+v", s.damaged, err, r)
 	}
 }
 

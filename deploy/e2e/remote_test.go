@@ -18,7 +18,7 @@ import (
 type process struct{}
 
 // anyStack is the stack at SLIPWAY_E2E_URL, which all tests share. Its administrator is SLIPWAY_E2E_EMAIL, with
-// SLIPWAY_E2E_PASSWORD. What a test leaves there has to stand the audit.
+// SLIPWAY_E2E_PASSWORD. What a test leaves there has to pass fsck.
 func anyStack(t *testing.T) *stack {
 	t.Helper()
 	s := &stack{t: t, url: os.Getenv("SLIPWAY_E2E_URL"), email: os.Getenv("SLIPWAY_E2E_EMAIL"), password: os.Getenv("SLIPWAY_E2E_PASSWORD")}
@@ -29,7 +29,7 @@ func anyStack(t *testing.T) *stack {
 		s.email = adminEmail
 	}
 	s.url = strings.TrimRight(s.url, "/")
-	t.Cleanup(s.audit)
+	t.Cleanup(s.fsck)
 	return s
 }
 
@@ -39,22 +39,22 @@ func realStack(t *testing.T) *stack {
 	return anyStack(t)
 }
 
-// audit fails the test when what the stack has recorded is not what is there.
-func (s *stack) audit() {
+// fsck fails the test when what the stack has recorded is not what is there.
+func (s *stack) fsck() {
 	s.t.Helper()
 	ctx := context.WithoutCancel(s.t.Context())
 	c, err := fsck.Login(ctx, s.url, s.email, s.password)
 	if err != nil {
-		s.t.Errorf("audit: %v", err)
+		s.t.Errorf("fsck: %v", err)
 		return
 	}
 	if r, err := c.Rest(ctx, 2*time.Minute); err != nil || !r.Clean() {
-		s.t.Errorf("audit: %v %+v", err, r)
+		s.t.Errorf("fsck: %v %+v", err, r)
 	}
 }
 
-// noTrace is what the audit looks for.
-func (s *stack) noTrace() { s.audit() }
+// noTrace is what fsck looks for.
+func (s *stack) noTrace() { s.fsck() }
 
 // again would restart the stack, which is not ours.
 func (s *stack) again(int) {}

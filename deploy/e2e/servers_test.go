@@ -72,7 +72,7 @@ func TestGivenServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) }) // after the stack is audited and stopped, as all below
+	t.Cleanup(func() { os.RemoveAll(dir) }) // after the stack is checked and stopped, as all below
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ type Finding struct {
 	Detail string `json:"detail"`
 }
 
-// Report is what an audit found. Without findings and with something unchecked it proves nothing.
+// Report is the result of a check. Without findings and with something unchecked it proves nothing.
 type Report struct {
 	Findings  []Finding `json:"list"`
 	Unchecked []string  `json:"unchecked"`
@@ -61,19 +61,19 @@ func Login(ctx context.Context, url, email, password string) (*Client, error) {
 	return c, err
 }
 
-// Audit looks at everything; what it finds it looks at again after the time settle.
-func (c *Client) Audit(ctx context.Context, settle time.Duration) (r Report, err error) {
-	return r, c.do(ctx, http.MethodGet, fmt.Sprintf("/vm/v3/audit?settle_ms=%d", max(settle.Milliseconds(), 1)), nil, &r)
+// Check runs the consistency check; findings are checked again after the time settle.
+func (c *Client) Check(ctx context.Context, settle time.Duration) (r Report, err error) {
+	return r, c.do(ctx, http.MethodGet, fmt.Sprintf("/vm/v3/fsck?settle_ms=%d", max(settle.Milliseconds(), 1)), nil, &r)
 }
 
-// Rest audits until nothing is found, or until the time within is over, and returns the last report. It is for after a
-// crash: how long healing may take.
+// Rest checks until nothing is found, or until the time within is over, and returns the last report. It is for after a
+// crash: within is how long healing may take.
 func (c *Client) Rest(ctx context.Context, within time.Duration) (r Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	err = errors.New("no audit was made in time")
+	err = errors.New("no check ended in time")
 	for {
-		last, lastErr := c.Audit(ctx, 20*time.Millisecond)
+		last, lastErr := c.Check(ctx, 20*time.Millisecond)
 		if ctx.Err() != nil {
 			return r, err
 		}

@@ -3,7 +3,7 @@ package obs
 import "github.com/prometheus/client_golang/prometheus"
 
 var findings = prometheus.NewDesc("slipway_fsck_findings",
-	"What the last audit found that is not as it is recorded, by kind; absent in processes that do not audit.", []string{"kind"}, nil)
+	"Findings of the last consistency check, by kind; absent in processes that do not run the check.", []string{"kind"}, nil)
 
 // found asks what was found when somebody looks at the metrics.
 type found func() map[string]int

@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc"
 
 	authpb "slipway.dev/proto/auth/v4"
-	fsckpb "slipway.dev/proto/fsck/v1"
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
@@ -28,7 +28,7 @@ import (
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/internal/keys"
-	"slipway.dev/services/vm/internal/fsck"
+	vmfsck "slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/server"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
@@ -51,8 +51,8 @@ type Config struct {
 	WatchEvery time.Duration `env:"WATCH_EVERY" envDefault:"10s"`
 	// KeepTasks is how long a finished task is kept.
 	KeepTasks time.Duration `env:"KEEP_TASKS" envDefault:"2160h"`
-	// AuditEvery is how often everything that is recorded is compared with what is there.
-	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10m"`
+	// FsckEvery is the time between two consistency checks of the installation.
+	FsckEvery time.Duration `env:"FSCK_EVERY" envDefault:"10m"`
 	// Cluster and DomainTemplate are those of the cluster that the first start makes.
 	Cluster        string `env:"CLUSTER"         envDefault:"default"`
 	DomainTemplate string `env:"DOMAIN_TEMPLATE" envDefault:"{name}.slipway.internal"`
@@ -83,7 +83,7 @@ type Service struct {
 	keeper *idem.Keeper
 
 	verifier *identity.Verifier
-	audit    *fsck.Auditor
+	fsck     *fsck.Checker
 }
 
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
@@ -100,8 +100,8 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
-	if cfg.AuditEvery <= 0 {
-		cfg.AuditEvery = 10 * time.Minute
+	if cfg.FsckEvery <= 0 {
+		cfg.FsckEvery = 10 * time.Minute
 	}
 	s := &Service{
 		cfg: cfg, deps: d, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
@@ -121,16 +121,16 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	s.server = rpc.NewServer(d.Log, s.verifier)
 	s.server.Audit("vm", s.store.Record)
 	s.server.Keep(s.keeper)
-	s.audit = fsck.New(d.Pool, s.store, fsck.Peers{
-		Ledger: ippb.NewLedgerServiceClient(d.IP), Dial: d.Dial,
-		Services: map[string]fsckpb.CheckServiceClient{
-			"auth": fsckpb.NewCheckServiceClient(d.Auth), "ip": fsckpb.NewCheckServiceClient(d.IP),
-		},
+	world := vmfsck.Reader{Store: s.store, Ledger: ippb.NewLedgerServiceClient(d.IP), Dial: d.Dial}
+	s.fsck = fsck.NewChecker(d.Pool, fsck.Config{
+		World: world.Compare, Kinds: vmfsck.Kinds,
+		Own:      []fsck.Check{fsck.Jobs(d.Pool), fsck.Outbox(d.Pool, "vm"), fsck.Parked(d.Pool)},
+		Services: []fsck.Service{{Name: "auth", Conn: d.Auth}, {Name: "ip", Conn: d.IP}},
 	}, d.Log)
 	server.Register(s.server, s.store, server.Peers{
 		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
 		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
-		Audit: s.audit, Consumers: map[string]bus.Handle{"vm-auth": takeAccount, "vm-ip": takeIP},
+		Fsck: s.fsck, Consumers: map[string]bus.Handle{"vm-auth": takeAccount, "vm-ip": takeIP},
 	})
 	return s, s.server.Check()
 }
@@ -143,8 +143,9 @@ func DeclareJobs(log *slog.Logger) {
 	work.New(jobs.NewRunner(nil, jobs.Config{Log: log}), nil, nil, nil, log)
 }
 
-// Findings is how many of each kind the last audit found, for a gauge; nil in all processes but the one that audits.
-func (s *Service) Findings() map[string]int { return s.audit.Findings() }
+// Findings returns how many findings of each kind the last consistency check had, for a gauge. It returns nil in all processes
+// but the one that checks.
+func (s *Service) Findings() map[string]int { return s.fsck.Findings() }
 
 // Breakers tells of the breakers of all nodes, for a gauge.
 func (s *Service) Breakers(ctx context.Context) ([]obs.Breaker, error) { return s.store.Breakers(ctx) }
@@ -154,7 +155,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, s.runner, s.relay, s.keeper,
 		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.deps.Bus, s.verifier, s.deps.Log) }),
-		run.Func(func(ctx context.Context) error { return s.audit.Run(ctx, s.cfg.AuditEvery) }),
+		run.Func(func(ctx context.Context) error { return s.fsck.Run(ctx, s.cfg.FsckEvery) }),
 		s.consume("auth", takeAccount, "auth.v4.user.*"),
 		s.consume("ip", takeIP, "ip.v3.pool.bound", "ip.v3.address.released", "ip.v3.address.named", "ip.v3.network.changed"),
 	)

@@ -78,7 +78,7 @@ found, 1 when something was, and 2 when not everything could be looked at.
 ` + loginHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := w.audit(cmd.Context(), settle, log)
+			r, err := w.fsck(cmd.Context(), settle, log)
 			if err != nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), "slipway fsck:", err)
 				return exitUnknown
@@ -101,14 +101,14 @@ found, 1 when something was, and 2 when not everything could be looked at.
 	return c
 }
 
-func (w *where) audit(ctx context.Context, settle time.Duration, log *slog.Logger) (r fsck.Report, err error) {
+func (w *where) fsck(ctx context.Context, settle time.Duration, log *slog.Logger) (r fsck.Report, err error) {
 	if w.url == "" {
 		data, err := filepath.Abs(w.data)
 		if err != nil {
 			return r, err
 		}
 		w.data = data
-		r, err = allinone.Audit(ctx, allinone.Config{
+		r, err = allinone.Fsck(ctx, allinone.Config{
 			Data: data, PostgresURL: os.Getenv("SLIPWAY_POSTGRES_URL"), NATSURL: os.Getenv("SLIPWAY_NATS_URL"),
 		}, settle, log)
 		if !errors.Is(err, allinone.ErrRuns) {
@@ -119,7 +119,7 @@ func (w *where) audit(ctx context.Context, settle time.Duration, log *slog.Logge
 	if err != nil {
 		return r, err
 	}
-	return c.Audit(ctx, settle)
+	return c.Check(ctx, settle)
 }
 
 func parked() *cobra.Command {

@@ -50,7 +50,7 @@ func New(auth, vm, ip grpc.ClientConnInterface) (http.Handler, error) {
 	// The mux tries the routes that were registered last first: what is asked most stands at the end.
 	for _, err := range []error{
 		ippb.RegisterSettingServiceHandlerClient(ctx, mux, ippb.NewSettingServiceClient(ip)),
-		vmpb.RegisterAuditServiceHandlerClient(ctx, mux, vmpb.NewAuditServiceClient(vm)),
+		vmpb.RegisterFsckServiceHandlerClient(ctx, mux, vmpb.NewFsckServiceClient(vm)),
 		ippb.RegisterAddressServiceHandlerClient(ctx, mux, ippb.NewAddressServiceClient(ip)),
 		ippb.RegisterNetworkServiceHandlerClient(ctx, mux, ippb.NewNetworkServiceClient(ip)),
 		ippb.RegisterPoolServiceHandlerClient(ctx, mux, ippb.NewPoolServiceClient(ip)),

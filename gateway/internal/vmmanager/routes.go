@@ -32,7 +32,7 @@ var Files = []protoreflect.FileDescriptor{
 	authpb.File_auth_v4_apikey_proto, authpb.File_auth_v4_role_proto, authpb.File_auth_v4_audit_proto,
 	authpb.File_auth_v4_self_proto, authpb.File_auth_v4_totp_proto,
 	vmpb.File_vm_v3_host_proto, vmpb.File_vm_v3_cluster_proto, vmpb.File_vm_v3_node_proto, vmpb.File_vm_v3_os_proto,
-	vmpb.File_vm_v3_account_proto, vmpb.File_vm_v3_limit_proto, vmpb.File_vm_v3_task_proto, vmpb.File_vm_v3_audit_proto,
+	vmpb.File_vm_v3_account_proto, vmpb.File_vm_v3_limit_proto, vmpb.File_vm_v3_task_proto, vmpb.File_vm_v3_fsck_proto,
 	ippb.File_ip_v3_network_proto, ippb.File_ip_v3_pool_proto, ippb.File_ip_v3_address_proto, ippb.File_ip_v3_setting_proto,
 }
 

@@ -44,7 +44,7 @@ func (s *Store) Overdue(ctx context.Context) ([]fsck.Finding, error) {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (fsck.Finding, error) {
-		f := fsck.Finding{Kind: fsck.AddressOverdue}
+		f := fsck.Finding{Kind: "address_overdue"}
 		err := row.Scan(&f.Object, &f.Detail)
 		f.Object = "address " + f.Object
 		return f, err

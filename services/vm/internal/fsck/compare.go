@@ -56,7 +56,7 @@ func Compare(w World) []fsck.Finding {
 		c.addresses(w)
 	}
 	for _, x := range w.Counters {
-		c.add(fsck.CounterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
+		c.add(CounterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
 	}
 	return c.found
 }
@@ -79,9 +79,9 @@ func (c *comparison) machines(w World) {
 			h, known := c.known[t.UUID]
 			switch {
 			case !known:
-				c.add(fsck.MachineOrphan, "machine "+t.UUID.String(), "on node %d is %s; no host has this UUID", node, describe(t))
+				c.add(MachineOrphan, "machine "+t.UUID.String(), "on node %d is %s; no host has this UUID", node, describe(t))
 			case h.NodeID != node && !h.Busy:
-				c.add(fsck.MachineTwice, hostName(h), "is recorded on node %d, and on node %d is %s", h.NodeID, node, describe(t))
+				c.add(MachineTwice, hostName(h), "is recorded on node %d, and on node %d is %s", h.NodeID, node, describe(t))
 			case h.NodeID == node:
 				there[t.UUID] = t
 			}
@@ -92,7 +92,7 @@ func (c *comparison) machines(w World) {
 			continue
 		}
 		if slices.Contains(transitional, h.State) {
-			c.add(fsck.HostStuck, hostName(h), "is %s, and no task of it is under way", h.State)
+			c.add(HostStuck, hostName(h), "is %s, and no task of it is under way", h.State)
 			continue
 		}
 		if _, seen := w.Traces[h.NodeID]; seen {
@@ -104,23 +104,23 @@ func (c *comparison) machines(w World) {
 // machine compares one host at rest with what its node has of it.
 func (c *comparison) machine(h store.Recorded, t Trace) {
 	if !t.Defined {
-		c.add(fsck.MachineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
+		c.add(MachineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
 	}
 	for _, d := range h.Disks {
 		if !slices.Contains(t.Disks, d) {
-			c.add(fsck.DiskMissing, hostName(h)+" "+d, "is not on node %d", h.NodeID)
+			c.add(DiskMissing, hostName(h)+" "+d, "is not on node %d", h.NodeID)
 		}
 	}
 	for _, d := range t.Disks {
 		if !slices.Contains(h.Disks, d) {
-			c.add(fsck.DiskOrphan, hostName(h)+" "+d, "is on node %d and not recorded", h.NodeID)
+			c.add(DiskOrphan, hostName(h)+" "+d, "is on node %d and not recorded", h.NodeID)
 		}
 	}
 	if t.Defined && !t.Seed {
-		c.add(fsck.DiskMissing, hostName(h)+" seed", "is not on node %d", h.NodeID)
+		c.add(DiskMissing, hostName(h)+" seed", "is not on node %d", h.NodeID)
 	}
 	if len(t.Partial) > 0 {
-		c.add(fsck.FilePartial, hostName(h), "on node %d are %s", h.NodeID, strings.Join(t.Partial, ", "))
+		c.add(FilePartial, hostName(h), "on node %d are %s", h.NodeID, strings.Join(t.Partial, ", "))
 	}
 }
 
@@ -154,9 +154,9 @@ func (c *comparison) addresses(w World) {
 		h, known := c.known[owner]
 		switch {
 		case err != nil || !known && a.Assigned:
-			c.add(fsck.AddressOrphan, "address "+a.Addr, "is held by %s, which is no host", a.Owner)
+			c.add(AddressOrphan, "address "+a.Addr, "is held by %s, which is no host", a.Owner)
 		case known && !h.Busy && !slices.Contains(h.Addresses, a.ID):
-			c.add(fsck.AddressOrphan, "address "+a.Addr, "is held by host %d, which does not use it", h.ID)
+			c.add(AddressOrphan, "address "+a.Addr, "is held by host %d, which does not use it", h.ID)
 		}
 	}
 	for _, h := range w.Hosts {
@@ -166,11 +166,11 @@ func (c *comparison) addresses(w World) {
 		for _, id := range h.Addresses {
 			switch a, ok := held[id]; {
 			case !ok:
-				c.add(fsck.AddressMissing, fmt.Sprintf("%s address %d", hostName(h), id), "is free at ip")
+				c.add(AddressMissing, fmt.Sprintf("%s address %d", hostName(h), id), "is free at ip")
 			case a.Owner != h.UUID.String():
-				c.add(fsck.AddressMissing, hostName(h)+" address "+a.Addr, "belongs to %s", a.Owner)
+				c.add(AddressMissing, hostName(h)+" address "+a.Addr, "belongs to %s", a.Owner)
 			case !a.Assigned:
-				c.add(fsck.AddressMissing, hostName(h)+" address "+a.Addr, "is only reserved and will lapse")
+				c.add(AddressMissing, hostName(h)+" address "+a.Addr, "is only reserved and will lapse")
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"slipway.dev/pkg/fsck"
 	"slipway.dev/services/vm/internal/store"
 )
 
@@ -50,33 +49,33 @@ func TestCompare(t *testing.T) {
 		{"none", func(*World) {}, nil},
 		{"orphan machine", func(w *World) {
 			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Defined: true})
-		}, []string{fsck.MachineOrphan}},
+		}, []string{MachineOrphan}},
 		{"orphan disk of no host", func(w *World) {
 			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Disks: []string{"disk0"}})
-		}, []string{fsck.MachineOrphan}},
-		{"empty directory", func(w *World) { w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil}) }, []string{fsck.MachineOrphan}},
-		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{fsck.DiskOrphan}},
-		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{fsck.FilePartial}},
-		{"no machine", func(w *World) { w.Traces[1][0].Defined = false }, []string{fsck.MachineMissing}},
-		{"no disk", func(w *World) { w.Traces[1][0].Disks = []string{"disk0"} }, []string{fsck.DiskMissing}},
-		{"no seed", func(w *World) { w.Traces[1][0].Seed = false }, []string{fsck.DiskMissing}},
-		{"nothing at all", func(w *World) { w.Traces[2] = nil }, []string{fsck.MachineMissing, fsck.DiskMissing}},
-		{"on two nodes", func(w *World) { w.Traces[2] = append(w.Traces[2], w.Traces[1]...) }, []string{fsck.MachineTwice}},
+		}, []string{MachineOrphan}},
+		{"empty directory", func(w *World) { w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil}) }, []string{MachineOrphan}},
+		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{DiskOrphan}},
+		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{FilePartial}},
+		{"no machine", func(w *World) { w.Traces[1][0].Defined = false }, []string{MachineMissing}},
+		{"no disk", func(w *World) { w.Traces[1][0].Disks = []string{"disk0"} }, []string{DiskMissing}},
+		{"no seed", func(w *World) { w.Traces[1][0].Seed = false }, []string{DiskMissing}},
+		{"nothing at all", func(w *World) { w.Traces[2] = nil }, []string{MachineMissing, DiskMissing}},
+		{"on two nodes", func(w *World) { w.Traces[2] = append(w.Traces[2], w.Traces[1]...) }, []string{MachineTwice}},
 		{"a node that does not answer", func(w *World) { delete(w.Traces, 1) }, nil},
 		{"orphan address", func(w *World) {
 			w.Held = append(w.Held, Held{20, "192.0.2.20", uuid.NewString(), true})
-		}, []string{fsck.AddressOrphan}},
+		}, []string{AddressOrphan}},
 		{"address that the host does not use", func(w *World) {
 			w.Held = append(w.Held, Held{20, "192.0.2.20", web.String(), true})
-		}, []string{fsck.AddressOrphan}},
-		{"free address in use", func(w *World) { w.Held = w.Held[1:] }, []string{fsck.AddressMissing}},
-		{"address of two hosts", func(w *World) { w.Hosts[1].Addresses = []int32{12, 10} }, []string{fsck.AddressMissing}},
-		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{fsck.AddressMissing}},
+		}, []string{AddressOrphan}},
+		{"free address in use", func(w *World) { w.Held = w.Held[1:] }, []string{AddressMissing}},
+		{"address of two hosts", func(w *World) { w.Hosts[1].Addresses = []int32{12, 10} }, []string{AddressMissing}},
+		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{AddressMissing}},
 		{"ip does not answer", func(w *World) { w.Held, w.HeldSeen = nil, false }, nil},
 		{"wrong counter", func(w *World) {
 			w.Counters = []store.Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
-		}, []string{fsck.CounterWrong}},
-		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{fsck.HostStuck}},
+		}, []string{CounterWrong}},
+		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{HostStuck}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -11,10 +11,10 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/rpc"
-	"slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/store"
 	"slipway.dev/services/vm/internal/work"
 )
@@ -25,7 +25,7 @@ type Peers struct {
 	Addresses ippb.AddressServiceClient
 	Pools     ippb.PoolServiceClient
 	Dial      work.Dial
-	Audit     *fsck.Auditor
+	Fsck      *fsck.Checker
 	// Consumers take in events, by the name under which an event is parked.
 	Consumers map[string]bus.Handle
 }
@@ -39,7 +39,7 @@ type Server struct {
 	vmpb.UnimplementedAccountServiceServer
 	vmpb.UnimplementedTaskServiceServer
 	vmpb.UnimplementedLimitServiceServer
-	vmpb.UnimplementedAuditServiceServer
+	vmpb.UnimplementedFsckServiceServer
 
 	store *store.Store
 	peers Peers
@@ -61,7 +61,7 @@ func Register(r *rpc.Server, s *store.Store, p Peers) {
 	vmpb.RegisterAccountServiceServer(r, srv)
 	vmpb.RegisterTaskServiceServer(r, srv)
 	vmpb.RegisterLimitServiceServer(r, srv)
-	vmpb.RegisterAuditServiceServer(r, srv)
+	vmpb.RegisterFsckServiceServer(r, srv)
 }
 
 // owner is the account whose objects the caller sees; 0 sees all.

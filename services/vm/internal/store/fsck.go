@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Recorded is a host as an audit sees it.
+// Recorded is a host as the consistency check sees it.
 type Recorded struct {
 	ID        int32
 	UUID      uuid.UUID

@@ -8,16 +8,17 @@ import (
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/fsck"
 )
 
-// How long an audit waits before it looks again at what it found.
+// How long a check waits before its second look at what it found.
 const (
 	settleDefault = 2 * time.Second
 	settleMost    = 30 * time.Second
 )
 
-// GetAudit looks at everything.
-func (s *Server) GetAudit(ctx context.Context, r *vmpb.GetAuditRequest) (*vmpb.GetAuditResponse, error) {
+// GetFsck runs the consistency check.
+func (s *Server) GetFsck(ctx context.Context, r *vmpb.GetFsckRequest) (*vmpb.GetFsckResponse, error) {
 	settle := time.Duration(r.GetSettleMs()) * time.Millisecond
 	switch {
 	case settle < 0 || settle > settleMost:
@@ -25,13 +26,14 @@ func (s *Server) GetAudit(ctx context.Context, r *vmpb.GetAuditRequest) (*vmpb.G
 	case settle == 0:
 		settle = settleDefault
 	}
-	rep, err := s.peers.Audit.Settled(ctx, settle)
+	rep, err := s.peers.Fsck.Settled(ctx, settle)
 	if err != nil {
 		return nil, err
 	}
-	resp := &vmpb.GetAuditResponse{
+	resp := &vmpb.GetFsckResponse{
 		Size: clamp.Int32(len(rep.Findings)), Unchecked: rep.Unchecked,
-		Hosts: clamp.Int32(rep.Hosts), Machines: clamp.Int32(rep.Machines), Addresses: clamp.Int32(rep.Addresses), Nodes: clamp.Int32(rep.Nodes),
+		Hosts: clamp.Int32(rep.Counts[fsck.Hosts]), Machines: clamp.Int32(rep.Counts[fsck.Machines]),
+		Addresses: clamp.Int32(rep.Counts[fsck.Addresses]), Nodes: clamp.Int32(rep.Counts[fsck.Nodes]),
 	}
 	for _, f := range rep.Findings {
 		resp.List = append(resp.List, f.Proto())

@@ -37,12 +37,12 @@ func Password(data string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// waiting are kinds that say nothing while no stack runs: the next start takes care of them.
-var waiting = []string{checks.JobOverdue, checks.EventUnsent, checks.AddressOverdue}
+// waiting lists kinds that mean nothing while no stack runs: the next start takes care of them.
+var waiting = []string{checks.JobOverdue, checks.EventUnsent, "address_overdue"}
 
-// Audit looks at the data and the machines of a stack that does not run: database and hypervisor are opened, no job is
-// carried out. ErrRuns when it runs.
-func Audit(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logger) (r fsck.Report, err error) {
+// Fsck checks the data and the machines of a stack that does not run. It opens database and hypervisor and carries out no job.
+// It returns ErrRuns if the stack runs.
+func Fsck(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logger) (r fsck.Report, err error) {
 	if _, err := os.Stat(filepath.Join(cfg.Data, idFile)); err != nil {
 		return r, fmt.Errorf("%s holds no data of slipway", cfg.Data)
 	}
@@ -65,8 +65,8 @@ func Audit(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logg
 	if err != nil {
 		return r, err
 	}
-	resp, err := vmpb.NewAuditServiceClient(s.vm.Server().Local("slipway")).
-		GetAudit(ctx, &vmpb.GetAuditRequest{SettleMs: clamp.Int32(max(settle.Milliseconds(), 1))})
+	resp, err := vmpb.NewFsckServiceClient(s.vm.Server().Local("slipway")).
+		GetFsck(ctx, &vmpb.GetFsckRequest{SettleMs: clamp.Int32(max(settle.Milliseconds(), 1))})
 	if err != nil {
 		return r, err
 	}

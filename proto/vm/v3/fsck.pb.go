@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: vm/v3/audit.proto
+// source: vm/v3/fsck.proto
 
 package vmpb
 
@@ -25,31 +25,31 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// GetAuditRequest says how patient to be.
-type GetAuditRequest struct {
+// GetFsckRequest holds the time between two looks.
+type GetFsckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is found is looked at again after this time, and told only when it is still so: work goes on meanwhile. Default
-	// 2000, at most 30000.
+	// A finding is checked again after this time and listed only if it is still there, because work goes on meanwhile.
+	// Default 2000, at most 30000.
 	SettleMs      int32 `protobuf:"varint,1,opt,name=settle_ms,json=settleMs,proto3" json:"settle_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *GetAuditRequest) Reset() {
-	*x = GetAuditRequest{}
-	mi := &file_vm_v3_audit_proto_msgTypes[0]
+func (x *GetFsckRequest) Reset() {
+	*x = GetFsckRequest{}
+	mi := &file_vm_v3_fsck_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GetAuditRequest) String() string {
+func (x *GetFsckRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GetAuditRequest) ProtoMessage() {}
+func (*GetFsckRequest) ProtoMessage() {}
 
-func (x *GetAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[0]
+func (x *GetFsckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_fsck_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -60,20 +60,20 @@ func (x *GetAuditRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GetAuditRequest.ProtoReflect.Descriptor instead.
-func (*GetAuditRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{0}
+// Deprecated: Use GetFsckRequest.ProtoReflect.Descriptor instead.
+func (*GetFsckRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *GetAuditRequest) GetSettleMs() int32 {
+func (x *GetFsckRequest) GetSettleMs() int32 {
 	if x != nil {
 		return x.SettleMs
 	}
 	return 0
 }
 
-// GetAuditResponse is what was found.
-type GetAuditResponse struct {
+// GetFsckResponse lists the findings.
+type GetFsckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	List  []*v1.Finding          `protobuf:"bytes,1,rep,name=list,proto3" json:"list,omitempty"`
 	Size  int32                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
@@ -88,21 +88,21 @@ type GetAuditResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *GetAuditResponse) Reset() {
-	*x = GetAuditResponse{}
-	mi := &file_vm_v3_audit_proto_msgTypes[1]
+func (x *GetFsckResponse) Reset() {
+	*x = GetFsckResponse{}
+	mi := &file_vm_v3_fsck_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GetAuditResponse) String() string {
+func (x *GetFsckResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GetAuditResponse) ProtoMessage() {}
+func (*GetFsckResponse) ProtoMessage() {}
 
-func (x *GetAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[1]
+func (x *GetFsckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_fsck_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -113,54 +113,54 @@ func (x *GetAuditResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GetAuditResponse.ProtoReflect.Descriptor instead.
-func (*GetAuditResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{1}
+// Deprecated: Use GetFsckResponse.ProtoReflect.Descriptor instead.
+func (*GetFsckResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *GetAuditResponse) GetList() []*v1.Finding {
+func (x *GetFsckResponse) GetList() []*v1.Finding {
 	if x != nil {
 		return x.List
 	}
 	return nil
 }
 
-func (x *GetAuditResponse) GetSize() int32 {
+func (x *GetFsckResponse) GetSize() int32 {
 	if x != nil {
 		return x.Size
 	}
 	return 0
 }
 
-func (x *GetAuditResponse) GetUnchecked() []string {
+func (x *GetFsckResponse) GetUnchecked() []string {
 	if x != nil {
 		return x.Unchecked
 	}
 	return nil
 }
 
-func (x *GetAuditResponse) GetHosts() int32 {
+func (x *GetFsckResponse) GetHosts() int32 {
 	if x != nil {
 		return x.Hosts
 	}
 	return 0
 }
 
-func (x *GetAuditResponse) GetMachines() int32 {
+func (x *GetFsckResponse) GetMachines() int32 {
 	if x != nil {
 		return x.Machines
 	}
 	return 0
 }
 
-func (x *GetAuditResponse) GetAddresses() int32 {
+func (x *GetFsckResponse) GetAddresses() int32 {
 	if x != nil {
 		return x.Addresses
 	}
 	return 0
 }
 
-func (x *GetAuditResponse) GetNodes() int32 {
+func (x *GetFsckResponse) GetNodes() int32 {
 	if x != nil {
 		return x.Nodes
 	}
@@ -186,7 +186,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_vm_v3_audit_proto_msgTypes[2]
+	mi := &file_vm_v3_fsck_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -198,7 +198,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[2]
+	mi := &file_vm_v3_fsck_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -211,7 +211,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Parked) GetConsumer() string {
@@ -265,7 +265,7 @@ type ListParkedRequest struct {
 
 func (x *ListParkedRequest) Reset() {
 	*x = ListParkedRequest{}
-	mi := &file_vm_v3_audit_proto_msgTypes[3]
+	mi := &file_vm_v3_fsck_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +277,7 @@ func (x *ListParkedRequest) String() string {
 func (*ListParkedRequest) ProtoMessage() {}
 
 func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[3]
+	mi := &file_vm_v3_fsck_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +290,7 @@ func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedRequest.ProtoReflect.Descriptor instead.
 func (*ListParkedRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{3}
 }
 
 // ListParkedResponse lists parked events, the oldest first.
@@ -304,7 +304,7 @@ type ListParkedResponse struct {
 
 func (x *ListParkedResponse) Reset() {
 	*x = ListParkedResponse{}
-	mi := &file_vm_v3_audit_proto_msgTypes[4]
+	mi := &file_vm_v3_fsck_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +316,7 @@ func (x *ListParkedResponse) String() string {
 func (*ListParkedResponse) ProtoMessage() {}
 
 func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[4]
+	mi := &file_vm_v3_fsck_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +329,7 @@ func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedResponse.ProtoReflect.Descriptor instead.
 func (*ListParkedResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListParkedResponse) GetList() []*Parked {
@@ -357,7 +357,7 @@ type ReplayParkedRequest struct {
 
 func (x *ReplayParkedRequest) Reset() {
 	*x = ReplayParkedRequest{}
-	mi := &file_vm_v3_audit_proto_msgTypes[5]
+	mi := &file_vm_v3_fsck_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +369,7 @@ func (x *ReplayParkedRequest) String() string {
 func (*ReplayParkedRequest) ProtoMessage() {}
 
 func (x *ReplayParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[5]
+	mi := &file_vm_v3_fsck_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +382,7 @@ func (x *ReplayParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayParkedRequest.ProtoReflect.Descriptor instead.
 func (*ReplayParkedRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReplayParkedRequest) GetConsumer() string {
@@ -408,7 +408,7 @@ type ReplayParkedResponse struct {
 
 func (x *ReplayParkedResponse) Reset() {
 	*x = ReplayParkedResponse{}
-	mi := &file_vm_v3_audit_proto_msgTypes[6]
+	mi := &file_vm_v3_fsck_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +420,7 @@ func (x *ReplayParkedResponse) String() string {
 func (*ReplayParkedResponse) ProtoMessage() {}
 
 func (x *ReplayParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[6]
+	mi := &file_vm_v3_fsck_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +433,7 @@ func (x *ReplayParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayParkedResponse.ProtoReflect.Descriptor instead.
 func (*ReplayParkedResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{6}
 }
 
 // DropParkedRequest names a parked event.
@@ -447,7 +447,7 @@ type DropParkedRequest struct {
 
 func (x *DropParkedRequest) Reset() {
 	*x = DropParkedRequest{}
-	mi := &file_vm_v3_audit_proto_msgTypes[7]
+	mi := &file_vm_v3_fsck_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +459,7 @@ func (x *DropParkedRequest) String() string {
 func (*DropParkedRequest) ProtoMessage() {}
 
 func (x *DropParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[7]
+	mi := &file_vm_v3_fsck_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +472,7 @@ func (x *DropParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropParkedRequest.ProtoReflect.Descriptor instead.
 func (*DropParkedRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DropParkedRequest) GetConsumer() string {
@@ -498,7 +498,7 @@ type DropParkedResponse struct {
 
 func (x *DropParkedResponse) Reset() {
 	*x = DropParkedResponse{}
-	mi := &file_vm_v3_audit_proto_msgTypes[8]
+	mi := &file_vm_v3_fsck_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +510,7 @@ func (x *DropParkedResponse) String() string {
 func (*DropParkedResponse) ProtoMessage() {}
 
 func (x *DropParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_audit_proto_msgTypes[8]
+	mi := &file_vm_v3_fsck_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,17 +523,17 @@ func (x *DropParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropParkedResponse.ProtoReflect.Descriptor instead.
 func (*DropParkedResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_audit_proto_rawDescGZIP(), []int{8}
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{8}
 }
 
-var File_vm_v3_audit_proto protoreflect.FileDescriptor
+var File_vm_v3_fsck_proto protoreflect.FileDescriptor
 
-const file_vm_v3_audit_proto_rawDesc = "" +
+const file_vm_v3_fsck_proto_rawDesc = "" +
 	"\n" +
-	"\x11vm/v3/audit.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x12fsck/v1/fsck.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\".\n" +
-	"\x0fGetAuditRequest\x12\x1b\n" +
-	"\tsettle_ms\x18\x01 \x01(\x05R\bsettleMs\"\xd0\x01\n" +
-	"\x10GetAuditResponse\x12$\n" +
+	"\x10vm/v3/fsck.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x12fsck/v1/fsck.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12rest/v1/rest.proto\"-\n" +
+	"\x0eGetFsckRequest\x12\x1b\n" +
+	"\tsettle_ms\x18\x01 \x01(\x05R\bsettleMs\"\xcf\x01\n" +
+	"\x0fGetFsckResponse\x12$\n" +
 	"\x04list\x18\x01 \x03(\v2\x10.fsck.v1.FindingR\x04list\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x05R\x04size\x12\x1c\n" +
 	"\tunchecked\x18\x03 \x03(\tR\tunchecked\x12\x14\n" +
@@ -560,10 +560,10 @@ const file_vm_v3_audit_proto_rawDesc = "" +
 	"\x11DropParkedRequest\x12\x1a\n" +
 	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\"\x14\n" +
-	"\x12DropParkedResponse2\xfe\x03\n" +
-	"\fAuditService\x12e\n" +
-	"\bGetAudit\x12\x16.vm.v3.GetAuditRequest\x1a\x17.vm.v3.GetAuditResponse\"(\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"nodes.read\x82\xd3\xe4\x93\x02\x0e\x12\f/vm/v3/audit\x12o\n" +
+	"\x12DropParkedResponse2\x89\x04\n" +
+	"\vFsckService\x12q\n" +
+	"\aGetFsck\x12\x15.vm.v3.GetFsckRequest\x1a\x16.vm.v3.GetFsckResponse\"7\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"nodes.read\x82\xd3\xe4\x93\x02\x1dZ\x0e\x12\f/vm/v3/audit\x12\v/vm/v3/fsck\x12o\n" +
 	"\n" +
 	"ListParked\x12\x18.vm.v3.ListParkedRequest\x1a\x19.vm.v3.ListParkedResponse\",\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x0f\x12\r/vm/v3/parked\x12\x91\x01\n" +
 	"\fReplayParked\x12\x1a.vm.v3.ReplayParkedRequest\x1a\x1b.vm.v3.ReplayParkedResponse\"H\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02,:\x01*\"'/vm/v3/parked/{consumer}/{event}/replay\x12\x81\x01\n" +
@@ -571,21 +571,21 @@ const file_vm_v3_audit_proto_rawDesc = "" +
 	"DropParked\x12\x18.vm.v3.DropParkedRequest\x1a\x19.vm.v3.DropParkedResponse\">\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
-	file_vm_v3_audit_proto_rawDescOnce sync.Once
-	file_vm_v3_audit_proto_rawDescData []byte
+	file_vm_v3_fsck_proto_rawDescOnce sync.Once
+	file_vm_v3_fsck_proto_rawDescData []byte
 )
 
-func file_vm_v3_audit_proto_rawDescGZIP() []byte {
-	file_vm_v3_audit_proto_rawDescOnce.Do(func() {
-		file_vm_v3_audit_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_vm_v3_audit_proto_rawDesc), len(file_vm_v3_audit_proto_rawDesc)))
+func file_vm_v3_fsck_proto_rawDescGZIP() []byte {
+	file_vm_v3_fsck_proto_rawDescOnce.Do(func() {
+		file_vm_v3_fsck_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_vm_v3_fsck_proto_rawDesc), len(file_vm_v3_fsck_proto_rawDesc)))
 	})
-	return file_vm_v3_audit_proto_rawDescData
+	return file_vm_v3_fsck_proto_rawDescData
 }
 
-var file_vm_v3_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
-var file_vm_v3_audit_proto_goTypes = []any{
-	(*GetAuditRequest)(nil),      // 0: vm.v3.GetAuditRequest
-	(*GetAuditResponse)(nil),     // 1: vm.v3.GetAuditResponse
+var file_vm_v3_fsck_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_vm_v3_fsck_proto_goTypes = []any{
+	(*GetFsckRequest)(nil),       // 0: vm.v3.GetFsckRequest
+	(*GetFsckResponse)(nil),      // 1: vm.v3.GetFsckResponse
 	(*Parked)(nil),               // 2: vm.v3.Parked
 	(*ListParkedRequest)(nil),    // 3: vm.v3.ListParkedRequest
 	(*ListParkedResponse)(nil),   // 4: vm.v3.ListParkedResponse
@@ -595,17 +595,17 @@ var file_vm_v3_audit_proto_goTypes = []any{
 	(*DropParkedResponse)(nil),   // 8: vm.v3.DropParkedResponse
 	(*v1.Finding)(nil),           // 9: fsck.v1.Finding
 }
-var file_vm_v3_audit_proto_depIdxs = []int32{
-	9, // 0: vm.v3.GetAuditResponse.list:type_name -> fsck.v1.Finding
+var file_vm_v3_fsck_proto_depIdxs = []int32{
+	9, // 0: vm.v3.GetFsckResponse.list:type_name -> fsck.v1.Finding
 	2, // 1: vm.v3.ListParkedResponse.list:type_name -> vm.v3.Parked
-	0, // 2: vm.v3.AuditService.GetAudit:input_type -> vm.v3.GetAuditRequest
-	3, // 3: vm.v3.AuditService.ListParked:input_type -> vm.v3.ListParkedRequest
-	5, // 4: vm.v3.AuditService.ReplayParked:input_type -> vm.v3.ReplayParkedRequest
-	7, // 5: vm.v3.AuditService.DropParked:input_type -> vm.v3.DropParkedRequest
-	1, // 6: vm.v3.AuditService.GetAudit:output_type -> vm.v3.GetAuditResponse
-	4, // 7: vm.v3.AuditService.ListParked:output_type -> vm.v3.ListParkedResponse
-	6, // 8: vm.v3.AuditService.ReplayParked:output_type -> vm.v3.ReplayParkedResponse
-	8, // 9: vm.v3.AuditService.DropParked:output_type -> vm.v3.DropParkedResponse
+	0, // 2: vm.v3.FsckService.GetFsck:input_type -> vm.v3.GetFsckRequest
+	3, // 3: vm.v3.FsckService.ListParked:input_type -> vm.v3.ListParkedRequest
+	5, // 4: vm.v3.FsckService.ReplayParked:input_type -> vm.v3.ReplayParkedRequest
+	7, // 5: vm.v3.FsckService.DropParked:input_type -> vm.v3.DropParkedRequest
+	1, // 6: vm.v3.FsckService.GetFsck:output_type -> vm.v3.GetFsckResponse
+	4, // 7: vm.v3.FsckService.ListParked:output_type -> vm.v3.ListParkedResponse
+	6, // 8: vm.v3.FsckService.ReplayParked:output_type -> vm.v3.ReplayParkedResponse
+	8, // 9: vm.v3.FsckService.DropParked:output_type -> vm.v3.DropParkedResponse
 	6, // [6:10] is the sub-list for method output_type
 	2, // [2:6] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -613,26 +613,26 @@ var file_vm_v3_audit_proto_depIdxs = []int32{
 	0, // [0:2] is the sub-list for field type_name
 }
 
-func init() { file_vm_v3_audit_proto_init() }
-func file_vm_v3_audit_proto_init() {
-	if File_vm_v3_audit_proto != nil {
+func init() { file_vm_v3_fsck_proto_init() }
+func file_vm_v3_fsck_proto_init() {
+	if File_vm_v3_fsck_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_audit_proto_rawDesc), len(file_vm_v3_audit_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_fsck_proto_rawDesc), len(file_vm_v3_fsck_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_vm_v3_audit_proto_goTypes,
-		DependencyIndexes: file_vm_v3_audit_proto_depIdxs,
-		MessageInfos:      file_vm_v3_audit_proto_msgTypes,
+		GoTypes:           file_vm_v3_fsck_proto_goTypes,
+		DependencyIndexes: file_vm_v3_fsck_proto_depIdxs,
+		MessageInfos:      file_vm_v3_fsck_proto_msgTypes,
 	}.Build()
-	File_vm_v3_audit_proto = out.File
-	file_vm_v3_audit_proto_goTypes = nil
-	file_vm_v3_audit_proto_depIdxs = nil
+	File_vm_v3_fsck_proto = out.File
+	file_vm_v3_fsck_proto_goTypes = nil
+	file_vm_v3_fsck_proto_depIdxs = nil
 }

@@ -13,9 +13,9 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 )
 
-// TestAuditFindsDamage plants every kind of damage in an installation and looks whether the audit finds it: an audit counts only
-// when it does. Nothing else may be found.
-func TestAuditFindsDamage(t *testing.T) {
+// TestFsckFindsDamage plants every kind of damage in an installation and expects the consistency check to find it: a check counts only
+// if it does. No other finding is accepted.
+func TestFsckFindsDamage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	ids, uuids := map[string]int32{}, map[string]string{}
@@ -103,7 +103,7 @@ func TestAuditFindsDamage(t *testing.T) {
 
 	// The sweep frees what is overdue within seconds, so its damage may be mended before both looks.
 	for range 3 {
-		r, err := w.audit.GetAudit(w.admin(), &vmpb.GetAuditRequest{SettleMs: 1})
+		r, err := w.fsck.GetFsck(w.admin(), &vmpb.GetFsckRequest{SettleMs: 1})
 		must(err)
 		for _, f := range r.GetList() {
 			key := f.GetKind() + " " + f.GetObject()

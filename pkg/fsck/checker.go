@@ -1,0 +1,183 @@
+package fsck
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+
+	fsckpb "slipway.dev/proto/fsck/v1"
+
+	"slipway.dev/pkg/pg"
+)
+
+// Report is the result of one look at everything.
+type Report struct {
+	Findings []Finding
+	// Unchecked names what could not be checked, and why. While it is not empty, a lack of findings proves nothing.
+	Unchecked []string
+	// Counts says how many objects of each sort were compared, such as "hosts".
+	Counts map[string]int
+}
+
+// Service is a service of the installation that answers CheckService.
+type Service struct {
+	Name string
+	Conn grpc.ClientConnInterface
+}
+
+// Config is what a Checker runs.
+type Config struct {
+	// World compares what is recorded with what is there outside the database.
+	World func(context.Context) (Report, error)
+	// Own are the checks of the service that the Checker is part of.
+	Own []Check
+	// Services are asked for the checks that they registered.
+	Services []Service
+	// Kinds lists the kinds of findings that World and Services may report besides those of this package.
+	Kinds []string
+}
+
+// Checker runs the consistency check of an installation: the checks of all of its services.
+type Checker struct {
+	cfg  Config
+	pool *pgxpool.Pool
+	log  *slog.Logger
+
+	mu   sync.Mutex
+	last map[string]int
+}
+
+// NewChecker returns a Checker. Of all Checkers on the pool's schema, one at a time runs by itself.
+func NewChecker(pool *pgxpool.Pool, cfg Config, log *slog.Logger) *Checker {
+	return &Checker{cfg: cfg, pool: pool, log: log}
+}
+
+// Settled looks at everything, and at once more after the time settle if there are findings. It returns the findings of both
+// looks: work goes on meanwhile, and what the first look saw half done, the second sees done.
+func (c *Checker) Settled(ctx context.Context, settle time.Duration) (Report, error) {
+	r, err := c.look(ctx)
+	if err != nil || len(r.Findings) == 0 {
+		return r, err
+	}
+	select {
+	case <-ctx.Done():
+		return r, ctx.Err()
+	case <-time.After(settle):
+	}
+	again, err := c.look(ctx)
+	if err != nil {
+		return r, err
+	}
+	again.Findings = slices.DeleteFunc(again.Findings, func(f Finding) bool {
+		return !slices.ContainsFunc(r.Findings, func(g Finding) bool { return f.Kind == g.Kind && f.Object == g.Object })
+	})
+	return again, nil
+}
+
+// look runs every check once.
+func (c *Checker) look(ctx context.Context) (Report, error) {
+	r, err := c.cfg.World(ctx)
+	if err != nil {
+		return r, err
+	}
+	own, err := All(ctx, c.cfg.Own)
+	if err != nil {
+		return r, err
+	}
+	r.Findings = append(r.Findings, own...)
+	for _, s := range c.cfg.Services {
+		resp, err := fsckpb.NewCheckServiceClient(s.Conn).Inspect(ctx, &fsckpb.InspectRequest{})
+		if err != nil {
+			r.Unchecked = append(r.Unchecked, fmt.Sprintf("%s: %v", s.Name, err))
+		}
+		for _, f := range resp.GetFindings() {
+			r.Findings = append(r.Findings, Finding{Kind: f.GetKind(), Object: f.GetObject(), Detail: f.GetDetail()})
+		}
+	}
+	return r, nil
+}
+
+// settleTime is how long a periodic check waits before its second look.
+const settleTime = 5 * time.Second
+
+// Run checks periodically until ctx ends, in one of several processes at a time. Findings go to the log and to Findings.
+func (c *Checker) Run(ctx context.Context, every time.Duration) error {
+	for ctx.Err() == nil {
+		err := pg.Lead(ctx, c.pool, "fsck", func(ctx context.Context, conn *pgxpool.Conn) error { return c.lead(ctx, conn, every) })
+		c.forget()
+		if ctx.Err() == nil {
+			c.log.Warn("fsck waits", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+func (c *Checker) lead(ctx context.Context, conn *pgxpool.Conn, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if err := conn.Ping(ctx); err != nil { // the leader's lock went with the connection
+			return err
+		}
+		r, err := c.Settled(ctx, settleTime)
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.Warn("fsck", "err", err)
+			}
+			continue
+		}
+		for _, f := range r.Findings {
+			c.log.Warn("fsck", "kind", f.Kind, "object", f.Object, "detail", f.Detail)
+		}
+		for _, u := range r.Unchecked {
+			c.log.Warn("fsck: not checked", "what", u)
+		}
+		c.keep(r.Findings)
+	}
+}
+
+// Findings returns how many findings of each kind the last periodic check of this process had, for a gauge. It returns nil if
+// another process leads or no check was made yet.
+func (c *Checker) Findings() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+func (c *Checker) keep(list []Finding) {
+	counts := map[string]int{}
+	for _, k := range slices.Concat(kinds, c.cfg.Kinds) {
+		counts[k] = 0
+	}
+	for _, f := range list {
+		if _, known := counts[f.Kind]; !known {
+			f.Kind = ReportDifferent
+		}
+		counts[f.Kind]++
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = counts
+}
+
+// forget drops the last result, because another process leads and has newer ones.
+func (c *Checker) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = nil
+}

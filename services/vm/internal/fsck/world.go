@@ -1,0 +1,100 @@
+package fsck
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	ippb "slipway.dev/proto/ip/v3"
+	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fsck"
+	"slipway.dev/services/vm/internal/store"
+	"slipway.dev/services/vm/internal/work"
+)
+
+// nodeTimeout is how long a node may take to list what it has.
+const nodeTimeout = 10 * time.Second
+
+// Reader reads what is recorded and what is there.
+type Reader struct {
+	Store  *store.Store
+	Ledger ippb.LedgerServiceClient
+	Dial   work.Dial
+}
+
+// Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like an
+// orphan, and no longer does at the next look.
+func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
+	w := World{Traces: map[int32][]Trace{}}
+	if w.Hosts, err = r.Store.Recorded(ctx); err != nil {
+		return rep, err
+	}
+	if w.Counters, err = r.Store.WrongCounters(ctx); err != nil {
+		return rep, err
+	}
+	agents, err := r.Store.Agents(ctx)
+	if err != nil {
+		return rep, err
+	}
+	rep.Counts = map[string]int{Hosts: len(w.Hosts), Nodes: len(agents)}
+	for _, x := range agents {
+		traces, err := r.traces(ctx, x.Endpoint)
+		if err != nil {
+			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", x.ID, err))
+			continue
+		}
+		w.Traces[x.ID] = traces
+		rep.Counts[Machines] += len(traces)
+	}
+	if w.Held, err = r.held(ctx); err != nil {
+		rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("ip: %v", err))
+	} else {
+		w.HeldSeen, rep.Counts[Addresses] = true, len(w.Held)
+	}
+	rep.Findings = Compare(w)
+	return rep, nil
+}
+
+// traces lists what a node has.
+func (r Reader) traces(ctx context.Context, endpoint string) ([]Trace, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	agent, err := r.Dial(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := agent.ListTraces(ctx, &nodepb.ListTracesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Trace, 0, len(resp.GetTraces()))
+	for _, t := range resp.GetTraces() {
+		id, err := uuid.Parse(t.GetUuid())
+		if err != nil {
+			return nil, fmt.Errorf("the agent lists %.40q", t.GetUuid())
+		}
+		list = append(list, Trace{UUID: id, Defined: t.GetDefined(), Disks: t.GetDisks(), Seed: t.GetSeed(), Partial: t.GetPartial()})
+	}
+	return list, nil
+}
+
+// held lists all addresses that have an owner, page by page.
+func (r Reader) held(ctx context.Context) ([]Held, error) {
+	var list []Held
+	for after := int32(0); ; {
+		resp, err := r.Ledger.ListHeld(ctx, &ippb.ListHeldRequest{After: after})
+		if err != nil {
+			return nil, err
+		}
+		if len(resp.GetHeld()) == 0 {
+			return list, nil
+		}
+		for _, h := range resp.GetHeld() {
+			list = append(list, Held{ID: h.GetId(), Addr: h.GetIpAddr(), Owner: h.GetOwner(), Assigned: h.GetAssigned()})
+			after = h.GetId()
+		}
+	}
+}
