@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/bus/busembed"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgembed"
 	"slipway.dev/services/vm"
@@ -26,7 +27,7 @@ const (
 // infra is what the services stand on: a database and a bus, ours or given.
 type infra struct {
 	postgres *pgembed.Server
-	nats     *bus.Server
+	nats     *busembed.Server
 	pools    map[string]*pgxpool.Pool
 	bus      *bus.Bus
 }
@@ -75,7 +76,7 @@ func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err er
 		i.bus, err = bus.Connect(ctx, cfg.NATSURL, bus.WithLog(log))
 		return err
 	}
-	if i.nats, err = bus.StartEmbedded(bus.Config{Dir: filepath.Join(cfg.Data, "nats"), Log: log}); err != nil {
+	if i.nats, err = busembed.Start(busembed.Config{Dir: filepath.Join(cfg.Data, "nats"), Log: log}); err != nil {
 		return err
 	}
 	i.bus, err = i.nats.Connect(ctx, bus.WithLog(log))

@@ -325,20 +325,6 @@ func TestConnectWithoutServer(t *testing.T) {
 	s.await(t, upTo(1))
 }
 
-// The price of this setting is known; without it an acknowledgement is a promise that a power cut breaks.
-func TestAcknowledgedIsOnDisk(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s, err := bus.StartEmbedded(bus.Config{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
-	if !s.SyncsAlways() {
-		t.Error("JetStream flushes every two minutes")
-	}
-}
-
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	if err := ev(1).Decode(&wrapperspb.StringValue{}); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "StringValue") {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/bus/busembed"
 )
 
 // New returns a bus on a server of its own; both end with the test.
@@ -26,7 +27,7 @@ type Server struct {
 	dir string
 
 	mu sync.Mutex
-	s  *bus.Server
+	s  *busembed.Server
 }
 
 // NewServer starts a server.
@@ -55,7 +56,7 @@ func (s *Server) Start(t testing.TB) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	if s.s, err = bus.StartEmbedded(bus.Config{Dir: s.dir}); err != nil {
+	if s.s, err = busembed.Start(busembed.Config{Dir: s.dir}); err != nil {
 		t.Fatal(err)
 	}
 }

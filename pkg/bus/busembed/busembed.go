@@ -1,4 +1,6 @@
-package bus
+// Package busembed runs a NATS server inside this process. It is apart from pkg/bus so that programs that only speak with a
+// server do not link one.
+package busembed
 
 import (
 	"context"
@@ -11,9 +13,11 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"slipway.dev/pkg/bus"
 )
 
-// Config says where an embedded server keeps its streams.
+// Config says where the server keeps its streams.
 type Config struct {
 	Dir string
 	Log *slog.Logger
@@ -22,9 +26,9 @@ type Config struct {
 // Server is a NATS server inside this process. It listens on nothing.
 type Server struct{ ns *server.Server }
 
-// StartEmbedded starts a server whose every acknowledgement means "on disk": JetStream itself would acknowledge first
+// Start starts a server whose every acknowledgement means "on disk": JetStream itself would acknowledge first
 // and flush every two minutes.
-func StartEmbedded(cfg Config) (*Server, error) {
+func Start(cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("bus directory: %w", err)
 	}
@@ -51,11 +55,11 @@ func StartEmbedded(cfg Config) (*Server, error) {
 }
 
 // Connect returns a Bus on this server.
-func (s *Server) Connect(ctx context.Context, opts ...Option) (*Bus, error) {
-	return Connect(ctx, "", append(opts, WithNATS(nats.InProcessServer(s)))...)
+func (s *Server) Connect(ctx context.Context, opts ...bus.Option) (*bus.Bus, error) {
+	return bus.Connect(ctx, "", append(opts, bus.WithNATS(nats.InProcessServer(s)))...)
 }
 
-// InProcessConn makes a connection without a socket.
+// InProcessConn returns a connection without a socket.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
 
 // Stop ends the server and waits for it.
@@ -64,7 +68,7 @@ func (s *Server) Stop() {
 	s.ns.WaitForShutdown()
 }
 
-// logger passes the server's log on. Its notices are a banner and are of interest to nobody but a debugger.
+// logger passes the server's log on. Notices are the server's banner, so they have the level debug.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Noticef(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
@@ -73,9 +77,3 @@ func (l logger) Fatalf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf
 func (l logger) Errorf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
 func (l logger) Debugf(f string, v ...any)  { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
 func (l logger) Tracef(f string, v ...any)  { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
-
-// SyncsAlways reports whether an acknowledgement waits for the disk.
-func (s *Server) SyncsAlways() bool {
-	cfg := s.ns.JetStreamConfig()
-	return cfg != nil && cfg.SyncAlways
-}
