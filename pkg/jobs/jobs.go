@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
@@ -52,6 +53,7 @@ type New struct {
 // Job is a job as it stands. Error and Reason are those of the last failed attempt and may be shown to the client.
 type Job struct {
 	ID              int32
+	UUID            uuid.UUID // names the job among those of all services
 	Kind, Key       string
 	Args            json.RawMessage
 	State           State
@@ -87,7 +89,7 @@ type StepRecord struct {
 	Error      string
 }
 
-const jobColumns = `id, kind, key, args, state, attempt, cancel_requested, reason, error,
+const jobColumns = `id, uuid, kind, key, args, state, attempt, cancel_requested, reason, error,
 	coalesce(account_id, 0) AS account_id, created_by, request_id, run_at, created_at, started_at, finished_at`
 
 const unfinished = `state IN ('queued', 'running', 'undoing')`

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
@@ -118,7 +119,7 @@ func (t *MemoryTx) Enqueue(n New) (Job, error) {
 	}
 	m.lastID++
 	j := &memoryJob{claimed: claimed{Job: Job{
-		ID: m.lastID, Kind: n.Kind, Key: n.Key, Args: args, State: Queued, AccountID: n.AccountID, CreatedBy: n.CreatedBy,
+		ID: m.lastID, UUID: uuid.NewSHA1(uuid.Nil, fmt.Append(nil, m.lastID)), Kind: n.Kind, Key: n.Key, Args: args, State: Queued, AccountID: n.AccountID, CreatedBy: n.CreatedBy,
 		RequestID: n.RequestID, RunAt: n.RunAt, CreatedAt: now,
 	}}}
 	m.jobs, m.byID[j.ID] = append(m.jobs, j), j
