@@ -19,7 +19,13 @@ step "base images"
 deploy/packages.sh mmdebstrap
 deploy/images/offline/build.sh
 
-export COMPOSE_PROJECT_NAME=slipway-test SLIPWAY_TAG=test SLIPWAY_ADMIN_PASSWORD=e2e-Password-1 SLIPWAY_LOG=info
+# Of this clone alone: another one may be tested beside it. Two runs in one clone wait for each other.
+mkdir -p bin
+exec 9>bin/.compose-test
+flock 9
+id=$(printf '%s' "$PWD" | cksum | cut -d ' ' -f 1)
+export COMPOSE_PROJECT_NAME=slipway-test-$id SLIPWAY_TAG=test-$id SLIPWAY_ADMIN_PASSWORD=e2e-Password-1 SLIPWAY_LOG=info
+export SLIPWAY_PORT=0 SLIPWAY_EDGE_PORT=0 SLIPWAY_PROMETHEUS_PORT=0 # any that is free
 export SLIPWAY_E2E_PASSWORD=$SLIPWAY_ADMIN_PASSWORD SLIPWAY_E2E_PROJECT=$COMPOSE_PROJECT_NAME
 # Where this machine gets Go modules from, builds get them too.
 for name in GOPROXY GOSUMDB; do
@@ -38,7 +44,9 @@ ended() {
 }
 trap 'ended $?' EXIT
 down() { $compose --env-file "$env" down --volumes --timeout 5 >/dev/null 2>&1 || true; }
-# up ENVFILE: the stack, from nothing to healthy. What went wrong is shown.
+# at SERVICE PORT: the URL of a port of a container, for which Docker chose one of this machine.
+at() { echo "http://$($compose --env-file "$env" port "$1" "$2")"; }
+# up ENVFILE SERVICE: the stack, from nothing to healthy; its clients ask this service. What went wrong is shown.
 up() {
 	env=$1
 	down
@@ -47,7 +55,9 @@ up() {
 		tail -n 20 "$log" >&2
 		exit 1
 	fi
-	echo "healthy after $((SECONDS - start)) s"
+	export SLIPWAY_E2E_URL
+	SLIPWAY_E2E_URL=$(at "$2" 8080)
+	echo "healthy after $((SECONDS - start)) s, at $SLIPWAY_E2E_URL"
 }
 # suite TAGS arguments: what needs nothing but HTTP, with the tests of these tags too.
 suite() { go test -count=1 -tags "libvirt_dlopen e2e remote $1" -timeout 15m slipway.dev/deploy/e2e "${@:2}"; }
@@ -64,22 +74,21 @@ step "images"
 $compose build --quiet keys >/dev/null
 $compose build --quiet auth ip vm node gateway >/dev/null
 ! wanted libvirt || $compose build --quiet node-libvirt >/dev/null
-docker image ls --format '{{.Repository}} {{.Tag}} {{.Size}}' | grep ' test ' | grep '^slipway/'
+docker image ls --format '{{.Repository}} {{.Tag}} {{.Size}}' | grep "^slipway/.* $SLIPWAY_TAG "
 
 if wanted single; then
 	step "roles of PostgreSQL, a cluster of NATS"
 	go test -count=1 -tags 'libvirt_dlopen containers' slipway.dev/deploy/containers
 
 	step "one of everything, with Prometheus and a collector of traces"
-	export SLIPWAY_PORT=18080 SLIPWAY_PROMETHEUS_PORT=19090 SLIPWAY_E2E_URL=http://127.0.0.1:18080
 	# The gateway believes the suite which client it is; the collector is a test in the gateway's network.
 	export SLIPWAY_TRUSTED_PROXIES=172.16.0.0/12,192.168.0.0/16,10.0.0.0/8 OTEL_EXPORTER_OTLP_ENDPOINT=http://gateway:4317
 	export COMPOSE_PROFILES=observability
-	up deploy/compose/single.env
+	up deploy/compose/single.env gateway
 	step "one trace from the request to the hypervisor"
 	inside gateway TestTraces -test.v
 	step "metrics of every container"
-	SLIPWAY_E2E_PROMETHEUS=http://127.0.0.1:$SLIPWAY_PROMETHEUS_PORT suite containers -run TestMetrics
+	SLIPWAY_E2E_PROMETHEUS=$(at prometheus 9090) suite containers -run TestMetrics
 	step "the suite against docker compose"
 	suite ""
 	step "memory under load"
@@ -91,8 +100,7 @@ fi
 
 if wanted ha; then
 	step "the suite against two replicas of everything, and a rolling restart under load"
-	export SLIPWAY_PORT=18081-18082 SLIPWAY_EDGE_PORT=18080 SLIPWAY_E2E_URL=http://127.0.0.1:18080
-	up deploy/compose/ha.env
+	up deploy/compose/ha.env edge
 	suite containers -skip 'TestTraces|TestMetrics|TestMemory'
 	rest
 	down
@@ -101,8 +109,8 @@ fi
 if wanted libvirt; then
 	step "real machines"
 	[ -e bin/templates/tiny.json ] || deploy/guest/build.sh bin/templates
-	export SLIPWAY_PORT=18080 SLIPWAY_ACCEL=${SLIPWAY_ACCEL:-tcg} SLIPWAY_E2E_URL=http://127.0.0.1:18080
-	up deploy/compose/libvirt.env
+	export SLIPWAY_ACCEL=${SLIPWAY_ACCEL:-tcg}
+	up deploy/compose/libvirt.env gateway
 	inside node-libvirt 'TestMainPath|TestAddresses' -test.v
 	rest
 	down

@@ -8,17 +8,13 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/moby/moby/api/types/container"
-	mobynet "github.com/moby/moby/api/types/network"
 	"github.com/nats-io/nats.go"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
@@ -146,26 +142,26 @@ func TestNATSCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var servers []testcontainers.Container
+	servers := dialer{ctx: t.Context(), at: map[string]testcontainers.Container{}}
 	var urls []string
-	for _, name := range c.NATSHosts {
-		at := freePort(t) // the same after a restart
-		s := start(t, testcontainers.ContainerRequest{
-			Image: "nats:2.15.2-alpine", ExposedPorts: []string{"4222/tcp"}, HostConfigModifier: listen(at),
+	for i, name := range c.NATSHosts {
+		at := fmt.Sprintf("127.0.0.1:%d", i+1) // what dialer is asked for
+		servers.at[at] = start(t, testcontainers.ContainerRequest{
+			Image: "nats:2.15.2-alpine", ExposedPorts: []string{"4222/tcp"},
 			Entrypoint:     []string{"nats-server", "--config", "/keys/nats.conf", "--name", name},
 			Networks:       []string{inside.Name},
 			NetworkAliases: map[string][]string{inside.Name: {name}},
 			Files:          []testcontainers.ContainerFile{{HostFilePath: filepath.Join(c.Keys, "nats", "nats.conf"), ContainerFilePath: "/keys/nats.conf", FileMode: 0o644}},
 			WaitingFor:     wait.ForListeningPort("4222/tcp").SkipInternalCheck(),
 		})
-		servers = append(servers, s)
-		urls = append(urls, strings.Replace(read(t, c.Keys, "auth", "nats"), c.NATSHosts[0]+":4222", at.String(), 1))
+		urls = append(urls, strings.Replace(read(t, c.Keys, "auth", "nats"), c.NATSHosts[0]+":4222", at, 1))
 	}
 	for i, u := range urls {
 		urls[i], _, _ = strings.Cut(u, ",")
 	}
 	// Servers tell clients of each other by addresses that only they know.
-	b, err := bus.Connect(t.Context(), strings.Join(urls, ","), bus.WithReplicas(3), bus.WithNATS(nats.IgnoreDiscoveredServers(), nats.Timeout(2*time.Second)))
+	b, err := bus.Connect(t.Context(), strings.Join(urls, ","), bus.WithReplicas(3),
+		bus.WithNATS(nats.SetCustomDialer(servers), nats.IgnoreDiscoveredServers(), nats.Timeout(2*time.Second)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +178,8 @@ func TestNATSCluster(t *testing.T) {
 	}
 	retry(t, "stream", func() error { return b.EnsureStream(t.Context(), "auth") }) // the three have to agree first
 	publish(0)
-	for i, s := range servers {
+	for i := range c.NATSHosts {
+		s := servers.at[fmt.Sprintf("127.0.0.1:%d", i+1)]
 		if err := s.Stop(t.Context(), new(time.Duration)); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +189,7 @@ func TestNATSCluster(t *testing.T) {
 		}
 	}
 
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.SetCustomDialer(servers), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,21 +216,19 @@ func TestNATSCluster(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return netip.MustParseAddrPort(l.Addr().String())
+// A dialer reaches servers at the ports that Docker chose for them, which change with every start of a container.
+type dialer struct {
+	ctx context.Context
+	at  map[string]testcontainers.Container
 }
 
-// listen publishes NATS' port at this address.
-func listen(at netip.AddrPort) func(*container.HostConfig) {
-	return func(h *container.HostConfig) {
-		h.PortBindings = mobynet.PortMap{mobynet.MustParsePort("4222/tcp"): {{HostIP: at.Addr(), HostPort: strconv.Itoa(int(at.Port()))}}}
+// Dial connects to the server that goes by this address.
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	p, err := d.at[address].MappedPort(d.ctx, "4222/tcp")
+	if err != nil {
+		return nil, err
 	}
+	return net.DialTimeout(network, "127.0.0.1:"+p.Port(), 2*time.Second)
 }
 
 // retry is for what takes servers a moment to agree on.
