@@ -77,8 +77,12 @@ test: packages build services ## run every test; nothing needs to run already
 	@deploy/test.sh
 
 .PHONY: unit
-unit: ## run the unit tests alone (under three minutes)
-	go test work
+unit: bin/pgrun ## run the unit tests alone (under two minutes)
+	@exec bin/pgrun go test work
+
+.PHONY: bin/pgrun
+bin/pgrun:
+	@go build -o bin/ slipway.dev/pkg/pg/pgtest/pgrun
 
 .PHONY: vuln
 vuln: ## search for known vulnerabilities and for secrets in the history; VULNDB= names a copy of the Go vulnerability database

@@ -191,7 +191,7 @@ func (s *Server) flags() []string {
 		"log_min_error_statement=panic",
 	}
 	if s.cfg.Fast {
-		set = append(set, "max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
+		set = append(set, "max_connections=1000", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
 			"wal_level=minimal", "max_wal_senders=0", "autovacuum_naptime=10min")
 	}
 	args := []string{"-D", s.data}

@@ -118,7 +118,7 @@ func TestRestartKeepsData(t *testing.T) {
 		t.Errorf("after the restart: %q", got)
 	}
 	for name, want := range map[string]string{
-		"server_encoding": "UTF8", "listen_addresses": "", "max_connections": "300", "lc_collate": "C.UTF-8",
+		"server_encoding": "UTF8", "listen_addresses": "", "max_connections": "1000", "lc_collate": "C.UTF-8",
 	} {
 		if got := ask(t, second.URL(), `SELECT setting FROM pg_settings WHERE name = '`+name+`'`); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

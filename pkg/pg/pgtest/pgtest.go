@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"slipway.dev/pkg/pg"
-	"slipway.dev/pkg/pg/pgembed"
 )
 
 // EnvURL names a server to use instead of starting one.
@@ -28,8 +24,7 @@ const EnvURL = "SLIPWAY_TEST_POSTGRES_URL"
 
 var shared struct {
 	once   sync.Once
-	server *pgembed.Server
-	dir    string
+	server *Server
 	url    string
 	err    error
 }
@@ -46,16 +41,12 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Stop is for a TestMain that does more than Main. It stops the server and removes its directory.
+// Stop is for a TestMain that does more than Main. It stops the server that this package started, if any.
 func Stop() error {
 	if shared.server == nil {
 		return nil
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
-	defer stop()
-	err := shared.server.Stop(ctx)
-	os.RemoveAll(shared.dir)
-	return err
+	return shared.server.Stop()
 }
 
 // URL returns the server. Without PostgreSQL the test fails: it is never skipped.
@@ -68,32 +59,12 @@ func URL(t testing.TB) string {
 	return shared.url
 }
 
-const dirPrefix = "slipway-pgtest-"
-
 func start() {
 	if shared.url = os.Getenv(EnvURL); shared.url != "" {
 		return
 	}
-	sweep()
-	if shared.dir, shared.err = os.MkdirTemp("", dirPrefix+strconv.Itoa(os.Getpid())+"-"); shared.err != nil {
-		return
-	}
-	shared.server, shared.err = pgembed.Start(context.Background(), pgembed.Config{Dir: shared.dir, Fast: true})
-	if shared.err != nil {
-		os.RemoveAll(shared.dir)
-		return
-	}
-	shared.url = shared.server.URL()
-}
-
-// sweep removes what test processes left behind that were killed.
-func sweep() {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*")) // the pattern is good
-	for _, dir := range dirs {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
-		if n, err := strconv.Atoi(pid); err == nil && syscall.Kill(n, 0) == syscall.ESRCH {
-			os.RemoveAll(dir)
-		}
+	if shared.server, shared.err = Start(context.Background()); shared.err == nil {
+		shared.url = shared.server.URL()
 	}
 }
 
