@@ -77,8 +77,13 @@ test: packages build services ## run every test; nothing needs to run already
 	@deploy/test.sh
 
 .PHONY: unit
-unit: bin/pgrun ## run the unit tests alone (under two minutes)
-	@exec bin/pgrun go test work
+unit: bin/pgrun bin/gotest ## run the unit tests alone (under two minutes)
+	@bin/pgrun bin/gotest work
+	@cd tools && GOWORK=off GOFLAGS= go test ./...
+
+.PHONY: bin/gotest
+bin/gotest:
+	@cd tools && GOWORK=off GOFLAGS= go build -o ../bin/ ./gotest
 
 .PHONY: bin/pgrun
 bin/pgrun:
@@ -118,6 +123,10 @@ bench: packages build services ## measure, against floors in the same run; about
 	@bin/bench -bin bin -scale $(SCALE)
 	go test ./gateway -run '^$$' -bench SessionCheck -benchtime 5s
 	go test ./gateway -run '^$$' -bench 'ListHost|GetHost|Filter' -benchmem
+
+.PHONY: measure
+measure: ## measure the code: sizes of files, functions and packages, tests against code, words in comments
+	@cd tools && GOWORK=off GOFLAGS= go run ./measure ..
 
 .PHONY: gen
 gen: $(TOOLS) ## generate Go and OpenAPI from the protos
