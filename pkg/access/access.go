@@ -32,6 +32,8 @@ type Method struct {
 	Mutates bool
 	// Repeat is what a second call with the same key leads to.
 	Repeat accesspb.Repeat
+	// Object is what a method that changes something changes.
+	Object *accesspb.Object
 }
 
 // Methods lists the methods of a service. It also returns the names of those that do not say who may call them, or, where
@@ -68,7 +70,7 @@ func of(d protoreflect.MethodDescriptor) Method {
 	m := Method{
 		Name: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()), Level: a.GetLevel(), Callers: a.GetCallers(),
 		Demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == accesspb.Level_LEVEL_ADMIN, Read: a.GetRead()},
-		Repeat: a.GetRepeat(),
+		Repeat: a.GetRepeat(), Object: ObjectOf(d),
 	}
 	routes := RoutesOf(d)
 	m.Mutates = acts || len(routes) == 0 && !a.GetRead()

@@ -2,12 +2,11 @@ package rpc
 
 import (
 	"context"
-	"path"
+	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	auditpb "slipway.dev/proto/audit/v1"
@@ -44,7 +43,7 @@ func UserAgent(ctx context.Context) string {
 
 // begin makes the record of a call; nil for one that changes nothing or that no client asked for.
 func (s *Server) begin(ctx context.Context, m access.Method, req any) *audit.Call {
-	if s.record == nil || !m.Mutates || m.Level == levelService && CallerOf(ctx) != "gateway" {
+	if s.record == nil || !m.Recorded() || m.Level == levelService && CallerOf(ctx) != "gateway" {
 		return nil
 	}
 	r := &auditpb.Record{
@@ -54,7 +53,7 @@ func (s *Server) begin(ctx context.Context, m access.Method, req any) *audit.Cal
 	if i, ok := identity.From(ctx); ok {
 		r.ActorId, r.Actor, r.SessionId = i.AccountID, i.Email, i.SessionID
 	}
-	r.ObjectType, r.ObjectId = object(m, req)
+	r.ObjectType, r.ObjectId = object(ctx, m, req)
 	return audit.New(r)
 }
 
@@ -82,20 +81,11 @@ func (s *Server) end(ctx context.Context, c *audit.Call, err error) {
 	}
 }
 
-// object is what a call is about, as far as its path says: the noun of the service, and a number. A text in a path may be a
-// secret.
-func object(m access.Method, req any) (kind, id string) {
-	service := strings.TrimSuffix(path.Base(path.Dir(m.Name)), "Service")
-	kind = strings.ToLower(service[strings.LastIndexByte(service, '.')+1:])
-	msg, ok := req.(proto.Message)
-	if !ok || len(m.Routes) == 0 {
-		return kind, ""
+// object returns what a call is about, as its method declares.
+func object(ctx context.Context, m access.Method, req any) (kind, id string) {
+	if i, ok := identity.From(ctx); ok && m.Object.GetCaller() {
+		return m.Object.GetKind(), strconv.Itoa(int(i.AccountID))
 	}
-	_, rest, found := strings.Cut(m.Routes[0], "{")
-	name, _, _ := strings.Cut(rest, "}")
-	fd := msg.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name))
-	if !found || fd == nil || fd.Kind() != protoreflect.Int32Kind {
-		return kind, ""
-	}
-	return kind, msg.ProtoReflect().Get(fd).String()
+	msg, _ := req.(proto.Message)
+	return m.Object.GetKind(), m.ObjectID(msg)
 }

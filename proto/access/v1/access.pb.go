@@ -137,6 +137,136 @@ func (Level) EnumDescriptor() ([]byte, []int) {
 	return file_access_v1_access_proto_rawDescGZIP(), []int{1}
 }
 
+// Object is the object of the audit record of a call.
+type Object struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The noun that the method changes, such as "address".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Where the id of the object comes from.
+	//
+	// Types that are valid to be assigned to Id:
+	//
+	//	*Object_Field
+	//	*Object_Caller
+	//	*Object_Handler
+	//	*Object_Part
+	Id            isObject_Id `protobuf_oneof:"id"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Object) Reset() {
+	*x = Object{}
+	mi := &file_access_v1_access_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Object) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Object) ProtoMessage() {}
+
+func (x *Object) ProtoReflect() protoreflect.Message {
+	mi := &file_access_v1_access_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Object.ProtoReflect.Descriptor instead.
+func (*Object) Descriptor() ([]byte, []int) {
+	return file_access_v1_access_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Object) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Object) GetId() isObject_Id {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Object) GetField() string {
+	if x != nil {
+		if x, ok := x.Id.(*Object_Field); ok {
+			return x.Field
+		}
+	}
+	return ""
+}
+
+func (x *Object) GetCaller() bool {
+	if x != nil {
+		if x, ok := x.Id.(*Object_Caller); ok {
+			return x.Caller
+		}
+	}
+	return false
+}
+
+func (x *Object) GetHandler() bool {
+	if x != nil {
+		if x, ok := x.Id.(*Object_Handler); ok {
+			return x.Handler
+		}
+	}
+	return false
+}
+
+func (x *Object) GetPart() bool {
+	if x != nil {
+		if x, ok := x.Id.(*Object_Part); ok {
+			return x.Part
+		}
+	}
+	return false
+}
+
+type isObject_Id interface {
+	isObject_Id()
+}
+
+type Object_Field struct {
+	// A field of the request. It never holds a secret.
+	Field string `protobuf:"bytes,2,opt,name=field,proto3,oneof"`
+}
+
+type Object_Caller struct {
+	// The caller's account.
+	Caller bool `protobuf:"varint,3,opt,name=caller,proto3,oneof"`
+}
+
+type Object_Handler struct {
+	// The handler, because the request does not hold it: the call makes the object, or names it in another way.
+	Handler bool `protobuf:"varint,4,opt,name=handler,proto3,oneof"`
+}
+
+type Object_Part struct {
+	// The call is a step of a change that the calling service records, and has no record of its own.
+	Part bool `protobuf:"varint,5,opt,name=part,proto3,oneof"`
+}
+
+func (*Object_Field) isObject_Id() {}
+
+func (*Object_Caller) isObject_Id() {}
+
+func (*Object_Handler) isObject_Id() {}
+
+func (*Object_Part) isObject_Id() {}
+
 // Access is the demand of one method.
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -156,7 +286,7 @@ type Access struct {
 
 func (x *Access) Reset() {
 	*x = Access{}
-	mi := &file_access_v1_access_proto_msgTypes[0]
+	mi := &file_access_v1_access_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -168,7 +298,7 @@ func (x *Access) String() string {
 func (*Access) ProtoMessage() {}
 
 func (x *Access) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[0]
+	mi := &file_access_v1_access_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -181,7 +311,7 @@ func (x *Access) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Access.ProtoReflect.Descriptor instead.
 func (*Access) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{0}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Access) GetLevel() Level {
@@ -228,6 +358,14 @@ var file_access_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,50301,opt,name=access",
 		Filename:      "access/v1/access.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*Object)(nil),
+		Field:         50302,
+		Name:          "access.v1.object",
+		Tag:           "bytes,50302,opt,name=object",
+		Filename:      "access/v1/access.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -236,13 +374,24 @@ var (
 	//
 	// optional access.v1.Access access = 50301;
 	E_Access = &file_access_v1_access_proto_extTypes[0]
+	// What the method changes, for the audit log. Every method that changes something declares it.
+	//
+	// optional access.v1.Object object = 50302;
+	E_Object = &file_access_v1_access_proto_extTypes[1]
 )
 
 var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"\x9f\x01\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"\x86\x01\n" +
+	"\x06Object\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x05field\x18\x02 \x01(\tH\x00R\x05field\x12\x18\n" +
+	"\x06caller\x18\x03 \x01(\bH\x00R\x06caller\x12\x1a\n" +
+	"\ahandler\x18\x04 \x01(\bH\x00R\ahandler\x12\x14\n" +
+	"\x04part\x18\x05 \x01(\bH\x00R\x04partB\x04\n" +
+	"\x02id\"\x9f\x01\n" +
 	"\x06Access\x12&\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x10.access.v1.LevelR\x05level\x12\x18\n" +
 	"\acallers\x18\x02 \x03(\tR\acallers\x12\x12\n" +
@@ -260,7 +409,8 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"LEVEL_USER\x10\x02\x12\x0f\n" +
 	"\vLEVEL_ADMIN\x10\x03\x12\x11\n" +
 	"\rLEVEL_SERVICE\x10\x04:K\n" +
-	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x01(\v2\x11.access.v1.AccessR\x06accessB&Z$slipway.dev/proto/access/v1;accesspbb\x06proto3"
+	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x01(\v2\x11.access.v1.AccessR\x06access:K\n" +
+	"\x06object\x12\x1e.google.protobuf.MethodOptions\x18\xfe\x88\x03 \x01(\v2\x11.access.v1.ObjectR\x06objectB&Z$slipway.dev/proto/access/v1;accesspbb\x06proto3"
 
 var (
 	file_access_v1_access_proto_rawDescOnce sync.Once
@@ -275,22 +425,25 @@ func file_access_v1_access_proto_rawDescGZIP() []byte {
 }
 
 var file_access_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_access_v1_access_proto_goTypes = []any{
 	(Repeat)(0),                        // 0: access.v1.Repeat
 	(Level)(0),                         // 1: access.v1.Level
-	(*Access)(nil),                     // 2: access.v1.Access
-	(*descriptorpb.MethodOptions)(nil), // 3: google.protobuf.MethodOptions
+	(*Object)(nil),                     // 2: access.v1.Object
+	(*Access)(nil),                     // 3: access.v1.Access
+	(*descriptorpb.MethodOptions)(nil), // 4: google.protobuf.MethodOptions
 }
 var file_access_v1_access_proto_depIdxs = []int32{
 	1, // 0: access.v1.Access.level:type_name -> access.v1.Level
 	0, // 1: access.v1.Access.repeat:type_name -> access.v1.Repeat
-	3, // 2: access.v1.access:extendee -> google.protobuf.MethodOptions
-	2, // 3: access.v1.access:type_name -> access.v1.Access
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	3, // [3:4] is the sub-list for extension type_name
-	2, // [2:3] is the sub-list for extension extendee
+	4, // 2: access.v1.access:extendee -> google.protobuf.MethodOptions
+	4, // 3: access.v1.object:extendee -> google.protobuf.MethodOptions
+	3, // 4: access.v1.access:type_name -> access.v1.Access
+	2, // 5: access.v1.object:type_name -> access.v1.Object
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	4, // [4:6] is the sub-list for extension type_name
+	2, // [2:4] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
 }
 
@@ -299,14 +452,20 @@ func file_access_v1_access_proto_init() {
 	if File_access_v1_access_proto != nil {
 		return
 	}
+	file_access_v1_access_proto_msgTypes[0].OneofWrappers = []any{
+		(*Object_Field)(nil),
+		(*Object_Caller)(nil),
+		(*Object_Handler)(nil),
+		(*Object_Part)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_v1_access_proto_rawDesc), len(file_access_v1_access_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   1,
-			NumExtensions: 1,
+			NumMessages:   2,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_access_v1_access_proto_goTypes,

@@ -700,13 +700,17 @@ const file_auth_v4_apikey_proto_rawDesc = "" +
 	"\x13DeleteAPIKeyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"&\n" +
 	"\x14DeleteAPIKeyResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\x81\x05\n" +
-	"\rAPIKeyService\x12\x80\x01\n" +
-	"\fCreateAPIKey\x12\x1c.auth.v4.CreateAPIKeyRequest\x1a\x1d.auth.v4.CreateAPIKeyResponse\"3\xea\xc7\x18\x15\b\x02\x18\x01\"\rapikeys.write(\x02\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/auth/v4/apikey\x12w\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xaf\x05\n" +
+	"\rAPIKeyService\x12\x8e\x01\n" +
+	"\fCreateAPIKey\x12\x1c.auth.v4.CreateAPIKeyRequest\x1a\x1d.auth.v4.CreateAPIKeyResponse\"A\xea\xc7\x18\x15\b\x02\x18\x01\"\rapikeys.write(\x02\xf2\xc7\x18\n" +
+	"\n" +
+	"\x06apikey \x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/auth/v4/apikey\x12w\n" +
 	"\vListAPIKeys\x12\x1b.auth.v4.ListAPIKeysRequest\x1a\x1c.auth.v4.ListAPIKeysResponse\"-\xea\xc7\x18\x12\b\x02\x18\x01\"\fapikeys.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/auth/v4/apikey\x12k\n" +
-	"\tGetAPIKey\x12\x19.auth.v4.GetAPIKeyRequest\x1a\x0f.auth.v4.APIKey\"2\xea\xc7\x18\x12\b\x02\x18\x01\"\fapikeys.read\x82\xd3\xe4\x93\x02\x16\x12\x14/auth/v4/apikey/{id}\x12\x83\x01\n" +
-	"\fUpdateAPIKey\x12\x1c.auth.v4.UpdateAPIKeyRequest\x1a\x1d.auth.v4.UpdateAPIKeyResponse\"6\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/auth/v4/apikey/{id}\x12\x80\x01\n" +
-	"\fDeleteAPIKey\x12\x1c.auth.v4.DeleteAPIKeyRequest\x1a\x1d.auth.v4.DeleteAPIKeyResponse\"3\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\x82\xd3\xe4\x93\x02\x16*\x14/auth/v4/apikey/{id}B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\tGetAPIKey\x12\x19.auth.v4.GetAPIKeyRequest\x1a\x0f.auth.v4.APIKey\"2\xea\xc7\x18\x12\b\x02\x18\x01\"\fapikeys.read\x82\xd3\xe4\x93\x02\x16\x12\x14/auth/v4/apikey/{id}\x12\x93\x01\n" +
+	"\fUpdateAPIKey\x12\x1c.auth.v4.UpdateAPIKeyRequest\x1a\x1d.auth.v4.UpdateAPIKeyResponse\"F\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\xf2\xc7\x18\f\n" +
+	"\x06apikey\x12\x02id\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/auth/v4/apikey/{id}\x12\x90\x01\n" +
+	"\fDeleteAPIKey\x12\x1c.auth.v4.DeleteAPIKeyRequest\x1a\x1d.auth.v4.DeleteAPIKeyResponse\"C\xea\xc7\x18\x13\b\x02\x18\x01\"\rapikeys.write\xf2\xc7\x18\f\n" +
+	"\x06apikey\x12\x02id\x82\xd3\xe4\x93\x02\x16*\x14/auth/v4/apikey/{id}B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_apikey_proto_rawDescOnce sync.Once

@@ -306,13 +306,16 @@ const file_auth_v4_key_proto_rawDesc = "" +
 	"expires_at\x18\x03 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x1c\n" +
 	"\tconfirmed\x18\x04 \x01(\bR\tconfirmed\"0\n" +
 	"\x16RedeemLegacyKeyRequest\x12\x16\n" +
-	"\x03key\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x03key2\xa9\x03\n" +
+	"\x03key\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x03key2\xcd\x03\n" +
 	"\n" +
-	"KeyService\x12\x9a\x01\n" +
-	"\tCreateKey\x12\x19.auth.v4.CreateKeyRequest\x1a\x1a.auth.v4.CreateKeyResponse\"V\xea\xc7\x18\x10\b\x03\"\n" +
-	"users.keys(\x02\x82\xd3\xe4\x93\x02<:\x01*Z\x1d:\x01*\"\x18/auth/v3/user/{user}/key\"\x18/auth/v4/user/{user}/key\x12\x8a\x01\n" +
-	"\tRedeemKey\x12\x19.auth.v4.RedeemKeyRequest\x1a\x1a.auth.v4.RedeemKeyResponse\"F\xea\xc7\x18\x02\b\x01\x82\xd3\xe4\x93\x02::\x01*Z :\x01*\"\x1b/auth/v4/public/auth_by_key\"\x13/auth/v4/public/key\x12q\n" +
-	"\x0fRedeemLegacyKey\x12\x1f.auth.v4.RedeemLegacyKeyRequest\x1a\x16.auth.v4.LegacySession\"%\xea\xc7\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/auth/v3/auth_by_keyB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"KeyService\x12\xa6\x01\n" +
+	"\tCreateKey\x12\x19.auth.v4.CreateKeyRequest\x1a\x1a.auth.v4.CreateKeyResponse\"b\xea\xc7\x18\x10\b\x03\"\n" +
+	"users.keys(\x02\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02<:\x01*Z\x1d:\x01*\"\x18/auth/v3/user/{user}/key\"\x18/auth/v4/user/{user}/key\x12\x96\x01\n" +
+	"\tRedeemKey\x12\x19.auth.v4.RedeemKeyRequest\x1a\x1a.auth.v4.RedeemKeyResponse\"R\xea\xc7\x18\x02\b\x01\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02::\x01*Z :\x01*\"\x1b/auth/v4/public/auth_by_key\"\x13/auth/v4/public/key\x12}\n" +
+	"\x0fRedeemLegacyKey\x12\x1f.auth.v4.RedeemLegacyKeyRequest\x1a\x16.auth.v4.LegacySession\"1\xea\xc7\x18\x02\b\x01\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/auth/v3/auth_by_keyB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_key_proto_rawDescOnce sync.Once

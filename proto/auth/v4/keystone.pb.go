@@ -591,11 +591,13 @@ const file_auth_v4_keystone_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"?\n" +
 	"\x12RevokeTokenRequest\x12)\n" +
 	"\rsubject_token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\fsubjectToken\"\x15\n" +
-	"\x13RevokeTokenResponse2\xca\x02\n" +
-	"\x0fKeystoneService\x12q\n" +
-	"\x13CreateKeystoneToken\x12#.auth.v4.CreateKeystoneTokenRequest\x1a$.auth.v4.CreateKeystoneTokenResponse\"\x0f\xea\xc7\x18\v\b\x04\x12\agateway\x12\\\n" +
-	"\rValidateToken\x12\x1d.auth.v4.ValidateTokenRequest\x1a\x15.auth.v4.TokenSubject\"\x15\xea\xc7\x18\x11\b\x02\x18\x01\"\vtokens.read\x12f\n" +
-	"\vRevokeToken\x12\x1b.auth.v4.RevokeTokenRequest\x1a\x1c.auth.v4.RevokeTokenResponse\"\x1c\xea\xc7\x18\x12\b\x02\x18\x01\"\ftokens.write\xc2\xc8\x18\x02\x10\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\x13RevokeTokenResponse2\xe3\x02\n" +
+	"\x0fKeystoneService\x12}\n" +
+	"\x13CreateKeystoneToken\x12#.auth.v4.CreateKeystoneTokenRequest\x1a$.auth.v4.CreateKeystoneTokenResponse\"\x1b\xea\xc7\x18\v\b\x04\x12\agateway\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x12\\\n" +
+	"\rValidateToken\x12\x1d.auth.v4.ValidateTokenRequest\x1a\x15.auth.v4.TokenSubject\"\x15\xea\xc7\x18\x11\b\x02\x18\x01\"\vtokens.read\x12s\n" +
+	"\vRevokeToken\x12\x1b.auth.v4.RevokeTokenRequest\x1a\x1c.auth.v4.RevokeTokenResponse\")\xea\xc7\x18\x12\b\x02\x18\x01\"\ftokens.write\xf2\xc7\x18\t\n" +
+	"\x05token \x01\xc2\xc8\x18\x02\x10\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_keystone_proto_rawDescOnce sync.Once

@@ -806,18 +806,23 @@ const file_auth_v4_role_proto_rawDesc = "" +
 	"\x05Scope\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05admin\x18\x02 \x01(\bR\x05admin\x12\x16\n" +
-	"\x06routes\x18\x03 \x03(\tR\x06routes2\xb1\x05\n" +
+	"\x06routes\x18\x03 \x03(\tR\x06routes2\xdc\x05\n" +
 	"\vRoleService\x12m\n" +
 	"\tListRoles\x12\x19.auth.v4.ListRolesRequest\x1a\x1a.auth.v4.ListRolesResponse\")\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"roles.read\x82\xd3\xe4\x93\x02\x0f\x12\r/auth/v4/role\x12a\n" +
 	"\aGetRole\x12\x17.auth.v4.GetRoleRequest\x1a\r.auth.v4.Role\".\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"roles.read\x82\xd3\xe4\x93\x02\x14\x12\x12/auth/v4/role/{id}\x12t\n" +
+	"roles.read\x82\xd3\xe4\x93\x02\x14\x12\x12/auth/v4/role/{id}\x12\x80\x01\n" +
 	"\n" +
-	"CreateRole\x12\x1a.auth.v4.CreateRoleRequest\x1a\x1b.auth.v4.CreateRoleResponse\"-\xea\xc7\x18\x11\b\x03\"\vroles.write(\x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/auth/v4/role\x12w\n" +
+	"CreateRole\x12\x1a.auth.v4.CreateRoleRequest\x1a\x1b.auth.v4.CreateRoleResponse\"9\xea\xc7\x18\x11\b\x03\"\vroles.write(\x01\xf2\xc7\x18\b\n" +
+	"\x04role \x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/auth/v4/role\x12\x85\x01\n" +
 	"\n" +
-	"UpdateRole\x12\x1a.auth.v4.UpdateRoleRequest\x1a\x1b.auth.v4.UpdateRoleResponse\"0\xea\xc7\x18\x0f\b\x03\"\vroles.write\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/auth/v4/role/{id}\x12t\n" +
+	"UpdateRole\x12\x1a.auth.v4.UpdateRoleRequest\x1a\x1b.auth.v4.UpdateRoleResponse\">\xea\xc7\x18\x0f\b\x03\"\vroles.write\xf2\xc7\x18\n" +
 	"\n" +
-	"DeleteRole\x12\x1a.auth.v4.DeleteRoleRequest\x1a\x1b.auth.v4.DeleteRoleResponse\"-\xea\xc7\x18\x0f\b\x03\"\vroles.write\x82\xd3\xe4\x93\x02\x14*\x12/auth/v4/role/{id}\x12k\n" +
+	"\x04role\x12\x02id\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/auth/v4/role/{id}\x12\x82\x01\n" +
+	"\n" +
+	"DeleteRole\x12\x1a.auth.v4.DeleteRoleRequest\x1a\x1b.auth.v4.DeleteRoleResponse\";\xea\xc7\x18\x0f\b\x03\"\vroles.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04role\x12\x02id\x82\xd3\xe4\x93\x02\x14*\x12/auth/v4/role/{id}\x12k\n" +
 	"\n" +
 	"ListScopes\x12\x1a.auth.v4.ListScopesRequest\x1a\x1b.auth.v4.ListScopesResponse\"$\xea\xc7\x18\n" +
 	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x10\x12\x0e/auth/v4/scopeB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"

@@ -248,12 +248,14 @@ const file_auth_v4_self_proto_rawDesc = "" +
 	"\x05_langB\x0f\n" +
 	"\r_phone_number\"$\n" +
 	"\x12UpdateSelfResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\x8d\x02\n" +
-	"\vSelfService\x12\x85\x01\n" +
-	"\x0fSetSelfPassword\x12\x1f.auth.v4.SetSelfPasswordRequest\x1a .auth.v4.SetSelfPasswordResponse\"/\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/auth/v4/self/password\x12v\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xa6\x02\n" +
+	"\vSelfService\x12\x91\x01\n" +
+	"\x0fSetSelfPassword\x12\x1f.auth.v4.SetSelfPasswordRequest\x1a .auth.v4.SetSelfPasswordResponse\";\xea\xc7\x18\n" +
+	"\b\x02\x18\x01\"\x04self\xf2\xc7\x18\b\n" +
+	"\x04user\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/auth/v4/self/password\x12\x82\x01\n" +
 	"\n" +
-	"UpdateSelf\x12\x1a.auth.v4.UpdateSelfRequest\x1a\x1b.auth.v4.UpdateSelfResponse\"/\xea\xc7\x18\x13\b\x02\x18\x01\"\rprofile.write\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/auth/v4/selfB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"UpdateSelf\x12\x1a.auth.v4.UpdateSelfRequest\x1a\x1b.auth.v4.UpdateSelfResponse\";\xea\xc7\x18\x13\b\x02\x18\x01\"\rprofile.write\xf2\xc7\x18\b\n" +
+	"\x04user\x18\x01\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/auth/v4/selfB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_self_proto_rawDescOnce sync.Once

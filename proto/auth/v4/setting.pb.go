@@ -321,12 +321,13 @@ const file_auth_v4_setting_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
 	"\x14UpdateSettingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\xfe\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\x92\x03\n" +
 	"\x0eSettingService\x12|\n" +
 	"\fListSettings\x12\x1c.auth.v4.ListSettingsRequest\x1a\x1d.auth.v4.ListSettingsResponse\"/\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x12\x12\x10/auth/v4/setting\x12r\n" +
 	"\n" +
-	"GetSetting\x12\x1a.auth.v4.GetSettingRequest\x1a\x10.auth.v4.Setting\"6\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x19\x12\x17/auth/v4/setting/{name}\x12z\n" +
-	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"8\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"GetSetting\x12\x1a.auth.v4.GetSettingRequest\x1a\x10.auth.v4.Setting\"6\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x19\x12\x17/auth/v4/setting/{name}\x12\x8d\x01\n" +
+	"\rUpdateSetting\x12\x1d.auth.v4.UpdateSettingRequest\x1a\x10.auth.v4.Setting\"K\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\x0f\n" +
+	"\asetting\x12\x04name\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/auth/v4/setting/{name}B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_setting_proto_rawDescOnce sync.Once

@@ -611,21 +611,26 @@ const file_auth_v4_totp_proto_rawDesc = "" +
 	"\x10ResetTOTPRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\"#\n" +
 	"\x11ResetTOTPResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xaa\x06\n" +
-	"\vTOTPService\x12r\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xe7\x06\n" +
+	"\vTOTPService\x12~\n" +
 	"\n" +
-	"CreateTOTP\x12\x1a.auth.v4.CreateTOTPRequest\x1a\x1b.auth.v4.CreateTOTPResponse\"+\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/auth/v4/self/totp\x12}\n" +
-	"\vConfirmTOTP\x12\x1b.auth.v4.ConfirmTOTPRequest\x1a\x1c.auth.v4.ConfirmTOTPResponse\"3\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/auth/v4/self/totp/confirm\x12f\n" +
+	"CreateTOTP\x12\x1a.auth.v4.CreateTOTPRequest\x1a\x1b.auth.v4.CreateTOTPResponse\"7\xea\xc7\x18\n" +
+	"\b\x02\x18\x01\"\x04self\xf2\xc7\x18\b\n" +
+	"\x04user\x18\x01\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/auth/v4/self/totp\x12\x89\x01\n" +
+	"\vConfirmTOTP\x12\x1b.auth.v4.ConfirmTOTPRequest\x1a\x1c.auth.v4.ConfirmTOTPResponse\"?\xea\xc7\x18\n" +
+	"\b\x02\x18\x01\"\x04self\xf2\xc7\x18\b\n" +
+	"\x04user\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/auth/v4/self/totp/confirm\x12f\n" +
 	"\aGetTOTP\x12\x17.auth.v4.GetTOTPRequest\x1a\x18.auth.v4.GetTOTPResponse\"(\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x14\x12\x12/auth/v4/self/totp\x12\x96\x01\n" +
-	"\x13CreateRecoveryCodes\x12#.auth.v4.CreateRecoveryCodesRequest\x1a$.auth.v4.CreateRecoveryCodesResponse\"4\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/auth/v4/self/totp/recovery\x12\x90\x01\n" +
+	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x14\x12\x12/auth/v4/self/totp\x12\xa2\x01\n" +
+	"\x13CreateRecoveryCodes\x12#.auth.v4.CreateRecoveryCodesRequest\x1a$.auth.v4.CreateRecoveryCodesResponse\"@\xea\xc7\x18\n" +
+	"\b\x02\x18\x01\"\x04self\xf2\xc7\x18\b\n" +
+	"\x04user\x18\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/auth/v4/self/totp/recovery\x12\x9c\x01\n" +
 	"\n" +
-	"DeleteTOTP\x12\x1a.auth.v4.DeleteTOTPRequest\x1a\x1b.auth.v4.DeleteTOTPResponse\"I\xea\xc7\x18\n" +
-	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x025Z\x1f:\x01*\"\x1a/auth/v4/self/totp/disable*\x12/auth/v4/self/totp\x12\x93\x01\n" +
-	"\tResetTOTP\x12\x19.auth.v4.ResetTOTPRequest\x1a\x1a.auth.v4.ResetTOTPResponse\"O\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x026Z\x19*\x17/vm/v3/user/{user}/totp*\x19/auth/v4/user/{user}/totpB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"DeleteTOTP\x12\x1a.auth.v4.DeleteTOTPRequest\x1a\x1b.auth.v4.DeleteTOTPResponse\"U\xea\xc7\x18\n" +
+	"\b\x02\x18\x01\"\x04self\xf2\xc7\x18\b\n" +
+	"\x04user\x18\x01\x82\xd3\xe4\x93\x025Z\x1f:\x01*\"\x1a/auth/v4/self/totp/disable*\x12/auth/v4/self/totp\x12\x9f\x01\n" +
+	"\tResetTOTP\x12\x19.auth.v4.ResetTOTPRequest\x1a\x1a.auth.v4.ResetTOTPResponse\"[\xea\xc7\x18\x0f\b\x03\"\vusers.write\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x026Z\x19*\x17/vm/v3/user/{user}/totp*\x19/auth/v4/user/{user}/totpB/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_totp_proto_rawDescOnce sync.Once

@@ -1547,26 +1547,39 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x06SSHKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
-	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xe7\x0f\n" +
+	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xd4\x10\n" +
 	"\vUserService\x12|\n" +
 	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\"8\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"users.read\x82\xd3\xe4\x93\x02\x1eZ\r\x12\v/vm/v3/user\x12\r/auth/v4/user\x12{\n" +
 	"\bFindUser\x12\x18.auth.v4.FindUserRequest\x1a\r.auth.v4.User\"F\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
 	"users.read\x82\xd3\xe4\x93\x02,Z\x14\x12\x12/vm/v3/user/{user}\x12\x14/auth/v4/user/{user}\x12?\n" +
-	"\aGetUser\x12\x17.auth.v4.GetUserRequest\x1a\r.auth.v4.User\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12\x89\x01\n" +
+	"\aGetUser\x12\x17.auth.v4.GetUserRequest\x1a\r.auth.v4.User\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12\x95\x01\n" +
 	"\n" +
-	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"B\xea\xc7\x18\x11\b\x03\"\vusers.write(\x01\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\xa8\x01\n" +
+	"CreateUser\x12\x1a.auth.v4.CreateUserRequest\x1a\x1b.auth.v4.CreateUserResponse\"N\xea\xc7\x18\x11\b\x03\"\vusers.write(\x01\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02':\x01*Z\x13:\x01*\"\x0e/vm/v3/account\"\r/auth/v4/user\x12\xb6\x01\n" +
 	"\n" +
-	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\"a\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02H:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}Z\x18:\x01*\"\x13/vm/v3/account/{id}\"\x12/auth/v4/user/{id}\x12\xc3\x01\n" +
-	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"y\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02`:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspendZ :\x01*\"\x1b/vm/v3/account/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\xbd\x01\n" +
+	"UpdateUser\x12\x1a.auth.v4.UpdateUserRequest\x1a\x1b.auth.v4.UpdateUserResponse\"o\xea\xc7\x18\x0f\b\x03\"\vusers.write\xf2\xc7\x18\n" +
 	"\n" +
-	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"v\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02]:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resumeZ\x1f:\x01*\"\x1a/vm/v3/account/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xd2\x01\n" +
-	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"|\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02c:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/passwordZ!:\x01*\"\x1c/vm/v3/account/{id}/password\"\x1b/auth/v4/user/{id}/password\x12\x9f\x01\n" +
+	"\x04user\x12\x02id\x82\xd3\xe4\x93\x02H:\x01*Z\x15:\x01*\"\x10/vm/v3/user/{id}Z\x18:\x01*\"\x13/vm/v3/account/{id}\"\x12/auth/v4/user/{id}\x12\xd2\x01\n" +
+	"\vSuspendUser\x12\x1b.auth.v4.SuspendUserRequest\x1a\x1c.auth.v4.SuspendUserResponse\"\x87\x01\xea\xc7\x18\x0f\b\x03\"\vusers.write\xf2\xc7\x18\n" +
 	"\n" +
-	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"X\xea\xc7\x18\x0f\b\x03\"\vusers.write\x82\xd3\xe4\x93\x02?Z\x12*\x10/vm/v3/user/{id}Z\x15*\x13/vm/v3/account/{id}*\x12/auth/v4/user/{id}\x12\xa9\x01\n" +
-	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"e\xea\xc7\x18\x13\b\x02\"\rsshkeys.write(\x01\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/auth/v3/user/{account}/sshkey\"\x1e/auth/v4/user/{account}/sshkey\x12\xa8\x01\n" +
-	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"^\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02BZ \x12\x1e/auth/v3/user/{account}/sshkey\x12\x1e/auth/v4/user/{account}/sshkey\x12\xb4\x01\n" +
-	"\fDeleteSSHKey\x12\x1c.auth.v4.DeleteSSHKeyRequest\x1a\x1d.auth.v4.DeleteSSHKeyResponse\"g\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\x82\xd3\xe4\x93\x02LZ%*#/auth/v3/user/{account}/sshkey/{id}*#/auth/v4/user/{account}/sshkey/{id}\x12Z\n" +
+	"\x04user\x12\x02id\x82\xd3\xe4\x93\x02`:\x01*Z\x1d:\x01*\"\x18/vm/v3/user/{id}/suspendZ :\x01*\"\x1b/vm/v3/account/{id}/suspend\"\x1a/auth/v4/user/{id}/suspend\x12\xcc\x01\n" +
+	"\n" +
+	"ResumeUser\x12\x1a.auth.v4.ResumeUserRequest\x1a\x1b.auth.v4.ResumeUserResponse\"\x84\x01\xea\xc7\x18\x0f\b\x03\"\vusers.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04user\x12\x02id\x82\xd3\xe4\x93\x02]:\x01*Z\x1c:\x01*\"\x17/vm/v3/user/{id}/resumeZ\x1f:\x01*\"\x1a/vm/v3/account/{id}/resume\"\x19/auth/v4/user/{id}/resume\x12\xe1\x01\n" +
+	"\x0fSetUserPassword\x12\x1f.auth.v4.SetUserPasswordRequest\x1a .auth.v4.SetUserPasswordResponse\"\x8a\x01\xea\xc7\x18\x0f\b\x03\"\vusers.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04user\x12\x02id\x82\xd3\xe4\x93\x02c:\x01*Z\x1e:\x01*\"\x19/vm/v3/user/{id}/passwordZ!:\x01*\"\x1c/vm/v3/account/{id}/password\"\x1b/auth/v4/user/{id}/password\x12\xad\x01\n" +
+	"\n" +
+	"DeleteUser\x12\x1a.auth.v4.DeleteUserRequest\x1a\x1b.auth.v4.DeleteUserResponse\"f\xea\xc7\x18\x0f\b\x03\"\vusers.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04user\x12\x02id\x82\xd3\xe4\x93\x02?Z\x12*\x10/vm/v3/user/{id}Z\x15*\x13/vm/v3/account/{id}*\x12/auth/v4/user/{id}\x12\xb5\x01\n" +
+	"\tAddSSHKey\x12\x19.auth.v4.AddSSHKeyRequest\x1a\x1a.auth.v4.AddSSHKeyResponse\"q\xea\xc7\x18\x13\b\x02\"\rsshkeys.write(\x01\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/auth/v3/user/{account}/sshkey\"\x1e/auth/v4/user/{account}/sshkey\x12\xa8\x01\n" +
+	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"^\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02BZ \x12\x1e/auth/v3/user/{account}/sshkey\x12\x1e/auth/v4/user/{account}/sshkey\x12\xc0\x01\n" +
+	"\fDeleteSSHKey\x12\x1c.auth.v4.DeleteSSHKeyRequest\x1a\x1d.auth.v4.DeleteSSHKeyResponse\"s\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\xf2\xc7\x18\b\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02LZ%*#/auth/v3/user/{account}/sshkey/{id}*#/auth/v4/user/{account}/sshkey/{id}\x12Z\n" +
 	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (

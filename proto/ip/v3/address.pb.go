@@ -1563,28 +1563,30 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"generation\"G\n" +
 	"\x0fReleaseResponse\x12\x1a\n" +
 	"\breleased\x18\x01 \x01(\x05R\breleased\x12\x18\n" +
-	"\arefused\x18\x02 \x03(\x05R\arefused2\xb8\n" +
-	"\n" +
+	"\arefused\x18\x02 \x03(\x05R\arefused2\xa7\v\n" +
 	"\x0eAddressService\x12}\n" +
 	"\rListAddresses\x12\x1b.ip.v3.ListAddressesRequest\x1a\x1c.ip.v3.ListAddressesResponse\"1\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x18Z\v\x12\t/vm/v3/ip\x12\t/ip/v3/ip\x12s\n" +
 	"\n" +
-	"GetAddress\x12\x18.ip.v3.GetAddressRequest\x1a\x0e.ip.v3.Address\";\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\"Z\x10\x12\x0e/vm/v3/ip/{id}\x12\x0e/ip/v3/ip/{id}\x12\x96\x01\n" +
-	"\vHoldAddress\x12\x19.ip.v3.HoldAddressRequest\x1a\x1a.ip.v3.HoldAddressResponse\"P\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x028:\x01*Z\x1b:\x01*\"\x16/vm/v3/ip/{id}/reserve\"\x16/ip/v3/ip/{id}/reserve\x12\xa6\x01\n" +
-	"\x0fHoldPoolAddress\x12\x1d.ip.v3.HoldPoolAddressRequest\x1a\x1a.ip.v3.HoldAddressResponse\"X\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02@:\x01*Z\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/reserve\"\x1a/ip/v3/ippool/{id}/reserve\x12\x90\x01\n" +
-	"\vFreeAddress\x12\x19.ip.v3.FreeAddressRequest\x1a\x1a.ip.v3.FreeAddressResponse\"J\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x022:\x01*Z\x18:\x01*\"\x13/vm/v3/ip/{id}/free\"\x13/ip/v3/ip/{id}/free\x12\x9f\x01\n" +
+	"GetAddress\x12\x18.ip.v3.GetAddressRequest\x1a\x0e.ip.v3.Address\";\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\"Z\x10\x12\x0e/vm/v3/ip/{id}\x12\x0e/ip/v3/ip/{id}\x12\xa7\x01\n" +
+	"\vHoldAddress\x12\x19.ip.v3.HoldAddressRequest\x1a\x1a.ip.v3.HoldAddressResponse\"a\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\r\n" +
+	"\aaddress\x12\x02id\x82\xd3\xe4\x93\x028:\x01*Z\x1b:\x01*\"\x16/vm/v3/ip/{id}/reserve\"\x16/ip/v3/ip/{id}/reserve\x12\xb5\x01\n" +
+	"\x0fHoldPoolAddress\x12\x1d.ip.v3.HoldPoolAddressRequest\x1a\x1a.ip.v3.HoldAddressResponse\"g\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\v\n" +
+	"\aaddress \x01\x82\xd3\xe4\x93\x02@:\x01*Z\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/reserve\"\x1a/ip/v3/ippool/{id}/reserve\x12\xa1\x01\n" +
+	"\vFreeAddress\x12\x19.ip.v3.FreeAddressRequest\x1a\x1a.ip.v3.FreeAddressResponse\"[\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\r\n" +
+	"\aaddress\x12\x02id\x82\xd3\xe4\x93\x022:\x01*Z\x18:\x01*\"\x13/vm/v3/ip/{id}/free\"\x13/ip/v3/ip/{id}/free\x12\x9f\x01\n" +
 	"\x12ListAddressHistory\x12 .ip.v3.ListAddressHistoryRequest\x1a\x1a.ip.v3.ListHistoryResponse\"K\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x022Z\x18\x12\x16/vm/v3/ip/{id}/history\x12\x16/ip/v3/ip/{id}/history\x12\xa5\x01\n" +
-	"\x12ListNetworkHistory\x12 .ip.v3.ListNetworkHistoryRequest\x1a\x1a.ip.v3.ListHistoryResponse\"Q\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x028Z\x1b\x12\x19/vm/v3/ipnet/{id}/history\x12\x19/ip/v3/ipnet/{id}/history\x12A\n" +
-	"\x06SetPTR\x12\x14.ip.v3.SetPTRRequest\x1a\x15.ip.v3.SetPTRResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
-	"\aReserve\x12\x15.ip.v3.ReserveRequest\x1a\x16.ip.v3.ReserveResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
-	"\aConfirm\x12\x15.ip.v3.ConfirmRequest\x1a\x16.ip.v3.ConfirmResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12D\n" +
-	"\aRelease\x12\x15.ip.v3.ReleaseRequest\x1a\x16.ip.v3.ReleaseResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vmB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"\x12ListNetworkHistory\x12 .ip.v3.ListNetworkHistoryRequest\x1a\x1a.ip.v3.ListHistoryResponse\"Q\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x028Z\x1b\x12\x19/vm/v3/ipnet/{id}/history\x12\x19/ip/v3/ipnet/{id}/history\x12R\n" +
+	"\x06SetPTR\x12\x14.ip.v3.SetPTRRequest\x1a\x15.ip.v3.SetPTRResponse\"\x1b\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\r\n" +
+	"\aaddress\x12\x02id\x12S\n" +
+	"\aReserve\x12\x15.ip.v3.ReserveRequest\x1a\x16.ip.v3.ReserveResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\aaddress(\x01\x12S\n" +
+	"\aConfirm\x12\x15.ip.v3.ConfirmRequest\x1a\x16.ip.v3.ConfirmResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\aaddress(\x01\x12S\n" +
+	"\aRelease\x12\x15.ip.v3.ReleaseRequest\x1a\x16.ip.v3.ReleaseResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\aaddress(\x01B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_address_proto_rawDescOnce sync.Once

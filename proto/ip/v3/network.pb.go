@@ -873,18 +873,21 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x14DeleteNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"'\n" +
 	"\x15DeleteNetworkResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xf1\x06\n" +
-	"\x0eNetworkService\x12\xac\x01\n" +
-	"\rCreateNetwork\x12\x1b.ip.v3.CreateNetworkRequest\x1a\x1c.ip.v3.CreateNetworkResponse\"`\xea\xc7\x18\x10\b\x03\"\n" +
-	"ipam.write(\x01\x82\xd3\xe4\x93\x02F:\x01*Z\":\x01*\"\x1d/vm/v3/userspace/public/ipnet\"\x1d/ip/v3/userspace/public/ipnet\x12\x80\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xa2\a\n" +
+	"\x0eNetworkService\x12\xbb\x01\n" +
+	"\rCreateNetwork\x12\x1b.ip.v3.CreateNetworkRequest\x1a\x1c.ip.v3.CreateNetworkResponse\"o\xea\xc7\x18\x10\b\x03\"\n" +
+	"ipam.write(\x01\xf2\xc7\x18\v\n" +
+	"\anetwork \x01\x82\xd3\xe4\x93\x02F:\x01*Z\":\x01*\"\x1d/vm/v3/userspace/public/ipnet\"\x1d/ip/v3/userspace/public/ipnet\x12\x80\x01\n" +
 	"\fListNetworks\x12\x1a.ip.v3.ListNetworksRequest\x1a\x1b.ip.v3.ListNetworksResponse\"7\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x1eZ\x0e\x12\f/vm/v3/ipnet\x12\f/ip/v3/ipnet\x12y\n" +
 	"\n" +
-	"GetNetwork\x12\x18.ip.v3.GetNetworkRequest\x1a\x0e.ip.v3.Network\"A\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02(Z\x13\x12\x11/vm/v3/ipnet/{id}\x12\x11/ip/v3/ipnet/{id}\x12\x92\x01\n" +
-	"\rUpdateNetwork\x12\x1b.ip.v3.UpdateNetworkRequest\x1a\x1c.ip.v3.UpdateNetworkResponse\"F\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02.:\x01*Z\x16:\x01*\"\x11/vm/v3/ipnet/{id}\"\x11/ip/v3/ipnet/{id}\x12\x8d\x01\n" +
-	"\x0fGetNetworkStats\x12\x1d.ip.v3.GetNetworkStatsRequest\x1a\f.ip.v3.Stats\"M\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x024Z\x19\x12\x17/vm/v3/ipnet/{id}/stats\x12\x17/ip/v3/ipnet/{id}/stats\x12\x8c\x01\n" +
-	"\rDeleteNetwork\x12\x1b.ip.v3.DeleteNetworkRequest\x1a\x1c.ip.v3.DeleteNetworkResponse\"@\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/ipnet/{id}*\x11/ip/v3/ipnet/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"GetNetwork\x12\x18.ip.v3.GetNetworkRequest\x1a\x0e.ip.v3.Network\"A\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02(Z\x13\x12\x11/vm/v3/ipnet/{id}\x12\x11/ip/v3/ipnet/{id}\x12\xa3\x01\n" +
+	"\rUpdateNetwork\x12\x1b.ip.v3.UpdateNetworkRequest\x1a\x1c.ip.v3.UpdateNetworkResponse\"W\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\r\n" +
+	"\anetwork\x12\x02id\x82\xd3\xe4\x93\x02.:\x01*Z\x16:\x01*\"\x11/vm/v3/ipnet/{id}\"\x11/ip/v3/ipnet/{id}\x12\x8d\x01\n" +
+	"\x0fGetNetworkStats\x12\x1d.ip.v3.GetNetworkStatsRequest\x1a\f.ip.v3.Stats\"M\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x024Z\x19\x12\x17/vm/v3/ipnet/{id}/stats\x12\x17/ip/v3/ipnet/{id}/stats\x12\x9d\x01\n" +
+	"\rDeleteNetwork\x12\x1b.ip.v3.DeleteNetworkRequest\x1a\x1c.ip.v3.DeleteNetworkResponse\"Q\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\r\n" +
+	"\anetwork\x12\x02id\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/ipnet/{id}*\x11/ip/v3/ipnet/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_network_proto_rawDescOnce sync.Once

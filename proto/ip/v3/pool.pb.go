@@ -1288,29 +1288,35 @@ const file_ip_v3_pool_proto_rawDesc = "" +
 	"\x16SetPoolClustersRequest\x12\x17\n" +
 	"\apool_id\x18\x01 \x01(\x05R\x06poolId\x12.\n" +
 	"\bclusters\x18\x02 \x03(\v2\x12.ip.v3.PoolClusterR\bclusters\"\x19\n" +
-	"\x17SetPoolClustersResponse2\xbf\n" +
+	"\x17SetPoolClustersResponse2\x96\v\n" +
+	"\vPoolService\x12\xb1\x01\n" +
 	"\n" +
-	"\vPoolService\x12\xa5\x01\n" +
-	"\n" +
-	"CreatePool\x12\x18.ip.v3.CreatePoolRequest\x1a\x19.ip.v3.CreatePoolResponse\"b\xea\xc7\x18\x10\b\x03\"\n" +
-	"ipam.write(\x01\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/vm/v3/userspace/public/ippool\"\x1e/ip/v3/userspace/public/ippool\x12y\n" +
+	"CreatePool\x12\x18.ip.v3.CreatePoolRequest\x1a\x19.ip.v3.CreatePoolResponse\"n\xea\xc7\x18\x10\b\x03\"\n" +
+	"ipam.write(\x01\xf2\xc7\x18\b\n" +
+	"\x04pool \x01\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/vm/v3/userspace/public/ippool\"\x1e/ip/v3/userspace/public/ippool\x12y\n" +
 	"\tListPools\x12\x17.ip.v3.ListPoolsRequest\x1a\x18.ip.v3.ListPoolsResponse\"9\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02 Z\x0f\x12\r/vm/v3/ippool\x12\r/ip/v3/ippool\x12r\n" +
 	"\aGetPool\x12\x15.ip.v3.GetPoolRequest\x1a\v.ip.v3.Pool\"C\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02*Z\x14\x12\x12/vm/v3/ippool/{id}\x12\x12/ip/v3/ippool/{id}\x12\x89\x01\n" +
-	"\fGetPoolStats\x12\x1a.ip.v3.GetPoolStatsRequest\x1a\f.ip.v3.Stats\"O\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x026Z\x1a\x12\x18/vm/v3/ippool/{id}/stats\x12\x18/ip/v3/ippool/{id}/stats\x12\x8b\x01\n" +
+	"\fGetPoolStats\x12\x1a.ip.v3.GetPoolStatsRequest\x1a\f.ip.v3.Stats\"O\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x026Z\x1a\x12\x18/vm/v3/ippool/{id}/stats\x12\x18/ip/v3/ippool/{id}/stats\x12\x99\x01\n" +
 	"\n" +
-	"UpdatePool\x12\x18.ip.v3.UpdatePoolRequest\x1a\x19.ip.v3.UpdatePoolResponse\"H\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/vm/v3/ippool/{id}\"\x12/ip/v3/ippool/{id}\x12\x85\x01\n" +
+	"UpdatePool\x12\x18.ip.v3.UpdatePoolRequest\x1a\x19.ip.v3.UpdatePoolResponse\"V\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\n" +
 	"\n" +
-	"DeletePool\x12\x18.ip.v3.DeletePoolRequest\x1a\x19.ip.v3.DeletePoolResponse\"B\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02*Z\x14*\x12/vm/v3/ippool/{id}*\x12/ip/v3/ippool/{id}\x12\x93\x01\n" +
-	"\bAddRange\x12\x16.ip.v3.AddRangeRequest\x1a\x17.ip.v3.AddRangeResponse\"V\xea\xc7\x18\x10\b\x03\"\n" +
-	"ipam.write(\x01\x82\xd3\xe4\x93\x02<:\x01*Z\x1d:\x01*\"\x18/vm/v3/ippool/{id}/range\"\x18/ip/v3/ippool/{id}/range\x12z\n" +
+	"\x04pool\x12\x02id\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/vm/v3/ippool/{id}\"\x12/ip/v3/ippool/{id}\x12\x93\x01\n" +
 	"\n" +
-	"ListRanges\x12\x18.ip.v3.ListRangesRequest\x1a\x19.ip.v3.ListRangesResponse\"7\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x1eZ\x0e\x12\f/vm/v3/range\x12\f/ip/v3/range\x12\x86\x01\n" +
-	"\vDeleteRange\x12\x19.ip.v3.DeleteRangeRequest\x1a\x1a.ip.v3.DeleteRangeResponse\"@\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/range/{id}*\x11/ip/v3/range/{id}\x12\\\n" +
-	"\x0fSetPoolClusters\x12\x1d.ip.v3.SetPoolClustersRequest\x1a\x1e.ip.v3.SetPoolClustersResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vmB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"DeletePool\x12\x18.ip.v3.DeletePoolRequest\x1a\x19.ip.v3.DeletePoolResponse\"P\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04pool\x12\x02id\x82\xd3\xe4\x93\x02*Z\x14*\x12/vm/v3/ippool/{id}*\x12/ip/v3/ippool/{id}\x12\xa0\x01\n" +
+	"\bAddRange\x12\x16.ip.v3.AddRangeRequest\x1a\x17.ip.v3.AddRangeResponse\"c\xea\xc7\x18\x10\b\x03\"\n" +
+	"ipam.write(\x01\xf2\xc7\x18\t\n" +
+	"\x05range \x01\x82\xd3\xe4\x93\x02<:\x01*Z\x1d:\x01*\"\x18/vm/v3/ippool/{id}/range\"\x18/ip/v3/ippool/{id}/range\x12z\n" +
+	"\n" +
+	"ListRanges\x12\x18.ip.v3.ListRangesRequest\x1a\x19.ip.v3.ListRangesResponse\"7\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x1eZ\x0e\x12\f/vm/v3/range\x12\f/ip/v3/range\x12\x95\x01\n" +
+	"\vDeleteRange\x12\x19.ip.v3.DeleteRangeRequest\x1a\x1a.ip.v3.DeleteRangeResponse\"O\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\v\n" +
+	"\x05range\x12\x02id\x82\xd3\xe4\x93\x02(Z\x13*\x11/vm/v3/range/{id}*\x11/ip/v3/range/{id}\x12o\n" +
+	"\x0fSetPoolClusters\x12\x1d.ip.v3.SetPoolClustersRequest\x1a\x1e.ip.v3.SetPoolClustersResponse\"\x1d\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\x0f\n" +
+	"\x04pool\x12\apool_idB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_pool_proto_rawDescOnce sync.Once

@@ -188,12 +188,13 @@ const file_ip_v3_setting_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
 	"\x14UpdateSettingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\xec\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\x80\x02\n" +
 	"\x0eSettingService\x12h\n" +
 	"\n" +
-	"GetSetting\x12\x18.ip.v3.GetSettingRequest\x1a\x0e.ip.v3.Setting\"0\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x17\x12\x15/ip/v3/setting/{name}\x12p\n" +
-	"\rUpdateSetting\x12\x1b.ip.v3.UpdateSettingRequest\x1a\x0e.ip.v3.Setting\"2\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/ip/v3/setting/{name}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"GetSetting\x12\x18.ip.v3.GetSettingRequest\x1a\x0e.ip.v3.Setting\"0\xea\xc7\x18\x0f\b\x03\x18\x01\"\tipam.read\x82\xd3\xe4\x93\x02\x17\x12\x15/ip/v3/setting/{name}\x12\x83\x01\n" +
+	"\rUpdateSetting\x12\x1b.ip.v3.UpdateSettingRequest\x1a\x0e.ip.v3.Setting\"E\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\x0f\n" +
+	"\asetting\x12\x04name\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/ip/v3/setting/{name}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_setting_proto_rawDescOnce sync.Once

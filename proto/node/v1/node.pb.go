@@ -2161,31 +2161,31 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xa7\b\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\x9d\t\n" +
 	"\vNodeService\x12H\n" +
-	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12Z\n" +
-	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Q\n" +
+	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
+	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\anetwork(\x01\x12]\n" +
 	"\n" +
-	"EnsureDisk\x12\x1a.node.v1.EnsureDiskRequest\x1a\x1b.node.v1.EnsureDiskResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Q\n" +
+	"EnsureDisk\x12\x1a.node.v1.EnsureDiskRequest\x1a\x1b.node.v1.EnsureDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
+	"\x04disk(\x01\x12`\n" +
 	"\n" +
-	"EnsureSeed\x12\x1a.node.v1.EnsureSeedRequest\x1a\x1b.node.v1.EnsureSeedResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Z\n" +
-	"\rDefineMachine\x12\x1d.node.v1.DefineMachineRequest\x1a\x1e.node.v1.DefineMachineResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12W\n" +
-	"\fStartMachine\x12\x1c.node.v1.StartMachineRequest\x1a\x1d.node.v1.StartMachineResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12T\n" +
-	"\vStopMachine\x12\x1b.node.v1.StopMachineRequest\x1a\x1c.node.v1.StopMachineResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Z\n" +
-	"\rRemoveMachine\x12\x1d.node.v1.RemoveMachineRequest\x1a\x1e.node.v1.RemoveMachineResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vm\x12Y\n" +
+	"EnsureSeed\x12\x1a.node.v1.EnsureSeedRequest\x1a\x1b.node.v1.EnsureSeedResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12i\n" +
+	"\rDefineMachine\x12\x1d.node.v1.DefineMachineRequest\x1a\x1e.node.v1.DefineMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12f\n" +
+	"\fStartMachine\x12\x1c.node.v1.StartMachineRequest\x1a\x1d.node.v1.StartMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12c\n" +
+	"\vStopMachine\x12\x1b.node.v1.StopMachineRequest\x1a\x1c.node.v1.StopMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12i\n" +
+	"\rRemoveMachine\x12\x1d.node.v1.RemoveMachineRequest\x1a\x1e.node.v1.RemoveMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12Y\n" +
 	"\fListMachines\x12\x1c.node.v1.ListMachinesRequest\x1a\x1d.node.v1.ListMachinesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12S\n" +
 	"\n" +
 	"ListTraces\x12\x1a.node.v1.ListTracesRequest\x1a\x1b.node.v1.ListTracesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12V\n" +
-	"\vReadConsole\x12\x1b.node.v1.ReadConsoleRequest\x1a\x1c.node.v1.ReadConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12]\n" +
-	"\x0eImportTemplate\x12\x1e.node.v1.ImportTemplateRequest\x1a\x1f.node.v1.ImportTemplateResponse\"\n" +
-	"\xea\xc7\x18\x06\b\x04\x12\x02vmB\"Z slipway.dev/proto/node/v1;nodepbb\x06proto3"
+	"\vReadConsole\x12\x1b.node.v1.ReadConsoleRequest\x1a\x1c.node.v1.ReadConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12m\n" +
+	"\x0eImportTemplate\x12\x1e.node.v1.ImportTemplateRequest\x1a\x1f.node.v1.ImportTemplateResponse\"\x1a\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\f\n" +
+	"\btemplate(\x01B\"Z slipway.dev/proto/node/v1;nodepbb\x06proto3"
 
 var (
 	file_node_v1_node_proto_rawDescOnce sync.Once

@@ -543,13 +543,15 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\x05R\tinterface\"\"\n" +
 	"\x10BindPoolResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xea\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xf9\x02\n" +
 	"\x0eClusterService\x12v\n" +
 	"\fListClusters\x12\x1a.vm.v3.ListClustersRequest\x1a\x1b.vm.v3.ListClustersResponse\"-\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/cluster\x12j\n" +
 	"\n" +
-	"GetCluster\x12\x18.vm.v3.GetClusterRequest\x1a\x0e.vm.v3.Cluster\"2\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/cluster/{id}\x12t\n" +
-	"\bBindPool\x12\x16.vm.v3.BindPoolRequest\x1a\x17.vm.v3.BindPoolResponse\"7\xea\xc7\x18\x0e\b\x03\"\n" +
-	"ipam.write\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/clusterB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"GetCluster\x12\x18.vm.v3.GetClusterRequest\x1a\x0e.vm.v3.Cluster\"2\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/cluster/{id}\x12\x82\x01\n" +
+	"\bBindPool\x12\x16.vm.v3.BindPoolRequest\x1a\x17.vm.v3.BindPoolResponse\"E\xea\xc7\x18\x0e\b\x03\"\n" +
+	"ipam.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04pool\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/ippool/{id}/clusterB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_cluster_proto_rawDescOnce sync.Once

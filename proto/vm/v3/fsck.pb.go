@@ -560,15 +560,17 @@ const file_vm_v3_fsck_proto_rawDesc = "" +
 	"\x11DropParkedRequest\x12\x1a\n" +
 	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\"\x14\n" +
-	"\x12DropParkedResponse2\x89\x04\n" +
+	"\x12DropParkedResponse2\xad\x04\n" +
 	"\vFsckService\x12q\n" +
 	"\aGetFsck\x12\x15.vm.v3.GetFsckRequest\x1a\x16.vm.v3.GetFsckResponse\"7\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"nodes.read\x82\xd3\xe4\x93\x02\x1dZ\x0e\x12\f/vm/v3/audit\x12\v/vm/v3/fsck\x12o\n" +
 	"\n" +
-	"ListParked\x12\x18.vm.v3.ListParkedRequest\x1a\x19.vm.v3.ListParkedResponse\",\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x0f\x12\r/vm/v3/parked\x12\x91\x01\n" +
-	"\fReplayParked\x12\x1a.vm.v3.ReplayParkedRequest\x1a\x1b.vm.v3.ReplayParkedResponse\"H\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02,:\x01*\"'/vm/v3/parked/{consumer}/{event}/replay\x12\x81\x01\n" +
+	"ListParked\x12\x18.vm.v3.ListParkedRequest\x1a\x19.vm.v3.ListParkedResponse\",\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02\x0f\x12\r/vm/v3/parked\x12\xa3\x01\n" +
+	"\fReplayParked\x12\x1a.vm.v3.ReplayParkedRequest\x1a\x1b.vm.v3.ReplayParkedResponse\"Z\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\x0e\n" +
+	"\x05event\x12\x05event\x82\xd3\xe4\x93\x02,:\x01*\"'/vm/v3/parked/{consumer}/{event}/replay\x12\x93\x01\n" +
 	"\n" +
-	"DropParked\x12\x18.vm.v3.DropParkedRequest\x1a\x19.vm.v3.DropParkedResponse\">\xea\xc7\x18\x12\b\x03\"\x0esettings.write\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"DropParked\x12\x18.vm.v3.DropParkedRequest\x1a\x19.vm.v3.DropParkedResponse\"P\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\x0e\n" +
+	"\x05event\x12\x05event\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_fsck_proto_rawDescOnce sync.Once

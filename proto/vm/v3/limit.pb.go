@@ -515,10 +515,12 @@ const file_vm_v3_limit_proto_rawDesc = "" +
 	"ipv4Number\x12B\n" +
 	"\x11ipv4_number_total\x18\v \x01(\v2\x16.google.protobuf.ValueR\x0fipv4NumberTotal\"#\n" +
 	"\x11SetLimitsResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\x81\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\x90\x02\n" +
 	"\fLimitService\x12q\n" +
-	"\tGetLimits\x12\x17.vm.v3.GetLimitsRequest\x1a\r.vm.v3.Limits\"<\xea\xc7\x18\x11\b\x02\x18\x01\"\vlimits.read\x82\xd3\xe4\x93\x02!\x12\x1f/vm/v3/user_limits/account/{id}\x12~\n" +
-	"\tSetLimits\x12\x17.vm.v3.SetLimitsRequest\x1a\x18.vm.v3.SetLimitsResponse\">\xea\xc7\x18\x10\b\x03\"\flimits.write\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/vm/v3/user_limits/account/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\tGetLimits\x12\x17.vm.v3.GetLimitsRequest\x1a\r.vm.v3.Limits\"<\xea\xc7\x18\x11\b\x02\x18\x01\"\vlimits.read\x82\xd3\xe4\x93\x02!\x12\x1f/vm/v3/user_limits/account/{id}\x12\x8c\x01\n" +
+	"\tSetLimits\x12\x17.vm.v3.SetLimitsRequest\x1a\x18.vm.v3.SetLimitsResponse\"L\xea\xc7\x18\x10\b\x03\"\flimits.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04user\x12\x02id\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/vm/v3/user_limits/account/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_limit_proto_rawDescOnce sync.Once

@@ -1224,16 +1224,19 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\x13ResetBreakerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"&\n" +
 	"\x14ResetBreakerResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xb6\x04\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xd0\x04\n" +
 	"\vNodeService\x12g\n" +
 	"\tListNodes\x12\x17.vm.v3.ListNodesRequest\x1a\x18.vm.v3.ListNodesResponse\"'\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"nodes.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/node\x12[\n" +
 	"\aGetNode\x12\x15.vm.v3.GetNodeRequest\x1a\v.vm.v3.Node\",\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"nodes.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12U\n" +
-	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\f\xea\xc7\x18\b\b\x04\x12\x04node\x12\x81\x01\n" +
+	"nodes.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12a\n" +
+	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\x18\xea\xc7\x18\b\b\x04\x12\x04node\xf2\xc7\x18\b\n" +
+	"\x04node \x01\x12\x81\x01\n" +
 	"\rListStrangers\x12\x1b.vm.v3.ListStrangersRequest\x1a\x1c.vm.v3.ListStrangersResponse\"5\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"nodes.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/vm/v3/node/{id}/stranger\x12\x85\x01\n" +
-	"\fResetBreaker\x12\x1a.vm.v3.ResetBreakerRequest\x1a\x1b.vm.v3.ResetBreakerResponse\"<\xea\xc7\x18\x0f\b\x03\"\vnodes.write\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/node/{id}/breaker/resetB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"nodes.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/vm/v3/node/{id}/stranger\x12\x93\x01\n" +
+	"\fResetBreaker\x12\x1a.vm.v3.ResetBreakerRequest\x1a\x1b.vm.v3.ResetBreakerResponse\"J\xea\xc7\x18\x0f\b\x03\"\vnodes.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04node\x12\x02id\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/node/{id}/breaker/resetB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_node_proto_rawDescOnce sync.Once

@@ -653,12 +653,13 @@ const file_vm_v3_os_proto_rawDesc = "" +
 	"minDiskMib\x12\x19\n" +
 	"\bos_group\x18\a \x01(\tR\aosGroup\"%\n" +
 	"\x0fImportOSRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name2\xbe\x03\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name2\xc9\x03\n" +
 	"\tOSService\x12`\n" +
 	"\x06ListOS\x12\x14.vm.v3.ListOSRequest\x1a\x15.vm.v3.ListOSResponse\")\xea\xc7\x18\x14\b\x02\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\v\x12\t/vm/v3/os\x12W\n" +
 	"\x05GetOS\x12\x13.vm.v3.GetOSRequest\x1a\t.vm.v3.OS\".\xea\xc7\x18\x14\b\x02\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/os/{id}\x12|\n" +
-	"\rListCatalogue\x12\x1b.vm.v3.ListCatalogueRequest\x1a\x1c.vm.v3.ListCatalogueResponse\"0\xea\xc7\x18\x14\b\x03\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/catalogue\x12x\n" +
-	"\bImportOS\x12\x16.vm.v3.ImportOSRequest\x1a\x10.op.v1.Operation\"B\xea\xc7\x18\x15\b\x03\"\x0ftemplates.write(\x01\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/catalogue/{name}/importB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\rListCatalogue\x12\x1b.vm.v3.ListCatalogueRequest\x1a\x1c.vm.v3.ListCatalogueResponse\"0\xea\xc7\x18\x14\b\x03\x18\x01\"\x0etemplates.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/catalogue\x12\x82\x01\n" +
+	"\bImportOS\x12\x16.vm.v3.ImportOSRequest\x1a\x10.op.v1.Operation\"L\xea\xc7\x18\x15\b\x03\"\x0ftemplates.write(\x01\xf2\xc7\x18\x06\n" +
+	"\x02os \x01\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/vm/v3/catalogue/{name}/importB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_os_proto_rawDescOnce sync.Once

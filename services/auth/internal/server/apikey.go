@@ -9,6 +9,7 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 	"slipway.dev/services/auth/internal/store"
@@ -40,8 +41,11 @@ func (s *Server) CreateAPIKey(ctx context.Context, r *authpb.CreateAPIKeyRequest
 		return nil, err
 	}
 	err = s.store.InTx(ctx, func(tx store.Tx) error {
-		k.ID, err = tx.CreateAPIKey(ctx, k, me.SessionID, hash)
-		return err
+		if k.ID, err = tx.CreateAPIKey(ctx, k, me.SessionID, hash); err != nil {
+			return err
+		}
+		audit.Of(ctx).Object("apikey", k.ID)
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -104,6 +104,8 @@ func (s *Server) Logout(ctx context.Context, r *authpb.LogoutRequest) (*authpb.L
 		if err != nil {
 			return err
 		}
+		audit.Of(ctx).Actor(opened.AccountID, "")
+		audit.Of(ctx).Object("session", opened.UUID)
 		return tx.EndRefreshSession(ctx, opened, "")
 	})
 	if err != nil && !isInvalid(err) {

@@ -100,7 +100,8 @@ func (t Tx) SaveAPIKey(ctx context.Context, k domain.APIKey) error {
 
 // DeleteAPIKey ends a key with all that it made and tells it. owner is whose it must be, 0 for anybody's.
 func (t Tx) DeleteAPIKey(ctx context.Context, owner, id int32) error {
-	return t.deleteToken(ctx, owner, "t.id = $2 AND t.kind = 'apikey'", id)
+	_, err := t.deleteToken(ctx, owner, "t.id = $2 AND t.kind = 'apikey'", id)
+	return err
 }
 
 // weakened tells that a key, and what it made, can do less than before.

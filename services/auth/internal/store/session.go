@@ -9,6 +9,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/query"
 	"slipway.dev/services/auth/internal/domain"
@@ -60,29 +61,35 @@ func (s *Store) Token(ctx context.Context, account, id int32, ttl time.Duration)
 // DeleteToken ends a credential by its id or its hash and tells it, and with an API key all that it made. owner is whose it
 // must be, 0 for anybody's.
 func (t Tx) DeleteToken(ctx context.Context, owner, id int32, hash []byte) error {
-	return t.deleteToken(ctx, owner, "id = $2 OR hash = $3", id, hash)
+	gone, err := t.deleteToken(ctx, owner, "id = $2 OR hash = $3", id, hash)
+	if err != nil {
+		return err
+	}
+	audit.Of(ctx).Object("token", gone)
+	return nil
 }
 
 // KillSession is DeleteToken for a session, by its uuid.
 func (t Tx) KillSession(ctx context.Context, owner int32, uuid string) error {
-	return t.deleteToken(ctx, owner, "uuid = $2 AND "+isSession, uuid)
+	_, err := t.deleteToken(ctx, owner, "uuid = $2 AND "+isSession, uuid)
+	return err
 }
 
-func (t Tx) deleteToken(ctx context.Context, owner int32, which string, args ...any) error {
-	var id, account int32
+func (t Tx) deleteToken(ctx context.Context, owner int32, which string, args ...any) (id int32, err error) {
+	var account int32
 	var made []int32
-	err := t.QueryRow(ctx, `
+	err = t.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM token t WHERE ($1::integer = 0 OR account_id = $1) AND (`+which+`) RETURNING id, account_id)
 		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id ORDER BY account_id) FROM gone`,
 		append([]any{owner}, args...)...).Scan(&id, &account, &made)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return fault.NotFound.With("no such token")
+		return 0, fault.NotFound.With("no such token")
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.outdate(ctx, made...); err != nil {
-		return err
+		return 0, err
 	}
-	return t.revoked(ctx, id, account, 0)
+	return id, t.revoked(ctx, id, account, 0)
 }

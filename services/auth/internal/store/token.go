@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/auth/internal/domain"
 )
@@ -116,15 +117,21 @@ func (t Tx) CreateToken(ctx context.Context, account, session int32, hash []byte
 	if err != nil {
 		return err
 	}
-	tag, err := t.Exec(ctx, `
+	var id int32
+	err = t.QueryRow(ctx, `
 		INSERT INTO token (account_id, hash, sliding, expires_at, description, maker)
 		SELECT $1, $2, false, $3::timestamptz, $4, $6
-		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND NOT sliding AND kind IS NULL) < $5`,
-		account, hash, expires, description, domain.MaxTokens, maker)
-	if err == nil && tag.RowsAffected() == 0 {
+		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND NOT sliding AND kind IS NULL) < $5
+		RETURNING id`,
+		account, hash, expires, description, domain.MaxTokens, maker).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
 		return domain.ErrTooManyTokens
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	audit.Of(ctx).Object("token", id)
+	return nil
 }
 
 // DeleteDead removes tokens and one-time keys that ended and counters of failed logins that no longer count.

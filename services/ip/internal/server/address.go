@@ -8,6 +8,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/ip/internal/domain"
 	"slipway.dev/services/ip/internal/store"
@@ -58,8 +59,11 @@ func (s *Server) hold(ctx context.Context, pool int32, ip netip.Addr, note strin
 	}
 	var id int32
 	err := s.store.InTx(ctx, func(tx store.Tx) (err error) {
-		id, err = tx.Hold(ctx, pool, ip, note)
-		return err
+		if id, err = tx.Hold(ctx, pool, ip, note); err != nil {
+			return err
+		}
+		audit.Of(ctx).Object("address", id)
+		return nil
 	})
 	if err != nil {
 		return nil, err

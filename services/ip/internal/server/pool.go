@@ -128,7 +128,8 @@ func (s *Server) AddRange(ctx context.Context, r *ippb.AddRangeRequest) (*ippb.A
 		if err != nil {
 			return err
 		}
-		audit.Of(ctx).Change(nil, map[string]any{"range": id, "name": r.GetName()})
+		audit.Of(ctx).Object("range", id)
+		audit.Of(ctx).Change(nil, map[string]any{"pool": r.GetId(), "name": r.GetName()})
 		resp = &ippb.AddRangeResponse{Id: id}
 		return tx.Answer(ctx, resp)
 	})
