@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"slipway.dev/proto/all"
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/gateway"
 	"slipway.dev/gateway/internal/edge"
-	"slipway.dev/gateway/internal/vmmanager"
+	"slipway.dev/gateway/internal/ispsystem"
+	"slipway.dev/gateway/internal/rest"
 )
 
 // nowhere is a reply that nobody reads.
@@ -51,11 +53,11 @@ func BenchmarkFilter(b *testing.B) {
 // in turn through the same edge and dialect, once with the guard, once with an identity that is there already.
 func BenchmarkSessionCheck(b *testing.B) {
 	s, conns := newServices(b)
-	dialect, err := vmmanager.New(conns.Auth, conns.VM, conns.IP)
+	dialect, err := rest.New(ispsystem.Dialect(), all.Files(), conns)
 	if err != nil {
 		b.Fatal(err)
 	}
-	tokens := authpb.NewTokenServiceClient(conns.Auth)
+	tokens := authpb.NewTokenServiceClient(conns["auth"])
 	known, err := s.auth.Introspect(b.Context(), &authpb.IntrospectRequest{Token: "user"})
 	if err != nil {
 		b.Fatal(err)
@@ -67,8 +69,8 @@ func BenchmarkSessionCheck(b *testing.B) {
 	})
 	quiet := slog.New(slog.DiscardHandler)
 	ways := []http.Handler{
-		edge.Handler(edge.Config{Fail: vmmanager.WriteError}, quiet, unchecked),
-		edge.Handler(edge.Config{Fail: vmmanager.WriteError}, quiet, edge.Guard(edge.NewSessions(tokens, 0), vmmanager.WriteError, dialect)),
+		edge.Handler(edge.Config{}, quiet, dialect.Mount(unchecked)),
+		edge.Handler(edge.Config{}, quiet, dialect.Mount(edge.Guard(edge.NewSessions(tokens, 0), dialect))),
 	}
 	r := httptest.NewRequest(http.MethodGet, "/vm/v3/host/21", http.NoBody)
 	r.Header.Set("X-Xsrf-Token", "user")

@@ -70,7 +70,7 @@ func newServices(t testing.TB) (*stack, gateway.Conns) {
 	vmpb.RegisterHostServiceServer(vm, s.vm)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})
-	return s, gateway.Conns{Auth: auth.Local("gateway"), VM: vm.Local("gateway"), IP: ip.Local("gateway")}
+	return s, gateway.Conns{"auth": auth.Local("gateway"), "vm": vm.Local("gateway"), "ip": ip.Local("gateway")}
 }
 
 func newQuietStack(t testing.TB) *stack {

@@ -4,22 +4,32 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
 
-	"google.golang.org/grpc"
-
+	"slipway.dev/proto/all"
 	authpb "slipway.dev/proto/auth/v4"
+	"slipway.dev/proto/openapi"
 
 	"slipway.dev/gateway/internal/docs"
 	"slipway.dev/gateway/internal/edge"
+	"slipway.dev/gateway/internal/ispsystem"
 	"slipway.dev/gateway/internal/keypage"
-	"slipway.dev/gateway/internal/vmmanager"
+	"slipway.dev/gateway/internal/rest"
 )
+
+//go:generate go run ./internal/openapigen -root ..
+
+// Dialects lists what the gateway speaks. The first one also answers the paths that no other claims, and its document is the one
+// of the page to try the API on.
+func Dialects() []rest.Dialect {
+	return []rest.Dialect{
+		ispsystem.Dialect(),
+	}
+}
 
 // Config are the limits of the edge. The zero value is good.
 type Config struct {
@@ -30,23 +40,25 @@ type Config struct {
 	SessionTTL time.Duration
 	// TrustedProxies may name the client in X-Forwarded-For; what others put there is ignored.
 	TrustedProxies []netip.Prefix
-	// Secure: clients come by HTTPS, so browsers are told never to come without.
+	// Secure: clients come by HTTPS, and browsers must not come without.
 	Secure bool
-	// PanelURL is where somebody goes who logged in by a one-time link; empty for a page that says who that is.
+	// PanelURL is where a login by a one-time link leads; empty for a page that names the account.
 	PanelURL string
 	// HideDocs takes /openapi.json and /swagger/ away.
 	HideDocs bool
-	// Observe, when it is set, is told of every request that was answered.
-	Observe func(method, path string, status int, took time.Duration)
+	// Observe, when it is set, is called for every request that was answered, with the group of its path, such as "/vm/v3".
+	Observe func(method, group string, status int, took time.Duration)
 	// Ready are asked for /readyz.
 	Ready []func(context.Context) error
 }
 
-// Conns lead to the services.
-type Conns struct{ Auth, VM, IP grpc.ClientConnInterface }
+// Conns are the connections to the services by their names, "auth", "vm" and so on.
+type Conns = rest.Conns
 
 // Gateway is the edge.
 type Gateway struct {
+	cfg      edge.Config
+	mounts   []*edge.Mount
 	handler  http.Handler
 	sessions *edge.Sessions
 	log      *slog.Logger
@@ -54,25 +66,42 @@ type Gateway struct {
 
 // New makes a gateway in front of the services.
 func New(cfg Config, conns Conns, log *slog.Logger) (*Gateway, error) {
-	if conns.Auth == nil || conns.VM == nil || conns.IP == nil {
-		return nil, errors.New("gateway: a connection to a service is missing")
+	return speaking(Dialects(), cfg, conns, log)
+}
+
+// speaking makes a gateway that speaks these dialects.
+func speaking(dialects []rest.Dialect, cfg Config, conns Conns, log *slog.Logger) (*Gateway, error) {
+	auth := conns["auth"]
+	if auth == nil {
+		return nil, fmt.Errorf("gateway: no connection to auth")
 	}
-	dialect, err := vmmanager.New(conns.Auth, conns.VM, conns.IP)
-	if err != nil {
-		return nil, err
+	g := &Gateway{
+		cfg: edge.Config{
+			Limits:         edge.Limits{Body: cfg.MaxBody, URL: cfg.MaxURL, Time: cfg.Timeout},
+			TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure, Observe: cfg.Observe,
+		},
+		sessions: edge.NewSessions(authpb.NewTokenServiceClient(auth), cfg.SessionTTL), log: log,
 	}
-	sessions := edge.NewSessions(authpb.NewTokenServiceClient(conns.Auth), cfg.SessionTTL)
-	guarded := edge.Guard(sessions, vmmanager.WriteError, dialect)
-	links, err := keypage.Handler(keypage.Config{Secure: cfg.Secure, Panel: cfg.PanelURL}, conns.Auth, sessions, guarded)
+	documents := map[string][]byte{}
+	for _, d := range dialects {
+		api, err := rest.New(d, all.Files(), conns)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		g.mounts = append(g.mounts, api.Mount(edge.Guard(g.sessions, api)))
+		documents[d.Document.Path] = openapi.Of(d.Name)
+	}
+	// What else the first dialect's paths have: one-time links in browsers, the documents, and the state of the process.
+	home := g.mounts[0]
+	links, err := keypage.Handler(keypage.Config{Secure: cfg.Secure, Panel: cfg.PanelURL}, auth, g.sessions, home.Handler)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	open := docs.Handler(docs.Config{Hide: cfg.HideDocs, Ready: cfg.Ready}, links)
-	handler := edge.Handler(edge.Config{
-		MaxBody: cfg.MaxBody, MaxURL: cfg.MaxURL, Timeout: cfg.Timeout, TrustedProxies: cfg.TrustedProxies,
-		Secure: cfg.Secure, Fail: vmmanager.WriteError, Observe: cfg.Observe,
-	}, log, open)
-	return &Gateway{handler: handler, sessions: sessions, log: log}, nil
+	home.Handler = docs.Handler(docs.Config{Hide: cfg.HideDocs, Ready: cfg.Ready, Documents: documents}, links)
+	home.Routes = append(home.Routes, keypage.Routes()...)
+	home.Groups = append(home.Groups, "/auth/key", "/swagger", "/openapi.json")
+	g.handler = edge.Handler(g.cfg, log, g.mounts...)
+	return g, nil
 }
 
 // Handler answers HTTP requests.
@@ -84,11 +113,23 @@ func (g *Gateway) Revoke(session, account int32) { g.sessions.Revoke(session, ac
 // ForgetAll makes the gateway forget all sessions: revocations may have been missed.
 func (g *Gateway) ForgetAll() { g.sessions.ForgetAll() }
 
-// Server is an HTTP server for the gateway whose limits leave no room for slow clients.
-func (g *Gateway) Server(addr string) *http.Server {
+// Server is an HTTP server for all dialects whose limits leave no room for slow clients.
+func (g *Gateway) Server(addr string) *http.Server { return g.server(addr, g.handler) }
+
+// ServerOf is an HTTP server of its own for one dialect, which gets every path there.
+func (g *Gateway) ServerOf(dialect, addr string) (*http.Server, error) {
+	for _, m := range g.mounts {
+		if m.Name == dialect {
+			return g.server(addr, edge.Handler(g.cfg, g.log, m)), nil
+		}
+	}
+	return nil, fmt.Errorf("gateway: there is no dialect %q", dialect)
+}
+
+func (g *Gateway) server(addr string, h http.Handler) *http.Server {
 	return &http.Server{
 		Addr:              addr,
-		Handler:           g.handler,
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,

@@ -125,7 +125,7 @@ func TestKeyPageOfAPanel(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"panel.example.com", "javascript:alert(1)", "//panel.example.com", "https://u:p@panel.example.com/"} {
-		if _, err := gateway.New(gateway.Config{PanelURL: bad}, gateway.Conns{Auth: conn(nil), VM: conn(nil), IP: conn(nil)}, slog.New(slog.DiscardHandler)); err == nil {
+		if _, err := gateway.New(gateway.Config{PanelURL: bad}, gateway.Conns{"auth": conn(nil), "vm": conn(nil), "ip": conn(nil)}, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%s is taken for a panel", bad)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"slipway.dev/gateway"
-	"slipway.dev/gateway/internal/vmmanager"
+	"slipway.dev/gateway/internal/rest"
 )
 
 // get asks as a user; accept is the header of that name.
@@ -55,7 +55,7 @@ func TestListShapes(t *testing.T) {
 			t.Errorf("%s: %d %s, want %s", path, w.Code, w.Body, want)
 		}
 	}
-	if w := get(t, h, "/vm/v3/host/21?fields=none&cursor=x&explain=1", vmmanager.Lines); w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" {
+	if w := get(t, h, "/vm/v3/host/21?fields=none&cursor=x&explain=1", rest.Lines); w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("what is no list knows no fields: %d %s", w.Code, w.Body)
 	}
 }
@@ -63,15 +63,15 @@ func TestListShapes(t *testing.T) {
 func TestExport(t *testing.T) {
 	t.Parallel()
 	s := newQuietStack(t)
-	w := get(t, s.Handler(), "/api/vm/v3/host?fields=id&limit=2&explain=1", vmmanager.Lines)
+	w := get(t, s.Handler(), "/api/vm/v3/host?fields=id&limit=2&explain=1", rest.Lines)
 	want := "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n{\"id\":4}\n{\"id\":5}\n{\"id\":6}\n{\"id\":7}\n"
-	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != vmmanager.Lines || w.Body.String() != want || w.Header().Get("Content-Length") != "" {
+	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != rest.Lines || w.Body.String() != want || w.Header().Get("Content-Length") != "" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
-	if w := get(t, s.Handler(), "/vm/v3/host?where=(", vmmanager.Lines); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"code":90001`) {
+	if w := get(t, s.Handler(), "/vm/v3/host?where=(", rest.Lines); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"code":90001`) {
 		t.Errorf("refused: %d %s", w.Code, w.Body)
 	}
-	full := get(t, s.Handler(), "/vm/v3/host?cursor=6", vmmanager.Lines)
+	full := get(t, s.Handler(), "/vm/v3/host?cursor=6", rest.Lines)
 	var one map[string]any
 	if err := json.Unmarshal(full.Body.Bytes(), &one); err != nil || one["name"] != "vm-7" || one["next"] != nil {
 		t.Errorf("from a cursor: %v %s", err, full.Body)
@@ -90,7 +90,7 @@ func TestExportBreaksOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("X-Xsrf-Token", "user")
-		r.Header.Set("Accept", vmmanager.Lines)
+		r.Header.Set("Accept", rest.Lines)
 		resp, err := srv.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestExportOfARevokedSession(t *testing.T) {
 	}()
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/vm/v3/host?fields=id", http.NoBody)
 	r.Header.Set("X-Xsrf-Token", "user")
-	r.Header.Set("Accept", vmmanager.Lines)
+	r.Header.Set("Accept", rest.Lines)
 	s.Handler().ServeHTTP(&onFlush{httptest.NewRecorder(), func() { s.auth.gone.Store(true); s.Revoke(40, 4) }}, r)
 }
 

@@ -13,8 +13,6 @@ import (
 	accesspb "slipway.dev/proto/access/v1"
 
 	"slipway.dev/pkg/rpc"
-
-	"slipway.dev/gateway/internal/vmmanager"
 )
 
 func TestIdempotencyKeyGoesOn(t *testing.T) {
@@ -48,7 +46,7 @@ var secretField = regexp.MustCompile(`(?i)(token|secret|password|session|private
 func TestEveryCreateSaysWhatARepeatDoes(t *testing.T) {
 	t.Parallel()
 	kept := 0
-	for _, r := range vmmanager.Routes() {
+	for _, r := range routes() {
 		a, _ := proto.GetExtension(r.RPC.Options(), accesspb.E_Access).(*accesspb.Access)
 		public := a.GetLevel() == accesspb.Level_LEVEL_PUBLIC
 		switch a.GetRepeat() {

@@ -15,11 +15,15 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	accesspb "slipway.dev/proto/access/v1"
+	"slipway.dev/proto/all"
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/gateway"
-	"slipway.dev/gateway/internal/vmmanager"
+	"slipway.dev/gateway/internal/rest"
 )
+
+// routes lists the routes of the dialect.
+func routes() []rest.Route { return rest.Routes("ispsystem", all.Files()) }
 
 // recorded makes a gateway whose calls end in record.
 func recorded(t *testing.T, record func(method string, md metadata.MD)) http.Handler {
@@ -33,7 +37,7 @@ func recorded(t *testing.T, record func(method string, md metadata.MD)) http.Han
 		record(method, md)
 		return nil
 	})
-	gw, err := gateway.New(gateway.Config{}, gateway.Conns{Auth: c, VM: c, IP: c}, slog.New(slog.DiscardHandler))
+	gw, err := gateway.New(gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +51,11 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	called := ""
 	h := recorded(t, func(method string, _ metadata.MD) { called = method })
-	routes := vmmanager.Routes()
-	if len(routes) < 60 {
-		t.Fatalf("only %d routes", len(routes))
+	list := routes()
+	if len(list) < 60 {
+		t.Fatalf("only %d routes", len(list))
 	}
-	for _, r := range routes {
+	for _, r := range list {
 		want := fmt.Sprintf("/%s/%s", r.RPC.Parent().FullName(), r.RPC.Name())
 		for _, prefix := range []string{"", "/api"} {
 			line := r.Method + " " + prefix + variable.ReplaceAllString(r.Path, "7")
@@ -75,7 +79,7 @@ func TestServiceMethodsHaveNoPath(t *testing.T) {
 	t.Parallel()
 	h := recorded(t, func(method string, _ metadata.MD) { t.Errorf("%s was called", method) })
 	tried := 0
-	for _, f := range vmmanager.Files {
+	for _, f := range all.Files() {
 		for i := range f.Services().Len() {
 			methods := f.Services().Get(i).Methods()
 			for j := range methods.Len() {
@@ -160,7 +164,7 @@ func eachField(visit func(owner protoreflect.MessageDescriptor, fd protoreflect.
 			}
 		}
 	}
-	for _, r := range vmmanager.Routes() {
+	for _, r := range routes() {
 		walk(r.RPC.Input())
 		walk(r.RPC.Output())
 	}

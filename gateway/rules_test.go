@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"slipway.dev/gateway/internal/vmmanager"
+	"slipway.dev/gateway/internal/ispsystem"
 )
 
 // The rules whose breach breaks clients, by their numbers in the contract of the dialect. What a service must see to
@@ -50,7 +50,7 @@ func TestRule02TokenIDIsANumber(t *testing.T) {
 func TestRule03IDAndKeyOfAUserKeyAreStrings(t *testing.T) {
 	t.Parallel()
 	// No proto declares the call yet; the day one does, it must do so with strings.
-	for _, r := range vmmanager.Routes() {
+	for _, r := range routes() {
 		if strings.HasSuffix(r.Path, "/key") && r.Method == http.MethodPost && strings.Contains(r.Path, "/user/") {
 			for _, name := range []protoreflect.Name{"id", "key"} {
 				if fd := r.RPC.Output().Fields().ByName(name); fd == nil || fd.Kind() != protoreflect.StringKind {
@@ -233,7 +233,7 @@ func TestRule14EveryPathAlsoUnderAPI(t *testing.T) {
 
 func TestRule15Only503MeansRepeat(t *testing.T) {
 	t.Parallel()
-	for _, k := range vmmanager.Errors {
+	for _, k := range ispsystem.Errors {
 		if (k.HTTP == http.StatusServiceUnavailable) != (k.Code.String() == "Unavailable") {
 			t.Errorf("%+v", k)
 		}

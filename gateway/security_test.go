@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"slipway.dev/gateway"
-	"slipway.dev/gateway/internal/vmmanager"
 )
 
 // TestCookieOfABrowser: what a page of another site makes a browser send is refused; what a client sends by itself is
@@ -28,7 +27,7 @@ func TestCookieOfABrowser(t *testing.T) {
 	h := recorded(t, func(string, metadata.MD) { called = true })
 	foreign := []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example.com", "Origin: null"}
 	own := []string{"Accept: */*", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none", "Origin: https://panel.example.com"}
-	for _, r := range vmmanager.Routes() {
+	for _, r := range routes() {
 		line := r.Method + " " + variable.ReplaceAllString(r.Path, "7")
 		for _, cookie := range []string{"Cookie: ses6=any", "Cookie: token=any", "Cookie: x-xsrf-token=any"} {
 			for _, f := range foreign {

@@ -92,7 +92,7 @@ func build(t *testing.T, n int) *world {
 		}
 		w.replicas = append(w.replicas, r)
 		if r.gateway, err = gateway.New(gateway.Config{}, gateway.Conns{
-			Auth: r.auth.Server().Local("gateway"), VM: r.vm.Server().Local("gateway"), IP: r.ip.Server().Local("gateway"),
+			"auth": r.auth.Server().Local("gateway"), "vm": r.vm.Server().Local("gateway"), "ip": r.ip.Server().Local("gateway"),
 		}, log); err != nil {
 			t.Fatal(err)
 		}

@@ -152,7 +152,7 @@ func (s *stack) build(ctx context.Context) error {
 		edge.Observe = s.obs.Request
 	}
 	s.gateway, err = gateway.New(edge, gateway.Conns{
-		Auth: s.auth.Server().Local("gateway"), VM: s.vm.Server().Local("gateway"), IP: s.ip.Server().Local("gateway"),
+		"auth": s.auth.Server().Local("gateway"), "vm": s.vm.Server().Local("gateway"), "ip": s.ip.Server().Local("gateway"),
 	}, s.log.With("service", "gateway"))
 	return err
 }

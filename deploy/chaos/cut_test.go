@@ -24,7 +24,7 @@ import (
 func TestClientsCut(t *testing.T) { // alone: it counts goroutines
 	w := newWorld(t, 1)
 	g, err := gateway.New(gateway.Config{}, gateway.Conns{
-		Auth: w.auth.Server().Local("gateway"), VM: w.vm.Server().Local("gateway"), IP: w.ip.Server().Local("gateway"),
+		"auth": w.auth.Server().Local("gateway"), "vm": w.vm.Server().Local("gateway"), "ip": w.ip.Server().Local("gateway"),
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

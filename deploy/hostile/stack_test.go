@@ -105,7 +105,7 @@ func newStack(t *testing.T) *stack {
 	_, err = n.Register(ctx)
 	s.must(err)
 	gw, err := gateway.New(gateway.Config{}, gateway.Conns{
-		Auth: a.Server().Local("gateway"), VM: v.Server().Local("gateway"), IP: i.Server().Local("gateway"),
+		"auth": a.Server().Local("gateway"), "vm": v.Server().Local("gateway"), "ip": i.Server().Local("gateway"),
 	}, log.With("service", "gateway"))
 	s.must(err)
 	s.handler = gw.Handler()

@@ -50,8 +50,8 @@ func TestMetrics(t *testing.T) {
 	call := o.Call("vm")
 	call("/vm.v3.HostService/GetHost", codes.OK, 3*time.Millisecond)
 	call("/vm.v3.HostService/GetHost", codes.NotFound, time.Millisecond)
-	o.Request("GET", "/vm/v3/host/17", 200, time.Millisecond)
-	o.Request("BREW", "/secret/path", 404, time.Millisecond)
+	o.Request("GET", "/vm/v3", 200, time.Millisecond)
+	o.Request("BREW", "other", 404, time.Millisecond)
 	status, text := get(t, o, "/metrics")
 	if status != http.StatusOK {
 		t.Fatalf("%d %s", status, text)

@@ -1,9 +1,16 @@
-// Package openapi holds the OpenAPI document of the dialect, made from the protos.
+// Package openapi holds the OpenAPI documents of the dialects, made from the protos.
 package openapi
 
-import _ "embed"
+import "embed"
 
-// Slipway is the document.
-//
-//go:embed slipway.openapi.json
-var Slipway []byte
+//go:embed *.json
+var documents embed.FS
+
+// Of returns the document of a dialect; nil when there is none.
+func Of(dialect string) []byte {
+	text, err := documents.ReadFile(dialect + ".json")
+	if err != nil {
+		return nil
+	}
+	return text
+}

@@ -31,6 +31,8 @@ const drainFor = 20 * time.Second
 type config struct {
 	program.Settings
 	Listen string `env:"LISTEN" envDefault:":8080"`
+	// ListenOwn are addresses at which one dialect has every path, such as "ispsystem=:8083".
+	ListenOwn map[string]string `env:"LISTEN_OWN" envKeyValSeparator:"="`
 	// Certs is the directory of ca.crt, gateway.crt and gateway.key, for the services.
 	Certs string `env:"CERTS,required"`
 	Auth  string `env:"AUTH,required"`
@@ -88,15 +90,22 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	gw, err := gateway.New(gateway.Config{
 		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs, PanelURL: cfg.PanelURL,
 		Ready: []func(context.Context) error{o.Ready}, Observe: o.Request,
-	}, gateway.Conns{Auth: conns[0], VM: conns[1], IP: conns[2]}, log)
+	}, gateway.Conns{"auth": conns[0], "vm": conns[1], "ip": conns[2]}, log)
 	if err != nil {
 		return err
 	}
-	return cfg.Run(
-		ctx, o,
+	parts := []run.Service{
 		run.Func(func(ctx context.Context) error { return listen(ctx, gw.Server(cfg.Listen), cfg, log) }),
 		run.Func(func(ctx context.Context) error { return gw.Watch(ctx, events) }),
-	)
+	}
+	for dialect, addr := range cfg.ListenOwn {
+		srv, err := gw.ServerOf(dialect, addr)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, run.Func(func(ctx context.Context) error { return listen(ctx, srv, cfg, log) }))
+	}
+	return cfg.Run(ctx, o, parts...)
 }
 
 func listen(ctx context.Context, srv *http.Server, cfg config, log *slog.Logger) error {

@@ -12,8 +12,6 @@ import (
 	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 
-	"slipway.dev/proto/openapi"
-
 	"slipway.dev/gateway/internal/edge"
 )
 
@@ -23,6 +21,8 @@ const readyWithin = 3 * time.Second
 type Config struct {
 	// Hide the description and the page.
 	Hide bool
+	// Documents by the paths where they are served.
+	Documents map[string][]byte
 	// Ready are asked for /readyz; all must answer nil.
 	Ready []func(context.Context) error
 }
@@ -45,8 +45,8 @@ func Handler(cfg Config, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		case path == "/":
 			http.Redirect(w, r, "/swagger/", http.StatusFound)
-		case path == "/openapi.json":
-			reply(w, http.StatusOK, string(openapi.Slipway))
+		case cfg.Documents[path] != nil:
+			reply(w, http.StatusOK, string(cfg.Documents[path]))
 		case path == "/swagger" || strings.HasPrefix(path, "/swagger/"):
 			page(w.Header())
 			swagger.ServeHTTP(w, r)
@@ -79,5 +79,5 @@ func ready(w http.ResponseWriter, r *http.Request, checks []func(context.Context
 func reply(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) // the client went away: nobody is left to tell
+	_, _ = io.WriteString(w, text) // an error means that the client went away
 }

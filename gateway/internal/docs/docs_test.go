@@ -11,11 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway.dev/proto/all"
 	document "slipway.dev/proto/openapi"
 
 	"slipway.dev/gateway/internal/docs"
-	"slipway.dev/gateway/internal/openapi"
-	"slipway.dev/gateway/internal/vmmanager"
+	"slipway.dev/gateway/internal/ispsystem"
+	"slipway.dev/gateway/internal/rest"
+	"slipway.dev/gateway/internal/rest/openapi"
 )
 
 type object = map[string]any
@@ -32,11 +34,11 @@ func parse(t *testing.T, text []byte) object {
 // TestDocumentIsFresh: without its prose it is what the protos say now.
 func TestDocumentIsFresh(t *testing.T) {
 	t.Parallel()
-	now, err := openapi.Build(vmmanager.Files)
+	now, err := openapi.Build(ispsystem.Dialect(), all.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, got := parse(t, now), parse(t, document.Slipway)
+	want, got := parse(t, now), parse(t, document.Of("ispsystem"))
 	prose(want)
 	prose(got)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -63,7 +65,7 @@ func prose(v any) {
 
 func TestDocument(t *testing.T) {
 	t.Parallel()
-	doc := parse(t, document.Slipway)
+	doc := parse(t, document.Of("ispsystem"))
 	if doc["openapi"] != "3.1.0" || doc["info"].(object)["title"] == "" || doc["info"].(object)["version"] == "" {
 		t.Error("no head")
 	}
@@ -73,7 +75,7 @@ func TestDocument(t *testing.T) {
 		}
 	})
 	ids := map[string]bool{}
-	for _, r := range vmmanager.Routes() {
+	for _, r := range rest.Routes("ispsystem", all.Files()) {
 		item, _ := doc["paths"].(object)[r.Path].(object)
 		op, _ := item[strings.ToLower(r.Method)].(object)
 		if op == nil {
@@ -127,12 +129,12 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	text := fmt.Sprint(doc["components"].(object)["schemas"].(object)["Error"])
-	for _, k := range vmmanager.Errors {
+	for _, k := range ispsystem.Errors {
 		if !strings.Contains(text, fmt.Sprintf("%d (HTTP %d): %s", k.Number, k.HTTP, k.Meaning)) {
 			t.Errorf("the error %d is not described", k.Number)
 		}
 	}
-	if strings.Contains(string(document.Slipway), "SERVICE") || strings.Contains(string(document.Slipway), "Introspect") {
+	if strings.Contains(string(document.Of("ispsystem")), "SERVICE") || strings.Contains(string(document.Of("ispsystem")), "Introspect") {
 		t.Error("what services say to each other is in it")
 	}
 }
@@ -187,7 +189,7 @@ func TestPages(t *testing.T) {
 		{true, "GET", "/healthz", "", 200},
 	} {
 		w := httptest.NewRecorder()
-		docs.Handler(docs.Config{Hide: tt.hide}, next).ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
+		docs.Handler(docs.Config{Hide: tt.hide, Documents: map[string][]byte{"/openapi.json": document.Of("ispsystem")}}, next).ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
 		if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.text) {
 			t.Errorf("%s %s: %d %.200s", tt.method, tt.path, w.Code, w.Body)
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -27,19 +28,15 @@ var (
 	ErrPanic     = fault.Internal
 )
 
-// Config are the limits of a request. Zero values mean the defaults named.
+// Config is what the edge does for all mounts. Limits of 0 mean 1 MiB of body, 16 KiB of URL, 30 s for the whole request.
 type Config struct {
-	MaxBody int64         // bytes, 1 MiB
-	MaxURL  int           // bytes, 16 KiB
-	Timeout time.Duration // for the whole request, 30 s
+	Limits Limits
 	// TrustedProxies may say in X-Forwarded-For whom they speak for.
 	TrustedProxies []netip.Prefix
-	// Secure: clients come by HTTPS, and browsers shall never do otherwise.
+	// Secure: clients come by HTTPS, and browsers must not come without.
 	Secure bool
-	// Observe, when it is set, is told of every request that was answered.
-	Observe func(method, path string, status int, took time.Duration)
-	// Fail writes a refusal in the shape of the dialect.
-	Fail func(http.ResponseWriter, *http.Request, error)
+	// Observe, when it is set, is called for every request that was answered, with the group of its path.
+	Observe func(method, group string, status int, took time.Duration)
 }
 
 // Request is what the edge knows of a request, and what a dialect wants to have logged.
@@ -48,7 +45,7 @@ type Request struct {
 	Client string // address, without port
 	// UserAgent is what the client calls itself, so much of it as gRPC can carry.
 	UserAgent string
-	// Identity is the signed identity of the caller; empty for nobody.
+	// Identity is the signed identity of the caller; empty when there is none.
 	Identity string
 	Account  int32
 	// OnceKey is the client's Idempotency-Key, if it sent one.
@@ -58,12 +55,17 @@ type Request struct {
 	// Reason is why the request was refused; Err is set besides when that is ours to mend.
 	Reason string
 	Err    error
-	// Renew finds out anew whose the credential is, for an answer that takes long; nil when there was none.
-	Renew func(context.Context) error
+	// Renew asks auth again for the identity of the credential, unless the gateway knows a newer one than stale. It is nil when the
+	// request has no credential.
+	Renew func(ctx context.Context, stale string) (string, error)
 
+	mount *Mount
 	whole context.Context // of the connection, which knows no limit of time
 	limit time.Duration
 }
+
+// Mount returns the name of the mount that the path of the request belongs to.
+func (q *Request) Mount() string { return q.mount.Name }
 
 // Extend is a context for the next part of an answer that has several, with the time of a whole request. It ends with
 // the connection.
@@ -72,7 +74,7 @@ func Extend(ctx context.Context) (context.Context, context.CancelFunc) {
 	if q.whole == nil {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(context.WithValue(q.whole, requestKey{}, q), q.limit)
+	return bounded(context.WithValue(q.whole, requestKey{}, q), q.limit)
 }
 
 type requestKey struct{}
@@ -85,36 +87,41 @@ func Of(ctx context.Context) *Request {
 	return &Request{}
 }
 
-// Handler puts the edge round next.
-func Handler(cfg Config, log *slog.Logger, next http.Handler) http.Handler {
-	if cfg.MaxBody <= 0 {
-		cfg.MaxBody = 1 << 20
+// Handler puts the edge round mounts. A request goes to the mount with the longest prefix of its path; the first mount also gets
+// those that no mount claims. The edge knows the mount before it refuses anything, so every refusal has the mount's shape.
+func Handler(cfg Config, log *slog.Logger, mounts ...*Mount) http.Handler {
+	cfg.Limits = cfg.Limits.or(Limits{Body: 1 << 20, URL: 16 << 10, Time: 30 * time.Second})
+	e := &edge{cfg: cfg, log: log}
+	for _, m := range mounts {
+		with := *m
+		with.Limits = m.Limits.or(cfg.Limits)
+		e.mounts = append(e.mounts, &with)
 	}
-	if cfg.MaxURL <= 0 {
-		cfg.MaxURL = 16 << 10
-	}
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = 30 * time.Second
-	}
-	return &edge{cfg: cfg, log: log, next: next}
+	return e
 }
 
 type edge struct {
-	cfg  Config
-	log  *slog.Logger
-	next http.Handler
+	cfg    Config
+	log    *slog.Logger
+	mounts []*Mount
 }
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	m := mountOf(e.mounts, r.URL.Path)
+	u := plainURL(r.URL, m.Alias)
+	limits, own := m.limitsOf(r.Method, u.Path)
 	q := &Request{
 		ID: requestID(r.Header.Get("X-Request-Id")), Client: clientAddr(r, e.cfg.TrustedProxies),
-		UserAgent: userAgent(r.Header.Get("User-Agent")), whole: r.Context(), limit: e.cfg.Timeout,
+		UserAgent: userAgent(r.Header.Get("User-Agent")), mount: m, whole: r.Context(), limit: limits.Time,
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, q), e.cfg.Timeout)
+	ctx, cancel := bounded(context.WithValue(r.Context(), requestKey{}, q), limits.Time)
 	defer cancel()
 	ctx, traced := trace.Request(ctx, q.ID, r.Method)
 	r = r.WithContext(ctx)
+	if own {
+		extendConnection(w, limits.Time)
+	}
 	rec := &recorder{ResponseWriter: w}
 	e.headers(rec.Header(), q.ID)
 	defer func() {
@@ -124,22 +131,44 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			q.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			if rec.status == 0 {
-				e.cfg.Fail(rec, r, ErrPanic.Wrap(q.Err))
+				m.Fail(rec, r, ErrPanic.Wrap(q.Err))
 			}
 		}
 		took := time.Since(start)
 		if e.cfg.Observe != nil {
-			e.cfg.Observe(r.Method, r.URL.Path, rec.status, took)
+			e.cfg.Observe(r.Method, m.group(u.Path), rec.status, took)
 		}
 		traced(q.Err)
-		e.report(r, rec, q, took)
+		e.report(r, u.Path, rec, q, took)
 	}()
-	if err := e.prepare(rec, r); err != nil {
-		e.cfg.Fail(rec, r, err)
+	if err := prepare(rec, r, u, limits); err != nil {
+		m.Fail(rec, r, err)
 		return
 	}
-	e.next.ServeHTTP(rec, r)
+	m.Handler.ServeHTTP(rec, r)
 }
+
+// bounded limits the time of ctx; below 0 there is no limit.
+func bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// extendConnection replaces the server's deadlines for reading and writing by those of a route of its own.
+func extendConnection(w http.ResponseWriter, limit time.Duration) {
+	var deadline time.Time // none
+	if limit >= 0 {
+		deadline = time.Now().Add(limit + writeSlack)
+	}
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(deadline) // a writer that knows no deadlines has no limit either
+	_ = c.SetWriteDeadline(deadline)
+}
+
+// writeSlack is the time to write a refusal once a request has used up its own.
+const writeSlack = 10 * time.Second
 
 func (e *edge) headers(h http.Header, id string) {
 	h["X-Request-Id"] = []string{id}
@@ -152,38 +181,48 @@ func (e *edge) headers(h http.Header, id string) {
 	}
 }
 
-// prepare brings the request into the one spelling that everything behind it understands. r is the edge's own copy.
-func (e *edge) prepare(w http.ResponseWriter, r *http.Request) error {
-	if len(r.RequestURI) > e.cfg.MaxURL || len(r.URL.Path)+len(r.URL.RawQuery) > e.cfg.MaxURL {
-		return ErrURLLength.With("the address is longer than %d bytes", e.cfg.MaxURL)
+// prepare brings the request into the one spelling that everything behind it understands. r is the edge's own copy, u its URL
+// without the alias.
+func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits) (err error) {
+	if n := limits.URL; n >= 0 && (len(r.RequestURI) > n || len(r.URL.Path)+len(r.URL.RawQuery) > n) {
+		return ErrURLLength.With("the address is longer than %d bytes", n)
 	}
-	if !utf8.ValidString(r.URL.Path) || strings.IndexByte(r.URL.Path, 0) >= 0 {
+	if !utf8.ValidString(u.Path) || strings.IndexByte(u.Path, 0) >= 0 {
 		return fault.Invalid.With("the path is not text")
 	}
-	u := *r.URL
-	escaped := plainPath(u.EscapedPath())
-	u.Path, u.RawPath = plainPath(u.Path), escaped
-	r.URL = &u
-	// Set here, nobody parses the query another time, with other rules.
-	r.Form, r.PostForm = Query(u.RawQuery), nil
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, r.Body, e.cfg.MaxBody)
+	r.URL = u
+	// Set here, the query is not parsed another time, with other rules.
+	if r.Form, err = Query(u.RawQuery); err != nil {
+		return err
+	}
+	r.PostForm = nil
+	if r.Body != nil && r.Body != http.NoBody && limits.Body >= 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, limits.Body)
 	}
 	return nil
 }
 
-// plainPath is the path without the /api that may stand before it and the slash that may stand behind it.
-func plainPath(p string) string {
-	if rest, ok := strings.CutPrefix(p, "/api"); ok && (rest == "" || rest[0] == '/') {
-		p = rest
+// plainURL returns u without the alias that may stand before its path and the slash that may stand behind. Both are looked for
+// in the escaped path alone: an escaped slash separates nothing.
+func plainURL(u *url.URL, alias string) *url.URL {
+	plain := *u
+	escaped := u.EscapedPath()
+	plain.RawPath, _ = cutAlias(escaped, alias)
+	if plain.RawPath = strings.TrimRight(plain.RawPath, "/"); plain.RawPath == "" {
+		plain.RawPath = "/"
 	}
-	if p = strings.TrimRight(p, "/"); p == "" {
-		return "/"
+	if plain.RawPath == escaped {
+		return &plain
 	}
-	return p
+	path, err := url.PathUnescape(plain.RawPath)
+	if err != nil { // EscapedPath makes only what can be read back
+		path = plain.RawPath
+	}
+	plain.Path = path
+	return &plain
 }
 
-// TooLarge tells whether reading a body failed at the limit.
+// TooLarge returns the fault of a body whose reading failed at its limit.
 func TooLarge(err error) (*fault.Fault, bool) {
 	big, ok := errors.AsType[*http.MaxBytesError](err)
 	if !ok {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -28,23 +29,34 @@ func TestQuery(t *testing.T) {
 		`a=b=c&&=d`:               {"a": {"b=c"}, "": {"d"}},
 		`%61=%26%3D`:              {"a": {"&="}},
 	} {
-		if diff := cmp.Diff(want, Query(raw)); diff != "" {
-			t.Errorf("%s: %s", raw, diff)
+		got, err := Query(raw)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", raw, err, diff)
 		}
 	}
-	if n := len(Query(strings.Repeat("a&", 10_000))["a"]); n != maxParams {
-		t.Errorf("%d parameters", n)
+	if v, err := Query(strings.Repeat("a=1&", maxParams)); err != nil || len(v["a"]) != maxParams {
+		t.Errorf("%d parameters: %v", len(v["a"]), err)
+	}
+	if _, err := Query(strings.Repeat("a=1&", maxParams) + "where=x"); !errors.Is(err, ErrTooManyParams) {
+		t.Errorf("a where that would be dropped: %v", err)
 	}
 }
 
-func TestPlainPath(t *testing.T) {
+func TestPlainURL(t *testing.T) {
 	t.Parallel()
-	for path, want := range map[string]string{
-		"/": "/", "": "/", "/api": "/", "/api/": "/", "/api/vm/v3/host/": "/vm/v3/host", "/vm/v3/host//": "/vm/v3/host",
-		"/apis": "/apis", "/api/api/x": "/api/x", "/vm/v3/host/a%2Fb/": "/vm/v3/host/a%2Fb",
+	for path, want := range map[string][2]string{
+		"/": {"/", "/"}, "/api": {"/", "/"}, "/api/": {"/", "/"}, "/api/vm/v3/host/": {"/vm/v3/host", "/vm/v3/host"},
+		"/vm/v3/host//": {"/vm/v3/host", "/vm/v3/host"}, "/apis": {"/apis", "/apis"}, "/api/api/x": {"/api/x", "/api/x"},
+		"/vm/v3/host/a%2Fb/": {"/vm/v3/host/a%2Fb", "/vm/v3/host/a/b"},
+		"/api%2Fvm/v3/host":  {"/api%2Fvm/v3/host", "/api/vm/v3/host"}, // an escaped slash ends no alias
+		"/api/vm%2F":         {"/vm%2F", "/vm/"},
 	} {
-		if got := plainPath(path); got != want {
-			t.Errorf("%s: %s, want %s", path, got, want)
+		u, err := url.Parse(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := plainURL(u, "/api"); got.RawPath != want[0] || got.Path != want[1] {
+			t.Errorf("%s: %s %s, want %s", path, got.RawPath, got.Path, want)
 		}
 	}
 }
@@ -95,22 +107,44 @@ func TestClientAddr(t *testing.T) {
 
 func TestLoggedPath(t *testing.T) {
 	t.Parallel()
+	m := &Mount{Routes: []Route{
+		{Method: http.MethodDelete, Path: "/auth/v4/token/{token}", Secret: "token"},
+		{Method: http.MethodGet, Path: "/auth/key/{key}", Secret: "key"},
+		{Method: http.MethodGet, Path: "/auth/v4/user/{user}/link/{key}", Secret: "key"},
+	}}
+	const id = "550e8400-e29b-41d4-a716-446655440000"
 	for path, want := range map[string]string{
-		"/vm/v3/host/1": "/vm/v3/host/1", "/auth/v4/token/4-abc": "/auth/v4/token/***", "/api/auth/key/4-abc": "/auth/key/***",
-		"/auth/key-v4/4-abc/x": "/auth/key-v4/***", "/auth/v3/session/abc": "/auth/v3/session/***", "/auth/v4/token": "/auth/v4/token",
+		"/vm/v3/host/1": "/vm/v3/host/1", "/auth/v4/token/4-abc": "/auth/v4/token/***", "/auth/key/4-abc/x": "/auth/key/***",
+		"/auth/v4/token": "/auth/v4/token", "/auth/v4/user/me@example.com/link/abc": "/auth/v4/user/me@example.com/link/***",
+		"/vm/v3/parked/" + id: "/vm/v3/parked/" + id, "/auth/v4/token/" + id: "/auth/v4/token/***",
+		"/auth/v4/tokn/4-0123456789abcdef0123": "/auth/v4/tokn/***",
 	} {
-		if got := loggedPath(path); got != want {
+		if got := loggedPath(m, path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
-	if got := loggedPath("/" + strings.Repeat("ü", 1000)); len(got) > maxLogged+4 {
+	if got := loggedPath(m, "/"+strings.Repeat("ü", 1000)); len(got) > maxLogged+4 {
 		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// TestMountOf: a path belongs to the mount with the longest prefix, with or without the alias, and else to the first.
+func TestMountOf(t *testing.T) {
+	t.Parallel()
+	mounts := []*Mount{{Name: "all", Prefixes: []string{"/"}, Alias: "/api"}, {Name: "panel", Prefixes: []string{"/api/v1", "/dci"}}}
+	for path, want := range map[string]string{
+		"/": "all", "/vm/v3/host": "all", "/api/vm/v3/host": "all", "/api/v1": "panel", "/api/v1/x": "panel", "/api/v12": "all",
+		"/dci/x": "panel", "/api/dci": "all", "": "all", "*": "all",
+	} {
+		if got := mountOf(mounts, path); got.Name != want {
+			t.Errorf("%s belongs to %s, want %s", path, got.Name, want)
+		}
 	}
 }
 
 func TestAbortGoesThrough(t *testing.T) {
 	t.Parallel()
-	h := Handler(Config{}, nil, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	h := Handler(Config{}, nil, &Mount{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })})
 	defer func() {
 		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the value itself is the contract of net/http
 			t.Errorf("%v", p)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 )
 
@@ -15,39 +14,46 @@ const maxToken = 1024
 // credential is a token as a client sent it.
 type credential struct {
 	token string
-	// cookie: a browser may have sent it without anybody having asked for it.
+	// cookie: a browser may have sent the token because a page of another site asked it to.
 	cookie bool
 }
 
-// headers and cookies that carry a token, in the order in which they count. http.Header knows them by these spellings.
-var (
-	tokenHeaders = []string{"X-Xsrf-Token", "Authorization", "X-Auth-Token", "Ses6", "Isp-Session"}
-	tokenCookies = []string{"ses6", "x-xsrf-token", "token"}
-)
+// Credential is a place where a token may be.
+type Credential struct {
+	// Header in the spelling of http.Header, or Cookie.
+	Header, Cookie string
+	// Bearer: the header holds "Bearer" and then the token.
+	Bearer bool
+}
 
-func credentialOf(h http.Header) credential {
-	for _, name := range tokenHeaders {
-		v := h[name]
+// credentialOf returns the first token that a request has in the places of a dialect.
+func credentialOf(h http.Header, places []Credential) credential {
+	var r *http.Request
+	for _, p := range places {
+		if p.Cookie != "" {
+			if len(h["Cookie"]) == 0 {
+				continue
+			}
+			if r == nil {
+				r = &http.Request{Header: h}
+			}
+			for _, c := range r.CookiesNamed(p.Cookie) {
+				if c.Value != "" {
+					return credential{token: c.Value, cookie: true}
+				}
+			}
+			continue
+		}
+		v := h[p.Header]
 		if len(v) == 0 {
 			continue
 		}
 		text := strings.TrimSpace(v[0])
-		if name == "Authorization" {
+		if p.Bearer {
 			text = bearer(text)
 		}
 		if text != "" {
 			return credential{token: text}
-		}
-	}
-	if len(h["Cookie"]) == 0 {
-		return credential{}
-	}
-	r := http.Request{Header: h}
-	for _, name := range tokenCookies {
-		for _, c := range r.CookiesNamed(name) {
-			if c.Value != "" {
-				return credential{token: c.Value, cookie: true}
-			}
 		}
 	}
 	return credential{}
@@ -61,39 +67,56 @@ func bearer(text string) string {
 	return strings.TrimSpace(token)
 }
 
-// Guard finds out who asks before next does. A token that is unknown or over counts as none: what the caller may do
-// then, the service decides.
-func Guard(sessions *Sessions, fail func(http.ResponseWriter, *http.Request, error), next http.Handler) http.Handler {
-	origin := http.NewCrossOriginProtection()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := credentialOf(r.Header)
-		if c.token == "" || len(c.token) > maxToken {
-			next.ServeHTTP(w, r)
+// Guard finds out whose the credential of a request is before next answers. A token that is unknown or expired counts as none:
+// the service decides what a caller without one may do.
+func Guard(sessions *Sessions, next http.Handler) http.Handler {
+	g := &guard{sessions: sessions, origin: http.NewCrossOriginProtection(), next: next}
+	return g
+}
+
+type guard struct {
+	sessions *Sessions
+	origin   *http.CrossOriginProtection
+	next     http.Handler
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := Of(r.Context())
+	c := credentialOf(r.Header, q.mount.Credentials)
+	if c.token == "" || len(c.token) > maxToken {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	if c.cookie {
+		if err := g.sameOrigin(q.mount, r); err != nil {
+			q.mount.Fail(w, r, errForeign.Wrap(err))
 			return
 		}
-		if c.cookie {
-			if err := origin.Check(r); err != nil {
-				fail(w, r, fault.Denied.With("requests from pages of another site are not allowed").Wrap(err))
-				return
+	}
+	s, ok, err := g.sessions.Find(r.Context(), c.token)
+	if err != nil {
+		q.mount.Fail(w, r, err)
+		return
+	}
+	if ok {
+		q.Identity, q.Account = s.Identity, s.AccountID
+		q.Renew = func(ctx context.Context, stale string) (string, error) {
+			s, ok, err := g.sessions.Renew(ctx, c.token, stale)
+			if err == nil && !ok {
+				err = identity.ErrInvalid
 			}
+			return s.Identity, err
 		}
-		s, ok, err := sessions.Find(r.Context(), c.token)
-		if err != nil {
-			fail(w, r, err)
-			return
-		}
-		if ok {
-			q := Of(r.Context())
-			q.Identity, q.Account = s.Identity, s.AccountID
-			q.Renew = func(ctx context.Context) error {
-				s, ok, err := sessions.Find(ctx, c.token)
-				if err == nil && !ok {
-					err = identity.ErrInvalid
-				}
-				q.Identity = s.Identity
-				return err
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// sameOrigin refuses a request that a page of another site made a browser send, if the request may change something.
+func (g *guard) sameOrigin(m *Mount, r *http.Request) error {
+	if (r.Method == http.MethodGet || r.Method == http.MethodHead) && m.acts(r.Method, r.URL.Path) {
+		as := *r
+		as.Method = http.MethodPost // the methods that only read are not held to an origin
+		return g.origin.Check(&as)
+	}
+	return g.origin.Check(r)
 }

@@ -5,25 +5,21 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 )
 
-// secretPaths end in a credential.
-var secretPaths = []string{
-	"/auth/v4/token/", "/auth/key/", "/auth/key-v4/", "/auth/v3/session/", "/auth/v4/session/",
-}
-
 // maxLogged bounds what of a client's text gets into one line.
 const maxLogged = 256
 
-// report writes the line of a request. Nothing of headers, query or body is in it.
-func (e *edge) report(r *http.Request, rec *recorder, q *Request, took time.Duration) {
+// report writes the line of a request, without its headers, query and body.
+func (e *edge) report(r *http.Request, path string, rec *recorder, q *Request, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
 	case rec.status >= http.StatusInternalServerError && rec.status != http.StatusServiceUnavailable:
 		level = slog.LevelError
-	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
+	case path == "/healthz" || path == "/readyz":
 		level = slog.LevelDebug
 	}
 	if !e.log.Enabled(r.Context(), level) {
@@ -31,7 +27,7 @@ func (e *edge) report(r *http.Request, rec *recorder, q *Request, took time.Dura
 	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
-		slog.String("method", clip(r.Method)), slog.String("path", loggedPath(r.URL.Path)),
+		slog.String("method", clip(r.Method)), slog.String("path", loggedPath(q.mount, path)),
 		slog.Int("status", rec.status), slog.Duration("took", took), slog.Int64("bytes", rec.bytes),
 		slog.String("request", q.ID), slog.String("client", q.Client), slog.Int64("account", int64(q.Account)),
 	)
@@ -47,27 +43,28 @@ func (e *edge) report(r *http.Request, rec *recorder, q *Request, took time.Dura
 	e.log.LogAttrs(r.Context(), level, "http", attrs...)
 }
 
-func loggedPath(path string) string {
-	path = plainPath(path)
-	for _, p := range secretPaths {
-		if strings.HasPrefix(path, p) {
-			return p + "***"
-		}
+// loggedPath returns the path of a request without credentials: those that the routes declare, and long segments that look like
+// one, for a random text at a mistyped path may be a credential.
+func loggedPath(m *Mount, path string) string {
+	if masked, ok := m.masked(path); ok {
+		return clip(masked)
 	}
-	return clip(masked(path))
+	return clip(withoutTokens(path))
 }
 
-// longSegment is longer than any word of our paths. A random text of that length at a path that is mistyped may be a credential.
+// longSegment is longer than any word of our paths.
 const longSegment = 20
 
-// masked hides segments that look like credentials: long, with letters and digits.
-func masked(path string) string {
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// withoutTokens hides segments that look like credentials: long, with letters and digits. A UUID names an object.
+func withoutTokens(path string) string {
 	if len(path) <= longSegment {
 		return path
 	}
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
-		if len(s) >= longSegment && strings.ContainsAny(s, "0123456789") {
+		if len(s) >= longSegment && strings.ContainsAny(s, "0123456789") && !uuid.MatchString(s) {
 			segments[i] = "***"
 		}
 	}

@@ -4,27 +4,37 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+
+	"slipway.dev/pkg/fault"
 )
 
-// maxParams bounds how many parameters of a query are looked at.
+// maxParams bounds how many parameters a query may have.
 const maxParams = 256
+
+// ErrTooManyParams refuses a query with too many parameters. None is dropped: a list without its where would be longer than asked.
+var ErrTooManyParams = fault.New(codes.InvalidArgument, "TOO_MANY_PARAMETERS", "the query has too many parameters")
 
 // Query reads the query of a URL as clients really send it: a % that begins no escape and a ; are themselves, + is a
 // space. net/url refuses both, and with them the filters of half of the clients. An escape that is no UTF-8 is literal
 // too, so that a raw '%admin%' means what it says, though %ad is hexadecimal.
-func Query(raw string) url.Values {
+func Query(raw string) (url.Values, error) {
 	v := url.Values{}
-	for n := 0; raw != "" && n < maxParams; n++ {
+	for n := 0; raw != ""; {
 		var pair string
 		pair, raw, _ = strings.Cut(raw, "&")
 		if pair == "" {
 			continue
 		}
+		if n++; n > maxParams {
+			return nil, ErrTooManyParams.With("the query has more than %d parameters", maxParams)
+		}
 		key, value, _ := strings.Cut(pair, "=")
 		key = unescape(key)
 		v[key] = append(v[key], unescape(value))
 	}
-	return v
+	return v, nil
 }
 
 func unescape(s string) string {

@@ -40,6 +40,7 @@ type Sessions struct {
 
 	mu      sync.RWMutex
 	live    map[tokenHash]Session
+	misses  misses
 	unknown map[tokenHash]time.Time // until when; apart, so that guessing tokens drives no session out
 	flights map[tokenHash]*flight
 }
@@ -52,6 +53,9 @@ type flight struct {
 	session Session
 	known   bool
 	err     error
+
+	client  string
+	counted bool // as a miss, until auth answers otherwise
 }
 
 // NewSessions asks auth and keeps answers for ttl; 0 means 5 s.
@@ -59,7 +63,7 @@ func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration) *Sessions {
 	if ttl <= 0 {
 		ttl = 5 * time.Second
 	}
-	s := &Sessions{auth: auth, ttl: ttl, now: time.Now}
+	s := &Sessions{auth: auth, ttl: ttl, now: time.Now, misses: misses{}}
 	s.ForgetAll()
 	return s
 }
@@ -78,13 +82,30 @@ func (s *Sessions) Find(ctx context.Context, token string) (Session, bool, error
 	case miss && now.Before(until):
 		return Session{}, false, nil
 	}
-	f := s.fly(ctx, key, token)
+	f, wait := s.fly(ctx, key, token)
+	if wait > 0 {
+		return Session{}, false, ErrGuesses.After(wait)
+	}
 	select {
 	case <-f.done:
 		return f.session, f.known, f.err
 	case <-ctx.Done():
 		return Session{}, false, fault.Unavailable.Wrap(ctx.Err())
 	}
+}
+
+// Renew returns the session of a token after a service refused the identity stale: services may learn of a change of rights
+// before the gateway does. It asks auth, unless the gateway knows a newer identity already.
+func (s *Sessions) Renew(ctx context.Context, token, stale string) (Session, bool, error) {
+	key := hashOf(token, Of(ctx).Client)
+	s.mu.Lock()
+	if found, ok := s.live[key]; ok && found.Identity == stale {
+		found.until = time.Time{}
+		s.live[key] = found
+		delete(s.flights, key) // it may bring the same
+	}
+	s.mu.Unlock()
+	return s.Find(ctx, token)
 }
 
 // hashOf takes a separator that is in no address and in no token that a client can send.
@@ -94,14 +115,21 @@ func hashOf(token, client string) tokenHash {
 	return sha256.Sum256(text)
 }
 
-// fly joins the flight for a token or starts it. The flight outlives a caller who goes away.
-func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) *flight {
+// fly joins the flight for a token or starts it. The flight outlives a caller who goes away. An address with too many misses gets
+// none and must wait; a token that was good a moment ago is no guess.
+func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) (*flight, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f, ok := s.flights[key]; ok {
-		return f
+		return f, 0
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{done: make(chan struct{}), client: Of(ctx).Client}
+	if _, ok := s.live[key]; !ok {
+		if wait := s.misses.take(f.client, s.now()); wait > 0 {
+			return nil, wait
+		}
+		f.counted = true
+	}
 	s.flights[key] = f
 	go func() {
 		defer close(f.done)
@@ -110,7 +138,7 @@ func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) *flight
 		s.ask(ctx, f, token)
 		s.keep(key, f)
 	}()
-	return f
+	return f, 0
 }
 
 func (s *Sessions) ask(ctx context.Context, f *flight, token string) {
@@ -155,6 +183,9 @@ func notFound(err error) error {
 func (s *Sessions) keep(key tokenHash, f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f.counted && (f.known || f.err != nil) {
+		s.misses.found(f.client)
+	}
 	if s.flights[key] != f {
 		return
 	}
@@ -166,6 +197,7 @@ func (s *Sessions) keep(key tokenHash, f *flight) {
 		}
 		s.live[key] = f.session
 	case f.err == nil:
+		delete(s.live, key)
 		if len(s.unknown) >= maxSessions {
 			clear(s.unknown)
 		}

@@ -226,3 +226,61 @@ func (a *addressed) Introspect(ctx context.Context, _ *authpb.IntrospectRequest,
 	}
 	return &authpb.IntrospectResponse{Identity: "signed", AccountId: 3, SessionId: 30, ExpiresAt: timestamppb.New(time.Now().Add(time.Hour))}, nil
 }
+
+// TestGuesses: an address that sends unknown tokens is bounded, others and tokens that were good are not.
+func TestGuesses(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		from := func(client, token string) error {
+			_, _, err := s.Find(context.WithValue(t.Context(), requestKey{}, &Request{Client: client}), token)
+			return err
+		}
+		if err := from("203.0.113.7", "good"); err != nil {
+			t.Fatal(err)
+		}
+		a.answer(fault.NotFound)
+		var refused atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() {
+				if errors.Is(from("203.0.113.7", fmt.Sprint("guess ", i)), ErrGuesses) {
+					refused.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := refused.Load(); n != 1000-missBurst || a.asked != missBurst+1 {
+			t.Errorf("%d of 1000 guesses refused, auth was asked %d times", n, a.asked)
+		}
+		if err := from("203.0.113.8", "guess"); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+		a.answer(nil)
+		time.Sleep(6 * time.Second) // the session is asked for anew
+		if err := from("203.0.113.7", "good"); err != nil {
+			t.Errorf("a token that was good: %v", err)
+		}
+		if err := from("2001:db8::1", "x"); err != nil {
+			t.Error(err)
+		}
+		if network("2001:db8::1") != network("2001:db8::2") || network("2001:db8:0:1::") == network("2001:db8::") {
+			t.Error("an address of IPv6 is a /64")
+		}
+	})
+}
+
+// TestRenew: a refused identity is asked for again, once, unless a newer one is known.
+func TestRenew(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Sessions, a *auth) {
+		find(t, s, true)
+		if _, ok, err := s.Renew(t.Context(), "tok", "older"); !ok || err != nil || a.asked != 1 {
+			t.Errorf("a newer one is known: %v %v, asked %d times", ok, err, a.asked)
+		}
+		if got, ok, err := s.Renew(t.Context(), "tok", "signed tok"); !ok || err != nil || got.Identity != "signed tok" || a.asked != 2 {
+			t.Errorf("%v %v %v, asked %d times", got, ok, err, a.asked)
+		}
+		a.answer(fault.NotFound)
+		if _, ok, err := s.Renew(t.Context(), "tok", "signed tok"); ok || err != nil || a.asked != 3 {
+			t.Errorf("gone: %v %v, asked %d times", ok, err, a.asked)
+		}
+	})
+}

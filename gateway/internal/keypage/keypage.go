@@ -22,6 +22,7 @@ import (
 	"slipway.dev/pkg/rpc"
 
 	"slipway.dev/gateway/internal/edge"
+	"slipway.dev/gateway/internal/ispsystem"
 )
 
 // Config says where people are.
@@ -35,10 +36,14 @@ type Config struct {
 // paths come before a key.
 var paths = []string{"/auth/key/", "/auth/key-v4/"}
 
-// The session's cookie, which has its name from the dialect, and the others that would count were it not there.
-const sessionCookie = "ses6"
-
-var staleCookies = []string{"x-xsrf-token", "token"}
+// Routes says to the edge that the paths end in a credential.
+func Routes() []edge.Route {
+	var all []edge.Route
+	for _, p := range paths {
+		all = append(all, edge.Route{Method: http.MethodGet, Path: p + "{key}", Secret: "key"})
+	}
+	return all
+}
 
 type handler struct {
 	Config
@@ -112,9 +117,9 @@ func (h *handler) redeem(w http.ResponseWriter, r *http.Request, key string) {
 		h.refuse(w, q, err)
 		return
 	}
-	h.setCookie(w, sessionCookie, s.GetToken(), http.SameSiteLaxMode)
+	h.setCookie(w, ispsystem.SessionCookie, s.GetToken(), http.SameSiteLaxMode)
 	h.setCookie(w, h.proofCookie(), "", http.SameSiteStrictMode)
-	for _, name := range staleCookies {
+	for _, name := range ispsystem.StaleCookies() {
 		h.setCookie(w, name, "", http.SameSiteLaxMode)
 	}
 	if h.Panel != "" {

@@ -3,6 +3,7 @@ package where_test
 import (
 	"errors"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -61,7 +62,11 @@ func TestAsReallySent(t *testing.T) {
 	} {
 		t.Run(tt.client, func(t *testing.T) {
 			t.Parallel()
-			q, err := where.Query(edge.Query(tt.query))
+			values, err := edge.Query(tt.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := where.Query(values)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +168,7 @@ func TestOrderAndLimit(t *testing.T) {
 		`orderby=&limit=`:                      {},
 		`offset=3`:                             nil,
 	} {
-		q, err := where.Query(edge.Query(query))
+		q, err := where.Query(parse(t, query))
 		if err != nil {
 			t.Errorf("%s: %v", query, err)
 		}
@@ -175,7 +180,7 @@ func TestOrderAndLimit(t *testing.T) {
 		`limit=-1`, `limit=1e9`, `limit=9223372036854775808`, `limit=2147483648`, `limit=1,2,3`, `limit=,`, `limit=a`,
 		`orderby=id+up`, `orderby=,`, `orderby=id;drop`, `orderby=a+b+c`, `where=x`,
 	} {
-		if _, err := where.Query(edge.Query(query)); !errors.Is(err, fault.Invalid) {
+		if _, err := where.Query(parse(t, query)); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", query, err)
 		}
 	}
@@ -269,4 +274,13 @@ func depth(e *querypb.Expr) int {
 		d = depth(e.GetNot())
 	}
 	return d + 1
+}
+
+func parse(t testing.TB, raw string) url.Values {
+	t.Helper()
+	v, err := edge.Query(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

@@ -1,0 +1,46 @@
+// Package ispsystem is the dialect of VMmanager 6 and DCImanager 6: their query parameters, their error numbers and their
+// credentials. Everything else of it is in the protos and in the kit, package rest.
+package ispsystem
+
+import (
+	"net/url"
+
+	"slipway.dev/gateway/internal/edge"
+	"slipway.dev/gateway/internal/rest"
+	"slipway.dev/gateway/internal/where"
+)
+
+// SessionCookie is the cookie that carries a session in a browser.
+const SessionCookie = "ses6"
+
+// StaleCookies would count as well, were SessionCookie not there.
+func StaleCookies() []string { return []string{"x-xsrf-token", "token"} }
+
+// Dialect returns the dialect.
+func Dialect() rest.Dialect {
+	return rest.Dialect{
+		Name:     "ispsystem",
+		Prefixes: []string{"/"},
+		Alias:    "/api",
+		Fail:     WriteError,
+		Page:     page,
+		Codec:    rest.Codec{HideError: true},
+		Credentials: []edge.Credential{
+			{Header: "X-Xsrf-Token"},
+			{Header: "Authorization", Bearer: true},
+			{Header: "X-Auth-Token"},
+			{Header: "Ses6"},
+			{Header: "Isp-Session"},
+			{Cookie: SessionCookie},
+			{Cookie: "x-xsrf-token"},
+			{Cookie: "token"},
+		},
+		Document: document(),
+	}
+}
+
+// page reads the parameters of a list.
+func page(v url.Values) (rest.Page, error) {
+	q, err := where.Query(v)
+	return rest.Page{Query: q, Fields: where.Fields(v), Cursor: v.Has(where.ParamCursor), Explain: where.Explain(v)}, err
+}

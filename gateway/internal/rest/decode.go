@@ -1,0 +1,419 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"slipway.dev/pkg/fault"
+
+	"slipway.dev/gateway/internal/edge"
+)
+
+// Bounds of a body, besides its length.
+const (
+	maxDepth   = 32
+	maxIgnored = 20 // names that are worth a place in the log
+)
+
+// decode reads a message, and keeps for the log what nothing reads. Nothing at all, null and [] (an empty object as PHP writes it)
+// are the empty message.
+func (c Codec) decode(r io.Reader, msg proto.Message, q *edge.Request) error {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		if f, ok := edge.TooLarge(err); ok {
+			return f
+		}
+		return fault.Invalid.With("the body ended early")
+	}
+	ch := checker{dec: json.NewDecoder(bytes.NewReader(data))}
+	ch.dec.UseNumber()
+	empty, err := ch.body(data, msg.ProtoReflect().Descriptor())
+	q.Ignored = ch.ignored
+	if err != nil || empty {
+		return err
+	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, msg); err != nil {
+		return fault.Invalid.With("the body is not valid") // its text may quote a password
+	}
+	if ch.hidden {
+		clearHidden(msg.ProtoReflect())
+	}
+	return nil
+}
+
+// clearHidden removes what a client set in fields that do not exist for it.
+func clearHidden(m protoreflect.Message) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case Hidden(fd):
+			m.Clear(fd)
+		case fd.IsList() && fd.Message() != nil:
+			for i := range v.List().Len() {
+				clearHidden(v.List().Get(i).Message())
+			}
+		case fd.Message() != nil && !fd.IsMap():
+			clearHidden(v.Message())
+		}
+		return true
+	})
+}
+
+// checker compares JSON with what a message wants, and says what is wrong in the client's words: protojson speaks of
+// fields by other names, and quotes values.
+type checker struct {
+	dec     *json.Decoder
+	depth   int
+	ignored []string
+	hidden  bool // a hidden field is there
+}
+
+// body checks a whole body and reports whether it is empty. All its errors are faults.
+func (c *checker) body(data []byte, md protoreflect.MessageDescriptor) (empty bool, err error) {
+	if !utf8.Valid(data) {
+		return false, fault.Invalid.With("the body is not UTF-8 text")
+	}
+	tok, err := c.dec.Token()
+	switch {
+	case errors.Is(err, io.EOF):
+		return true, nil
+	case err != nil:
+		return false, c.broken(err)
+	case tok == nil:
+		return true, c.end()
+	case tok == json.Delim('{'):
+		if err := c.message(md, ""); err != nil {
+			return false, err
+		}
+		return false, c.end()
+	case tok == json.Delim('[') && !c.dec.More():
+		if _, err := c.dec.Token(); err != nil {
+			return false, c.broken(err)
+		}
+		return true, c.end()
+	default:
+		return false, fault.Invalid.With("the body: expected a JSON object, found %s", found(tok))
+	}
+}
+
+func (c *checker) end() error {
+	if _, err := c.dec.Token(); !errors.Is(err, io.EOF) {
+		return fault.Invalid.With("unexpected data after the JSON body")
+	}
+	return nil
+}
+
+func (c *checker) broken(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fault.Invalid.With("the body is not JSON: it ends too early")
+	}
+	return fault.Invalid.With("the body is not JSON: error near byte %d", c.dec.InputOffset())
+}
+
+func (c *checker) down() error {
+	if c.depth++; c.depth > maxDepth {
+		return fault.Invalid.With("the body is nested deeper than %d", maxDepth)
+	}
+	return nil
+}
+
+// message reads an object whose bracket was taken.
+func (c *checker) message(md protoreflect.MessageDescriptor, path string) error {
+	if err := c.down(); err != nil {
+		return err
+	}
+	seen := map[protoreflect.FieldNumber]bool{}
+	for c.dec.More() {
+		tok, err := c.dec.Token()
+		if err != nil {
+			return c.broken(err)
+		}
+		key, _ := tok.(string) // the decoder takes nothing else here
+		fd := md.Fields().ByTextName(key)
+		if fd == nil {
+			fd = md.Fields().ByJSONName(key)
+		}
+		if fd != nil && Hidden(fd) {
+			fd, c.hidden = nil, true
+		}
+		if fd == nil {
+			c.ignore(path + key)
+			if err := c.skip(); err != nil {
+				return err
+			}
+			continue
+		}
+		name := path + string(fd.Name())
+		if seen[fd.Number()] {
+			return fault.Invalid.With("given twice").On(name)
+		}
+		seen[fd.Number()] = true
+		if err := c.field(fd, name); err != nil {
+			return err
+		}
+	}
+	return c.up()
+}
+
+func (c *checker) up() error {
+	c.depth--
+	if _, err := c.dec.Token(); err != nil {
+		return c.broken(err)
+	}
+	return nil
+}
+
+func (c *checker) ignore(name string) {
+	if len(c.ignored) < maxIgnored {
+		c.ignored = append(c.ignored, strconv.QuoteToASCII(name))
+	}
+}
+
+// skip reads one value that nothing wants.
+func (c *checker) skip() error {
+	tok, err := c.dec.Token()
+	if err != nil {
+		return c.broken(err)
+	}
+	if tok != json.Delim('{') && tok != json.Delim('[') {
+		return nil
+	}
+	if err := c.down(); err != nil {
+		return err
+	}
+	for c.dec.More() {
+		if tok == json.Delim('{') {
+			if _, err := c.dec.Token(); err != nil {
+				return c.broken(err)
+			}
+		}
+		if err := c.skip(); err != nil {
+			return err
+		}
+	}
+	return c.up()
+}
+
+func (c *checker) field(fd protoreflect.FieldDescriptor, path string) error {
+	tok, err := c.dec.Token()
+	if err != nil {
+		return c.broken(err)
+	}
+	if tok == nil {
+		return nil // absent
+	}
+	if fd.IsMap() {
+		return c.mapping(fd, path, tok)
+	}
+	if !fd.IsList() {
+		return c.single(fd, path, tok)
+	}
+	if tok != json.Delim('[') {
+		return wrong(path, "a list", tok)
+	}
+	if err := c.down(); err != nil {
+		return err
+	}
+	for i := 0; c.dec.More(); i++ {
+		item := path + "[" + strconv.Itoa(i) + "]"
+		tok, err := c.dec.Token()
+		if err != nil {
+			return c.broken(err)
+		}
+		if err := c.single(fd, item, tok); err != nil {
+			return err
+		}
+	}
+	return c.up()
+}
+
+// mapping reads an object whose keys are the client's.
+func (c *checker) mapping(fd protoreflect.FieldDescriptor, path string, tok json.Token) error {
+	if tok != json.Delim('{') {
+		return wrong(path, "an object", tok)
+	}
+	if err := c.down(); err != nil {
+		return err
+	}
+	for c.dec.More() {
+		key, err := c.dec.Token()
+		if err != nil {
+			return c.broken(err)
+		}
+		name, _ := key.(string) // the decoder takes nothing else here
+		tok, err := c.dec.Token()
+		if err != nil {
+			return c.broken(err)
+		}
+		if err := c.single(fd.MapValue(), path+"."+strconv.QuoteToASCII(name), tok); err != nil {
+			return err
+		}
+	}
+	return c.up()
+}
+
+func (c *checker) single(fd protoreflect.FieldDescriptor, path string, tok json.Token) error {
+	if md := fd.Message(); md != nil {
+		if isWrapper(md) {
+			return c.single(md.Fields().ByName("value"), path, tok)
+		}
+		if want, ok := wellKnown[md.FullName()]; ok {
+			if !want.fits(tok) {
+				return wrong(path, want.expected, tok)
+			}
+			return nil
+		}
+		if tok != json.Delim('{') {
+			return wrong(path, "an object", tok)
+		}
+		return c.message(md, path+".")
+	}
+	if !fits(fd, tok) {
+		return wrong(path, expected(fd), tok)
+	}
+	if s, ok := tok.(string); ok && strings.IndexByte(s, 0) >= 0 {
+		return fault.Invalid.With("text with a zero byte").On(path)
+	}
+	return nil
+}
+
+// wellKnown are the messages that JSON spells as one value.
+var wellKnown = map[protoreflect.FullName]struct {
+	expected string
+	fits     func(json.Token) bool
+}{
+	// A field in which null means something else than absence. Dialects have that for numbers.
+	"google.protobuf.Value": {"a number or null", func(tok json.Token) bool {
+		_, ok := number(tok)
+		return ok
+	}},
+	"google.protobuf.Timestamp": {"a time such as 2030-01-31T12:00:00Z", func(tok json.Token) bool {
+		s, ok := tok.(string)
+		_, err := time.Parse(time.RFC3339, s)
+		return ok && err == nil
+	}},
+	"google.protobuf.Duration": {`a duration such as "1.5s"`, func(tok json.Token) bool {
+		s, ok := tok.(string)
+		_, err := time.ParseDuration(s)
+		return ok && err == nil && strings.HasSuffix(s, "s")
+	}},
+}
+
+func fits(fd protoreflect.FieldDescriptor, tok json.Token) bool {
+	text, isText := tok.(string)
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		_, ok := tok.(bool)
+		return ok
+	case protoreflect.StringKind:
+		return isText
+	case protoreflect.BytesKind:
+		_, err := base64.StdEncoding.DecodeString(text)
+		return isText && err == nil
+	case protoreflect.EnumKind:
+		return isText && fd.Enum().Values().ByName(protoreflect.Name(text)) != nil
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		_, ok := number(tok)
+		return ok
+	default:
+		n, ok := number(tok)
+		least, most := bounds(fd.Kind())
+		return ok && n == math.Trunc(n) && n >= least && n <= most
+	}
+}
+
+// bounds are the least and the greatest number of a kind. Those of 64 bits are compared as what a float can tell apart.
+func bounds(k protoreflect.Kind) (least, most float64) {
+	switch k {
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
+		return math.MinInt64, math.MaxInt64
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return 0, math.MaxUint64
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		return 0, math.MaxInt32
+	default:
+		return math.MinInt32, math.MaxInt32
+	}
+}
+
+// number reads a number, in quotes or not: PHP clients send both.
+func number(tok json.Token) (float64, bool) {
+	text := ""
+	switch v := tok.(type) {
+	case json.Number:
+		text = v.String()
+	case string:
+		text = v
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
+}
+
+func expected(fd protoreflect.FieldDescriptor) string {
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		return "true or false"
+	case protoreflect.StringKind:
+		return "text"
+	case protoreflect.BytesKind:
+		return "text in base64"
+	case protoreflect.EnumKind:
+		var names []string
+		for i := range fd.Enum().Values().Len() {
+			names = append(names, string(fd.Enum().Values().Get(i).Name()))
+		}
+		return "one of " + strings.Join(names, ", ")
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		return "a number"
+	default:
+		if is64(fd) {
+			return "a whole number"
+		}
+		return "a whole number of at most 2147483647"
+	}
+}
+
+func wrong(path, want string, tok json.Token) error {
+	return fault.Invalid.With("expected %s, found %s", want, found(tok)).On(path)
+}
+
+// found names what a token is, never what is in it.
+func found(tok json.Token) string {
+	switch v := tok.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return "a number"
+	case string:
+		return "text"
+	default:
+		if v == json.Delim('[') {
+			return "a list"
+		}
+		return "an object"
+	}
+}
+
+func isWrapper(md protoreflect.MessageDescriptor) bool {
+	switch md.FullName() {
+	case "google.protobuf.StringValue", "google.protobuf.Int32Value", "google.protobuf.UInt32Value",
+		"google.protobuf.Int64Value", "google.protobuf.UInt64Value", "google.protobuf.BoolValue", "google.protobuf.DoubleValue",
+		"google.protobuf.FloatValue", "google.protobuf.BytesValue":
+		return true
+	default:
+		return false
+	}
+}

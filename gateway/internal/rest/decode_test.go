@@ -1,0 +1,176 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	authpb "slipway.dev/proto/auth/v4"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+
+	"slipway.dev/gateway/internal/edge"
+)
+
+func decode(r io.Reader, m proto.Message) error { return (Codec{}).decode(r, m, &edge.Request{}) }
+
+// hiding is the codec of these tests, that of the ispsystem dialect.
+var hiding = Codec{HideError: true}
+
+func encode(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	return encodeWith(t, hiding, m)
+}
+
+func encodeWith(t testing.TB, c Codec, m proto.Message) []byte {
+	t.Helper()
+	p, err := newPlan(c, m.ProtoReflect().Descriptor(), reflect.TypeOf(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.answer(nil, m, shape{})
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]proto.Message{
+		``:                                   &vmpb.CreateHostRequest{},
+		"\r\n ":                              &vmpb.CreateHostRequest{},
+		`null`:                               &vmpb.CreateHostRequest{},
+		`[]`:                                 &vmpb.CreateHostRequest{},
+		`{}`:                                 &vmpb.CreateHostRequest{},
+		`{"name":"a","ram_mib":512}`:         &vmpb.CreateHostRequest{Name: "a", RamMib: proto.Int32(512)},
+		`{"ram_mib":"512","os":1.0}`:         &vmpb.CreateHostRequest{RamMib: proto.Int32(512), Os: 1},
+		`{"ramMib":5e2}`:                     &vmpb.CreateHostRequest{RamMib: proto.Int32(500)},
+		`{"ipv4_pool":[1,"2"]}`:              &vmpb.CreateHostRequest{Ipv4Pool: []int32{1, 2}},
+		`{"ip_addr":{},"disks":null}`:        &vmpb.CreateHostRequest{IpAddr: &vmpb.NewAddress{}},
+		`{"disks":[{"size_mib":5}]}`:         &vmpb.CreateHostRequest{Disks: []*vmpb.NewDisk{{SizeMib: 5}}},
+		`{"none":{"a":[1,{"b":[]}]}}`:        &vmpb.CreateHostRequest{},
+		`{"comment":"\u00fc<\ud83d\ude00>"}`: &vmpb.CreateHostRequest{Comment: "ü<😀>"},
+	} {
+		got := &vmpb.CreateHostRequest{}
+		if err := decode(strings.NewReader(text), got); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if diff := cmp.Diff(want, proto.Message(got), protocmp.Transform()); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+	token := &authpb.CreateTokenRequest{}
+	if err := decode(strings.NewReader(`{"expires_at":"2030-01-31 00:00:00"}`), token); err != nil ||
+		token.GetExpiresAt().GetValue() != "2030-01-31 00:00:00" {
+		t.Errorf("%v %v", token, err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	t.Parallel()
+	const whole = "expected a whole number of at most 2147483647"
+	for text, want := range map[string]string{
+		`{"ram_mib":"canary"}`:            "ram_mib: " + whole + ", found text",
+		`{"ramMib":1.5}`:                  "ram_mib: " + whole + ", found a number",
+		`{"os":2147483648}`:               "os: " + whole + ", found a number",
+		`{"os":1e400}`:                    "os: " + whole + ", found a number",
+		`{"os":true}`:                     "os: " + whole + ", found true",
+		`{"os":{}}`:                       "os: " + whole + ", found an object",
+		`{"name":12}`:                     "name: expected text, found a number",
+		`{"anti_spoofing":"yes"}`:         "anti_spoofing: expected true or false, found text",
+		`{"anti_spoofing":1}`:             "anti_spoofing: expected true or false, found a number",
+		`{"disks":{}}`:                    "disks: expected a list, found an object",
+		`{"disks":[1]}`:                   "disks[0]: expected an object, found a number",
+		`{"disks":[{},{"size_mib":[]}]}`:  "disks[1].size_mib: " + whole + ", found a list",
+		`{"ipv4_pool":[1,null]}`:          "ipv4_pool[1]: " + whole + ", found null",
+		`{"ip_addr":[]}`:                  "ip_addr: expected an object, found a list",
+		`{"name":"a","name":"b"}`:         "name: given twice",
+		`{"ram_mib":1,"ramMib":2}`:        "ram_mib: given twice",
+		`{"name":"a\u0000"}`:              "name: text with a zero byte",
+		`[1]`:                             "the body: expected a JSON object, found a list",
+		`"canary"`:                        "the body: expected a JSON object, found text",
+		`5`:                               "the body: expected a JSON object, found a number",
+		`{`:                               "the body is not JSON: it ends too early",
+		`{"name":`:                        "the body is not JSON: it ends too early",
+		`{"name":"canary`:                 "the body is not JSON: it ends too early",
+		`{"name" "a"}`:                    "the body is not JSON: error near byte 8",
+		`{"name":canary}`:                 "the body is not JSON: error near byte 8",
+		`name=a&password=canary`:          "the body is not JSON: error near byte 0",
+		`{"name":"a"}x`:                   "unexpected data after the JSON body",
+		`null null`:                       "unexpected data after the JSON body",
+		"{\"name\":\"\xff\"}":             "the body is not UTF-8 text",
+		strings.Repeat(`{"x":`, 40):       "the body is nested deeper than 32",
+		`{"x":` + strings.Repeat(`[`, 40): "the body is nested deeper than 32",
+	} {
+		err := decode(strings.NewReader(text), &vmpb.CreateHostRequest{})
+		if err == nil {
+			t.Errorf("%s was taken", text)
+			continue
+		}
+		f, _ := fault.From(err)
+		if f.Text() != want || f.Reason != "INVALID_ARGUMENT" || strings.Contains(f.Text(), "canary") {
+			t.Errorf("%s: %+v, want %s", text, f, want)
+		}
+		if field, _, ok := strings.Cut(want, ":"); ok && !strings.Contains(field, "the body") && f.Field != field {
+			t.Errorf("%s: blames %q", text, f.Field)
+		}
+	}
+}
+
+func TestIgnoredFieldsAreNoted(t *testing.T) {
+	t.Parallel()
+	q := &edge.Request{}
+	text := `{"name":"a","cpu_mode":"x","disks":[{"tags":[1]}]` + strings.Repeat(`,"more":1`, 100) + `}`
+	if err := (Codec{}).decode(strings.NewReader(text), &vmpb.CreateHostRequest{}, q); err != nil {
+		t.Fatal(err)
+	}
+	if len(q.Ignored) != maxIgnored || q.Ignored[0] != `"cpu_mode"` || q.Ignored[1] != `"disks[0].tags"` {
+		t.Errorf("%d: %v", len(q.Ignored), q.Ignored)
+	}
+}
+
+// FuzzDecode: whatever comes is refused with a fault of the client's, or taken; what is taken, protojson took as well.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{`{"name":"a","disks":[{"size_mib":"5"}]}`, `[]`, `{"x":[{}]}`, `{"ip_addr":null}`, `{"overselling":1e2}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := &vmpb.CreateHostRequest{}
+		if err := decode(bytes.NewReader(data), m); err != nil {
+			if f, ok := fault.From(err); !ok || f.Code != codes.InvalidArgument {
+				t.Errorf("%q: %v", data, err)
+			}
+			return
+		}
+		if len(bytes.TrimSpace(data)) > 0 && !json.Valid(data) {
+			t.Errorf("%q is no JSON and was taken", data)
+		}
+		text := encode(t, &vmpb.ListHostsResponse{List: []*vmpb.Host{{Name: m.GetName(), Comment: m.GetComment()}}})
+		if !json.Valid(text) || bytes.Contains(text, []byte(`"error"`)) {
+			t.Errorf("%q: %s", data, text)
+		}
+	})
+}
+
+func TestEncodeAbsentAndNull(t *testing.T) {
+	t.Parallel()
+	for want, m := range map[string]proto.Message{
+		`{"id":0,"token":"","expires_at":null,"confirmed":false}`: &authpb.Token{},
+		`{"id":0,"token":"","expires_at":"","confirmed":true}`:    &authpb.Token{ExpiresAt: wrapperspb.String(""), Confirmed: true},
+		`{"id":0}`:               &vmpb.UpdateHostRequest{},
+		`{"id":0,"name":"a"}`:    &vmpb.UpdateHostRequest{Name: proto.String("a")},
+		`{"id":0,"clusters":[]}`: &vmpb.BindPoolRequest{},
+		`{}`:                     &authpb.DeleteTokenResponse{},
+	} {
+		if got := encode(t, m); string(got) != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
