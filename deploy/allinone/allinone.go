@@ -15,6 +15,7 @@ import (
 
 	"slipway.dev/gateway"
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/run"
 	"slipway.dev/services/auth"
@@ -105,7 +106,7 @@ func (s *stack) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	master, err := once(s.cfg.Data, masterFile, 0o600, func() (string, error) { return auth.NewMasterKey(), nil })
+	master, err := durable.Create(filepath.Join(s.cfg.Data, masterFile), 0o600, func() (string, error) { return auth.NewMasterKey(), nil })
 	if err != nil {
 		return err
 	}

@@ -3,16 +3,16 @@ package allinone
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/google/uuid"
 
 	"slipway.dev/deploy/first"
+
+	"slipway.dev/pkg/durable"
 )
 
 // File names in the data directory.
@@ -37,46 +37,9 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// once returns the content of a file of the data directory, and makes it with value at the first time.
-func once(dir, name string, mode os.FileMode, value func() (string, error)) (string, error) {
-	path := filepath.Join(dir, name)
-	text, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(text)), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	v, err := value()
-	if err != nil {
-		return "", err
-	}
-	if err := write(path+".partial", v+"\n", mode); err != nil {
-		return "", err
-	}
-	if err := os.Rename(path+".partial", path); err != nil {
-		return "", err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return "", err
-	}
-	return v, errors.Join(d.Sync(), d.Close())
-}
-
-// write writes a file that is there after a power cut too: what the database keeps may be worth nothing without it.
-func write(path, text string, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
 // stackID tells the machines of this installation from those of others on the same hypervisor.
 func stackID(dir string) (string, error) {
-	return once(dir, idFile, 0o644, func() (string, error) { return uuid.NewString(), nil })
+	return durable.Create(filepath.Join(dir, idFile), 0o644, func() (string, error) { return uuid.NewString(), nil })
 }
 
 // adminPassword is the given one, or one that the first start makes. It matters at the first start only.
@@ -84,13 +47,13 @@ func adminPassword(cfg Config) (string, error) {
 	if cfg.AdminPassword != "" {
 		return cfg.AdminPassword, nil
 	}
-	return once(cfg.Data, passwordFile, 0o600, func() (string, error) { return rand.Text(), nil })
+	return durable.Create(filepath.Join(cfg.Data, passwordFile), 0o600, func() (string, error) { return rand.Text(), nil })
 }
 
 // firstNetwork makes the private network of a first start: a pool of addresses that the node translates to its own. What
 // a crash left half made is completed; what an administrator changes later stays.
 func (s *stack) firstNetwork(ctx context.Context) error {
-	_, err := once(s.cfg.Data, networkFile, 0o644, func() (string, error) {
+	_, err := durable.Create(filepath.Join(s.cfg.Data, networkFile), 0o644, func() (string, error) {
 		ctx, err := s.asAdmin(ctx)
 		if err != nil {
 			return "", err

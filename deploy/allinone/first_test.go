@@ -96,3 +96,18 @@ func TestDatabaseThatIsAwayIsAnError(t *testing.T) {
 		t.Error("nobody says so")
 	}
 }
+
+// TestDamagedStackID: with another id all machines of the installation would be strangers.
+func TestDamagedStackID(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := stackID(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, idFile), 0); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := stackID(dir); err == nil || !strings.Contains(err.Error(), idFile+" is empty") {
+		t.Errorf("an empty file gave the id %q: %v", id, err)
+	}
+}

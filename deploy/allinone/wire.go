@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	nodepb "slipway.dev/proto/node/v1"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/services/node"
 )
@@ -49,7 +49,7 @@ func (s *stack) announce(ctx context.Context, addr net.Addr, out io.Writer) erro
 		}
 		sleep(ctx, 50*time.Millisecond)
 	}
-	if err := os.WriteFile(filepath.Join(s.cfg.Data, urlFile), []byte(url+"\n"), 0o644); err != nil {
+	if err := durable.Replace(filepath.Join(s.cfg.Data, urlFile), []byte(url+"\n"), 0o644); err != nil {
 		return err
 	}
 	s.log.Info("ready", "url", url, "hypervisor", s.node.Hypervisor(ctx))

@@ -8,14 +8,13 @@ package setup
 
 import (
 	"crypto/rand"
-	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/auth"
 )
 
@@ -76,31 +75,16 @@ func (c Config) adminPassword() (string, error) {
 
 // once returns the text of a file beside the authority, and makes it at the first time.
 func (c Config) once(name string, value func() string) (string, error) {
-	path := filepath.Join(c.Authority, name)
-	text, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(text)), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err := os.MkdirAll(c.Authority, 0o755); err != nil {
 		return "", err
 	}
-	v := value()
-	return v, write(path, v+"\n", 0o600)
+	return durable.Create(filepath.Join(c.Authority, name), 0o600, func() (string, error) { return value(), nil })
 }
 
-// write puts a whole file in its place.
+// write replaces a file and makes its directory. What the database keeps may be worth nothing without the file.
 func write(path, text string, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".partial", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	// Flushed: what the database keeps may be worth nothing without it.
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".partial", path)
+	return durable.Replace(path, []byte(text), mode)
 }

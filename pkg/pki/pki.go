@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"slipway.dev/pkg/durable"
 )
 
 // File names in a directory of certificates.
@@ -107,13 +109,14 @@ func Write(dir string, life time.Duration, services ...string) error {
 	return nil
 }
 
-// OpenAuthority returns the authority of dir, and makes it at the first time.
+// OpenAuthority returns the authority of dir, and makes it at the first time. It makes no new one while a certificate is left of
+// the old one, because the services' certificates depend on that.
 func OpenAuthority(dir string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	a, err := loadAuthority(dir)
-	if errors.Is(err, os.ErrNotExist) {
+	if _, statErr := os.Stat(filepath.Join(dir, caCert)); errors.Is(statErr, os.ErrNotExist) {
 		if a, err = NewAuthority("slipway"); err == nil {
 			err = save(dir, caCert, caKey, tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key})
 		}
@@ -130,21 +133,21 @@ func (a *Authority) Deliver(dir, service string, life time.Duration) error {
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 	if have, err := os.ReadFile(filepath.Join(dir, caCert)); err != nil || !bytes.Equal(have, ca) {
-		if err := replace(filepath.Join(dir, caCert), ca, 0o644); err != nil {
+		if err := durable.Replace(filepath.Join(dir, caCert), ca, 0o644); err != nil {
 			return err
 		}
 	}
 	return save(dir, service+".crt", service+".key", cert)
 }
 
-// Due reports whether the certificate of a service in dir is missing, is not of this authority, or has less than half of
-// its life left at the time of now.
+// Due reports whether the certificate or key of a service in dir is missing or damaged, is not of this authority, or has less
+// than half of its life left at the time of now.
 func (a *Authority) Due(dir, service string, now time.Time) bool {
 	cert, err := readCert(filepath.Join(dir, service+".crt"))
 	if err != nil || cert.CheckSignatureFrom(a.cert) != nil {
 		return true
 	}
-	if _, err := os.Stat(filepath.Join(dir, service+".key")); err != nil {
+	if _, err := tls.LoadX509KeyPair(filepath.Join(dir, service+".crt"), filepath.Join(dir, service+".key")); err != nil {
 		return true
 	}
 	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/2
@@ -167,7 +170,8 @@ func Load(dir, service string) (*tls.Config, error) {
 func loadAuthority(dir string) (*Authority, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, caCert), filepath.Join(dir, caKey))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the certificate authority in %s (%s, %s) cannot be read: bring both files back from a backup, "+
+			"or remove both for a new authority, which needs new certificates for all services: %w", dir, caCert, caKey, err)
 	}
 	cert, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
@@ -192,25 +196,18 @@ func readCert(path string) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
+// save writes a pair of key and certificate. Between the two writes a reader may find a pair that does not match.
 func save(dir, certName, keyName string, c tls.Certificate) error {
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		return err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
-	if err := replace(filepath.Join(dir, keyName), text, 0o600); err != nil {
+	if err := durable.Replace(filepath.Join(dir, keyName), text, 0o600); err != nil {
 		return err
 	}
 	text = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
-	return replace(filepath.Join(dir, certName), text, 0o644)
-}
-
-// replace puts a whole file in the place of another. Between the two files of a pair a reader may find them unlike.
-func replace(path string, text []byte, mode os.FileMode) error {
-	if err := os.WriteFile(path+".partial", text, mode); err != nil {
-		return err
-	}
-	return os.Rename(path+".partial", path)
+	return durable.Replace(filepath.Join(dir, certName), text, 0o644)
 }
 
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {

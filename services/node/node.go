@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +18,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/node/internal/agent"
 	"slipway.dev/services/node/internal/hyper"
@@ -110,15 +110,11 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 // renaming a machine must not make it another node.
 func identity(root string) (string, error) {
 	path := filepath.Join(root, "node-id")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		id := uuid.NewString()
-		return id, os.WriteFile(path, []byte(id+"\n"), 0o644)
-	}
+	text, err := durable.Create(path, 0o644, func() (string, error) { return uuid.NewString(), nil })
 	if err != nil {
 		return "", fmt.Errorf("node: %w", err)
 	}
-	id, err := uuid.Parse(strings.TrimSpace(string(text)))
+	id, err := uuid.Parse(text)
 	if err != nil {
 		return "", fmt.Errorf("node: %s does not hold a UUID", path)
 	}
@@ -143,11 +139,14 @@ func sameNode(ctx context.Context, d hyper.Driver, id string) error {
 // openDriver opens the hypervisor that was chosen, and keeps the choice: machines of one are unknown to the other.
 func openDriver(ctx context.Context, cfg Config, nodeID string, images *template.Store, log *slog.Logger) (hyper.Driver, error) {
 	path := filepath.Join(cfg.Root, "hypervisor")
-	kept, err := os.ReadFile(path)
+	before, err := durable.Read(path)
+	if errors.Is(err, durable.ErrEmpty) && cfg.Hypervisor != Auto {
+		err = nil // the choice is given, and is kept below
+	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	choice, before := cfg.Hypervisor, strings.TrimSpace(string(kept))
+	choice := cfg.Hypervisor
 	if choice == Auto && before != "" {
 		choice = before
 	}
@@ -158,7 +157,10 @@ func openDriver(ctx context.Context, cfg Config, nodeID string, images *template
 	if err != nil {
 		return nil, err
 	}
-	return d, os.WriteFile(path, []byte(used+"\n"), 0o644)
+	if used == before {
+		return d, nil
+	}
+	return d, durable.Replace(path, []byte(used+"\n"), 0o644)
 }
 
 func open(ctx context.Context, choice string, cfg Config, nodeID string, images *template.Store, log *slog.Logger) (hyper.Driver, string, error) {

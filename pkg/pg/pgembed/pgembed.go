@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/pg"
 )
 
@@ -136,10 +137,7 @@ func (s *Server) initData(ctx context.Context) error {
 	if out, err := output(cmd); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	if err := os.Rename(partial, s.data); err != nil {
-		return err
-	}
-	return syncDir(s.cfg.Dir)
+	return durable.Rename(partial, s.data)
 }
 
 // command is a program of PostgreSQL as its user. It is killed when we die, which is harmless for initdb.
@@ -294,12 +292,4 @@ func (s *Server) cleanUp() {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/image"
 )
@@ -68,10 +69,10 @@ func Choose(ctx context.Context, want, qemu, root string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := os.WriteFile(path+".partial", b, 0o600); err != nil {
+	if err := durable.Replace(path, b, 0o600); err != nil {
 		return Result{}, fmt.Errorf("keep accelerator: %w", err)
 	}
-	return r, os.Rename(path+".partial", path)
+	return r, nil
 }
 
 // Probe boots the guest under KVM. Whatever goes wrong, the answer is TCG and the reason says what.

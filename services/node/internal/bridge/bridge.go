@@ -20,6 +20,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 )
 
@@ -272,11 +273,10 @@ func (b *Bridges) save(n hyper.Network) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(b.dir, n.Name+".json")
-	if err := os.WriteFile(path+".partial", raw, 0o600); err != nil {
+	if err := durable.Replace(filepath.Join(b.dir, n.Name+".json"), raw, 0o600); err != nil {
 		return fmt.Errorf("keep network: %w", err)
 	}
-	return os.Rename(path+".partial", path)
+	return nil
 }
 
 func gone(err error) bool {

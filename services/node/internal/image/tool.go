@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 )
 
@@ -111,18 +112,9 @@ func Commit(tmp, path string, adopt func(*os.File) error) (err error) {
 		return fmt.Errorf("finish %s: %w", filepath.Base(path), err)
 	}
 	pointWhole.Hit()
-	if err := os.Rename(tmp, path); err != nil {
+	if err := durable.Rename(tmp, path); err != nil {
 		return err
 	}
 	pointNamed.Hit()
-	return SyncDir(filepath.Dir(path))
-}
-
-// SyncDir puts the names in a directory on the disk.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

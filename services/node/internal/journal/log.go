@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"slipway.dev/pkg/durable"
 )
 
 // compactAfter is how many lines the log may have beyond its machines before it is written anew.
@@ -49,16 +50,12 @@ func (j *Journal) compact() error {
 			return err
 		}
 	}
-	f, err := os.OpenFile(j.path+".partial", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := durable.Replace(j.path, b.Bytes(), 0o600); err != nil {
 		return err
 	}
-	_, err = f.Write(b.Bytes())
-	if err := errors.Join(err, f.Sync()); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := errors.Join(os.Rename(j.path+".partial", j.path), syncDir(filepath.Dir(j.path))); err != nil {
-		return errors.Join(err, f.Close())
+	f, err := os.OpenFile(j.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
 	if j.log != nil {
 		_ = j.log.Close() // of the log that was replaced
@@ -89,16 +86,4 @@ func (j *Journal) write(e entry, unflushed bool) error {
 		return j.compact()
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(d.Sync(), d.Close())
-	if errors.Is(err, fs.ErrInvalid) {
-		return nil // a file system that cannot sync directories
-	}
-	return err
 }

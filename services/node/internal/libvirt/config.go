@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/template"
 )
@@ -143,9 +144,8 @@ func (c *Config) keep(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(c.Root, name)
-	if err := os.WriteFile(path+".partial", b, 0o600); err != nil {
+	if err := durable.Replace(filepath.Join(c.Root, name), b, 0o600); err != nil {
 		return fmt.Errorf("keep %s: %w", name, err)
 	}
-	return os.Rename(path+".partial", path)
+	return nil
 }

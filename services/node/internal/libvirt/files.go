@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/console"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/image"
@@ -67,7 +68,7 @@ func (f *files) make(id uuid.UUID) error {
 	if err := f.root.Chmod(id.String(), 0o711); err != nil {
 		return err
 	}
-	return image.SyncDir(f.dir)
+	return durable.SyncDir(f.dir)
 }
 
 // adopt gives a disk to the user that qemu runs as.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/node/internal/image"
 	"slipway.dev/services/node/internal/template"
@@ -99,11 +100,7 @@ func (s *Shelf) Add(ctx context.Context, file string, o OS) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(s.dir, o.Name+".json")
-	if err := os.WriteFile(path+".partial", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".partial", path)
+	return durable.Replace(filepath.Join(s.dir, o.Name+".json"), text, 0o600)
 }
 
 // AddAll installs every description of a directory with the image beside it. A directory that is not there holds none.

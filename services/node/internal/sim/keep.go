@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 )
 
@@ -79,11 +80,8 @@ func (d *Driver) compact(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".partial", b.Bytes(), 0o600); err != nil {
+	if err := durable.Replace(path, b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write machines: %w", err)
-	}
-	if err := os.Rename(path+".partial", path); err != nil {
-		return err
 	}
 	if d.log != nil {
 		_ = d.log.Close() // of the log that was replaced

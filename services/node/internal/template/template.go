@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/image"
 )
@@ -198,11 +199,10 @@ func (s *Store) describe(t Template) error {
 	if err != nil {
 		return err
 	}
-	path := s.path(t.SHA256, "json")
-	if err := os.WriteFile(path+".partial", append(b, '\n'), 0o600); err != nil {
+	if err := durable.Replace(s.path(t.SHA256, "json"), append(b, '\n'), 0o444); err != nil {
 		return fmt.Errorf("describe template: %w", err)
 	}
-	return image.Commit(path+".partial", path, func(f *os.File) error { return f.Chmod(0o444) })
+	return nil
 }
 
 func (s *Store) path(sha256, ext string) string { return filepath.Join(s.dir, sha256+"."+ext) }

@@ -1,0 +1,62 @@
+package node_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/services/node"
+)
+
+// TestFilesWithoutContent truncates files that a power loss may have cut off. The agent must not become another node, nor choose
+// another hypervisor, and says which file is damaged.
+func TestFilesWithoutContent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		file, hypervisor string
+		want             string // part of the error; "" if the file is made anew
+	}{
+		{"node-id", node.Sim, "node-id is empty"},
+		{"hypervisor", node.Auto, "hypervisor is empty"},
+		{"hypervisor", node.Sim, ""},
+	} {
+		t.Run(c.file+" "+c.hypervisor, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			first, _, _ := start(t, root)
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(root, c.file)
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			s := rpc.NewServer(slog.New(slog.DiscardHandler), nil)
+			vmpb.RegisterNodeServiceServer(s, &fakeVM{})
+			svc, err := node.New(t.Context(), node.Config{
+				Root: root, StackID: "stack", Endpoint: node.LocalEndpoint, Hypervisor: c.hypervisor,
+			}, s.Local("node"), slog.New(slog.DiscardHandler))
+			if err == nil {
+				t.Cleanup(func() { _ = svc.Close() })
+			}
+			after, readErr := os.ReadFile(path)
+			switch {
+			case readErr != nil:
+				t.Error(readErr)
+			case c.want == "" && (err != nil || string(after) != string(before)):
+				t.Errorf("%s holds %q, want %q: %v", c.file, after, before, err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || len(after) > 0):
+				t.Errorf("%v, want %q; the file holds %q", err, c.want, after)
+			}
+		})
+	}
+}
