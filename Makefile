@@ -132,7 +132,7 @@ measure: ## measure the code: sizes of files, functions and packages, tests agai
 gen: $(TOOLS) ## generate Go and OpenAPI from the protos
 	PATH=$(CURDIR)/bin/tools:$$PATH buf format -w
 	PATH=$(CURDIR)/bin/tools:$$PATH buf generate
-	go generate ./gateway
+	go generate ./gateway/...
 
 .PHONY: lint
 lint: $(TOOLS) ## lint protos and Go, dangerous constructs (gosec) too

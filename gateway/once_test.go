@@ -13,6 +13,8 @@ import (
 	accesspb "slipway.dev/proto/access/v1"
 
 	"slipway.dev/pkg/rpc"
+
+	"slipway.dev/gateway/internal/rest"
 )
 
 func TestIdempotencyKeyGoesOn(t *testing.T) {
@@ -40,7 +42,8 @@ func TestIdempotencyKeyGoesOn(t *testing.T) {
 // creates are the names of methods that make something new with every call.
 var creates = regexp.MustCompile(`^(Create|Add|Import|Start|Stop|Restart|Clone|Rebuild|Reinstall)`)
 
-var secretField = regexp.MustCompile(`(?i)(token|secret|password|session|private|^key$)`)
+// looksSecret are names of fields that must declare whether they are secret.
+var looksSecret = regexp.MustCompile(`(?i)(token|secret|password|session$|private)`)
 
 // TestEveryCreateSaysWhatARepeatDoes also sees to it that no secret is kept.
 func TestEveryCreateSaysWhatARepeatDoes(t *testing.T) {
@@ -55,10 +58,8 @@ func TestEveryCreateSaysWhatARepeatDoes(t *testing.T) {
 			if r.Method != http.MethodPost {
 				t.Errorf("%s %s keeps its answer; the key comes with POST only", r.Method, r.Path)
 			}
-			for name := range fieldNames(r.RPC.Output()) {
-				if secretField.MatchString(name) {
-					t.Errorf("%s keeps an answer with %s in it", r.RPC.FullName(), name)
-				}
+			if name := secretIn(r.RPC.Output()); name != "" {
+				t.Errorf("%s keeps an answer with %s in it", r.RPC.FullName(), name)
 			}
 		case accesspb.Repeat_REPEAT_UNSPECIFIED:
 			if r.Method == http.MethodPost && !public && !a.GetRead() && creates.MatchString(string(r.RPC.Name())) {
@@ -71,16 +72,35 @@ func TestEveryCreateSaysWhatARepeatDoes(t *testing.T) {
 	}
 }
 
-func fieldNames(md protoreflect.MessageDescriptor) map[string]bool {
-	names := map[string]bool{}
+// secretIn returns the name of a field of an answer that holds a secret; "" when none does.
+func secretIn(md protoreflect.MessageDescriptor) protoreflect.FullName {
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		names[string(fd.Name())] = true
+		if rest.Secret(fd) {
+			return fd.FullName()
+		}
 		if sub := fd.Message(); sub != nil && sub != md {
-			for n := range fieldNames(sub) {
-				names[n] = true
+			if name := secretIn(sub); name != "" {
+				return name
 			}
 		}
 	}
-	return names
+	return ""
+}
+
+// TestSecretsSayTheyAre: a text whose name looks like that of a secret declares that it is one.
+func TestSecretsSayTheyAre(t *testing.T) {
+	t.Parallel()
+	found := 0
+	eachField(func(owner protoreflect.MessageDescriptor, fd protoreflect.FieldDescriptor) {
+		if fd.Kind() != protoreflect.StringKind || !looksSecret.MatchString(string(fd.Name())) {
+			return
+		}
+		if found++; !rest.Secret(fd) {
+			t.Errorf("%s.%s does not declare that it is secret", owner.FullName(), fd.Name())
+		}
+	})
+	if found < 10 {
+		t.Errorf("only %d secrets", found)
+	}
 }

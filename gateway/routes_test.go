@@ -28,7 +28,17 @@ func routes() []rest.Route { return rest.Routes("ispsystem", all.Files()) }
 // recorded makes a gateway whose calls end in record.
 func recorded(t *testing.T, record func(method string, md metadata.MD)) http.Handler {
 	t.Helper()
-	c := conn(func(ctx context.Context, method string, _, out any) error {
+	c := answering(record)
+	gw, err := gateway.New(gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gw.Handler()
+}
+
+// answering answers every call with nothing, after record.
+func answering(record func(method string, md metadata.MD)) conn {
+	return conn(func(ctx context.Context, method string, _, out any) error {
 		if method == authpb.TokenService_Introspect_FullMethodName {
 			proto.Merge(out.(proto.Message), &authpb.IntrospectResponse{Identity: "signed", AccountId: 3, SessionId: 1})
 			return nil
@@ -37,11 +47,6 @@ func recorded(t *testing.T, record func(method string, md metadata.MD)) http.Han
 		record(method, md)
 		return nil
 	})
-	gw, err := gateway.New(gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return gw.Handler()
 }
 
 var variable = regexp.MustCompile(`\{\w+\}`)

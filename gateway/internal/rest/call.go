@@ -48,7 +48,9 @@ func (a *API) call(r Route, own local, conns Conns) (*call, error) {
 	}
 	service, _, _ := strings.Cut(string(r.RPC.FullName()), ".")
 	if _, ok := own[c.name]; ok {
-		c.conn = own
+		if c.conn = own; access.Of(r.RPC) == nil {
+			return nil, fmt.Errorf("%s names no core rpc whose scope counts", r.RPC.FullName())
+		}
 	} else if c.conn = conns[service]; c.conn == nil && c.raw == nil {
 		return nil, fmt.Errorf("no connection to the service %q", service)
 	}

@@ -1,0 +1,4 @@
+package gateway
+
+// Speaking makes a gateway of these dialects.
+var Speaking = speaking

@@ -1,0 +1,197 @@
+package gateway_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"slipway.dev/proto/all"
+
+	"slipway.dev/pkg/rpc"
+
+	"slipway.dev/gateway"
+	"slipway.dev/gateway/internal/ispsystem"
+	"slipway.dev/gateway/internal/rest"
+	"slipway.dev/gateway/internal/rest/openapi"
+	"slipway.dev/gateway/internal/toy"
+)
+
+// newToys makes a gateway that speaks two dialects.
+func newToys(t *testing.T, log *slog.Logger) *stack {
+	t.Helper()
+	s, conns := newServices(t)
+	var err error
+	if s.Gateway, err = gateway.Speaking([]rest.Dialect{ispsystem.Dialect(), toy.Dialect()}, gateway.Config{}, conns, log); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestSecondDialect: what differs between dialects differs by path, down to the refusals of the edge.
+func TestSecondDialect(t *testing.T) {
+	t.Parallel()
+	h := newToys(t, slog.New(slog.DiscardHandler)).Handler()
+	const key = "X-Toy-Key: user"
+	for what, tt := range map[string]struct {
+		lines []string
+		code  int
+		want  string
+	}{
+		"an answer":           {[]string{"GET /toy/v1/machines/21", key}, 200, `{"machineId":"21","madeOf":null,"parent":{"machineId":"1152921504606846976","madeOf":null,"parent":null}}`},
+		"a cookie of its own": {[]string{"GET /toy/v1/machines/21", "Cookie: toy=user"}, 200, `{"machineId":"21"`},
+		"foreign credential":  {[]string{"GET /toy/v1/machines/21", "x-xsrf-token: user"}, 418, "toy error UNAUTHENTICATED"},
+		"its key elsewhere":   {[]string{"GET /vm/v3/host/21", key}, 401, `{"error":{"code":1000,`},
+		"the other dialect":   {[]string{"GET /vm/v3/host/404", "x-xsrf-token: user"}, 404, `{"error":{"code":3080,`},
+		"no object":           {[]string{"GET /toy/v1/machines/404", key}, 418, "toy error NOT_FOUND"},
+		"no path":             {[]string{"GET /toy/v1/nothing", key}, 418, "toy error NO_HANDLER"},
+		"no path at all":      {[]string{"GET /toy", key}, 418, "toy error NO_HANDLER"},
+		"no method":           {[]string{"DELETE /toy/v1/machines/1", key}, 418, "toy error NO_METHOD"},
+		"no alias":            {[]string{"GET /api/toy/v1/machines/21", key}, 404, `{"error":{"code":1106,`},
+		"a panic":             {[]string{"GET /toy/v1/machines/13", key}, 418, "toy error INTERNAL"},
+		"a large body":        {[]string{"PUT /toy/v1/machines/a", key, "", `{"x":"` + strings.Repeat("a", 1000) + `"}`}, 418, "toy error BODY_TOO_LARGE"},
+		"a long address":      {[]string{"GET /toy/v1/machines/1?x=" + strings.Repeat("a", 500), key}, 418, "toy error URL_TOO_LONG"},
+		"many parameters":     {[]string{"GET /toy/v1/machines/1?" + strings.Repeat("&a", 240) + strings.Repeat("&", 20), key}, 418, "toy error URL_TOO_LONG"},
+		"many, elsewhere":     {[]string{"GET /vm/v3/host?" + strings.Repeat("a&", 256) + "where=id+EQ+1", "x-xsrf-token: user"}, 400, "more than 256 parameters"},
+		"an upload":           {[]string{"POST /toy/v1/upload", key, "", strings.Repeat("a", 4000)}, 200, "4000 bytes"},
+		"too large an upload": {[]string{"POST /toy/v1/upload", key, "", strings.Repeat("a", 6000)}, 418, "toy error BODY_TOO_LARGE"},
+		"a stream":            {[]string{"GET /toy/v1/events", key}, 200, "limited false, <nil>"},
+		"fields of all kinds": {
+			[]string{
+				"PUT /toy/v1/machines/a?x=1", key, "", `{"diskBytes":"9007199254740993","state":"STATE_ON","createdAt":"2030-01-31T12:00:00Z","labels":{"b":2,"a":1},` +
+					`"digest":"AQI=","clusterId":7,"internalNote":"canary","unknown":1}`,
+			}, 202,
+			`{"machineId":"21","madeOf":{"name":"a","diskBytes":"9007199254740993","state":"STATE_ON","createdAt":"2030-01-31T12:00:00Z","labels":{"a":1,"b":2},"digest":"AQI=","clusterId":7},"parent":null}`,
+		},
+		"no such state":   {[]string{"PUT /toy/v1/machines/a", key, "", `{"state":"OFF"}`}, 418, "toy error INVALID_ARGUMENT"},
+		"no time":         {[]string{"PUT /toy/v1/machines/a", key, "", `{"createdAt":"yesterday"}`}, 418, "toy error INVALID_ARGUMENT"},
+		"no base64":       {[]string{"PUT /toy/v1/machines/a", key, "", `{"digest":"?"}`}, 418, "toy error INVALID_ARGUMENT"},
+		"no map":          {[]string{"PUT /toy/v1/machines/a", key, "", `{"labels":{"a":"b"}}`}, 418, "toy error INVALID_ARGUMENT"},
+		"two of a oneof":  {[]string{"PUT /toy/v1/machines/a", key, "", `{"nodeName":"n","clusterId":1}`}, 418, "toy error INVALID_ARGUMENT"},
+		"too large an id": {[]string{"GET /toy/v1/machines/9223372036854775808", key}, 418, "toy error INVALID_ARGUMENT"},
+	} {
+		rec := send(t, h, tt.lines...)
+		if rec.Code != tt.code || !strings.HasPrefix(rec.Body.String(), tt.want) && !strings.Contains(tt.want, "parameters") ||
+			!strings.Contains(rec.Body.String(), tt.want) {
+			t.Errorf("%s: %d %s, want %s", what, rec.Code, rec.Body, tt.want)
+		}
+	}
+}
+
+// TestGetThatActs is held to the same origin by cookie, and its secret is not logged.
+func TestGetThatActs(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	h := newToys(t, slog.New(slog.NewJSONHandler(&log, nil))).Handler()
+	for line, want := range map[string]int{
+		"Sec-Fetch-Site: cross-site": 418, "Origin: https://evil.example.com": 418, "Sec-Fetch-Site: same-origin": 200, "Accept: */*": 200,
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			log.Reset()
+			rec := send(t, h, method+" /toy/v1/links/canary", "Cookie: toy=user", line)
+			if rec.Code != want || strings.Contains(log.String(), "canary") || !strings.Contains(log.String(), `"/toy/v1/links/***"`) {
+				t.Errorf("%s with %s: %d, logged %s", method, line, rec.Code, log.String())
+			}
+		}
+	}
+	if rec := send(t, h, "GET /toy/v1/machines/1", "Cookie: toy=user", "Sec-Fetch-Site: cross-site"); rec.Code != 200 {
+		t.Errorf("a GET that only reads: %d", rec.Code)
+	}
+	if rec := send(t, h, "GET /toy/v1/links/x", "X-Toy-Key: reader"); rec.Code != 418 || !strings.Contains(rec.Body.String(), "PERMISSION_DENIED") {
+		t.Errorf("a read-only administrator: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestListenerOfADialect: there every path is the dialect's.
+func TestListenerOfADialect(t *testing.T) {
+	t.Parallel()
+	s := newToys(t, slog.New(slog.DiscardHandler))
+	srv, err := s.ServerOf("toy", ":1")
+	if err != nil || srv.Addr != ":1" || srv.WriteTimeout < time.Second {
+		t.Fatalf("%v %v", srv, err)
+	}
+	for _, line := range []string{"GET /vm/v3/host", "GET /healthz", "GET /"} {
+		if rec := send(t, srv.Handler, line); rec.Code != 418 {
+			t.Errorf("%s: %d %s", line, rec.Code, rec.Body)
+		}
+	}
+	if rec := send(t, srv.Handler, "GET /toy/v1/machines/1", "X-Toy-Key: user"); rec.Code != 200 {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if _, err := s.ServerOf("none", ":1"); err == nil {
+		t.Error("a server of no dialect")
+	}
+}
+
+// TestRepeatOfAPut: the key goes with every method whose core rpc declares what a repeat does.
+func TestRepeatOfAPut(t *testing.T) {
+	t.Parallel()
+	var keys []string
+	c := answering(func(_ string, md metadata.MD) { keys = md.Get(rpc.OnceKey) })
+	gw, err := gateway.Speaking([]rest.Dialect{ispsystem.Dialect(), toy.Dialect()}, gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec := send(t, gw.Handler(), "PUT /toy/v1/machines/a", "X-Toy-Key: any", "Idempotency-Key: k1", "", "{}"); rec.Code != 202 || len(keys) != 1 || keys[0] != "k1" {
+		t.Errorf("%d %v", rec.Code, keys)
+	}
+	if rec := send(t, gw.Handler(), "PUT /toy/v1/machines/a", "X-Toy-Key: any", "Idempotency-Key:", "", "{}"); rec.Code != 418 {
+		t.Errorf("an empty key: %d", rec.Code)
+	}
+	if rec := send(t, gw.Handler(), "GET /toy/v1/machines/1", "X-Toy-Key: any", "Idempotency-Key: k1"); rec.Code != 200 || keys != nil {
+		t.Errorf("a GET: %d %v", rec.Code, keys)
+	}
+}
+
+// TestStartRefuses: what the kit cannot serve is found when the gateway starts.
+func TestStartRefuses(t *testing.T) {
+	t.Parallel()
+	_, conns := newServices(t)
+	lonely := toy.Dialect()
+	lonely.Serve = nil
+	unknown := toy.Dialect()
+	unknown.Name = "unknown"
+	listless := ispsystem.Dialect()
+	listless.Page = nil
+	for what, d := range map[string]rest.Dialect{"no service": lonely, "no routes": unknown, "no lists": listless} {
+		if _, err := rest.New(d, all.Files(), conns); err == nil {
+			t.Errorf("%s: it started", what)
+		}
+	}
+	text, err := openapi.Build(toy.Dialect(), toy.Dialect().Files)
+	if err != nil || !bytes.Contains(text, []byte(`"madeOf"`)) || !bytes.Contains(text, []byte(`"STATE_ON"`)) || bytes.Contains(text, []byte("internal")) {
+		t.Errorf("%v %s", err, text)
+	}
+}
+
+// TestDeadlinesOfARoute: on the wire, a route with limits of its own replaces the server's deadlines.
+func TestDeadlinesOfARoute(t *testing.T) {
+	t.Parallel()
+	s := newToys(t, slog.New(slog.DiscardHandler))
+	ts := httptest.NewUnstartedServer(nil)
+	ts.Config = s.Server("")
+	ts.Config.WriteTimeout = time.Nanosecond // every answer comes too late
+	ts.Start()
+	defer ts.Close()
+	status := func(path string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ts.URL+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Toy-Key", "user")
+		resp, err := ts.Client().Do(r)
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if a, b := status("/toy/v1/machines/1"), status("/toy/v1/events"); a != 0 || b != 200 {
+		t.Errorf("%d %d", a, b)
+	}
+}
