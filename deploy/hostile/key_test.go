@@ -3,6 +3,7 @@ package hostile
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,15 +19,19 @@ func (s *stack) redeem(key string) bool {
 	return a.status == http.StatusOK
 }
 
-// TestKeysOpenOneSession has 100 keys tried by 200 at once each.
+// TestKeysOpenOneSession has 10 keys tried by 200 at once each, 100 keys in make chaos.
 func TestKeysOpenOneSession(t *testing.T) {
 	t.Parallel()
+	keys := int64(10)
+	if os.Getenv("SLIPWAY_CHAOS") != "" {
+		keys = 100
+	}
 	s := newStack(t)
 	id, _ := s.account("k@example.com", "@user", "first-password")
 	path := fmt.Sprintf("/auth/v4/user/%d", id)
 	key := func() string { return s.admin.ok("POST", path+"/key", "{}").body["key"].(string) }
 	var opened atomic.Int64
-	for range 100 {
+	for range keys {
 		k := key()
 		var all sync.WaitGroup
 		before := opened.Load()
@@ -42,8 +47,8 @@ func TestKeysOpenOneSession(t *testing.T) {
 			t.Errorf("a key opened %d sessions", n)
 		}
 	}
-	if opened.Load() != 100 {
-		t.Errorf("100 keys opened %d sessions", opened.Load())
+	if opened.Load() != keys {
+		t.Errorf("%d keys opened %d sessions", keys, opened.Load())
 	}
 	for name, spoil := range map[string]func(){
 		"its hour is over": func() {

@@ -98,11 +98,6 @@ func linearizable(history map[string][]porcupine.Operation) (bad []string) {
 	return bad
 }
 
-const (
-	seeds      = 20
-	operations = 10000
-)
-
 // service is the allocator that is tested.
 type service struct{ ippb.AddressServiceClient }
 
@@ -122,15 +117,16 @@ func (s service) release(ctx context.Context, owner string) error {
 	return err
 }
 
-// TestLinearizable: whatever the order of claims and releases, each address looks as if it had one owner at a time.
+// TestLinearizable: whatever the order of claims and releases, each address looks as if it had one owner at a time. Four
+// seeds of 2,000 operations in make unit, twenty of 10,000 in make chaos.
 func TestLinearizable(t *testing.T) {
 	t.Parallel()
 	w := start(t)
 	w.noQuarantine(t)
 	w.network(t, "10.0.0.0/16")
 	w.newPool(t, "p", "10.0.0.16/28")
-	for seed := range uint64(seeds) {
-		history, err := drive(t.Context(), seed, service{w.addresses}, operations)
+	for seed := range uint64(rounds(4, 20)) {
+		history, err := drive(t.Context(), seed, service{w.addresses}, rounds(2000, 10_000))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,8 +177,8 @@ func (r *racy) release(_ context.Context, owner string) error {
 // TestCheckerCatchesRaces: the checker is worth something, for it finds a race that is there.
 func TestCheckerCatchesRaces(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds) {
-		history, err := drive(t.Context(), seed, &racy{}, operations)
+	for seed := range uint64(rounds(4, 20)) {
+		history, err := drive(t.Context(), seed, &racy{}, 10_000)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package ip_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,10 +19,21 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// TestClaims: 100 clients ask 100 times each for the 1,022 host addresses of a /22; once all transactions commit, and once
-// a fifth of those that take something is rolled back.
+// rounds returns how often to try: the first number in make unit, the second in make chaos.
+func rounds(short, long int) int {
+	if os.Getenv("SLIPWAY_CHAOS") != "" {
+		return long
+	}
+	return short
+}
+
+// TestClaims: clients, all at once, ask for twice as many addresses as there are, in make chaos 100 clients 100 times each for
+// the 1,022 host addresses of a /22; once all transactions commit, and once a fifth of those that take something is rolled
+// back.
 func TestClaims(t *testing.T) {
 	t.Parallel()
+	clients, each, last := rounds(25, 100), rounds(20, 100), rounds(4, 7)
+	free := (last-3)<<8 - 2
 	for name, spoil := range map[string]string{"": "", "with rollbacks": `
 		CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
@@ -35,12 +47,12 @@ func TestClaims(t *testing.T) {
 			t.Parallel()
 			w := start(t)
 			w.network(t, "10.0.0.0/16")
-			pool := w.newPool(t, "p", "10.0.4.1-10.0.7.254")
+			pool := w.newPool(t, "p", fmt.Sprintf("10.0.4.1-10.0.%d.254", last))
 			if spoil != "" {
 				w.exec(t, spoil)
 			}
-			w.claims(t, 100, 100, 1022)
-			if used, _ := w.fill(t, pool); used != "1022/1022" {
+			w.claims(t, clients, each, free)
+			if used, _ := w.fill(t, pool); used != fmt.Sprintf("%d/%d", free, free) {
 				t.Errorf("fill %s", used)
 			}
 		})
@@ -94,9 +106,10 @@ func (w *world) reserveAgain(ctx context.Context, owner string) (*ippb.ReserveRe
 	}
 }
 
-// TestCycles: 10,000 times taken, confirmed and given back, nothing is lost and nothing is left.
+// TestCycles: 800 times taken, confirmed and given back, 10,000 times in make chaos, nothing is lost and nothing is left.
 func TestCycles(t *testing.T) {
 	t.Parallel()
+	cycles := rounds(800, 10_000)
 	w := start(t)
 	w.noQuarantine(t)
 	w.network(t, "10.0.0.0/16")
@@ -104,7 +117,7 @@ func TestCycles(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for range 10000 / 8 {
+			for range cycles / 8 {
 				owner := newOwner()
 				_, err := w.addresses.Reserve(t.Context(), &ippb.ReserveRequest{Owner: owner, ClusterId: 1, Ipv4Count: 1})
 				if err != nil {
@@ -128,7 +141,7 @@ func TestCycles(t *testing.T) {
 	err := w.pool.QueryRow(t.Context(), `
 		SELECT count(*), count(*) FILTER (WHERE released_at IS NULL), (SELECT count(*) FROM address) FROM address_history`).
 		Scan(&histories, &open, &rows)
-	if err != nil || histories != 10000 || open != 0 || rows != 16 {
+	if err != nil || histories != cycles || open != 0 || rows != 16 {
 		t.Errorf("%d times held, %d of them not ended, %d addresses, %v", histories, open, rows, err)
 	}
 }
