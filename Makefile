@@ -73,7 +73,7 @@ clean: ## stop the stack, remove its hosts and its data
 	@deploy/clean.sh $(DATA)
 
 .PHONY: test
-test: packages build services ## run every test; nothing needs to run already
+test: packages build services bin/gotest bin/pgrun ## run every test; nothing needs to run already
 	@deploy/test.sh
 
 .PHONY: unit
@@ -110,7 +110,7 @@ compose-down: ## stop the containers; volumes, and so all data, stay
 	@compose=$$(deploy/docker.sh) && $$compose down
 
 .PHONY: compose-test
-compose-test: packages build ## run the suite against docker compose: one of everything, two replicas, real machines
+compose-test: packages build bin/gotest ## run the suite against docker compose: one of everything, two replicas, real machines
 	@deploy/compose/test.sh $(STAGES)
 
 .PHONY: images-offline

@@ -1,40 +1,30 @@
 #!/usr/bin/env bash
-# Everything that the project tests. What it needs is installed and built by make; nothing needs to run.
+# Everything that the project tests. What it needs is installed and built by make; nothing needs to run. Steps that share
+# nothing run side by side; each step's output is shown in one piece when the step ends. The first that fails ends the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. deploy/steps.sh
 
-step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
+engine() { step "Docker's engine" deploy/docker.sh; }
+fresh() { step "generated code is fresh" deploy/fresh.sh; }
 
-step "Docker's engine"
-deploy/docker.sh >/dev/null # without it the last step could not be done
+images() { step "images of the services" deploy/compose/test.sh images; }
+code() {
+	step "lint" make -s lint
+	step "secrets in the history" make -s vuln-offline
+	step "unit tests" make -s unit
+}
 
-step "generated code is fresh"
-before=$(git status --porcelain -- proto; git diff -- proto)
-make -s gen
-after=$(git status --porcelain -- proto; git diff -- proto)
-[ "$before" = "$after" ] || { echo "make gen changes files: commit what it makes" >&2; git status --short -- proto >&2; exit 1; }
+# What measures time, or needs bridges and nftables, has the machine for itself.
+whole() {
+	step "drivers and the guest, on real QEMU" gotest slipway.dev/services/node/... slipway.dev/deploy/guest
+	step "an installation whose connections fail" gotest slipway.dev/deploy/chaos
+	step "whole stacks, over HTTP" gotest -timeout 20m slipway.dev/deploy/e2e
+	step "every service in a container of its own" deploy/compose/test.sh single ha libvirt
+}
+gotest() { bin/gotest -count=1 -tags libvirt_dlopen,e2e "$@"; }
 
-step "lint"
-make -s lint
-
-step "secrets in the history"
-make -s vuln-offline
-
-step "unit tests"
-go test work
-
-step "any text comes back as it went in, or is refused"
-go test -count=1 slipway.dev/services/node/internal/seed -run . -rapid.checks=100000
-go test -count=1 slipway.dev/services/node/internal/libvirt -run StringsStay -rapid.checks=5000
-
-step "drivers and the guest, on real QEMU"
-go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/services/node/... slipway.dev/deploy/guest
-
-step "an installation whose connections fail"
-go test -count=1 -tags libvirt_dlopen,e2e slipway.dev/deploy/chaos
-
-step "whole stacks, over HTTP"
-go test -count=1 -tags libvirt_dlopen,e2e -timeout 20m slipway.dev/deploy/e2e
-
-step "every service in a container of its own"
-deploy/compose/test.sh
+abreast engine fresh
+abreast images code # after fresh, which writes files that images are made of
+abreast whole
+summary

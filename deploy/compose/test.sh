@@ -3,7 +3,7 @@
 # everything, restarted one after the other under load; the same with real machines. Everything it made is removed, the
 # images are kept.
 #
-#   test.sh [single] [ha] [libvirt]     all without arguments
+#   test.sh [images] [single] [ha] [libvirt]     all without arguments; images alone: nothing is started
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- single ha libvirt
@@ -60,7 +60,7 @@ up() {
 	echo "healthy after $((SECONDS - start)) s, at $SLIPWAY_E2E_URL"
 }
 # suite TAGS arguments: what needs nothing but HTTP, with the tests of these tags too.
-suite() { go test -count=1 -tags "libvirt_dlopen e2e remote $1" -timeout 15m slipway.dev/deploy/e2e "${@:2}"; }
+suite() { bin/gotest -count=1 -tags "libvirt_dlopen e2e remote $1" -timeout 15m slipway.dev/deploy/e2e "${@:2}"; }
 # inside SERVICE tests: the suite beside a service, in its network.
 inside() {
 	[ -x "$tests" ] || CGO_ENABLED=0 go test -c -tags "e2e remote containers real" -o "$tests" slipway.dev/deploy/e2e
@@ -70,15 +70,16 @@ inside() {
 rest() { SLIPWAY_ADMIN_PASSWORD=$SLIPWAY_E2E_PASSWORD go run slipway.dev/deploy/cmd/slipway fsck --url "$SLIPWAY_E2E_URL"; }
 
 step "images"
+bin/gotest -count=1 -tags 'libvirt_dlopen containers' slipway.dev/deploy/images
 # One after the other: the first builds all programs, the others take theirs.
 $compose build --quiet keys >/dev/null
 $compose build --quiet auth ip vm node gateway >/dev/null
-! wanted libvirt || $compose build --quiet node-libvirt >/dev/null
+! wanted libvirt && ! wanted images || $compose build --quiet node-libvirt >/dev/null
 docker image ls --format '{{.Repository}} {{.Tag}} {{.Size}}' | grep "^slipway/.* $SLIPWAY_TAG "
 
 if wanted single; then
 	step "roles of PostgreSQL, a cluster of NATS"
-	go test -count=1 -tags 'libvirt_dlopen containers' slipway.dev/deploy/containers
+	bin/gotest -count=1 -tags 'libvirt_dlopen containers' slipway.dev/deploy/containers
 
 	step "one of everything, with Prometheus and a collector of traces"
 	# The gateway believes the suite which client it is; the collector is a test in the gateway's network.
@@ -92,7 +93,7 @@ if wanted single; then
 	step "the suite against docker compose"
 	suite ""
 	step "memory under load"
-	suite containers -run TestMemory -v
+	go test -count=1 -tags 'libvirt_dlopen e2e remote containers' -timeout 15m slipway.dev/deploy/e2e -run TestMemory -v
 	rest
 	down
 	unset OTEL_EXPORTER_OTLP_ENDPOINT COMPOSE_PROFILES SLIPWAY_TRUSTED_PROXIES
