@@ -21,7 +21,7 @@ func TestIdempotencyKeyGoesOn(t *testing.T) {
 	t.Parallel()
 	var got []string
 	called := false
-	h := recorded(t, func(_ string, md metadata.MD) { got, called = md.Get(rpc.OnceKey), true })
+	h := recorded(t, func(_ string, md metadata.MD) { got, called = md.Get(rpc.IdemKey), true })
 	send := func(lines ...string) int {
 		got, called = nil, false
 		return send(t, h, append([]string{lines[0], "x-xsrf-token: any"}, lines[1:]...)...).Code

@@ -132,7 +132,7 @@ func TestListenerOfADialect(t *testing.T) {
 func TestRepeatOfAPut(t *testing.T) {
 	t.Parallel()
 	var keys []string
-	c := answering(func(_ string, md metadata.MD) { keys = md.Get(rpc.OnceKey) })
+	c := answering(func(_ string, md metadata.MD) { keys = md.Get(rpc.IdemKey) })
 	gw, err := gateway.Speaking([]rest.Dialect{ispsystem.Dialect(), toy.Dialect()}, gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

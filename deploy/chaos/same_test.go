@@ -123,7 +123,7 @@ func until[A any](p *player, what string, do func(context.Context) (A, error), s
 	p.operations++
 	key := fmt.Sprintf("%s-%d", p.name, p.operations)
 	for deadline := time.Now().Add(2 * time.Minute); ; {
-		a, err := do(metadata.AppendToOutgoingContext(p.admin(), rpc.OnceKey, key))
+		a, err := do(metadata.AppendToOutgoingContext(p.admin(), rpc.IdemKey, key))
 		if err == nil || status.Code(err) == codes.NotFound { // of what is to be removed, and was
 			return a
 		}

@@ -69,7 +69,7 @@ func peerName(ctx context.Context) string {
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 	start := time.Now()
 	resp, err := s.guarded(ctx, info.FullMethod, req, func(ctx context.Context) (any, error) {
-		return s.once(ctx, info.FullMethod, req, h)
+		return s.idem(ctx, info.FullMethod, req, h)
 	})
 	s.report(ctx, info.FullMethod, start, err)
 	if err != nil {

@@ -168,7 +168,7 @@ func outgoing(ctx context.Context) context.Context {
 		md[identity.MetadataKey] = []string{q.Identity}
 	}
 	if q.OnceKey != "" {
-		md[rpc.OnceKey] = []string{q.OnceKey}
+		md[rpc.IdemKey] = []string{q.OnceKey}
 	}
 	return metadata.NewOutgoingContext(ctx, md)
 }

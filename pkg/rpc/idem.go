@@ -14,15 +14,15 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// OnceKey is the metadata key of the Idempotency-Key that a client sent.
-const OnceKey = "slipway-idempotency-key"
+// IdemKey is the metadata key of the Idempotency-Key that a client sent.
+const IdemKey = "slipway-idempotency-key"
 
 // Keep makes methods that declare it answer a repeat with what they answered first. Their handlers call idem.Keep.
 func (s *Server) Keep(k *idem.Keeper) { s.keeper = k }
 
-// once has h carry out a call, unless one with the same key was.
-func (s *Server) once(ctx context.Context, method string, req any, h grpc.UnaryHandler) (any, error) {
-	key := first(ctx, OnceKey)
+// idem calls h, or returns the kept answer if a call with the same key was carried out before.
+func (s *Server) idem(ctx context.Context, method string, req any, h grpc.UnaryHandler) (any, error) {
+	key := first(ctx, IdemKey)
 	if key == "" {
 		return h(ctx, req)
 	}
@@ -52,14 +52,14 @@ func (s *Server) once(ctx context.Context, method string, req any, h grpc.UnaryH
 		})
 }
 
-// unkept are the methods that shall keep their answers and cannot: without a keeper, or without an account whose key it is.
+// unkept lists methods declared idempotent that have no keeper or allow anonymous callers.
 func (s *Server) unkept() (problems []error) {
 	for method, r := range s.rules {
 		if r.Repeat != accesspb.Repeat_REPEAT_ANSWERED {
 			continue
 		}
 		if s.keeper == nil {
-			problems = append(problems, fmt.Errorf("rpc: nobody keeps the answers of %s", method))
+			problems = append(problems, fmt.Errorf("rpc: there is no keeper for the answers of %s", method))
 		}
 		if r.Level != accesspb.Level_LEVEL_USER && r.Level != accesspb.Level_LEVEL_ADMIN {
 			problems = append(problems, fmt.Errorf("rpc: %s keeps answers, and anybody may call it", method))
