@@ -36,7 +36,7 @@ type separate struct {
 	dir  string
 	pg   *pgembed.Server
 	nats *natsProcess
-	port int // of NATS
+	bus  string // the address of NATS
 	addr map[string]string
 	env  map[string][]string
 
@@ -62,20 +62,21 @@ func newSeparate(t *testing.T) *separate {
 		t.Fatal(err)
 	}
 	s.startPostgres()
-	s.port = freePort(t)
+	free := freeAddresses(t, 6)
+	s.bus = free[0]
 	s.startNATS()
 	certs := filepath.Join(dir, "certs")
 	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"auth", "vm", "ip", "node", "gateway"} {
-		s.addr[name] = net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+	for i, name := range []string{"auth", "vm", "ip", "node", "gateway"} {
+		s.addr[name] = free[i+1]
 	}
 	for _, d := range daemons {
 		name := strings.TrimSuffix(d, "d")
 		p := "SLIPWAY_" + strings.ToUpper(name) + "_"
 		s.env[d] = []string{
-			p + "DATABASE=" + s.pg.URL(), p + "NATS=" + fmt.Sprintf("nats://127.0.0.1:%d", s.port), p + "CERTS=" + certs, p + "LISTEN=" + s.addr[name],
+			p + "DATABASE=" + s.pg.URL(), p + "NATS=" + "nats://" + s.bus, p + "CERTS=" + certs, p + "LISTEN=" + s.addr[name],
 			p + "AUTH=" + s.addr["auth"], p + "IP=" + s.addr["ip"], p + "VM=" + s.addr["vm"], p + "ADMIN_PASSWORD=" + adminPassword,
 			p + "HYPERVISOR=sim", p + "ROOT=" + filepath.Join(dir, "node"), p + "STACK_ID=kills", p + "ENDPOINT=" + s.addr["node"],
 			p + "TEMPLATES=" + filepath.Join(filepath.Dir(program(t)), "templates"), "SLIPWAY_LOG=warn",
@@ -118,18 +119,24 @@ func (s *separate) killPostgres() {
 
 func (s *separate) startNATS() {
 	s.t.Helper()
-	s.nats = startNATS(s.t, s.port, filepath.Join(s.dir, "nats"), s.log)
+	s.nats = startNATS(s.t, s.bus, filepath.Join(s.dir, "nats"), s.log)
 }
 
-// freePort is one that nobody listens at.
-func freePort(t *testing.T) int {
+// freeAddresses returns addresses for servers that are killed and come back to the same ones. They are on a loopback address
+// of this process alone: no other program asks for a port there, and no connection goes out from there.
+func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	pid := os.Getpid()
+	var list []string
+	for range n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+pid>>16&63, pid>>8&255, pid&255))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // once all are chosen, so that they differ
+		list = append(list, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return list
 }
 
 func (s *separate) launch(name string) {

@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
-	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// asNATS makes this program a NATS server instead of a test: "port directory". A server inside the process of the test can
+// asNATS makes this program a NATS server instead of a test: "address directory". A server inside the process of the test can
 // only shut down, and then it flushes and says goodbye; a process can be killed.
 const asNATS = "SLIPWAY_E2E_NATS"
 
@@ -32,12 +33,12 @@ func TestMain(m *testing.M) {
 
 // serveNATS serves until the process that started this one closes its end of stdin, or ends.
 func serveNATS(at string) error {
-	var port int
-	var dir string
-	if _, err := fmt.Sscan(at, &port, &dir); err != nil {
+	where, dir, _ := strings.Cut(at, " ")
+	addr, err := netip.ParseAddrPort(where)
+	if err != nil {
 		return err
 	}
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, SyncAlways: true, StoreDir: dir, NoSigs: true})
+	s, err := server.NewServer(&server.Options{Host: addr.Addr().String(), Port: int(addr.Port()), JetStream: true, SyncAlways: true, StoreDir: dir, NoSigs: true})
 	if err != nil {
 		return err
 	}
@@ -55,21 +56,20 @@ type natsProcess struct {
 }
 
 // startNATS returns when the server answers.
-func startNATS(t *testing.T, port int, dir string, log io.Writer) *natsProcess {
+func startNATS(t *testing.T, addr, dir string, log io.Writer) *natsProcess {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &natsProcess{cmd: exec.Command(self)}
-	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), fmt.Sprintf("%s=%d %s", asNATS, port, dir)), log
+	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), fmt.Sprintf("%s=%s %s", asNATS, addr, dir)), log
 	if p.hold, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	for deadline := time.Now().Add(healing); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {

@@ -150,7 +150,7 @@ func TestOwnPassword(t *testing.T) {
 	path := "/vm/v3/account/" + strconv.Itoa(id)
 	admin.must("POST", path, object{"email": "renamed-" + email, "note": "moved"})
 	for start := time.Now(); admin.must("GET", path, nil)["email"] != "renamed-"+email; time.Sleep(20 * time.Millisecond) {
-		if time.Since(start) > 10*time.Second {
+		if time.Since(start) > 2*time.Minute {
 			t.Fatal("vm does not hear of the new e-mail")
 		}
 	}

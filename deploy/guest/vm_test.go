@@ -248,9 +248,12 @@ func fatSeed(t *testing.T, files map[string]string) (args []string) {
 	return []string{"-drive", "file=" + file + ",if=virtio,readonly=on,format=raw"}
 }
 
+// freeAddress returns a free port on a loopback address of this process alone, where no other program asks for a port until
+// QEMU listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	pid := os.Getpid()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+pid>>16&63, pid>>8&255, pid&255))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,7 +174,7 @@ func TestCanarySecrets(t *testing.T) {
 		defer mu.Unlock()
 		return strings.Contains(events.String(), "vm.v3.host.deleted")
 	}
-	for deadline := time.Now().Add(30 * time.Second); !gone() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !gone() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 	}
 	stop()
 	all.Wait()

@@ -247,7 +247,7 @@ func (s *stack) addresses() (network, pool, part int) {
 // complete waits for the end of a task.
 func (c *client) complete(task int) {
 	c.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		a := c.ok("GET", fmt.Sprintf("/vm/v3/task/%d", task), "")
 		switch status := a.body["status"]; status {
 		case "complete":

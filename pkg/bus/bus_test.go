@@ -122,7 +122,7 @@ func (s *sink) await(t *testing.T, want []int) {
 
 func eventually(t *testing.T, check func() string) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -29,7 +29,7 @@ const (
 
 // child carries out jobs of two kinds, one that succeeds and one that fails in its last step, until none is left.
 func child(url, schema string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	pool, err := pg.Open(ctx, url, schema)
 	if err != nil {

@@ -143,7 +143,7 @@ func cancelKey(t testing.TB, pool *pgxpool.Pool, key string) (n int) {
 
 func wait(t testing.TB, pool *pgxpool.Pool, id int32) jobs.Job {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	j, err := jobs.Wait(ctx, pool, id)
 	if err != nil {

@@ -35,13 +35,16 @@ func cuttable(t *testing.T, pool *pgxpool.Pool) (*pgxpool.Pool, *atomic.Bool) {
 	return p, &cut
 }
 
+// lease is long enough for a heartbeat that a busy machine holds up for a second.
+const lease = 1500 * time.Millisecond
+
 // A runner that loses the database stops its job when the lease is over; another one takes it, with a higher fence; what
 // the first one writes when it comes back is refused, even if its step does not listen to its context.
 func TestLostLeaseIsTakenOverAndFencedOff(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
 	deadPool, cut := cuttable(t, pool)
-	cfg := jobs.Config{Name: "dead", Lease: 300 * time.Millisecond, Poll: time.Hour}
+	cfg := jobs.Config{Name: "dead", Lease: lease, Poll: time.Hour}
 
 	var dead, alive diary
 	running, stopped, letGo := make(chan int64, 1), make(chan error, 1), make(chan struct{})
@@ -96,12 +99,12 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(900 * time.Millisecond): // three leases
+		case <-time.After(5 * lease / 2):
 			return nil
 		}
 	}))
-	r, _ := start(t, pool, jobs.Config{Name: "a", Lease: 300 * time.Millisecond, Poll: 20 * time.Millisecond}, h)
-	start(t, pool, jobs.Config{Name: "b", Lease: 300 * time.Millisecond, Poll: 20 * time.Millisecond}, h)
+	r, _ := start(t, pool, jobs.Config{Name: "a", Lease: lease, Poll: 20 * time.Millisecond}, h)
+	start(t, pool, jobs.Config{Name: "b", Lease: lease, Poll: 20 * time.Millisecond}, h)
 	if j := wait(t, pool, enqueue(t, pool, r, "k").ID); j.Attempt != 1 || d.String() != "+a done" {
 		t.Errorf("attempt %d: %s", j.Attempt, &d)
 	}
@@ -122,11 +125,11 @@ func TestHeartbeatPassesALockedRow(t *testing.T) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Second):
+		case <-time.After(5 * lease / 2):
 			return nil
 		}
 	}))
-	r, stop := start(t, pool, jobs.Config{Name: "a", Lease: 300 * time.Millisecond, Poll: time.Hour}, h)
+	r, stop := start(t, pool, jobs.Config{Name: "a", Lease: lease, Poll: time.Hour}, h)
 	locked, free := enqueue(t, pool, r, "locked"), enqueue(t, pool, r, "free")
 	<-running
 	<-running

@@ -77,7 +77,7 @@ func TestOrderOfOneKeyUnderRaces(t *testing.T) {
 	wg.Wait()
 	select {
 	case <-finished:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Errorf("only %d of %d ran", ran, writers*each)
 	}
 }

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 }
 
 func child(url, schema, nats string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	pool, err := pg.Open(ctx, url, schema)
 	if err != nil {
@@ -124,7 +124,7 @@ func numbers(t testing.TB, pool *pgxpool.Pool, sql string) []int {
 
 func await(t testing.TB, pool *pgxpool.Pool, sql string, want []int) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -134,7 +134,7 @@ func TestAuditIsPartOfTheChange(t *testing.T) {
 // sealed waits until every record has its place in the chain.
 func (w *world) sealed(t testing.TB) *authpb.VerifyAuditResponse {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

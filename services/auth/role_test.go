@@ -101,7 +101,7 @@ func TestCustomRole(t *testing.T) {
 // waitFault waits until a call is refused for this reason.
 func waitFault(t testing.TB, what string, call func() error, reason string) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -198,7 +198,7 @@ func (w *world) task(id int32) *vmpb.Task {
 // done waits for the end of a task and returns its status.
 func (w *world) done(id int32) string {
 	w.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if s := w.task(id).GetStatus(); s != "created" && s != "running" {
 			return s
 		}
@@ -223,7 +223,7 @@ func (w *world) state(id int32) string {
 // wait waits until what becomes true.
 func (w *world) wait(what string, ok func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(25 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.Fatalf("waited in vain: %s", what)
 		}

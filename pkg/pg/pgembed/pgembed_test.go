@@ -226,7 +226,7 @@ func TestDoneTellsOfADeath(t *testing.T) {
 	}
 	select {
 	case <-s.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("Done was not closed")
 	}
 }
@@ -265,7 +265,7 @@ func postmaster(t *testing.T, dir string) int {
 
 func awaitDeath(t *testing.T, pid int) {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for alive(pid) {
