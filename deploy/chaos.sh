@@ -12,8 +12,8 @@ for round in $(seq "${ROUNDS:-1}"); do
 	printf '\n== round %s, any text comes back as it went in, or is refused (%s)\n' "$round" "$(date +%T)"
 	go test -count=1 slipway.dev/services/node/internal/seed -run . -rapid.checks=100000
 	go test -count=1 slipway.dev/services/node/internal/libvirt -run StringsStay -rapid.checks=5000
-	printf '\n== round %s, addresses and one-time keys that all want at once (%s)\n' "$round" "$(date +%T)"
-	go test -count=1 -timeout 60m slipway.dev/services/ip slipway.dev/deploy/hostile
+	printf '\n== round %s, addresses and keys that all want at once, random filters (%s)\n' "$round" "$(date +%T)"
+	go test -count=1 -timeout 60m slipway.dev/services/ip slipway.dev/deploy/hostile slipway.dev/pkg/query
 	printf '\n== round %s, faults (%s)\n' "$round" "$(date +%T)"
 	go test -count=1 -tags libvirt_dlopen,e2e -timeout 60m -v slipway.dev/deploy/chaos
 	printf '\n== round %s, crash points and killed components (%s)\n' "$round" "$(date +%T)"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -117,10 +118,14 @@ func newThings(t *testing.T, r *rand.Rand) (*pgxpool.Pool, []thing) {
 	return pool, list
 }
 
-// TestDiffer compares 100,000 random conditions with what the evaluator says, for each of the rows.
+// TestDiffer compares 10,000 random conditions, in make chaos 100,000, with what the evaluator says, for each of the rows.
 func TestDiffer(t *testing.T) {
 	t.Parallel()
-	const cases, atOnce = 100_000, 100
+	const atOnce = 100
+	cases := 10_000
+	if os.Getenv("SLIPWAY_CHAOS") != "" {
+		cases = 100_000
+	}
 	r := rand.New(rand.NewPCG(5, 6)) // the same at every run
 	pool, list := newThings(t, r)
 	for range cases / atOnce {
