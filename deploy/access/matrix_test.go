@@ -365,7 +365,7 @@ func TestScopesAreKnown(t *testing.T) {
 	}
 	for _, scope := range access.Scopes(access.Demands(all(routes()))) {
 		if !known[scope] {
-			t.Errorf("%s cannot be granted: its file is missing in services/auth/internal/domain", scope)
+			t.Errorf("%s cannot be granted: its file is missing in proto/all", scope)
 		}
 	}
 }

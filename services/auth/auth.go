@@ -1,4 +1,4 @@
-// Package auth is the service that owns accounts, roles, sessions and tokens, and signs who asks.
+// Package auth is the service that owns accounts, roles, sessions and tokens, and signs the identities of callers.
 package auth
 
 import (
@@ -24,12 +24,13 @@ import (
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/unit"
-	"slipway.dev/services/auth/internal/domain"
+	"slipway.dev/services/auth/internal/account"
+	"slipway.dev/services/auth/internal/audit"
+	"slipway.dev/services/auth/internal/credential"
+	"slipway.dev/services/auth/internal/guess"
 	"slipway.dev/services/auth/internal/keyring"
-	"slipway.dev/services/auth/internal/password"
+	"slipway.dev/services/auth/internal/schema"
 	"slipway.dev/services/auth/internal/seal"
-	"slipway.dev/services/auth/internal/server"
-	"slipway.dev/services/auth/internal/store"
 	"slipway.dev/services/internal/keys"
 )
 
@@ -72,19 +73,19 @@ type Deps struct {
 
 // Service is the auth service of this process.
 type Service struct {
-	cfg      Config
-	log      *slog.Logger
-	store    *store.Store
-	ring     *keyring.Ring
-	relay    *outbox.Relay
-	handlers *server.Server
-	rpc      *rpc.Server
-	keeper   *idem.Keeper
+	cfg    Config
+	log    *slog.Logger
+	db     *unit.DB
+	ring   *keyring.Ring
+	relay  *outbox.Relay
+	rooms  *rooms
+	rpc    *rpc.Server
+	keeper *idem.Keeper
 
 	bus      *bus.Bus
 	pool     *pgxpool.Pool
 	verifier *identity.Verifier
-	linker   *linker
+	linker   *audit.Linker
 }
 
 const cleaning = time.Minute
@@ -92,7 +93,7 @@ const cleaning = time.Minute
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
 // there is nothing to change.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, store.Migrations)
+	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, schema.Migrations)
 }
 
 // New brings the schema up to date, makes the signing key and the first administrator if there is none, and returns the
@@ -116,32 +117,30 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err := d.Bus.EnsureStream(ctx, "auth"); err != nil {
 		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
 	}
-	hasher, err := password.New()
-	if err != nil {
-		return nil, err
-	}
 	s := &Service{
 		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus, pool: d.Pool,
-		linker: newLinker(d.Pool, d.Log),
+		linker: audit.NewLinker(d.Pool, d.Log),
 	}
-	s.store = store.New(&unit.DB{
+	s.db = &unit.DB{
 		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: s.record, PokeRelay: s.relay.Poke,
-	})
-	if s.ring, err = keyring.Open(ctx, s.store, box); err != nil {
+	}
+	if s.ring, err = keyring.Open(ctx, s.db, box); err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
-	s.handlers = server.New(s.store, hasher, s.ring, server.Config{TokenTTL: cfg.TokenTTL, Now: d.Now, Sealer: box})
-	if err := s.handlers.Reseal(ctx, box); err != nil {
+	if s.rooms, err = newRooms(s.db, s.ring, box, cfg.TokenTTL, d.Now); err != nil {
+		return nil, err
+	}
+	if err := s.rooms.MFA.Reseal(ctx); err != nil {
 		return nil, fmt.Errorf("secrets in the database: %w", err)
 	}
-	if err := s.firstAdmin(ctx); err != nil {
+	if err := s.rooms.AddFirst(ctx, cfg.AdminEmail, cfg.AdminPassword); err != nil {
 		return nil, fmt.Errorf("first administrator: %w", err)
 	}
 	s.verifier = identity.NewVerifier(s.ring.Public)
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
-	s.rpc.Audit("auth", s.store.Record)
+	s.rpc.Audit("auth", s.db.Record)
 	s.rpc.Keep(s.keeper)
-	s.handlers.Register(s.rpc)
+	s.rooms.register(s.rpc)
 	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "auth"), fsck.Parked(d.Pool))
 	return s, s.rpc.Check()
 }
@@ -149,20 +148,20 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 // Server carries the service's rpcs.
 func (s *Service) Server() *rpc.Server { return s.rpc }
 
-// Run sends events, hears of revocations, takes in the records of other services, links all records, and removes what is dead,
+// Run sends events, receives revocations and the records of other services, links all records, and removes credentials that ended,
 // until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, s.relay, s.keeper, run.Func(s.clean), s.linker, s.records("vm"), s.records("ip"),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }
 
-// record stores the record of a call of auth's own, and has the linker look once that has committed.
+// record stores the record of a call of auth's own, and wakes the linker once the record has committed.
 func (s *Service) record(ctx context.Context, tx *unit.Tx, r *auditpb.Record) error {
-	tx.AfterCommit(s.linker.poke)
-	return store.TakeRecord(ctx, tx, "", r)
+	tx.AfterCommit(s.linker.Poke)
+	return audit.Write(ctx, tx, "", r)
 }
 
-// records takes in what another service records.
+// records stores what another service records.
 func (s *Service) records(service string) run.Service {
 	c := bus.Consumer{Name: "auth-audit-" + service, Service: service, Subjects: []string{service + ".v3.audit.recorded"}}
 	return run.Func(func(ctx context.Context) error {
@@ -172,7 +171,7 @@ func (s *Service) records(service string) run.Service {
 				return err
 			}
 			r.Service = service // whatever it says
-			return store.TakeRecord(ctx, unit.In(tx), e.ID, &r)
+			return audit.Write(ctx, unit.In(tx), e.ID, &r)
 		})
 	})
 }
@@ -180,11 +179,11 @@ func (s *Service) records(service string) run.Service {
 // AdminIdentity signs for the first administrator, as long as any identity: for the installation's own set-up work in
 // the same process, which asks anew for each of its calls.
 func (s *Service) AdminIdentity(ctx context.Context) (string, error) {
-	a, err := s.store.FirstAdmin(ctx)
+	a, err := account.FirstAdmin(ctx, s.db)
 	if err != nil {
 		return "", err
 	}
-	text, _, err := s.handlers.Sign(a, 0, domain.IdentityLife)
+	text, _, err := s.rooms.Sign(a.Identity(0, s.rooms.powers), identity.MaxLife)
 	return text, err
 }
 
@@ -192,7 +191,11 @@ func (s *Service) clean(ctx context.Context) error {
 	tick := time.NewTicker(cleaning)
 	defer tick.Stop()
 	for {
-		if err := s.store.DeleteDead(ctx, s.cfg.TokenTTL); err != nil && ctx.Err() == nil {
+		err := guess.Clean(ctx, s.db)
+		if err == nil {
+			err = credential.Clean(ctx, s.db, s.cfg.TokenTTL)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("dead tokens stay for now", "err", err)
 		}
 		if err := s.ring.Renew(ctx); err != nil && ctx.Err() == nil {
@@ -219,28 +222,4 @@ func masterKey(text string) (*seal.Box, error) {
 		return nil, fmt.Errorf("auth: SLIPWAY_AUTH_MASTER_KEY: %w", err)
 	}
 	return box, nil
-}
-
-// firstAdmin makes an administrator when there is no account at all.
-func (s *Service) firstAdmin(ctx context.Context) error {
-	none := false
-	look := func(tx store.Tx) (bool, error) {
-		if err := tx.Lock(ctx, "first administrator"); err != nil {
-			return false, err
-		}
-		some, err := tx.AnyAccount(ctx)
-		none = !some
-		return none, err
-	}
-	err := s.store.InTx(ctx, func(tx store.Tx) error { _, err := look(tx); return err })
-	if err != nil || !none {
-		return err
-	}
-	if s.cfg.AdminPassword == "" {
-		return errors.New("there is no account yet: set SLIPWAY_AUTH_ADMIN_PASSWORD, or SLIPWAY_AUTH_ADMIN_PASSWORD_FILE")
-	}
-	_, err = s.handlers.AddAccount(ctx, server.NewAccount{
-		Email: s.cfg.AdminEmail, Password: s.cfg.AdminPassword, Role: identity.RoleAdmin,
-	}, look)
-	return err
 }

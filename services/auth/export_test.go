@@ -6,10 +6,10 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// Hashes is how many passwords were hashed so far.
-func (s *Service) Hashes() int64 { return s.handlers.Hashes() }
+// Hashes returns how many passwords were hashed so far.
+func (s *Service) Hashes() int64 { return s.rooms.passwords.Hashes() }
 
-// SignForTest signs what no token of the service says.
+// SignForTest signs an identity that no token of the service has.
 func (s *Service) SignForTest(i identity.Identity) (string, error) {
 	i.Issued = time.Now()
 	i.Expires = i.Issued.Add(time.Minute)

@@ -16,8 +16,8 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/bearer"
 	"slipway.dev/services/auth/internal/keyring"
+	"slipway.dev/services/auth/internal/schema"
 	"slipway.dev/services/auth/internal/seal"
-	"slipway.dev/services/auth/internal/store"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -28,7 +28,7 @@ func newRing(t *testing.T) *keyring.Ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := keyring.Open(t.Context(), store.New(&unit.DB{Pool: pgtest.New(t, outbox.Migrations, store.Migrations)}), box)
+	r, err := keyring.Open(t.Context(), &unit.DB{Pool: pgtest.New(t, outbox.Migrations, schema.Migrations)}, box)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/seal"
-	"slipway.dev/services/auth/internal/store"
 )
 
 const (
@@ -29,9 +29,9 @@ const (
 
 // Ring is the keys as they were when they were last read.
 type Ring struct {
-	store *store.Store
-	box   *seal.Box
-	now   atomic.Pointer[signing]
+	db  *unit.DB
+	box *seal.Box
+	now atomic.Pointer[signing]
 }
 
 type signing struct {
@@ -42,9 +42,9 @@ type signing struct {
 
 // Open reads the keys, and makes the first. Those in plain or under an older master key are sealed with the newest, all or
 // none, so that a master key that is not the right one changes nothing.
-func Open(ctx context.Context, s *store.Store, b *seal.Box) (*Ring, error) {
-	r := &Ring{store: s, box: b}
-	err := r.change(ctx, func(tx store.Tx, keys []store.SigningKey) error {
+func Open(ctx context.Context, db *unit.DB, b *seal.Box) (*Ring, error) {
+	r := &Ring{db: db, box: b}
+	err := r.change(ctx, func(tx *unit.Tx, keys []signingKey) error {
 		plain := false
 		for _, k := range keys {
 			seed, err := r.seed(k)
@@ -55,15 +55,15 @@ func Open(ctx context.Context, s *store.Store, b *seal.Box) (*Ring, error) {
 			if k.Sealed != nil && !b.Stale(k.Sealed) {
 				continue
 			}
-			if err := tx.SealSigningKey(ctx, r.sealed(k.ID, seed)); err != nil {
+			if err := setSealed(ctx, tx, r.sealed(k.ID, seed)); err != nil {
 				return err
 			}
 		}
 		switch {
 		case len(keys) == 0:
-			return tx.AddSigningKey(ctx, r.fresh(), 0)
+			return insert(ctx, tx, r.fresh(), 0)
 		case plain: // backups still show it
-			return tx.AddSigningKey(ctx, r.fresh(), notice)
+			return insert(ctx, tx, r.fresh(), notice)
 		}
 		return nil
 	})
@@ -73,17 +73,17 @@ func Open(ctx context.Context, s *store.Store, b *seal.Box) (*Ring, error) {
 // Renew makes the next key when it is time, removes those that nothing alive was signed with, and reads all anew. Every
 // process does so again and again.
 func (r *Ring) Renew(ctx context.Context) error {
-	return r.change(ctx, func(tx store.Tx, _ []store.SigningKey) error {
-		due, err := tx.SigningKeyOlder(ctx, life)
+	return r.change(ctx, func(tx *unit.Tx, _ []signingKey) error {
+		due, err := allOlder(ctx, tx, life)
 		if err != nil {
 			return err
 		}
 		if due {
-			if err := tx.AddSigningKey(ctx, r.fresh(), notice); err != nil {
+			if err := insert(ctx, tx, r.fresh(), notice); err != nil {
 				return err
 			}
 		}
-		return tx.DeleteSigningKeys(ctx, Overlap)
+		return deleteOld(ctx, tx, Overlap)
 	})
 }
 
@@ -98,7 +98,7 @@ func (r *Ring) Current() (id string, key ed25519.PrivateKey) {
 
 // Public reads the keys that verify, by their ids.
 func (r *Ring) Public(ctx context.Context) (map[string]ed25519.PublicKey, error) {
-	list, err := r.store.SigningKeys(ctx)
+	list, err := readAll(ctx, r.db)
 	keys := map[string]ed25519.PublicKey{}
 	for _, k := range list {
 		if len(k.Public) == ed25519.PublicKeySize {
@@ -109,20 +109,20 @@ func (r *Ring) Public(ctx context.Context) (map[string]ed25519.PublicKey, error)
 }
 
 // change changes the keys, one process at a time, and takes over what came of it.
-func (r *Ring) change(ctx context.Context, do func(store.Tx, []store.SigningKey) error) error {
+func (r *Ring) change(ctx context.Context, do func(*unit.Tx, []signingKey) error) error {
 	var next *signing
-	err := r.store.InTx(ctx, func(tx store.Tx) error {
+	err := r.db.InTx(ctx, func(tx *unit.Tx) error {
 		if err := tx.Lock(ctx, "signing key"); err != nil {
 			return err
 		}
-		keys, err := tx.SigningKeys(ctx)
+		keys, err := readAll(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if err := do(tx, keys); err != nil {
 			return err
 		}
-		if keys, err = tx.SigningKeys(ctx); err != nil {
+		if keys, err = readAll(ctx, tx); err != nil {
 			return err
 		}
 		next, err = r.signs(keys)
@@ -134,7 +134,7 @@ func (r *Ring) change(ctx context.Context, do func(store.Tx, []store.SigningKey)
 	return err
 }
 
-func (r *Ring) signs(keys []store.SigningKey) (*signing, error) {
+func (r *Ring) signs(keys []signingKey) (*signing, error) {
 	for _, k := range keys {
 		if !k.Signs {
 			continue
@@ -149,7 +149,7 @@ func (r *Ring) signs(keys []store.SigningKey) (*signing, error) {
 	return nil, errors.New("no key signs")
 }
 
-func (r *Ring) seed(k store.SigningKey) ([]byte, error) {
+func (r *Ring) seed(k signingKey) ([]byte, error) {
 	if k.Sealed == nil {
 		return k.Seed, nil
 	}
@@ -163,15 +163,15 @@ func (r *Ring) seed(k store.SigningKey) ([]byte, error) {
 	return seed, nil
 }
 
-func (r *Ring) fresh() store.SigningKey {
+func (r *Ring) fresh() signingKey {
 	var b [ed25519.SeedSize + 4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return r.sealed(hex.EncodeToString(b[ed25519.SeedSize:]), b[:ed25519.SeedSize])
 }
 
-func (r *Ring) sealed(id string, seed []byte) store.SigningKey {
+func (r *Ring) sealed(id string, seed []byte) signingKey {
 	public := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
-	return store.SigningKey{ID: id, Sealed: r.box.Seal(seed, about(id)), Public: public}
+	return signingKey{ID: id, Sealed: r.box.Seal(seed, about(id)), Public: public}
 }
 
 func about(id string) string { return "signing_key " + id }

@@ -17,22 +17,22 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/keyring"
+	"slipway.dev/services/auth/internal/schema"
 	"slipway.dev/services/auth/internal/seal"
-	"slipway.dev/services/auth/internal/store"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // db is a database and what runs on it.
 type db struct {
-	pool  *pgxpool.Pool
-	store *store.Store
+	pool *pgxpool.Pool
+	db   *unit.DB
 }
 
 func newDB(t *testing.T) db {
 	t.Helper()
-	pool := pgtest.New(t, outbox.Migrations, store.Migrations)
-	return db{pool, store.New(&unit.DB{Pool: pool})}
+	pool := pgtest.New(t, outbox.Migrations, schema.Migrations)
+	return db{pool, &unit.DB{Pool: pool}}
 }
 
 func (d db) open(ctx context.Context, masterKeys ...string) (*keyring.Ring, error) {
@@ -40,7 +40,7 @@ func (d db) open(ctx context.Context, masterKeys ...string) (*keyring.Ring, erro
 	if err != nil {
 		return nil, err
 	}
-	return keyring.Open(ctx, d.store, box)
+	return keyring.Open(ctx, d.db, box)
 }
 
 func (d db) mustOpen(t *testing.T, masterKeys ...string) *keyring.Ring {

@@ -1,0 +1,119 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	authpb "slipway.dev/proto/auth/v4"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/auth/internal/account"
+)
+
+// apiKeyShown is how long an API key stays in the lists after its end, so that its owner finds out why it is refused.
+const apiKeyShown = 30 * 24 * time.Hour
+
+// Maker returns the API key that limits what is made with a credential; nil for none. The credential is locked until the end of
+// the unit of work. ErrInvalid: the credential is gone, the identity is older than that. session 0 is the installation.
+func Maker(ctx context.Context, tx *unit.Tx, session int32) (maker *int32, err error) {
+	if session == 0 {
+		return nil, nil
+	}
+	err = tx.QueryRow(ctx, `
+		SELECT coalesce(maker, CASE WHEN kind = 'apikey' THEN id END) FROM token WHERE id = $1 FOR KEY SHARE`, session).Scan(&maker)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, identity.ErrInvalid
+	}
+	return maker, err
+}
+
+// Delete ends one credential and, if it is an API key, all that it made, and emits events. owner is the account whose it must
+// be, 0 for any; which is SQL over a row t of token, with args from $2 on. It returns the id of the credential.
+func Delete(ctx context.Context, tx *unit.Tx, owner int32, which string, args ...any) (id int32, err error) {
+	var of int32
+	var made []int32
+	err = tx.QueryRow(ctx, `
+		WITH gone AS (DELETE FROM token t WHERE ($1::integer = 0 OR account_id = $1) AND (`+which+`) RETURNING id, account_id)
+		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id ORDER BY account_id) FROM gone`,
+		append([]any{owner}, args...)...).Scan(&id, &of, &made)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, fault.NotFound.With("no such token")
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := account.Outdate(ctx, tx, made...); err != nil {
+		return 0, err
+	}
+	return id, Revoked(ctx, tx, of, id, "")
+}
+
+// End ends the sessions and one-time keys of an account, with all also the tokens and API keys, which have a lifetime
+// of their own, and emits events. The credential with the id but goes on.
+func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, of); err != nil {
+		return err
+	}
+	if all {
+		if err := OutdateMade(ctx, tx, of); err != nil {
+			return err
+		}
+	}
+	rows, err := tx.Query(ctx, `
+		DELETE FROM token t WHERE account_id = $1 AND (`+SessionSQL+` OR $2) AND id <> $3 RETURNING id`, of, all, but)
+	if err != nil {
+		return err
+	}
+	ended, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	if but == 0 {
+		return account.Outdate(ctx, tx, of)
+	}
+	for _, id := range ended { // one by one: the identities of the credential that goes on stay good
+		if err := Revoked(ctx, tx, of, id, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OutdateMade revokes the identities of other accounts whose sessions were made by API keys of this account, before these end.
+func OutdateMade(ctx context.Context, tx *unit.Tx, by int32) error {
+	rows, err := tx.Query(ctx, `
+		SELECT DISTINCT t.account_id FROM token t JOIN token m ON m.id = t.maker
+		WHERE m.account_id = $1 AND t.account_id <> $1 ORDER BY t.account_id`, by)
+	if err != nil {
+		return err
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	return account.Outdate(ctx, tx, others...)
+}
+
+// Revoked emits that a session of an account has ended, and why; "" where its owner or an administrator ended it.
+func Revoked(ctx context.Context, tx *unit.Tx, of, session int32, why string) error {
+	return tx.Emit(ctx, "auth.v4.session.revoked", strconv.Itoa(int(of)), &authpb.SessionRevoked{
+		SessionId: session, AccountId: of, Reason: why,
+	})
+}
+
+// Clean removes credentials and one-time keys that ended. ttl is the default of setting.Idle.
+func Clean(ctx context.Context, db *unit.DB, ttl time.Duration) error {
+	if _, err := db.Exec(ctx, `DELETE FROM login_key WHERE expires_at < now()`); err != nil {
+		return err
+	}
+	_, err := db.Exec(ctx, `
+		DELETE FROM token t
+		WHERE NOT `+LivesSQL()+` AND (t.kind IS DISTINCT FROM 'apikey' OR t.expires_at < now() - $2::interval)`, ttl, apiKeyShown)
+	return err
+}
