@@ -31,7 +31,7 @@ type house struct {
 }
 
 // houses lists the services that are cut by noun, each declared in a file of its own.
-var houses = []house{}
+var houses = []house{auth}
 
 // limits of the files in a room.
 const (
@@ -51,10 +51,11 @@ var banned = map[string][]string{
 // A source is one file of a room, without tests. Its name begins with the room, such as "host/store.go".
 type source struct{ name, text string }
 
-// layer returns the layer of a file: the first word of its name, or the name of the sub-package that it is in.
+// layer returns the layer of a file: the name of the sub-package that it is in, where that is a layer, or else the first word of
+// the file's name.
 func layer(name string) string {
 	parts := strings.Split(strings.TrimSuffix(name, ".go"), "/")
-	if len(parts) > 2 {
+	if len(parts) > 2 && (banned[parts[1]] != nil || parts[1] == "work") {
 		return parts[1]
 	}
 	word, _, _ := strings.Cut(parts[len(parts)-1], "_")
@@ -158,7 +159,7 @@ var (
 	statement = regexp.MustCompile(`\bSELECT\b|\bINSERT INTO\b|\bDELETE FROM\b|\bUPDATE \w+( AS)?( \w+)? SET\b`)
 	writes    = regexp.MustCompile(`\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?|LOCK\s+TABLE)\s+(\w+)`)
 	reads     = regexp.MustCompile(`\b(?:FROM|JOIN|USING)\s+(\w+)`)
-	locks     = regexp.MustCompile(`\bFOR\s+(?:NO\s+KEY\s+UPDATE|UPDATE|SHARE|KEY\s+SHARE)\b`)
+	locks     = regexp.MustCompile(`\bFOR\s+(?:NO\s+KEY\s+UPDATE|UPDATE|SHARE|KEY\s+SHARE)\b(?:\s+OF\s+(\w+))?`)
 )
 
 // query checks one SQL text, or a part of one.
@@ -171,8 +172,9 @@ func (c *checker) query(name, room, sql string) {
 	for _, m := range writes.FindAllStringSubmatch(sql, -1) {
 		changed[m[1]] = true
 	}
+	lock := locks.FindStringSubmatch(sql)
 	for _, m := range reads.FindAllStringSubmatch(sql, -1) {
-		changed[m[1]] = changed[m[1]] || locks.MatchString(sql)
+		changed[m[1]] = changed[m[1]] || lock != nil && (lock[1] == "" || lock[1] == m[1] || isAlias(sql, m[1], lock[1]))
 	}
 	for table, written := range changed {
 		owner := c.owner[table]
@@ -189,6 +191,11 @@ func (c *checker) query(name, room, sql string) {
 			c.reached[name+" "+table] = true
 		}
 	}
+}
+
+// isAlias reports whether a SQL text gives a table that it reads this alias.
+func isAlias(sql, table, alias string) bool {
+	return regexp.MustCompile(`\b` + table + `\s+(?:AS\s+)?` + alias + `\b`).MatchString(sql)
 }
 
 // queries returns the texts of a file that may hold SQL. Parts that are joined by + are one text. What a query.List reads from
@@ -234,7 +241,7 @@ func joined(x ast.Expr) string {
 }
 
 var (
-	tableMade = regexp.MustCompile(`(?i)\bCREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)`)
+	tableMade = regexp.MustCompile(`(?i)\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)`)
 	tableGone = regexp.MustCompile(`(?i)\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(\w+)`)
 )
 
@@ -308,11 +315,14 @@ func TestHouseChecker(t *testing.T) {
 		{"write in a list", "lid/list_b.go", "package lid\nconst q = `INSERT INTO box VALUES (1)`\n", "belongs to box"},
 		{"write of jobs", "lid/store_b.go", "package lid\nconst q = `UPDATE job SET a = 1`\n", "belongs to common"},
 		{"lock", "lid/build.go", "package lid\nconst q = `SELECT FROM box WHERE a ` + `= 1 FOR NO KEY UPDATE`\n", "belongs to box"},
+		{"lock of one", "lid/build.go", "package lid\nconst q = `SELECT FROM lid l JOIN box b ON true FOR UPDATE OF b`\n", "belongs to box"},
+		{"lock of another", "lid/list.go", "package lid\nconst q = `SELECT FROM lid l JOIN box b ON true FOR UPDATE OF l`\n", ""},
 		{"read", "lid/store_b.go", "package lid\nconst q = `SELECT FROM lid JOIN box ON true`\n", "only list and build"},
 		{"read not declared", "lid/build.go", "package lid\nvar f = Field{Each: \"box x WHERE true\"}\n", "not declared"},
 		{"read no more", "lid/list.go", "package lid", "and does not"},
 		{"place", "lid/rpc.go", "package lid\nconst q = `SELECT FROM lid`\n", "SQL stands in"},
 		{"rules", "lid/rules_a.go", "package lid\nimport _ \"github.com/jackc/pgx/v5/pgxpool\"\n", "imports github.com"},
+		{"rules of a part", "lid/hinge/rules.go", "package hinge\nimport _ \"slipway.dev/pkg/unit\"\n", "imports slipway.dev/pkg/unit"},
 		{"rules in a folder", "lid/rules/a.go", "package rules\nimport _ \"slipway.dev/pkg/unit\"\n", "imports slipway.dev/pkg/unit"},
 		{"rpc", "lid/rpc_a.go", "package lid\nimport _ \"slipway.dev/proto/node/v1\"\n", "imports slipway.dev/proto/node"},
 		{"store", "lid/store.go", "package lid\nimport _ \"google.golang.org/grpc\"\n", "imports google.golang.org/grpc"},
