@@ -3,7 +3,7 @@
 # nothing run side by side; each step's output is shown in one piece when the step ends. The first that fails ends the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. deploy/steps.sh
+. deploy/steps/steps.sh
 
 engine() { step "Docker's engine" deploy/docker.sh; }
 fresh() { step "generated code is fresh" deploy/fresh.sh; }
