@@ -38,6 +38,7 @@ var leftOut = map[string]string{
 	"SLIPWAY_CRASH_LOG":           "tests alone ask for it",
 	"SLIPWAY_CRASH_WHEN":          "tests alone ask for it",
 	"SLIPWAY_FAIL_AT":             "tests alone ask for it",
+	"SLIPWAY_GATEWAY_LISTEN_OWN":  "one port has every dialect here",
 }
 
 // programs are what runs in containers: where the struct of its settings is, how they begin, which services run it.
