@@ -21,10 +21,12 @@ import (
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/internal/keys"
+	"slipway.dev/services/ip/internal/address"
+	"slipway.dev/services/ip/internal/network"
+	"slipway.dev/services/ip/internal/pool"
 	"slipway.dev/services/ip/internal/rdns"
-	"slipway.dev/services/ip/internal/server"
-	"slipway.dev/services/ip/internal/store"
-	"slipway.dev/services/ip/internal/work"
+	"slipway.dev/services/ip/internal/schema"
+	"slipway.dev/services/ip/internal/setting"
 )
 
 // Config comes from variables that begin with SLIPWAY_IP_. New uses the Options; the others are for ipd.
@@ -43,14 +45,16 @@ type Config struct {
 
 // Options are what ipd and slipway up have in common.
 type Options struct {
-	// Quarantine is how long a released address is given to nobody: somebody may still send to its old owner. Default 5
-	// minutes; below zero there is none. The setting quarantine_seconds overrides it.
+	// Quarantine is how long a released address is not given to another owner, because packets for the old owner may
+	// still arrive. The default is 5 minutes; a negative value turns the quarantine off. The setting quarantine_seconds
+	// overrides it.
 	Quarantine time.Duration `env:"QUARANTINE"`
 	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
 	Lists query.Limits `envPrefix:"LIST_"`
 
-	// DNSServer is the primary name server of the reverse zones, host and port. It is told PTR records by dynamic update
-	// (RFC 2136), signed with the TSIG key (HMAC-SHA256, secret in base64). Without it they are only kept.
+	// DNSServer is the primary name server of the reverse zones, host and port. ip publishes PTR records there by
+	// dynamic update (RFC 2136), signed with the TSIG key (HMAC-SHA256, secret in base64). Without a server ip only
+	// keeps the records.
 	DNSServer     string `env:"DNS_SERVER"`
 	DNSTSIGName   string `env:"DNS_TSIG_NAME"`
 	DNSTSIGSecret string `env:"DNS_TSIG_SECRET"`
@@ -67,9 +71,9 @@ type Deps struct {
 // Service is the ip service of this process.
 type Service struct {
 	log    *slog.Logger
-	store  *store.Store
+	db     *unit.DB
 	relay  *outbox.Relay
-	names  *work.Publisher
+	names  *rdns.Publisher
 	rpc    *rpc.Server
 	keeper *idem.Keeper
 
@@ -82,7 +86,7 @@ const defaultQuarantine = 5 * time.Minute
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
 // there is nothing to change.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, store.Migrations)
+	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, schema.Migrations)
 }
 
 // New brings the schema up to date and returns the service. Several processes may do so at the same time.
@@ -95,10 +99,6 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	case cfg.Quarantine < 0:
 		cfg.Quarantine = 0
 	}
-	names, err := rdns.New(rdns.Config{Server: cfg.DNSServer, Key: cfg.DNSTSIGName, Secret: cfg.DNSTSIGSecret})
-	if err != nil {
-		return nil, err
-	}
 	if err := Migrate(ctx, d.Pool); err != nil {
 		return nil, err
 	}
@@ -109,26 +109,39 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 		log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus,
 		verifier: identity.NewVerifier(keys.From(d.Auth)),
 	}
-	s.store = store.New(&unit.DB{
+	s.db = &unit.DB{
 		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: unit.AuditEvents("ip.v3.audit.recorded"),
 		PokeRelay: func() { s.relay.Poke(); s.names.Poke() },
-	})
-	s.names = work.NewPublisher(s.store, names, d.Log)
+	}
+	var err error
+	s.names, err = rdns.NewPublisher(s.db, rdns.Config{Server: cfg.DNSServer, Key: cfg.DNSTSIGName, Secret: cfg.DNSTSIGSecret}, d.Log)
+	if err != nil {
+		return nil, err
+	}
 	s.rpc = rpc.NewServer(d.Log, s.verifier)
-	s.rpc.Audit("ip", s.store.Record)
+	s.rpc.Audit("ip", s.db.Record)
 	s.rpc.Keep(s.keeper)
-	server.New(s.store, cfg.Quarantine).Register(s.rpc)
-	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "ip"), fsck.Parked(d.Pool), s.store.Overdue)
+	register(s.rpc, s.db, cfg.Quarantine)
+	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "ip"), fsck.Parked(d.Pool), address.Overdue(s.db))
 	return s, s.rpc.Check()
 }
 
-// Server carries the service's rpcs.
+// register adds the rpcs of all rooms. Networks and pools are nouns below addresses: what their changes do to addresses
+// is passed to them here.
+func register(r *rpc.Server, db *unit.DB, quarantine time.Duration) {
+	setting.Register(r, db, quarantine)
+	network.Register(r, db, address.MoveGateway)
+	pool.Register(r, db, pool.Addresses{Add: address.AddRange, Remove: address.RemoveRange})
+	address.Register(r, db, quarantine)
+}
+
+// Server returns the server with the service's rpcs.
 func (s *Service) Server() *rpc.Server { return s.rpc }
 
-// Run sends events, hears of revocations, publishes PTR records and frees addresses whose reservation lapsed or whose quarantine
-// ended, until ctx ends.
+// Run sends events, applies revocations, publishes PTR records, and frees addresses whose reservation lapsed or whose
+// quarantine ended, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, s.relay, s.names, s.keeper,
-		run.Func(func(ctx context.Context) error { return work.Sweep(ctx, s.store, s.log) }),
+		run.Func(func(ctx context.Context) error { return address.Sweep(ctx, s.db, s.log) }),
 		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
 }

@@ -22,7 +22,7 @@ type allocator interface {
 	release(ctx context.Context, owner string) error
 }
 
-// take is an operation on one address: somebody gets it, or gives it back.
+// take is an operation on one address: an owner gets the address, or gives it back.
 type take struct {
 	owner string
 	back  bool

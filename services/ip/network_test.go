@@ -109,7 +109,7 @@ func TestNetworksNeverOverlap(t *testing.T) {
 	}
 }
 
-// TestGateway: a gateway is nobody's, and changing it changes what may be given.
+// TestGateway: no owner gets a gateway, and a change of the gateway changes which addresses may be given.
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	w := start(t)

@@ -134,7 +134,7 @@ func TestPTR(t *testing.T) {
 		t.Error(a, err)
 	}
 
-	// A name server that is away holds nobody up; the last word counts when it is back.
+	// A name server that is away delays no request; when it is back it gets the latest name.
 	n.mu.Lock()
 	n.away, n.refused = true, 0
 	n.mu.Unlock()

@@ -59,7 +59,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// claims demands that exactly free of all claims succeed, with an address each, and that the others are told so cleanly.
+// claims demands that exactly free of all claims succeed, with an address each, and that the others get a clean fault.
 func (w *world) claims(t *testing.T, clients, each, free int) {
 	t.Helper()
 	var mu sync.Mutex
@@ -196,7 +196,7 @@ func TestClaims6(t *testing.T) {
 	}
 }
 
-// TestLastAddress: the last free address, held by somebody who then rolls back, is not "no free address".
+// TestLastAddress: a claim gets the last free address if the unit of work that had locked it rolls back.
 func TestLastAddress(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -237,7 +237,7 @@ func TestLastAddress(t *testing.T) {
 	}
 }
 
-// waitForWaiter returns when somebody waits for a lock that the backend holds.
+// waitForWaiter returns when another backend waits for a lock that the backend holds.
 func (w *world) waitForWaiter(t *testing.T, pid int) {
 	t.Helper()
 	for range 1000 {
@@ -321,7 +321,7 @@ func TestDeleteWhileClaiming(t *testing.T) {
 	}
 }
 
-// TestRun: what is due is freed without anybody asking, and what happened is told.
+// TestRun: the service frees addresses that are due without a request, and emits the events.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	w := start(t)

@@ -135,7 +135,7 @@ func TestReleaseCompares(t *testing.T) {
 	}
 }
 
-// TestHistoryOfIPv6: it is told when the address itself is gone.
+// TestHistoryOfIPv6: the history of an IPv6 address remains when its row is gone.
 func TestHistoryOfIPv6(t *testing.T) {
 	t.Parallel()
 	w := start(t)

@@ -1,0 +1,70 @@
+package address
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/ip/internal/schema"
+)
+
+// all lists the addresses of IPv4 ranges, and those of IPv6 ranges that are not free.
+var all = query.List{
+	From: "address a",
+	Joins: []query.Join{
+		{Alias: "n", SQL: "JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id"},
+	},
+	Columns: columns, LastNotify: schema.LastNotify,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "a.id", Type: query.Int},
+		"ip_addr":     {SQL: "a.ip", Type: query.IP},
+		"name":        {SQL: "a.ip", Type: query.IP},
+		"state":       {SQL: "a.state", Type: query.Text},
+		"status":      {SQL: "a.state", Type: query.Text},
+		"family":      {SQL: "family(a.ip)", Type: query.Int},
+		"ippool":      {SQL: "a.pool_id", Type: query.Int},
+		"ippool.name": {SQL: "(SELECT p.name FROM pool p WHERE p.id = a.pool_id)", Type: query.Text},
+		"ipnet":       {SQL: "n.id", Type: query.Int, Needs: "n"},
+		"network":     {SQL: "n.id", Type: query.Int, Needs: "n"},
+		"ipnet_name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
+		"ipnet.name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
+		"gateway":     {SQL: "n.gateway", Type: query.IP, Needs: "n"},
+		"domain":      {SQL: "a.domain", Type: query.Text},
+		"owner":       {SQL: "a.owner::text", Type: query.Text, Null: true},
+		"interface":   {SQL: "a.interface", Type: query.Int},
+		"note":        {SQL: "a.note", Type: query.Text},
+		"generation":  {SQL: "a.generation", Type: query.Int},
+		"vlan":        {SQL: "n.vlan", Type: query.Int, Needs: "n", Null: true},
+	},
+}
+
+const (
+	columns = `a.id, a.ip, CASE a.state WHEN 'special' THEN 'gateway' ELSE a.state END AS state, a.pool_id,
+		n.id AS network_id, n.cidr, n.gateway, n.dns_servers AS dns, n.vlan, a.domain, a.note,
+		coalesce(a.owner::text, '') AS owner, a.interface, coalesce(a.position, 0) AS position, a.generation,
+		a.ptr_serial AS ptrserial`
+	tables = `FROM address a JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id`
+)
+
+// list returns the addresses that q selects.
+func list(ctx context.Context, db *unit.DB, q *querypb.Query) (query.Rows[row], error) {
+	return query.Read[row](ctx, db.Lists, all, q, query.Scope{})
+}
+
+// get returns one address.
+func get(ctx context.Context, db *unit.DB, id int32) (row, error) {
+	rows, err := db.Query(ctx, `SELECT `+columns+` `+tables+` WHERE a.id = $1`, id)
+	if err != nil {
+		return row{}, err
+	}
+	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[row])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return a, missing(id)
+	}
+	return a, err
+}

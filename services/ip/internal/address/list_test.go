@@ -1,0 +1,21 @@
+package address
+
+import (
+	"testing"
+
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/query/querytest"
+	"slipway.dev/services/ip/internal/schema"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, outbox.Migrations, schema.Migrations)
+	for _, l := range []query.List{all, history} {
+		querytest.Check(t, pool, l, query.Scope{})
+	}
+}

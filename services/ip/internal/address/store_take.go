@@ -1,0 +1,217 @@
+package address
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/ip/internal/inet"
+	"slipway.dev/services/ip/internal/pool"
+)
+
+// take gives the owner up to n rows that the condition which selects, with positions from at on, and returns how many.
+func (c *claim) take(ctx context.Context, which string, key int32, n, at int, iface int32) (int, error) {
+	rows, err := c.Query(ctx, takeRows(which), key, c.OfNetwork, n, c.Owner, c.Key, c.Account, c.base+at, iface, c.Lapse)
+	if err != nil {
+		return 0, err
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	c.got = append(c.got, got...)
+	return len(got), err
+}
+
+// takeIPv4 takes the wished address, then the missing ones, pool by pool.
+func (c *claim) takeIPv4(ctx context.Context) error {
+	if c.Wish.Is4() {
+		if err := c.takeWish(ctx, nil); err != nil {
+			return err
+		}
+	}
+	which := lowest
+	if c.wait {
+		which = lowestWait
+	}
+	have := c.have(4)
+	for _, p := range c.pools {
+		if have == c.IPv4 {
+			return nil
+		}
+		n, err := c.take(ctx, which, p.ID, c.IPv4-have, have, p.Interface)
+		if err != nil {
+			return err
+		}
+		have += n
+	}
+	if have < c.IPv4 {
+		return c.errShort(ctx, 4)
+	}
+	return nil
+}
+
+// have returns how many addresses of a family the claim has taken.
+func (c *claim) have(family int32) (n int) {
+	for _, a := range c.got {
+		if inet.Family(a.IP) == family {
+			n++
+		}
+	}
+	return n
+}
+
+// takeIPv6 takes the wished address, then the missing ones, pool by pool and range by range. It locks the ranges, so it
+// never reports too few addresses because of another claim.
+func (c *claim) takeIPv6(ctx context.Context) error {
+	if c.IPv6 == 0 {
+		return nil
+	}
+	ranges, err := pool.LockIPv6(ctx, c.Tx, c.poolIDs(), c.OfNetwork)
+	if err != nil {
+		return err
+	}
+	if c.Wish.Is6() {
+		if err := c.takeWish(ctx, ranges); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.pools {
+		for _, r := range ranges {
+			if r.PoolID != p.ID {
+				continue
+			}
+			if err := c.takeFrom(ctx, r, p.Interface); err != nil {
+				return err
+			}
+		}
+	}
+	if c.have(6) < c.IPv6 {
+		return c.errShort(ctx, 6)
+	}
+	return nil
+}
+
+// takeFrom takes the missing addresses from r, as far as r has free ones.
+func (c *claim) takeFrom(ctx context.Context, r pool.Range, iface int32) error {
+	for have := c.have(6); have < c.IPv6; have++ {
+		ip, err := c.next(ctx, r)
+		if err != nil {
+			return err
+		}
+		if !ip.IsValid() {
+			return nil
+		}
+		r.Next = after(r, ip)
+		if err := c.insertIPv6(ctx, r, ip, have, iface); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// next returns a free address of r, or the zero Addr: it searches from the cursor to the end, then from the beginning.
+// It never enumerates the range; it only steps over used addresses next to each other.
+func (c *claim) next(ctx context.Context, r pool.Range) (netip.Addr, error) {
+	first := r.First
+	if inet.Reserved(r.CIDR, first) {
+		first = first.Next()
+	}
+	from := r.Next
+	if !from.IsValid() || from.Less(first) || r.Last.Less(from) {
+		from = first
+	}
+	ip, err := c.gap(ctx, r.ID, from, r.Last)
+	if err != nil || ip.IsValid() || from == first {
+		return ip, err
+	}
+	return c.gap(ctx, r.ID, first, from.Prev())
+}
+
+// gapBatch is how many used addresses gap loads at once.
+const gapBatch = 256
+
+// gap returns the first address between from and to that has no row; the zero Addr when there is none.
+func (c *claim) gap(ctx context.Context, rangeID int32, from, to netip.Addr) (netip.Addr, error) {
+	for {
+		rows, err := c.Query(ctx, `
+			SELECT ip FROM address WHERE range_id = $1 AND ip BETWEEN $2 AND $3 ORDER BY ip LIMIT $4`, rangeID, from, to, gapBatch)
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		used, err := pgx.CollectRows(rows, pgx.RowTo[netip.Addr])
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		from = inet.Gap(from, used)
+		if !from.IsValid() || to.Less(from) {
+			return netip.Addr{}, nil
+		}
+		if len(used) < gapBatch || used[gapBatch-1].Next() != from {
+			return from, nil
+		}
+	}
+}
+
+// insertIPv6 gives the owner ip, as the at-th of its IPv6 addresses, and moves the cursor of the range to r.Next.
+func (c *claim) insertIPv6(ctx context.Context, r pool.Range, ip netip.Addr, at int, iface int32) error {
+	rows, err := c.Query(ctx, insertIPv6, r.ID, r.Next, ip, c.Owner, c.Key, c.Account, c.base+c.IPv4+at, iface, c.Lapse)
+	if err != nil {
+		return err
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	c.got = append(c.got, got...)
+	return err
+}
+
+// after returns where the search continues after ip was taken.
+func after(r pool.Range, ip netip.Addr) netip.Addr {
+	next := ip.Next()
+	if !next.IsValid() || r.Last.Less(next) {
+		return r.First
+	}
+	return next
+}
+
+// takeWish takes exactly the wished address. ranges are the IPv6 ranges that it may be in; their cursors do not move.
+func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
+	errForeign := fault.Invalid.With("%s is in no pool that serves cluster %d", c.Wish, c.Cluster).On("wish")
+	var id, poolID int32
+	var state string
+	err := c.QueryRow(ctx, `SELECT id, pool_id, state FROM address WHERE ip = $1 FOR UPDATE`, c.Wish).Scan(&id, &poolID, &state)
+	if errors.Is(err, pgx.ErrNoRows) {
+		i := slices.IndexFunc(ranges, func(r pool.Range) bool { return r.Gives(c.Wish) })
+		if i < 0 {
+			return errForeign
+		}
+		ranges, poolID, state = ranges[i:], ranges[i].PoolID, stateFree
+	} else if err != nil {
+		return err
+	}
+	p, ok := c.boundPool(poolID)
+	switch {
+	case !ok:
+		return errForeign
+	case state == stateGateway || state == stateNetwork || state == stateBroadcast:
+		return fault.Invalid.With("%s is the %s address of its network", c.Wish, state).On("wish")
+	case state != stateFree:
+		return errTaken.With("%s is taken", c.Wish).On("wish")
+	case c.Wish.Is6():
+		return c.insertIPv6(ctx, ranges[0], c.Wish, 0, p.Interface)
+	}
+	if n, err := c.take(ctx, thisOne, id, 1, 0, p.Interface); err != nil || n == 1 {
+		return err
+	}
+	return fault.Invalid.With("%s is not of network %d", c.Wish, c.OfNetwork).On("wish")
+}
+
+// boundPool returns the pool with this id if the claim may take from it.
+func (c *claim) boundPool(id int32) (boundPool, bool) {
+	for _, p := range c.pools {
+		if p.ID == id {
+			return p, true
+		}
+	}
+	return boundPool{}, false
+}
