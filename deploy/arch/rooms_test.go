@@ -31,7 +31,7 @@ type house struct {
 }
 
 // houses lists the services that are cut by noun, each declared in a file of its own.
-var houses = []house{auth}
+var houses = []house{auth, ip}
 
 // limits of the files in a room.
 const (
@@ -159,8 +159,42 @@ var (
 	statement = regexp.MustCompile(`\bSELECT\b|\bINSERT INTO\b|\bDELETE FROM\b|\bUPDATE \w+( AS)?( \w+)? SET\b`)
 	writes    = regexp.MustCompile(`\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?|LOCK\s+TABLE)\s+(\w+)`)
 	reads     = regexp.MustCompile(`\b(?:FROM|JOIN|USING)\s+(\w+)`)
+	furthers  = regexp.MustCompile(`,\s*(\w+)(?:\s+\w+)?\s+(?:JOIN|LEFT|CROSS|WHERE)\b`) // FROM a, b WHERE
 	locks     = regexp.MustCompile(`\bFOR\s+(?:NO\s+KEY\s+UPDATE|UPDATE|SHARE|KEY\s+SHARE)\b(?:\s+OF\s+(\w+))?`)
 )
+
+// locked returns the tables whose rows a text locks: the one that a lock names, else those that the locking SELECT reads itself.
+func locked(sql string) map[string]bool {
+	tables := map[string]bool{}
+	for _, m := range locks.FindAllStringSubmatchIndex(sql, -1) {
+		text := lastSelect(sql[:m[0]])
+		for _, r := range reads.FindAllStringSubmatch(text, -1) {
+			if m[2] < 0 || sql[m[2]:m[3]] == r[1] || isAlias(text, r[1], sql[m[2]:m[3]]) {
+				tables[r[1]] = true
+			}
+		}
+	}
+	return tables
+}
+
+// lastSelect returns the SELECT that is open at the end of a text, without what stands in parentheses.
+func lastSelect(sql string) string {
+	var open []byte // backwards
+	depth := 0
+	for i := len(sql) - 1; i >= 0 && depth >= 0; i-- {
+		switch sql[i] {
+		case ')':
+			depth++
+		case '(':
+			depth--
+		}
+		if depth == 0 {
+			open = append(open, sql[i])
+		}
+	}
+	slices.Reverse(open)
+	return string(open[max(0, strings.LastIndex(string(open), "SELECT")):])
+}
 
 // query checks one SQL text, or a part of one.
 func (c *checker) query(name, room, sql string) {
@@ -172,9 +206,9 @@ func (c *checker) query(name, room, sql string) {
 	for _, m := range writes.FindAllStringSubmatch(sql, -1) {
 		changed[m[1]] = true
 	}
-	lock := locks.FindStringSubmatch(sql)
-	for _, m := range reads.FindAllStringSubmatch(sql, -1) {
-		changed[m[1]] = changed[m[1]] || lock != nil && (lock[1] == "" || lock[1] == m[1] || isAlias(sql, m[1], lock[1]))
+	inLock := locked(sql)
+	for _, m := range append(reads.FindAllStringSubmatch(sql, -1), furthers.FindAllStringSubmatch(sql, -1)...) {
+		changed[m[1]] = changed[m[1]] || inLock[m[1]]
 	}
 	for table, written := range changed {
 		owner := c.owner[table]
@@ -317,6 +351,9 @@ func TestHouseChecker(t *testing.T) {
 		{"lock", "lid/build.go", "package lid\nconst q = `SELECT FROM box WHERE a ` + `= 1 FOR NO KEY UPDATE`\n", "belongs to box"},
 		{"lock of one", "lid/build.go", "package lid\nconst q = `SELECT FROM lid l JOIN box b ON true FOR UPDATE OF b`\n", "belongs to box"},
 		{"lock of another", "lid/list.go", "package lid\nconst q = `SELECT FROM lid l JOIN box b ON true FOR UPDATE OF l`\n", ""},
+		{"lock by alias", "lid/build.go", "package lid\nconst q = `SELECT FROM lid l JOIN box b ON l.a IN (SELECT 1) FOR UPDATE OF b`\n", "writes or locks box"},
+		{"lock of another table", "lid/list.go", "package lid\nconst q = `SELECT FROM box b, (SELECT FROM lid FOR UPDATE) l`\n", ""},
+		{"read behind a comma", "lid/store_b.go", "package lid\nconst q = `SELECT FROM lid l, box b WHERE true`\n", "only list and build"},
 		{"read", "lid/store_b.go", "package lid\nconst q = `SELECT FROM lid JOIN box ON true`\n", "only list and build"},
 		{"read not declared", "lid/build.go", "package lid\nvar f = Field{Each: \"box x WHERE true\"}\n", "not declared"},
 		{"read no more", "lid/list.go", "package lid", "and does not"},

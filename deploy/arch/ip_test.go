@@ -1,7 +1,7 @@
 package arch
 
-// ipHouse is the ip service. Addresses stand last: a claim chooses among pools, and a pool gives addresses of networks.
-var ipHouse = house{
+// ip is the ip service. Addresses stand last: a claim chooses among pools, and a pool gives addresses of networks.
+var ip = house{
 	service: "ip",
 	order:   "setting rdns network pool address",
 	apart:   "schema message inet",
