@@ -58,6 +58,7 @@ type Conns = rest.Conns
 // Gateway is the edge.
 type Gateway struct {
 	cfg      edge.Config
+	dialects []rest.Dialect
 	mounts   []*edge.Mount
 	handler  http.Handler
 	sessions *edge.Sessions
@@ -76,6 +77,7 @@ func speaking(dialects []rest.Dialect, cfg Config, conns Conns, log *slog.Logger
 		return nil, fmt.Errorf("gateway: no connection to auth")
 	}
 	g := &Gateway{
+		dialects: dialects,
 		cfg: edge.Config{
 			Limits:         edge.Limits{Body: cfg.MaxBody, URL: cfg.MaxURL, Time: cfg.Timeout},
 			TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure, Observe: cfg.Observe,
@@ -102,6 +104,18 @@ func speaking(dialects []rest.Dialect, cfg Config, conns Conns, log *slog.Logger
 	home.Groups = append(home.Groups, "/auth/key", "/swagger", "/openapi.json")
 	g.handler = edge.Handler(g.cfg, log, g.mounts...)
 	return g, nil
+}
+
+// ReadError reads the body of a refusal at path as clients of the path's dialect do. It returns the reason of the fault; ok is false
+// for a body of another shape. It is for tests of whole stacks, which know no dialect.
+func (g *Gateway) ReadError(path string, body []byte) (reason string, ok bool) {
+	name := edge.MountOf(g.mounts, path).Name
+	for _, d := range g.dialects {
+		if d.Name == name {
+			return d.ReadError(body)
+		}
+	}
+	return "", false
 }
 
 // Handler answers HTTP requests.

@@ -36,7 +36,8 @@ func newToys(t *testing.T, log *slog.Logger) *stack {
 // TestSecondDialect: what differs between dialects differs by path, down to the refusals of the edge.
 func TestSecondDialect(t *testing.T) {
 	t.Parallel()
-	h := newToys(t, slog.New(slog.DiscardHandler)).Handler()
+	s := newToys(t, slog.New(slog.DiscardHandler))
+	h := s.Handler()
 	const key = "X-Toy-Key: user"
 	for what, tt := range map[string]struct {
 		lines []string
@@ -76,6 +77,9 @@ func TestSecondDialect(t *testing.T) {
 		"too large an id": {[]string{"GET /toy/v1/machines/9223372036854775808", key}, 418, "toy error INVALID_ARGUMENT"},
 	} {
 		rec := send(t, h, tt.lines...)
+		if reason, ok := s.ReadError(strings.Fields(tt.lines[0])[1], rec.Body.Bytes()); ok != (rec.Code >= 400) || ok && reason == "" {
+			t.Errorf("%s: read as %q %v", what, reason, ok)
+		}
 		if rec.Code != tt.code || !strings.HasPrefix(rec.Body.String(), tt.want) && !strings.Contains(tt.want, "parameters") ||
 			!strings.Contains(rec.Body.String(), tt.want) {
 			t.Errorf("%s: %d %s, want %s", what, rec.Code, rec.Body, tt.want)

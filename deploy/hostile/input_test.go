@@ -19,11 +19,11 @@ var leaks = regexp.MustCompile(`(?i)SQLSTATE|pgx|pgconn|goroutine|panic|\.go:|/t
 // wrong says what is wrong with an answer to hostile input, "" for nothing.
 func wrong(a answer) string {
 	switch {
-	case a.status == http.StatusServiceUnavailable && a.code() == 90007:
+	case a.status == http.StatusServiceUnavailable && a.shaped:
 		return "" // the hashing of passwords is bounded: nothing was done, says 503
 	case a.status >= 500:
 		return "the fault is ours"
-	case a.status >= 400 && (a.code() == 0 || a.body["error"].(object)["msg"] == "" || a.body["error"].(object)["value"] == nil):
+	case a.status >= 400 && !a.shaped:
 		return "an error in another shape"
 	case a.status >= 400 && leaks.MatchString(a.text):
 		return "it says too much"

@@ -45,6 +45,7 @@ const (
 type stack struct {
 	*testing.T
 	handler http.Handler
+	gateway *gateway.Gateway
 	bus     *bus.Bus
 	pools   map[string]*pgxpool.Pool
 	root    string // of the node
@@ -108,7 +109,7 @@ func newStack(t *testing.T) *stack {
 		"auth": a.Server().Local("gateway"), "vm": v.Server().Local("gateway"), "ip": i.Server().Local("gateway"),
 	}, log.With("service", "gateway"))
 	s.must(err)
-	s.handler = gw.Handler()
+	s.handler, s.gateway = gw.Handler(), gw
 	s.goOn(a, i, v, n, run.Func(func(ctx context.Context) error {
 		return s.bus.Watch(ctx, []string{"auth.v4.>"}, func(bus.Event) { gw.ForgetAll() }, gw.ForgetAll)
 	}))
@@ -169,13 +170,9 @@ type answer struct {
 	status int
 	text   string
 	body   object // nil when the text is no JSON object
-}
-
-// code is the number of the error, 0 for none.
-func (a answer) code() int {
-	e, _ := a.body["error"].(object)
-	n, _ := e["code"].(float64)
-	return int(n)
+	// shaped: a refusal has the shape of the path's dialect; reason is that of the fault.
+	shaped bool
+	reason string
 }
 
 func (a answer) number(name string) int {
@@ -206,6 +203,9 @@ func (c *client) send(method, path, body string, headers ...string) answer {
 	c.must(err)
 	a := answer{status: rec.Code, text: string(text)}
 	_ = json.Unmarshal(text, &a.body)
+	if a.status >= 400 {
+		a.reason, a.shaped = c.gateway.ReadError(u.Path, text)
+	}
 	return a
 }
 

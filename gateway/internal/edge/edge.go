@@ -108,7 +108,7 @@ type edge struct {
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	m := mountOf(e.mounts, r.URL.Path)
+	m := MountOf(e.mounts, r.URL.Path)
 	u := plainURL(r.URL, m.Alias)
 	limits, own := m.limitsOf(r.Method, u.Path)
 	q := &Request{

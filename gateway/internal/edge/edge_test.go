@@ -136,7 +136,7 @@ func TestMountOf(t *testing.T) {
 		"/": "all", "/vm/v3/host": "all", "/api/vm/v3/host": "all", "/api/v1": "panel", "/api/v1/x": "panel", "/api/v12": "all",
 		"/dci/x": "panel", "/api/dci": "all", "": "all", "*": "all",
 	} {
-		if got := mountOf(mounts, path); got.Name != want {
+		if got := MountOf(mounts, path); got.Name != want {
 			t.Errorf("%s belongs to %s, want %s", path, got.Name, want)
 		}
 	}

@@ -91,8 +91,8 @@ func (m *Mount) claims(path string) int {
 	return longest
 }
 
-// mountOf returns the mount with the longest prefix of path; the first one where no mount claims it.
-func mountOf(mounts []*Mount, path string) *Mount {
+// MountOf returns the mount with the longest prefix of path; the first one where no mount claims it.
+func MountOf(mounts []*Mount, path string) *Mount {
 	found, longest := mounts[0], 0
 	for _, m := range mounts {
 		n := m.claims(path)

@@ -19,12 +19,13 @@ func StaleCookies() []string { return []string{"x-xsrf-token", "token"} }
 // Dialect returns the dialect.
 func Dialect() rest.Dialect {
 	return rest.Dialect{
-		Name:     "ispsystem",
-		Prefixes: []string{"/"},
-		Alias:    "/api",
-		Fail:     WriteError,
-		Page:     page,
-		Codec:    rest.Codec{HideError: true},
+		Name:      "ispsystem",
+		Prefixes:  []string{"/"},
+		Alias:     "/api",
+		Fail:      WriteError,
+		ReadError: readError,
+		Page:      page,
+		Codec:     rest.Codec{HideError: true},
 		Credentials: []edge.Credential{
 			{Header: "X-Xsrf-Token"},
 			{Header: "Authorization", Bearer: true},

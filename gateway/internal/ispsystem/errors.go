@@ -1,6 +1,7 @@
 package ispsystem
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -136,6 +137,18 @@ func text(f *fault.Fault) string {
 		return f.Msg
 	}
 	return f.Text()
+}
+
+// readError reads what WriteError wrote.
+func readError(body []byte) (reason string, ok bool) {
+	var e errorReply
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&e); err != nil || d.More() {
+		return "", false
+	}
+	reason = e.Error.Value["reason"]
+	return reason, e.Error.Code != 0 && e.Error.Msg != "" && reason != ""
 }
 
 // seconds is a wait as the header wants it, never too short.

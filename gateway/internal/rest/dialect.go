@@ -34,6 +34,8 @@ type Dialect struct {
 	Alias string
 	// Fail writes an error, whatever it is.
 	Fail func(http.ResponseWriter, *http.Request, error)
+	// ReadError reads what Fail wrote, as clients do. It returns the reason of the fault; ok is false for a body of another shape.
+	ReadError func(body []byte) (reason string, ok bool)
 	// Page reads the parameters of a list; nil for a dialect without lists.
 	Page        func(url.Values) (Page, error)
 	Codec       Codec

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -25,9 +26,12 @@ import (
 // Dialect returns the dialect.
 func Dialect() rest.Dialect {
 	return rest.Dialect{
-		Name:        "toy",
-		Prefixes:    []string{"/toy"},
-		Fail:        fail,
+		Name:     "toy",
+		Prefixes: []string{"/toy"},
+		Fail:     fail,
+		ReadError: func(body []byte) (string, bool) {
+			return strings.CutPrefix(string(body), "toy error ")
+		},
 		Codec:       rest.Codec{JSONNames: true, Text64: true},
 		Credentials: []edge.Credential{{Header: "X-Toy-Key"}, {Cookie: "toy"}},
 		Limits:      edge.Limits{Body: 1000, URL: 500},
