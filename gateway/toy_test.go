@@ -66,7 +66,8 @@ func TestSecondDialect(t *testing.T) {
 			[]string{
 				"PUT /toy/v1/machines/a?x=1", key, "", `{"diskBytes":"9007199254740993","state":"STATE_ON","createdAt":"2030-01-31T12:00:00Z","labels":{"b":2,"a":1},` +
 					`"digest":"AQI=","clusterId":7,"internalNote":"canary","unknown":1}`,
-			}, 202,
+			},
+			202,
 			`{"machineId":"21","madeOf":{"name":"a","diskBytes":"9007199254740993","state":"STATE_ON","createdAt":"2030-01-31T12:00:00Z","labels":{"a":1,"b":2},"digest":"AQI=","clusterId":7},"parent":null}`,
 		},
 		"no such state":   {[]string{"PUT /toy/v1/machines/a", key, "", `{"state":"OFF"}`}, 418, "toy error INVALID_ARGUMENT"},
