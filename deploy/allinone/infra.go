@@ -32,9 +32,13 @@ type infra struct {
 	bus      *bus.Bus
 }
 
-// connections are how many each service may have: vm has as many jobs at once as it has workers, and requests besides. A
-// PostgreSQL takes 100 unless told otherwise.
-var connections = map[string]int{authSchema: 16, ipSchema: 24, vm.Schema: 40}
+// shares are those of the services in the connections: vm has as many jobs at once as it has workers, and requests besides.
+var shares = map[string]pg.Share{
+	authSchema: {Replicas: 1, Weight: 2}, ipSchema: {Replicas: 1, Weight: 3}, vm.Schema: {Replicas: 1, Weight: 5},
+}
+
+// maxConnections is what a PostgreSQL takes that was not configured, and the private one unless the services need more.
+const maxConnections = 100
 
 // withConns bounds the pool that is made of a URL, unless the URL does.
 func withConns(url string, n int) string {
@@ -60,12 +64,19 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*infra, error) {
 }
 
 func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
-	url := cfg.PostgresURL
+	url, most := cfg.PostgresURL, maxConnections
 	if url == "" {
-		if i.postgres, err = pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(cfg.Data, "postgres"), Log: log}); err != nil {
+		most = max(most, pg.Need(shares))
+		if i.postgres, err = pgembed.Start(ctx, pgembed.Config{
+			Dir: filepath.Join(cfg.Data, "postgres"), Log: log, MaxConnections: most,
+		}); err != nil {
 			return err
 		}
 		url = i.postgres.URL()
+	}
+	connections, err := pg.Budget(most, shares)
+	if err != nil {
+		return err
 	}
 	for schema, conns := range connections {
 		if i.pools[schema], err = pg.Open(ctx, withConns(url, conns), schema); err != nil {

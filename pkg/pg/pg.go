@@ -19,7 +19,7 @@ type DB interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// defaultConns lets five services share a server of 100 connections. pool_max_conns in the URL overrides it.
+// defaultConns is the size of a pool whose URL says nothing. pool_max_conns in the URL, which Budget computes, overrides it.
 const defaultConns = 16
 
 // Open returns a pool whose search_path is schema and nothing else; the schema is made when it is missing.
@@ -33,6 +33,10 @@ func Open(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
+	}
+	if err := checkRoom(ctx, pool); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("schema %s: %w", schema, err)
 	}
 	if err := ensureSchema(ctx, pool, schema); err != nil {
 		pool.Close()

@@ -2,6 +2,7 @@
 package pgembed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Config struct {
 	// PostgreSQL runs as, and it is closed to all others.
 	Dir string
 	Log *slog.Logger
+	// MaxConnections is how many connections the server takes; default 100.
+	MaxConnections int
 	// Fast trades all durability for speed. Only for tests.
 	Fast bool
 }
@@ -183,7 +186,7 @@ func (s *Server) endSignal() syscall.Signal {
 func (s *Server) flags() []string {
 	set := []string{
 		"listen_addresses=", "port=5432", "unix_socket_directories=" + s.socket, "unix_socket_permissions=0700",
-		"max_connections=100", "shared_buffers=64MB", "synchronous_commit=on", "jit=off",
+		fmt.Sprintf("max_connections=%d", cmp.Or(s.cfg.MaxConnections, 100)), "shared_buffers=64MB", "synchronous_commit=on", "jit=off",
 		"log_destination=stderr", "logging_collector=off", "log_line_prefix=", "log_checkpoints=off",
 		"log_min_messages=log", // errors of statements go to who made them, and their details may be private
 		"log_min_error_statement=panic",
