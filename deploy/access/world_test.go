@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	authpb "slipway.dev/proto/auth/v4"
@@ -26,6 +27,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 	"slipway.dev/services/ip"
 	"slipway.dev/services/vm"
@@ -76,17 +78,20 @@ func build(t *testing.T, n int) *world {
 		r := &replica{}
 		var err error
 		if r.auth, err = auth.New(t.Context(), auth.Config{MasterKey: w.masterKey, AdminEmail: adminEmail, AdminPassword: password},
-			auth.Deps{Pool: pools[0], Bus: b, Log: log}); err != nil {
+			service.Deps{Pool: pools[0], Bus: b, Log: log}); err != nil {
 			t.Fatal(err)
 		}
-		if r.ip, err = ip.New(t.Context(), ip.Config{}, ip.Deps{Pool: pools[2], Bus: b, Auth: r.auth.Server().Local("ip"), Log: log}); err != nil {
+		if r.ip, err = ip.New(t.Context(), ip.Config{}, service.Deps{
+			Pool: pools[2], Bus: b, Log: log, Peers: service.Peers{"auth": r.auth.Server().Local("ip")},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if r.vm, err = vm.New(t.Context(), vm.Config{
 			Name: fmt.Sprintf("vm-%d", i), Workers: 1, WatchEvery: time.Hour, Cluster: "default", DomainTemplate: "{name}.test",
-		}, vm.Deps{
-			Pool: pools[1], Bus: b, Auth: r.auth.Server().Local("vm"), IP: r.ip.Server().Local("vm"), Log: log,
-			Dial: func(string) (nodepb.NodeServiceClient, error) { return nil, fault.Unavailable },
+		}, service.Deps{
+			Pool: pools[1], Bus: b, Log: log,
+			Peers: service.Peers{"auth": r.auth.Server().Local("vm"), "ip": r.ip.Server().Local("vm")},
+			Dial:  func(string) (grpc.ClientConnInterface, error) { return nil, fault.Unavailable },
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 	"slipway.dev/services/ip"
 	"slipway.dev/services/node"
@@ -111,21 +112,23 @@ func (s *stack) build(ctx context.Context) error {
 		return err
 	}
 	pools, b := s.infra.pools, s.infra.bus
-	authOptions, err := conf.Load[auth.Options]("SLIPWAY_AUTH")
+	authConfig, err := conf.Load[auth.Config]("SLIPWAY_AUTH")
 	if err != nil {
 		return err
 	}
-	if s.auth, err = auth.New(ctx,
-		auth.Config{MasterKey: master, AdminEmail: s.cfg.AdminEmail, AdminPassword: password, Options: authOptions},
-		auth.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
+	authConfig.MasterKey, authConfig.AdminEmail, authConfig.AdminPassword = master, s.cfg.AdminEmail, password
+	if s.auth, err = auth.New(ctx, authConfig,
+		service.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
 		return err
 	}
-	ipOptions, err := conf.Load[ip.Options]("SLIPWAY_IP")
+	ipConfig, err := conf.Load[ip.Config]("SLIPWAY_IP")
 	if err != nil {
 		return err
 	}
-	if s.ip, err = ip.New(ctx, ip.Config{Options: ipOptions},
-		ip.Deps{Pool: pools[ipSchema], Bus: b, Auth: s.auth.Server().Local("ip"), Log: s.log.With("service", "ip")}); err != nil {
+	if s.ip, err = ip.New(ctx, ipConfig, service.Deps{
+		Pool: pools[ipSchema], Bus: b, Log: s.log.With("service", "ip"),
+		Peers: service.Peers{"auth": s.auth.Server().Local("ip")},
+	}); err != nil {
 		return err
 	}
 	// The lock on the data directory proves that the predecessor is dead: its jobs are taken over at once.
@@ -135,9 +138,9 @@ func (s *stack) build(ctx context.Context) error {
 	}
 	vmConfig.TakeOver = true
 	if s.vm, err = vm.New(ctx, vmConfig,
-		vm.Deps{
-			Pool: pools[vm.Schema], Bus: b, Auth: s.auth.Server().Local("vm"), IP: s.ip.Server().Local("vm"),
-			Dial: s.dialAgent, Log: s.log.With("service", "vm"),
+		service.Deps{
+			Pool: pools[vm.Schema], Bus: b, Log: s.log.With("service", "vm"), Dial: s.dialAgent,
+			Peers: service.Peers{"auth": s.auth.Server().Local("vm"), "ip": s.ip.Server().Local("vm")},
 		}); err != nil {
 		return err
 	}

@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-
-	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/identity"
@@ -19,11 +18,11 @@ import (
 )
 
 // dialAgent reaches the one agent of this process.
-func (s *stack) dialAgent(endpoint string) (nodepb.NodeServiceClient, error) {
+func (s *stack) dialAgent(endpoint string) (grpc.ClientConnInterface, error) {
 	if endpoint != node.LocalEndpoint {
 		return nil, fmt.Errorf("the agent at %s is not of this process", endpoint)
 	}
-	return nodepb.NewNodeServiceClient(s.node.Server().Local("vm")), nil
+	return s.node.Server().Local("vm"), nil
 }
 
 // announce waits until the node is known and the API answers, makes the first network, and says so.

@@ -21,10 +21,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	ippb "slipway.dev/proto/ip/v3"
-	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/bus"
@@ -33,6 +33,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 	"slipway.dev/services/ip"
 	"slipway.dev/services/node"
@@ -136,15 +137,17 @@ func (w *world) build() {
 			w.Fatal(err)
 		}
 	}
-	w.auth, err = auth.New(w.Context(), auth.Config{AdminPassword: "chaos-Password-1", MasterKey: auth.NewMasterKey()}, auth.Deps{Pool: w.pool("auth"), Bus: b, Log: log})
+	w.auth, err = auth.New(w.Context(), auth.Config{AdminPassword: "chaos-Password-1", MasterKey: auth.NewMasterKey()}, service.Deps{Pool: w.pool("auth"), Bus: b, Log: log})
 	must(err)
-	w.ip, err = ip.New(w.Context(), ip.Config{}, ip.Deps{Pool: w.pool("ip"), Bus: b, Auth: w.auth.Server().Local("ip"), Log: log})
+	w.ip, err = ip.New(w.Context(), ip.Config{}, service.Deps{
+		Pool: w.pool("ip"), Bus: b, Log: log, Peers: service.Peers{"auth": w.auth.Server().Local("ip")},
+	})
 	must(err)
 	w.vm, err = vm.New(w.Context(), vm.Config{
 		Name: "chaos", Workers: 16, WatchEvery: 300 * time.Millisecond, Cluster: "default", DomainTemplate: "{name}.test",
-	}, vm.Deps{
-		Pool: w.pool("vm"), Bus: b, Auth: w.calls.Calls(w.auth.Server().Local("vm")), IP: w.calls.Calls(w.ip.Server().Local("vm")),
-		Dial: w.dial, Log: log,
+	}, service.Deps{
+		Pool: w.pool("vm"), Bus: b, Log: log, Dial: w.dial,
+		Peers: service.Peers{"auth": w.calls.Calls(w.auth.Server().Local("vm")), "ip": w.calls.Calls(w.ip.Server().Local("vm"))},
 	})
 	must(err)
 	w.node, err = node.New(w.Context(), node.Config{
@@ -176,13 +179,13 @@ func (w *world) build() {
 }
 
 // dial reaches the agent, unless it is away.
-func (w *world) dial(string) (nodepb.NodeServiceClient, error) {
+func (w *world) dial(string) (grpc.ClientConnInterface, error) {
 	w.away.Lock()
 	defer w.away.Unlock()
 	if w.gone {
 		return nil, errors.New("the node is away")
 	}
-	return nodepb.NewNodeServiceClient(w.calls.Calls(w.node.Server().Local("vm"))), nil
+	return w.calls.Calls(w.node.Server().Local("vm")), nil
 }
 
 func (w *world) setAway(gone bool) {

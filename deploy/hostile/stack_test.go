@@ -19,8 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	nodepb "slipway.dev/proto/node/v1"
+	"google.golang.org/grpc"
 
 	"slipway.dev/gateway"
 	"slipway.dev/pkg/bus"
@@ -28,6 +27,7 @@ import (
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 	"slipway.dev/services/ip"
 	"slipway.dev/services/node"
@@ -85,17 +85,17 @@ func newStack(t *testing.T) *stack {
 	}
 	ctx := t.Context()
 	a, err := auth.New(ctx, auth.Config{MasterKey: auth.NewMasterKey(), AdminEmail: adminEmail, AdminPassword: adminPassword},
-		auth.Deps{Pool: s.pools["auth"], Bus: s.bus, Log: log.With("service", "auth")})
+		service.Deps{Pool: s.pools["auth"], Bus: s.bus, Log: log.With("service", "auth")})
 	s.must(err)
-	i, err := ip.New(ctx, ip.Config{Options: ip.Options{Quarantine: -1}},
-		ip.Deps{Pool: s.pools["ip"], Bus: s.bus, Auth: a.Server().Local("ip"), Log: log.With("service", "ip")})
+	i, err := ip.New(ctx, ip.Config{Quarantine: -1}, service.Deps{
+		Pool: s.pools["ip"], Bus: s.bus, Log: log.With("service", "ip"), Peers: service.Peers{"auth": a.Server().Local("ip")},
+	})
 	s.must(err)
 	var n *node.Service
-	v, err := vm.New(ctx, vm.Config{Name: "vm", Workers: 8, WatchEvery: time.Second, Cluster: "default", DomainTemplate: "{name}.test"}, vm.Deps{
-		Pool: s.pools["vm"], Bus: s.bus, Auth: a.Server().Local("vm"), IP: i.Server().Local("vm"), Log: log.With("service", "vm"),
-		Dial: func(string) (nodepb.NodeServiceClient, error) {
-			return nodepb.NewNodeServiceClient(n.Server().Local("vm")), nil
-		},
+	v, err := vm.New(ctx, vm.Config{Name: "vm", Workers: 8, WatchEvery: time.Second, Cluster: "default", DomainTemplate: "{name}.test"}, service.Deps{
+		Pool: s.pools["vm"], Bus: s.bus, Log: log.With("service", "vm"),
+		Peers: service.Peers{"auth": a.Server().Local("vm"), "ip": i.Server().Local("vm")},
+		Dial:  func(string) (grpc.ClientConnInterface, error) { return n.Server().Local("vm"), nil },
 	})
 	s.must(err)
 	n, err = node.New(ctx, node.Config{

@@ -46,9 +46,9 @@ var programs = []struct {
 	dir, config, prefix string
 	services            []string
 }{
-	{"services/auth/cmd/authd", "config", "SLIPWAY_AUTH_", []string{"auth"}},
-	{"services/vm/cmd/vmd", "config", "SLIPWAY_VM_", []string{"vm"}},
-	{"services/ip/cmd/ipd", "config", "SLIPWAY_IP_", []string{"ip"}},
+	{"services/auth", "Program", "SLIPWAY_AUTH_", []string{"auth"}},
+	{"services/vm", "Program", "SLIPWAY_VM_", []string{"vm"}},
+	{"services/ip", "Program", "SLIPWAY_IP_", []string{"ip"}},
 	{"services/node/cmd/noded", "config", "SLIPWAY_NODE_", []string{"node", "node-libvirt"}},
 	{"gateway/cmd/gatewayd", "config", "SLIPWAY_GATEWAY_", []string{"gateway"}},
 	{"deploy/setup", "Config", "SLIPWAY_", []string{"keys", "certs", "migrate", "init"}},

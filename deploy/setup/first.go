@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-
-	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/deploy/first"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 	"slipway.dev/services/ip"
 	"slipway.dev/services/vm"
@@ -68,17 +68,22 @@ func (c Config) seed(ctx context.Context, password string, p pools, b *bus.Bus, 
 	if err != nil {
 		return err
 	}
-	a, err := auth.New(ctx, auth.Config{MasterKey: master, AdminEmail: c.AdminEmail, AdminPassword: password}, auth.Deps{Pool: p.auth, Bus: b, Log: log})
+	a, err := auth.New(ctx, auth.Config{MasterKey: master, AdminEmail: c.AdminEmail, AdminPassword: password}, service.Deps{Pool: p.auth, Bus: b, Log: log})
 	if err != nil {
 		return err
 	}
-	i, err := ip.New(ctx, ip.Config{}, ip.Deps{Pool: p.ip, Bus: b, Auth: a.Server().Local("ip"), Log: log})
+	i, err := ip.New(ctx, ip.Config{}, service.Deps{
+		Pool: p.ip, Bus: b, Log: log, Peers: service.Peers{"auth": a.Server().Local("ip")},
+	})
 	if err != nil {
 		return err
 	}
-	v, err := vm.New(ctx, vm.Config{Name: "init", Cluster: c.Cluster, DomainTemplate: c.DomainTemplate}, vm.Deps{
-		Pool: p.vm, Bus: b, Auth: a.Server().Local("vm"), IP: i.Server().Local("vm"), Log: log,
-		Dial: func(string) (nodepb.NodeServiceClient, error) { return nil, errors.New("nobody is asked now") },
+	v, err := vm.New(ctx, vm.Config{Name: "init", Cluster: c.Cluster, DomainTemplate: c.DomainTemplate}, service.Deps{
+		Pool: p.vm, Bus: b, Log: log,
+		Peers: service.Peers{"auth": a.Server().Local("vm"), "ip": i.Server().Local("vm")},
+		Dial: func(string) (grpc.ClientConnInterface, error) {
+			return nil, errors.New("no agent is called during the set-up")
+		},
 	})
 	if err != nil {
 		return err

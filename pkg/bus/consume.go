@@ -16,10 +16,11 @@ import (
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/pg"
 )
 
-// Consumer names one reader of another service's events. Its Name is for ever: its position and its inbox are kept under
+// Consumer names one reader of another service's events. Its Name never changes: its position and its inbox are kept under
 // it, in the reader's own schema.
 type Consumer struct {
 	Name     string
@@ -36,27 +37,21 @@ const (
 	inboxKept   = 30 * 24 * time.Hour // longer than a stream and an outbox keep an event together
 )
 
-// Consume calls handle for every event, in order, until ctx ends. The event is remembered in the transaction of its
-// effect, so a second delivery does nothing; so is the position in the stream, so nothing is passed over, not even after
-// a crash or when the database was restored from a backup. Of several processes with the same consumer and schema one works and the
-// others wait. An event that handle refuses for good, or three times, is put into inbox_parked and logged.
-// While NATS, the stream or PostgreSQL is away Consume waits; what is missing in NATS it makes anew.
+// Duty is the work of a consumer, for the leader of the schema that pool is on: it calls handle for every event, in order.
+// The event is remembered in the transaction of its effect, so that a second delivery does nothing; so is the position in
+// the stream, so that nothing is passed over, not even after a crash or when the database was restored from a backup. An
+// event that handle refuses for good, or three times, is put into inbox_parked and logged. While NATS, the stream or a row
+// is away the consumer waits; a stream that is missing in NATS is made anew.
+func (b *Bus) Duty(c Consumer, handle Handle) lead.Duty {
+	return lead.Duty{Name: "consume " + c.Name, Run: func(ctx context.Context, l *lead.Leader) error {
+		r := reader{Bus: b, c: c, leader: l, handle: handle}
+		return r.run(ctx)
+	}}
+}
+
+// Consume runs Duty until ctx ends, for a schema with no other duties.
 func (b *Bus) Consume(ctx context.Context, pool *pgxpool.Pool, c Consumer, handle Handle) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := pg.Lead(ctx, pool, "consume "+c.Name, func(ctx context.Context, conn *pgxpool.Conn) error {
-			r := reader{Bus: b, c: c, conn: conn, handle: handle, healthy: func() { wait = 100 * time.Millisecond }}
-			return r.run(ctx)
-		})
-		if ctx.Err() != nil {
-			return nil
-		}
-		b.log.Warn("consumer waits", "consumer", c.Name, "err", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait/2 + rand.N(wait)/2): // #nosec G404 -- no secret: it spreads out repeats
-		}
-	}
+	return lead.Run(ctx, pool, b.log, b.Duty(c, handle))
 }
 
 var (
@@ -68,9 +63,8 @@ var (
 type reader struct {
 	*Bus
 	c       Consumer
-	conn    *pgxpool.Conn
+	leader  *lead.Leader
 	handle  Handle
-	healthy func()    // something was read: the next trouble is a new one
 	created time.Time // of the stream: positions in another one mean nothing
 	next    uint64    // number of the next message of this subscription
 	pruned  time.Time
@@ -105,7 +99,7 @@ func (r *reader) run(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
-		r.healthy()
+		r.leader.Healthy()
 		if err := r.take(ctx, list); err != nil {
 			return err
 		}
@@ -179,7 +173,7 @@ func (r *reader) gather(ctx context.Context, ready <-chan delivery) (list []item
 	return list, nil
 }
 
-// item reads a message; not ok is one that nobody of ours sent, or that was here already.
+// item decodes a message. ok is false for foreign messages and duplicates.
 func (r *reader) item(m jetstream.Msg) (i item, ok bool, err error) {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -209,8 +203,10 @@ func (r *reader) open(ctx context.Context) (jetstream.MessagesContext, error) {
 	info := stream.CachedInfo()
 	r.created, r.next = info.Created.Truncate(time.Microsecond), 1
 	var last int64
-	err = r.conn.QueryRow(ctx, `SELECT seq FROM inbox_position WHERE consumer = $1 AND stream_created = $2`,
-		r.c.Name, r.created).Scan(&last)
+	err = r.leader.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT seq FROM inbox_position WHERE consumer = $1 AND stream_created = $2`,
+			r.c.Name, r.created).Scan(&last)
+	})
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("read position: %w", err)
 	}
@@ -260,7 +256,7 @@ func (r *reader) takeOne(ctx context.Context, one []item) error {
 		switch {
 		case err == nil:
 			return nil
-		case ctx.Err() != nil || r.conn.Conn().IsClosed():
+		case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || pg.Code(err) == pg.CodeLockTimeout || r.leader.Lost():
 			return err // it is read again
 		case hopeless(err) || try >= handleTries:
 			r.log.Error("event parked", "consumer", r.c.Name, "event", i.ID, "subject", i.Subject, "err", err)
@@ -283,7 +279,7 @@ func (r *reader) attempt(ctx context.Context, list []item) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return pg.InTxOn(ctx, r.conn, func(tx pgx.Tx) error {
+	return r.leader.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		isNew, err := r.receive(ctx, tx, list)
 		if err != nil {
 			return err
@@ -328,7 +324,7 @@ func (r *reader) receive(ctx context.Context, tx pgx.Tx, list []item) (isNew map
 }
 
 func (r *reader) park(ctx context.Context, e item, cause error) error {
-	return pg.InTxOn(ctx, r.conn, func(tx pgx.Tx) error {
+	return r.leader.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := r.receive(ctx, tx, []item{e}); err != nil {
 			return err
 		}
@@ -348,9 +344,11 @@ func (r *reader) prune(ctx context.Context) error {
 		return nil
 	}
 	r.pruned = time.Now()
-	_, err := r.conn.Exec(ctx, `DELETE FROM inbox WHERE consumer = $1 AND seen_at < now() - $2::interval`,
-		r.c.Name, inboxKept)
-	return err
+	return r.leader.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		_, err := conn.Exec(ctx, `DELETE FROM inbox WHERE consumer = $1 AND seen_at < now() - $2::interval`,
+			r.c.Name, inboxKept)
+		return err
+	})
 }
 
 // hopeless reports whether the event itself is wrong, so that no retry will help.

@@ -46,3 +46,22 @@ func TestLoadNamesAllThatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestDefaultsFillWhatHasNoValue(t *testing.T) {
+	t.Parallel()
+	type inner struct {
+		Rows int `env:"ROWS" envDefault:"7"`
+	}
+	got := struct {
+		Listen string        `env:"LISTEN" envDefault:":1"`
+		Every  time.Duration `env:"EVERY"  envDefault:"5s"`
+		Name   string        `env:"NAME"`
+		Lists  inner         `envPrefix:"LISTS_"`
+	}{Listen: ":2", Name: "x"}
+	if err := conf.Defaults(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen != ":2" || got.Every != 5*time.Second || got.Name != "x" || got.Lists.Rows != 7 {
+		t.Errorf("%+v", got)
+	}
+}

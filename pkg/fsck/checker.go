@@ -8,12 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
 	fsckpb "slipway.dev/proto/fsck/v1"
 
-	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/lead"
 )
 
 // Report is the result of one look at everything.
@@ -35,8 +34,6 @@ type Service struct {
 type Config struct {
 	// World compares what is recorded with what is there outside the database.
 	World func(context.Context) (Report, error)
-	// Own are the checks of the service that the Checker is part of.
-	Own []Check
 	// Services are asked for the checks that they registered.
 	Services []Service
 	// Kinds lists the kinds of findings that World and Services may report besides those of this package.
@@ -45,18 +42,15 @@ type Config struct {
 
 // Checker runs the consistency check of an installation: the checks of all of its services.
 type Checker struct {
-	cfg  Config
-	pool *pgxpool.Pool
-	log  *slog.Logger
+	cfg Config
+	log *slog.Logger
 
 	mu   sync.Mutex
 	last map[string]int
 }
 
-// NewChecker returns a Checker. Of all Checkers on the pool's schema, one at a time runs by itself.
-func NewChecker(pool *pgxpool.Pool, cfg Config, log *slog.Logger) *Checker {
-	return &Checker{cfg: cfg, pool: pool, log: log}
-}
+// NewChecker returns a Checker.
+func NewChecker(cfg Config, log *slog.Logger) *Checker { return &Checker{cfg: cfg, log: log} }
 
 // Settled looks at everything, and at once more after the time settle if there are findings. It returns the findings of both
 // looks: work goes on meanwhile, and what the first look saw half done, the second sees done.
@@ -86,11 +80,6 @@ func (c *Checker) look(ctx context.Context) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	own, err := All(ctx, c.cfg.Own)
-	if err != nil {
-		return r, err
-	}
-	r.Findings = append(r.Findings, own...)
 	for _, s := range c.cfg.Services {
 		resp, err := fsckpb.NewCheckServiceClient(s.Conn).Inspect(ctx, &fsckpb.InspectRequest{})
 		if err != nil {
@@ -106,23 +95,15 @@ func (c *Checker) look(ctx context.Context) (Report, error) {
 // settleTime is how long a periodic check waits before its second look.
 const settleTime = 5 * time.Second
 
-// Run checks periodically until ctx ends, in one of several processes at a time. Findings go to the log and to Findings.
-func (c *Checker) Run(ctx context.Context, every time.Duration) error {
-	for ctx.Err() == nil {
-		err := pg.Lead(ctx, c.pool, "fsck", func(ctx context.Context, conn *pgxpool.Conn) error { return c.lead(ctx, conn, every) })
-		c.forget()
-		if ctx.Err() == nil {
-			c.log.Warn("fsck waits", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-	return nil
+// Duty checks periodically, in one of several processes at a time. Findings go to the log and to Findings.
+func (c *Checker) Duty(every time.Duration) lead.Duty {
+	return lead.Duty{Name: "fsck", Run: func(ctx context.Context, _ *lead.Leader) error {
+		defer c.forget()
+		return c.lead(ctx, every)
+	}}
 }
 
-func (c *Checker) lead(ctx context.Context, conn *pgxpool.Conn, every time.Duration) error {
+func (c *Checker) lead(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -130,9 +111,6 @@ func (c *Checker) lead(ctx context.Context, conn *pgxpool.Conn, every time.Durat
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-		}
-		if err := conn.Ping(ctx); err != nil { // the leader's lock went with the connection
-			return err
 		}
 		r, err := c.Settled(ctx, settleTime)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -13,15 +12,14 @@ import (
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/crash"
-	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/lead"
 )
 
 const (
-	batch    = 256
-	poll     = 200 * time.Millisecond // for rows of other processes, whose Poke this one does not hear
-	kept     = 7 * 24 * time.Hour
-	pruning  = 10 * time.Minute
-	maxDelay = 5 * time.Second
+	batch   = 256
+	poll    = 200 * time.Millisecond // for rows of other processes, whose Poke this one does not hear
+	kept    = 7 * 24 * time.Hour
+	pruning = 10 * time.Minute
 )
 
 var (
@@ -50,25 +48,11 @@ func (r *Relay) Poke() {
 	}
 }
 
-// Run publishes until ctx ends, and then returns nil.
-func (r *Relay) Run(ctx context.Context) error {
-	delay := poll
-	for {
-		err := pg.Lead(ctx, r.pool, "outbox", func(ctx context.Context, conn *pgxpool.Conn) error {
-			return r.lead(ctx, conn, func() { delay = poll })
-		})
-		if ctx.Err() != nil {
-			return nil
-		}
-		r.log.Warn("outbox waits", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(delay/2 + rand.N(delay)/2): // #nosec G404 -- no secret: it spreads out repeats
-		}
-		delay = min(2*delay, maxDelay)
-	}
-}
+// Duty is the relay's work, for the leader of its schema.
+func (r *Relay) Duty() lead.Duty { return lead.Duty{Name: "outbox", Run: r.lead} }
+
+// Run publishes until ctx ends, for a schema with no other duties.
+func (r *Relay) Run(ctx context.Context) error { return lead.Run(ctx, r.pool, r.log, r.Duty()) }
 
 // Republish sends everything again that happened since then, for a bus that lost it. Consumers drop what they had. It
 // returns how many events that are.
@@ -84,10 +68,10 @@ func (r *Relay) Republish(ctx context.Context, since time.Time) (int, error) {
 }
 
 // lead sends until something breaks.
-func (r *Relay) lead(ctx context.Context, conn *pgxpool.Conn, healthy func()) error {
+func (r *Relay) lead(ctx context.Context, l *lead.Leader) error {
 	gaps, end := r.bus.Gaps()
 	defer end()
-	streams, err := r.checkStreams(ctx, conn)
+	streams, err := r.checkStreams(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -95,16 +79,16 @@ func (r *Relay) lead(ctx context.Context, conn *pgxpool.Conn, healthy func()) er
 	defer tick.Stop()
 	var pruned time.Time
 	for {
-		n, err := r.send(ctx, conn, streams)
+		n, err := r.send(ctx, l, streams)
 		if err != nil {
 			return err
 		}
-		healthy()
+		l.Healthy()
 		if n == batch {
 			continue
 		}
 		if time.Since(pruned) > pruning {
-			if err := prune(ctx, conn); err != nil {
+			if err := prune(ctx, l); err != nil {
 				return err
 			}
 			pruned = time.Now()
@@ -113,7 +97,7 @@ func (r *Relay) lead(ctx context.Context, conn *pgxpool.Conn, healthy func()) er
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-gaps:
-			if streams, err = r.checkStreams(ctx, conn); err != nil {
+			if streams, err = r.checkStreams(ctx, l); err != nil {
 				return err
 			}
 		case <-r.poke:
@@ -129,8 +113,8 @@ type row struct {
 
 // send publishes one batch and returns its size. It takes what is not marked as sent, never "all after the last": ids
 // rise in another order than transactions commit.
-func (r *Relay) send(ctx context.Context, conn *pgxpool.Conn, streams map[string]bool) (int, error) {
-	rows, err := unsent(ctx, conn)
+func (r *Relay) send(ctx context.Context, l *lead.Leader, streams map[string]bool) (int, error) {
+	rows, err := unsent(ctx, l)
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
@@ -139,14 +123,18 @@ func (r *Relay) send(ctx context.Context, conn *pgxpool.Conn, streams map[string
 	for i, row := range rows {
 		events[i], ids[i] = row.Event, row.ID
 		service, _, _ := strings.Cut(row.Event.Subject, ".")
-		if err := r.checkStream(ctx, conn, service, streams); err != nil {
+		if err := r.checkStream(ctx, l, service, streams); err != nil {
 			return 0, err
 		}
 	}
 	n, publishErr := r.bus.Publish(ctx, events...)
 	pointPublished.Hit()
 	if n > 0 {
-		if _, err := conn.Exec(ctx, `UPDATE outbox SET sent_at = now() WHERE id = ANY($1)`, ids[:n]); err != nil {
+		err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+			_, err := conn.Exec(ctx, `UPDATE outbox SET sent_at = now() WHERE id = ANY($1)`, ids[:n])
+			return err
+		})
+		if err != nil {
 			return 0, fmt.Errorf("mark as sent: %w", err)
 		}
 		pointMarked.Hit()
@@ -154,34 +142,45 @@ func (r *Relay) send(ctx context.Context, conn *pgxpool.Conn, streams map[string
 	return n, publishErr
 }
 
-func unsent(ctx context.Context, conn *pgxpool.Conn) ([]row, error) {
-	rows, err := conn.Query(ctx, `
-		SELECT id, event_id::text, subject, key, type, occurred_at, data
-		FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1`, batch)
+func unsent(ctx context.Context, l *lead.Leader) (list []row, err error) {
+	err = l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, `
+			SELECT id, event_id::text, subject, key, type, occurred_at, data
+			FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1`, batch)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, func(c pgx.CollectableRow) (row, error) {
+			var r row
+			e := &r.Event
+			err := c.Scan(&r.ID, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Time, &e.Data)
+			return r, err
+		})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	return pgx.CollectRows(rows, func(c pgx.CollectableRow) (row, error) {
-		var r row
-		e := &r.Event
-		err := c.Scan(&r.ID, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Time, &e.Data)
-		return r, err
-	})
+	return list, nil
 }
 
 // checkStreams looks at every stream that was ever sent to. It returns those that are in order.
-func (r *Relay) checkStreams(ctx context.Context, conn *pgxpool.Conn) (map[string]bool, error) {
-	rows, err := conn.Query(ctx, `SELECT name FROM outbox_stream`)
-	if err != nil {
-		return nil, fmt.Errorf("read streams: %w", err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+func (r *Relay) checkStreams(ctx context.Context, l *lead.Leader) (map[string]bool, error) {
+	var names []string
+	err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT name FROM outbox_stream`)
+		if err != nil {
+			return err
+		}
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read streams: %w", err)
 	}
 	checked := map[string]bool{}
 	for _, name := range names {
-		if err := r.checkStream(ctx, conn, name, checked); err != nil {
+		if err := r.checkStream(ctx, l, name, checked); err != nil {
 			return nil, err
 		}
 	}
@@ -190,7 +189,7 @@ func (r *Relay) checkStreams(ctx context.Context, conn *pgxpool.Conn) (map[strin
 
 // checkStream makes sure that the stream is still the one that the sent events went to. A new one is empty, because NATS
 // lost its disk or was set up anew: everything that is kept is sent again.
-func (r *Relay) checkStream(ctx context.Context, conn *pgxpool.Conn, service string, checked map[string]bool) error {
+func (r *Relay) checkStream(ctx context.Context, l *lead.Leader, service string, checked map[string]bool) error {
 	if checked[service] {
 		return nil
 	}
@@ -199,7 +198,7 @@ func (r *Relay) checkStream(ctx context.Context, conn *pgxpool.Conn, service str
 		return err
 	}
 	created = created.Truncate(time.Microsecond)
-	err = pg.InTxOn(ctx, conn, func(tx pgx.Tx) error {
+	err = l.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE outbox SET sent_at = NULL
 			WHERE sent_at IS NOT NULL AND split_part(subject, '.', 1) = $1
@@ -223,8 +222,11 @@ func (r *Relay) checkStream(ctx context.Context, conn *pgxpool.Conn, service str
 	return nil
 }
 
-func prune(ctx context.Context, conn *pgxpool.Conn) error {
-	_, err := conn.Exec(ctx, `DELETE FROM outbox WHERE sent_at < now() - $1::interval`, kept)
+func prune(ctx context.Context, l *lead.Leader) error {
+	err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		_, err := conn.Exec(ctx, `DELETE FROM outbox WHERE sent_at < now() - $1::interval`, kept)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("prune outbox: %w", err)
 	}

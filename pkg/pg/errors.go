@@ -10,6 +10,9 @@ const (
 	// CodeCanceled is that of a statement that took too long, or whose caller went away.
 	CodeCanceled = "57014"
 
+	// CodeLockTimeout is that of a statement that waited too long for a lock.
+	CodeLockTimeout = "55P03"
+
 	codeReadOnly        = "25006"
 	codeAdminShutdown   = "57P01"
 	codeSerialization   = "40001"

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
@@ -233,49 +230,6 @@ func TestViolations(t *testing.T) {
 			t.Errorf("%s: %v", tt.sql, err)
 		}
 	}
-}
-
-// Of two leaders of one name only one leads; the other takes over when its connection dies.
-func TestLead(t *testing.T) {
-	t.Parallel()
-	pool := pgtest.New(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var leading atomic.Int32
-	pids := make(chan uint32, 9)
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				_ = pg.Lead(ctx, pool, "x", func(ctx context.Context, c *pgxpool.Conn) error {
-					if leading.Add(1) > 1 {
-						t.Error("two lead")
-					}
-					defer leading.Add(-1)
-					pids <- c.Conn().PgConn().PID()
-					for {
-						if _, err := c.Exec(ctx, `SELECT pg_sleep(0.02)`); err != nil {
-							return err
-						}
-					}
-				})
-			}
-		})
-	}
-	first := <-pids
-	if _, err := pool.Exec(ctx, `SELECT pg_terminate_backend($1)`, first); err != nil {
-		t.Error(err)
-	}
-	select {
-	case second := <-pids:
-		if second == first {
-			t.Error("a dead connection leads")
-		}
-	case <-time.After(2 * time.Minute):
-		t.Error("nobody took over")
-	}
-	cancel()
-	wg.Wait()
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {

@@ -4,20 +4,13 @@ package program
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/obs"
-	"slipway.dev/pkg/pg"
-	"slipway.dev/pkg/pki"
-	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/trace"
 )
@@ -33,6 +26,16 @@ type Settings struct {
 // Bus is how a program connects to NATS.
 func (s Settings) Bus(log *slog.Logger) []bus.Option {
 	return []bus.Option{bus.WithLog(log), bus.WithReplicas(max(1, s.NATSReplicas))}
+}
+
+// Process are the settings that every service with a database has besides its own.
+type Process struct {
+	Settings
+	// Database is the URL of the PostgreSQL server; the schema has the name of the service.
+	Database string `env:"DATABASE,required"`
+	// Certs is the directory with ca.crt and the certificate and key of the service.
+	Certs string `env:"CERTS,required"`
+	NATS  string `env:"NATS" envDefault:"nats://127.0.0.1:4222"`
 }
 
 // Main runs the program of a service. "healthcheck" as its only argument asks the process that runs already, with the
@@ -52,56 +55,6 @@ func Main(service string, serve func(ctx context.Context, log *slog.Logger) erro
 		defer stop()
 		return serve(ctx, log)
 	})
-}
-
-// Backend is what services with rows and events stand on.
-type Backend struct {
-	Pool  *pgxpool.Pool
-	Bus   *bus.Bus
-	Certs *tls.Config
-}
-
-// Open reaches the database, in the service's own schema, and NATS, and loads the service's certificate from the directory certs.
-func (s Settings) Open(ctx context.Context, service, certs, database, nats string, log *slog.Logger) (b Backend, err error) {
-	if b.Certs, err = pki.Load(certs, service); err != nil {
-		return b, err
-	}
-	if b.Pool, err = pg.Open(ctx, database, service); err != nil {
-		return b, err
-	}
-	if b.Bus, err = bus.Connect(ctx, nats, s.Bus(log)...); err != nil {
-		b.Pool.Close()
-	}
-	return b, err
-}
-
-// Close lets go of what Open returned.
-func (b Backend) Close() {
-	b.Bus.Close()
-	b.Pool.Close()
-}
-
-// Observe returns what is told of a service with a database.
-func (b Backend) Observe(service string) *obs.Obs {
-	o := obs.New(b.Pool.Ping)
-	o.Database(service, b.Pool)
-	return o
-}
-
-// Service is one that other services call.
-type Service interface {
-	run.Service
-	Server() *rpc.Server
-}
-
-// Serve runs a service, answers its calls on the address listen and tells of them, until ctx ends.
-func (s Settings) Serve(ctx context.Context, service, listen string, svc Service, certs *tls.Config, o *obs.Obs) error {
-	svc.Server().Observe(o.Call(service))
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		return err
-	}
-	return s.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
 }
 
 // Run runs the service and its metrics until ctx ends or one of them fails.

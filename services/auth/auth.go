@@ -2,7 +2,6 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,14 +14,12 @@ import (
 	auditpb "slipway.dev/proto/audit/v1"
 
 	"slipway.dev/pkg/bus"
-	"slipway.dev/pkg/fsck"
-	"slipway.dev/pkg/idem"
+	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/outbox"
-	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/query"
-	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/account"
 	"slipway.dev/services/auth/internal/audit"
@@ -31,61 +28,36 @@ import (
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/schema"
 	"slipway.dev/services/auth/internal/seal"
-	"slipway.dev/services/internal/keys"
 )
 
-// Config comes from variables that begin with SLIPWAY_AUTH_. New uses those from MasterKey on; the others are for authd.
+// Config comes from variables that begin with SLIPWAY_AUTH_.
 type Config struct {
-	// Database is the URL of the PostgreSQL server; the schema is "auth".
-	Database string `env:"DATABASE,required"`
-	Listen   string `env:"LISTEN" envDefault:":8101"`
-	// Certs is the directory with ca.crt, auth.crt and auth.key.
-	Certs string `env:"CERTS,required"`
-	NATS  string `env:"NATS" envDefault:"nats://127.0.0.1:4222"`
-
 	// MasterKey is 32 random bytes in base64 that seal secrets in the database; without it they cannot be read, so keep it
 	// apart from the database's backups. To replace it, give several with a comma between them: first the new one last, to
 	// every process, then the new one first. What the old one sealed is sealed anew then, and it can go.
 	MasterKey string `env:"MASTER_KEY"`
 
 	// AdminEmail and AdminPassword are for the first administrator, made when there is no account at all.
-	AdminEmail    string `env:"ADMIN_EMAIL"` // default admin@example.com
+	AdminEmail    string `env:"ADMIN_EMAIL"    envDefault:"admin@example.com"`
 	AdminPassword string `env:"ADMIN_PASSWORD"`
 
-	Options
-}
-
-// Options are what authd and slipway up have in common.
-type Options struct {
-	// TokenTTL is how long a session may be unused, where the setting token_ttl says nothing. Default an hour.
-	TokenTTL time.Duration `env:"TOKEN_TTL"`
+	// TokenTTL is how long a session may be unused, where the setting token_ttl says nothing.
+	TokenTTL time.Duration `env:"TOKEN_TTL" envDefault:"1h"`
 	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
 	Lists query.Limits `envPrefix:"LIST_"`
 }
 
-// Deps is what the service works with.
-type Deps struct {
-	Pool *pgxpool.Pool // on the service's schema
-	Bus  *bus.Bus
-	Log  *slog.Logger
-	Now  func() time.Time // default time.Now
-}
-
 // Service is the auth service of this process.
 type Service struct {
+	*service.Service
 	cfg    Config
+	now    func() time.Time
+	box    *seal.Box
 	log    *slog.Logger
 	db     *unit.DB
 	ring   *keyring.Ring
-	relay  *outbox.Relay
 	rooms  *rooms
-	rpc    *rpc.Server
-	keeper *idem.Keeper
-
-	bus      *bus.Bus
-	pool     *pgxpool.Pool
-	verifier *identity.Verifier
-	linker   *audit.Linker
+	linker *audit.Linker
 }
 
 const cleaning = time.Minute
@@ -93,16 +65,22 @@ const cleaning = time.Minute
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
 // there is nothing to change.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	return pg.Migrate(ctx, pool, outbox.Migrations, idem.Migrations, schema.Migrations)
+	return service.Spec{Tables: schema.Migrations}.Migrate(ctx, pool)
 }
 
 // New brings the schema up to date, makes the signing key and the first administrator if there is none, and returns the
 // service. Several processes may do so at the same time.
-func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
-	cfg.AdminEmail = cmp.Or(cfg.AdminEmail, "admin@example.com")
-	cfg.TokenTTL = cmp.Or(cfg.TokenTTL, time.Hour)
-	if d.Now == nil {
-		d.Now = time.Now
+func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
+	return newAt(ctx, cfg, d, nil)
+}
+
+// newAt is New with a clock; nil is the clock of the machine.
+func newAt(ctx context.Context, cfg Config, d service.Deps, now func() time.Time) (*Service, error) {
+	if err := conf.Defaults(&cfg); err != nil {
+		return nil, err
+	}
+	if now == nil {
+		now = time.Now
 	}
 	if cfg.TokenTTL < time.Minute {
 		return nil, fmt.Errorf("auth: a token_ttl of %s is below a minute", cfg.TokenTTL)
@@ -111,48 +89,34 @@ func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Migrate(ctx, d.Pool); err != nil {
-		return nil, err
-	}
-	if err := d.Bus.EnsureStream(ctx, "auth"); err != nil {
-		d.Log.Warn("the bus is away, events wait in the outbox", "err", err) // the relay makes the stream as well
-	}
-	s := &Service{
-		cfg: cfg, log: d.Log, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool), bus: d.Bus, pool: d.Pool,
-		linker: audit.NewLinker(d.Pool, d.Log),
-	}
-	s.db = &unit.DB{
-		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: s.record, PokeRelay: s.relay.Poke,
-	}
-	if s.ring, err = keyring.Open(ctx, s.db, box); err != nil {
-		return nil, fmt.Errorf("signing keys: %w", err)
-	}
-	if s.rooms, err = newRooms(s.db, s.ring, box, cfg.TokenTTL, d.Now); err != nil {
-		return nil, err
-	}
-	if err := s.rooms.MFA.Reseal(ctx); err != nil {
-		return nil, fmt.Errorf("secrets in the database: %w", err)
-	}
-	if err := s.rooms.AddFirst(ctx, cfg.AdminEmail, cfg.AdminPassword); err != nil {
-		return nil, fmt.Errorf("first administrator: %w", err)
-	}
-	s.verifier = identity.NewVerifier(s.ring.Public)
-	s.rpc = rpc.NewServer(d.Log, s.verifier)
-	s.rpc.Audit("auth", s.db.Record)
-	s.rpc.Keep(s.keeper)
-	s.rooms.register(s.rpc)
-	fsck.Register(s.rpc, fsck.Outbox(d.Pool, "auth"), fsck.Parked(d.Pool))
-	return s, s.rpc.Check()
+	s := &Service{cfg: cfg, now: now, box: box, log: d.Log, linker: audit.NewLinker(d.Log)}
+	s.Service, err = service.New(ctx, service.Spec{
+		Name: "auth", Tables: schema.Migrations, Lists: cfg.Lists, Audit: s.record, Build: s.build,
+	}, d)
+	return s, err
 }
 
-// Server carries the service's rpcs.
-func (s *Service) Server() *rpc.Server { return s.rpc }
-
-// Run sends events, receives revocations and the records of other services, links all records, and removes credentials that ended,
-// until ctx ends.
-func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.relay, s.keeper, run.Func(s.clean), s.linker, s.records("vm"), s.records("ip"),
-		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.bus, s.verifier, s.log) }))
+func (s *Service) build(ctx context.Context, k *service.Kit) (parts service.Parts, err error) {
+	s.db = k.DB
+	if s.ring, err = keyring.Open(ctx, s.db, s.box); err != nil {
+		return parts, fmt.Errorf("signing keys: %w", err)
+	}
+	if s.rooms, err = newRooms(s.db, s.ring, s.box, s.cfg.TokenTTL, s.now); err != nil {
+		return parts, err
+	}
+	if err := s.rooms.MFA.Reseal(ctx); err != nil {
+		return parts, fmt.Errorf("secrets in the database: %w", err)
+	}
+	if err := s.rooms.AddFirst(ctx, s.cfg.AdminEmail, s.cfg.AdminPassword); err != nil {
+		return parts, fmt.Errorf("first administrator: %w", err)
+	}
+	s.rooms.register(k.Server)
+	return service.Parts{
+		Keys:      s.ring.Public,
+		Consumers: []service.Consumer{records("vm"), records("ip")},
+		Duties:    []lead.Duty{s.linker.Duty()},
+		Loops:     []run.Func{s.clean},
+	}, nil
 }
 
 // record stores the record of a call of auth's own, and wakes the linker once the record has committed.
@@ -162,18 +126,17 @@ func (s *Service) record(ctx context.Context, tx *unit.Tx, r *auditpb.Record) er
 }
 
 // records stores what another service records.
-func (s *Service) records(service string) run.Service {
-	c := bus.Consumer{Name: "auth-audit-" + service, Service: service, Subjects: []string{service + ".v3.audit.recorded"}}
-	return run.Func(func(ctx context.Context) error {
-		return s.bus.Consume(ctx, s.pool, c, func(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+func records(from string) service.Consumer {
+	return service.Consumer{Name: "auth-audit-" + from, From: from, On: map[string]bus.Handle{
+		from + ".v3.audit.recorded": func(ctx context.Context, tx pgx.Tx, e bus.Event) error {
 			var r auditpb.Record
 			if err := e.Decode(&r); err != nil {
 				return err
 			}
-			r.Service = service // whatever it says
+			r.Service = from // whatever the record says
 			return audit.Write(ctx, unit.In(tx), e.ID, &r)
-		})
-	})
+		},
+	}}
 }
 
 // AdminIdentity signs for the first administrator, as long as any identity: for the installation's own set-up work in

@@ -17,6 +17,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 )
 
@@ -51,8 +52,8 @@ func start(t testing.TB, now func() time.Time) *world {
 
 func startOn(t testing.TB, pool *pgxpool.Pool, b *bus.Bus, now func() time.Time) *world {
 	t.Helper()
-	s, err := auth.New(t.Context(), auth.Config{AdminPassword: adminPassword, MasterKey: masterKey},
-		auth.Deps{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler), Now: now})
+	s, err := auth.NewAt(t.Context(), auth.Config{AdminPassword: adminPassword, MasterKey: masterKey},
+		service.Deps{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler)}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func TestStart(t *testing.T) {
 		t.Errorf("first administrator: %v %v", me, err)
 	}
 	// A second process: the same keys, no second administrator, and it needs no password for one.
-	s, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	s, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, service.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,11 +159,11 @@ func TestStart(t *testing.T) {
 	if n := w.count(t, `SELECT count(*) FROM signing_key`); n != 1 {
 		t.Errorf("%d signing keys", n)
 	}
-	_, err = auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: pgtest.New(t), Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	_, err = auth.New(t.Context(), auth.Config{MasterKey: masterKey}, service.Deps{Pool: pgtest.New(t), Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		t.Error("an empty installation without a password for its administrator must not start")
 	}
-	_, err = auth.New(t.Context(), auth.Config{}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	_, err = auth.New(t.Context(), auth.Config{}, service.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "SLIPWAY_AUTH_MASTER_KEY_FILE") {
 		t.Errorf("without a master key: %v", err)
 	}
@@ -176,7 +177,7 @@ func TestParallelStart(t *testing.T) {
 	for range 4 {
 		go func() {
 			_, err := auth.New(t.Context(), auth.Config{AdminPassword: adminPassword, MasterKey: masterKey},
-				auth.Deps{Pool: pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+				service.Deps{Pool: pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 			errs <- err
 		}()
 	}

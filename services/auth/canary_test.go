@@ -21,6 +21,7 @@ import (
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 )
 
@@ -40,7 +41,7 @@ func TestSecretsStayInside(t *testing.T) {
 	b := bustest.New(t)
 	pool := pgtest.New(t)
 	s, err := auth.New(t.Context(), auth.Config{AdminPassword: canary + "-admin", MasterKey: masterKey},
-		auth.Deps{Pool: pool, Bus: b, Log: slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		service.Deps{Pool: pool, Bus: b, Log: slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}

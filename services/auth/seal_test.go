@@ -7,6 +7,7 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 )
 
@@ -32,7 +33,7 @@ func TestSecretsAtRest(t *testing.T) {
 		t.Error("the database shows the secret of a second factor")
 	}
 	again := func(masterKey string) error {
-		_, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+		_, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, service.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 		return err
 	}
 	fresh := auth.NewMasterKey()

@@ -13,6 +13,7 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
 )
 
@@ -109,7 +110,7 @@ func TestSettings(t *testing.T) {
 	w := start(t, nil)
 	_, user := w.user(t, "user@example.com", "")
 	_, reader := w.user(t, "reader@example.com", identity.RoleReadOnlyAdmin)
-	second, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, auth.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
+	second, err := auth.New(t.Context(), auth.Config{MasterKey: masterKey}, service.Deps{Pool: w.pool, Bus: w.bus, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/ip"
 )
 
@@ -53,10 +54,10 @@ type world struct {
 
 func start(t testing.TB) *world {
 	t.Helper()
-	return startWith(t, ip.Options{})
+	return startWith(t, ip.Config{})
 }
 
-func startWith(t testing.TB, o ip.Options) *world {
+func startWith(t testing.TB, cfg ip.Config) *world {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b := bustest.New(t)
@@ -67,7 +68,9 @@ func startWith(t testing.TB, o ip.Options) *world {
 	auth := rpc.NewServer(log, nil)
 	authpb.RegisterTokenServiceServer(auth, keys{pub: pub})
 	pool := pgtest.New(t)
-	s, err := ip.New(t.Context(), ip.Config{Options: o}, ip.Deps{Pool: pool, Bus: b, Auth: auth.Local("ip"), Log: log})
+	s, err := ip.New(t.Context(), cfg, service.Deps{
+		Pool: pool, Bus: b, Log: log, Peers: service.Peers{"auth": auth.Local("ip")},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,10 +98,10 @@ func linearizable(history map[string][]porcupine.Operation) (bad []string) {
 	return bad
 }
 
-// service is the allocator that is tested.
-type service struct{ ippb.AddressServiceClient }
+// tested is the allocator that is tested.
+type tested struct{ ippb.AddressServiceClient }
 
-func (s service) claim(ctx context.Context, owner string) (string, error) {
+func (s tested) claim(ctx context.Context, owner string) (string, error) {
 	r, err := s.Reserve(ctx, &ippb.ReserveRequest{Owner: owner, ClusterId: 1, Ipv4Count: 1})
 	if err != nil {
 		return "", err
@@ -109,7 +109,7 @@ func (s service) claim(ctx context.Context, owner string) (string, error) {
 	return r.GetAddresses()[0].GetIpAddr(), nil
 }
 
-func (s service) release(ctx context.Context, owner string) error {
+func (s tested) release(ctx context.Context, owner string) error {
 	r, err := s.Release(ctx, &ippb.ReleaseRequest{Owner: owner})
 	if err == nil && r.GetReleased() != 1 {
 		return fmt.Errorf("%s gave back %d addresses", owner, r.GetReleased())
@@ -126,7 +126,7 @@ func TestLinearizable(t *testing.T) {
 	w.network(t, "10.0.0.0/16")
 	w.newPool(t, "p", "10.0.0.16/28")
 	for seed := range uint64(rounds(4, 20)) {
-		history, err := drive(t.Context(), seed, service{w.addresses}, rounds(2000, 10_000))
+		history, err := drive(t.Context(), seed, tested{w.addresses}, rounds(2000, 10_000))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/ip"
 )
 
@@ -93,7 +94,7 @@ func serveNames(t *testing.T) (*nameServer, string) {
 func TestPTR(t *testing.T) {
 	t.Parallel()
 	n, addr := serveNames(t)
-	w := startWith(t, ip.Options{DNSServer: addr, DNSTSIGName: "slipway", DNSTSIGSecret: tsigSecret})
+	w := startWith(t, ip.Config{DNSServer: addr, DNSTSIGName: "slipway", DNSTSIGSecret: tsigSecret})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -220,7 +221,9 @@ func TestPTRWithoutServer(t *testing.T) {
 	if dbErr := w.pool.QueryRow(t.Context(), `SELECT count(*) FROM ptr`).Scan(&left); err != nil || dbErr != nil || a.GetDomain() != "" || left != 0 {
 		t.Error(a, err, left, dbErr)
 	}
-	_, err = ip.New(t.Context(), ip.Config{Options: ip.Options{DNSServer: "x", DNSTSIGName: "y"}}, ip.Deps{Pool: w.pool, Bus: w.bus, Auth: w.Server().Local("x")})
+	_, err = ip.New(t.Context(), ip.Config{DNSServer: "x", DNSTSIGName: "y"}, service.Deps{
+		Pool: w.pool, Bus: w.bus, Peers: service.Peers{"auth": w.Server().Local("x")},
+	})
 	if err == nil {
 		t.Error("a key without a secret is taken")
 	}

@@ -8,26 +8,21 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"google.golang.org/grpc"
 
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
+	nodepb "slipway.dev/proto/node/v1"
+	parkedpb "slipway.dev/proto/parked/v1"
 
-	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/fsck"
-	"slipway.dev/pkg/idem"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/obs"
-	"slipway.dev/pkg/outbox"
-	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
-	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
-	"slipway.dev/pkg/unit"
-	"slipway.dev/services/internal/keys"
+	"slipway.dev/pkg/service"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/server"
 	"slipway.dev/services/vm/internal/store"
@@ -60,158 +55,81 @@ type Config struct {
 	Lists query.Limits `envPrefix:"LIST_"`
 }
 
-// Deps is what vm works with.
-type Deps struct {
-	Pool *pgxpool.Pool // on Schema
-	Bus  *bus.Bus
-	Auth grpc.ClientConnInterface
-	IP   grpc.ClientConnInterface
-	// Dial connects to the agent at a node's endpoint.
-	Dial work.Dial
-	Log  *slog.Logger
-}
-
 // Service is vm, ready to run.
 type Service struct {
-	cfg    Config
-	deps   Deps
-	server *rpc.Server
-	runner *jobs.Runner
-	relay  *outbox.Relay
-	worker *work.Worker
-	store  *store.Store
-	keeper *idem.Keeper
-
-	verifier *identity.Verifier
-	fsck     *fsck.Checker
+	*service.Service
+	cfg   Config
+	store *store.Store
+	fsck  *fsck.Checker
+	work  *work.Worker
 }
 
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
 // there is nothing to change.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	return pg.Migrate(ctx, pool, store.Lines...)
+	return service.Spec{Tables: store.Migrations, Jobs: &jobs.Config{}}.Migrate(ctx, pool)
 }
 
-// New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet.
-func New(ctx context.Context, cfg Config, d Deps) (*Service, error) {
-	if err := Migrate(ctx, d.Pool); err != nil {
-		return nil, fmt.Errorf("vm: %w", err)
+// New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet. vm calls auth and ip,
+// and dials the agents of nodes.
+func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
+	if err := conf.Defaults(&cfg); err != nil {
+		return nil, err
 	}
-	if err := d.Bus.EnsureStream(ctx, "vm"); err != nil {
-		return nil, fmt.Errorf("vm: %w", err)
+	s := &Service{cfg: cfg}
+	var err error
+	s.Service, err = service.New(ctx, service.Spec{
+		Name: Schema, Tables: store.Migrations, Lists: cfg.Lists, Build: s.build,
+		Jobs: &jobs.Config{
+			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks,
+		},
+	}, d)
+	return s, err
+}
+
+func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, error) {
+	s.store = store.New(k.DB)
+	if err := s.store.EnsureCluster(ctx, s.cfg.Cluster, s.cfg.DomainTemplate); err != nil {
+		return service.Parts{}, fmt.Errorf("first cluster: %w", err)
 	}
-	if cfg.FsckEvery <= 0 {
-		cfg.FsckEvery = 10 * time.Minute
+	auth, ip, own := k.Peers["auth"], k.Peers["ip"], k.Server.Local(Schema)
+	dial := func(endpoint string) (nodepb.NodeServiceClient, error) {
+		conn, err := k.Dial(endpoint)
+		if err != nil {
+			return nil, err
+		}
+		return nodepb.NewNodeServiceClient(conn), nil
 	}
-	s := &Service{
-		cfg: cfg, deps: d, relay: outbox.NewRelay(d.Pool, d.Bus, d.Log), keeper: idem.New(d.Pool),
-		runner: jobs.NewRunner(d.Pool, jobs.Config{
-			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks, Log: d.Log,
-		}),
-	}
-	s.store = store.New(&unit.DB{
-		Pool: d.Pool, Lists: query.NewReader(d.Pool, cfg.Lists), Audit: unit.AuditEvents("vm.v3.audit.recorded"),
-		PokeRelay: s.relay.Poke, PokeJobs: s.runner.Poke,
-	})
-	if err := s.store.EnsureCluster(ctx, cfg.Cluster, cfg.DomainTemplate); err != nil {
-		return nil, fmt.Errorf("vm: first cluster: %w", err)
-	}
-	s.worker = work.New(s.runner, work.Tables{Store: s.store}, ippb.NewAddressServiceClient(d.IP), d.Dial, d.Log)
-	s.verifier = identity.NewVerifier(keys.From(d.Auth))
-	s.server = rpc.NewServer(d.Log, s.verifier)
-	s.server.Audit("vm", s.store.Record)
-	s.server.Keep(s.keeper)
-	world := vmfsck.Reader{Store: s.store, Ledger: ippb.NewLedgerServiceClient(d.IP), Dial: d.Dial}
-	s.fsck = fsck.NewChecker(d.Pool, fsck.Config{
+	addresses := ippb.NewAddressServiceClient(ip)
+	s.work = work.New(k.Jobs, work.Tables{Store: s.store}, addresses, dial, k.Log)
+	world := vmfsck.Reader{Store: s.store, Ledger: ippb.NewLedgerServiceClient(ip), Dial: dial}
+	s.fsck = fsck.NewChecker(fsck.Config{
 		World: world.Compare, Kinds: vmfsck.Kinds,
-		Own:      []fsck.Check{fsck.Jobs(d.Pool), fsck.Outbox(d.Pool, "vm"), fsck.Parked(d.Pool)},
-		Services: []fsck.Service{{Name: "auth", Conn: d.Auth}, {Name: "ip", Conn: d.IP}},
-	}, d.Log)
-	server.Register(s.server, s.store, server.Peers{
-		Users: authpb.NewUserServiceClient(d.Auth), Addresses: ippb.NewAddressServiceClient(d.IP),
-		Pools: ippb.NewPoolServiceClient(d.IP), Dial: d.Dial,
-		Fsck: s.fsck, Consumers: map[string]bus.Handle{"vm-auth": takeAccount, "vm-ip": takeIP},
+		Services: []fsck.Service{{Name: "vm", Conn: own}, {Name: "auth", Conn: auth}, {Name: "ip", Conn: ip}},
+	}, k.Log)
+	server.Register(k.Server, s.store, server.Peers{
+		Users: authpb.NewUserServiceClient(auth), Addresses: addresses, Pools: ippb.NewPoolServiceClient(ip), Dial: dial,
+		Fsck: s.fsck, Parked: map[string]parkedpb.ParkedServiceClient{
+			"vm": parkedpb.NewParkedServiceClient(own), "auth": parkedpb.NewParkedServiceClient(auth), "ip": parkedpb.NewParkedServiceClient(ip),
+		},
 	})
-	return s, s.server.Check()
+	return service.Parts{
+		Consumers: consumers,
+		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery)},
+		Loops:     []run.Func{func(ctx context.Context) error { return s.work.Watch(ctx, s.cfg.WatchEvery) }},
+		Observe:   s.observe,
+	}, nil
 }
 
-// Server answers vm's rpcs.
-func (s *Service) Server() *rpc.Server { return s.server }
+func (s *Service) observe(o *obs.Obs) {
+	o.Findings(s.fsck.Findings)
+	o.Breakers(s.store.Breakers)
+}
 
 // DeclareJobs declares the crash points of all jobs, for a program that only lists them.
 func DeclareJobs(log *slog.Logger) {
 	work.New(jobs.NewRunner(nil, jobs.Config{Log: log}), nil, nil, nil, log)
 }
 
-// Findings returns how many findings of each kind the last consistency check had, for a gauge. It returns nil in all processes
-// but the one that checks.
-func (s *Service) Findings() map[string]int { return s.fsck.Findings() }
-
-// Breakers tells of the breakers of all nodes, for a gauge.
+// Breakers returns the breakers of all nodes.
 func (s *Service) Breakers(ctx context.Context) ([]obs.Breaker, error) { return s.store.Breakers(ctx) }
-
-// Run carries out jobs, sends and takes in events, and watches the nodes, until ctx ends.
-func (s *Service) Run(ctx context.Context) error {
-	return run.All(ctx, s.runner, s.relay, s.keeper,
-		run.Func(func(ctx context.Context) error { return s.worker.Watch(ctx, s.cfg.WatchEvery) }),
-		run.Func(func(ctx context.Context) error { return keys.Watch(ctx, s.deps.Bus, s.verifier, s.deps.Log) }),
-		run.Func(func(ctx context.Context) error { return s.fsck.Run(ctx, s.cfg.FsckEvery) }),
-		s.consume("auth", takeAccount, "auth.v4.user.*"),
-		s.consume("ip", takeIP, "ip.v3.pool.bound", "ip.v3.address.released", "ip.v3.address.named", "ip.v3.network.changed"),
-	)
-}
-
-// consume takes in the events of another service.
-func (s *Service) consume(service string, take bus.Handle, subjects ...string) run.Service {
-	return run.Func(func(ctx context.Context) error {
-		return s.deps.Bus.Consume(ctx, s.deps.Pool, bus.Consumer{Name: "vm-" + service, Service: service, Subjects: subjects}, take)
-	})
-}
-
-// takeIP keeps vm's copies of what is ip's: which clusters a pool serves, and what the addresses of hosts are. That a host
-// has an address no more was written by vm itself, but not when the reservation lapsed.
-func takeIP(ctx context.Context, tx pgx.Tx, e bus.Event) error {
-	t := store.In(tx)
-	switch e.Subject {
-	case "ip.v3.pool.bound":
-		var b ippb.PoolBound
-		if err := e.Decode(&b); err != nil {
-			return err
-		}
-		return t.KeepPool(ctx, b.GetId(), b.GetClusterIds())
-	case "ip.v3.address.released":
-		var r ippb.AddressReleased
-		if err := e.Decode(&r); err != nil {
-			return err
-		}
-		return t.DropAddress(ctx, r.GetId(), r.GetGeneration(), r.GetOwner())
-	case "ip.v3.address.named":
-		var n ippb.AddressNamed
-		if err := e.Decode(&n); err != nil {
-			return err
-		}
-		return t.NameAddress(ctx, n.GetId(), n.GetSerial(), n.GetDomain())
-	default:
-		var n ippb.NetworkChanged
-		if err := e.Decode(&n); err != nil {
-			return err
-		}
-		return t.KeepNetwork(ctx, n.GetId(), n.GetGateway(), n.GetDnsServers())
-	}
-}
-
-// takeAccount keeps vm's copy of the accounts. Taking the same event twice changes nothing.
-func takeAccount(ctx context.Context, tx pgx.Tx, e bus.Event) error {
-	if e.Subject == "auth.v4.user.deleted" {
-		var gone authpb.UserDeleted
-		if err := e.Decode(&gone); err != nil {
-			return err
-		}
-		return store.In(tx).DropAccount(ctx, gone.GetId())
-	}
-	var u authpb.UserChanged
-	if err := e.Decode(&u); err != nil {
-		return err
-	}
-	return store.In(tx).KeepAccount(ctx, store.Account{ID: u.GetId(), Email: u.GetEmail(), Roles: u.GetRoles(), State: u.GetState()})
-}

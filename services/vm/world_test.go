@@ -26,6 +26,7 @@ import (
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/service"
 	"slipway.dev/services/vm"
 )
 
@@ -42,7 +43,7 @@ type world struct {
 	svc    *vm.Service
 	bus    *bus.Bus
 	nodeID int32
-	deps   vm.Deps
+	deps   service.Deps
 }
 
 // What the one node of a world is called, and the installation.
@@ -78,11 +79,9 @@ func newWorld(t *testing.T) *world {
 	ippb.RegisterAddressServiceServer(ip, w.ip)
 	ippb.RegisterPoolServiceServer(ip, &fakePools{})
 	nodepb.RegisterNodeServiceServer(agent, w.agent)
-	w.deps = vm.Deps{
-		Pool: pool, Bus: w.bus, Auth: auth.Local("vm"), IP: ip.Local("vm"), Log: log,
-		Dial: func(string) (nodepb.NodeServiceClient, error) {
-			return nodepb.NewNodeServiceClient(agent.Local("vm")), nil
-		},
+	w.deps = service.Deps{
+		Pool: pool, Bus: w.bus, Log: log, Peers: service.Peers{"auth": auth.Local("vm"), "ip": ip.Local("vm")},
+		Dial: func(string) (grpc.ClientConnInterface, error) { return agent.Local("vm"), nil },
 	}
 	w.start()
 	w.register("boot-1")

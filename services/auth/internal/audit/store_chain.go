@@ -5,9 +5,8 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
-	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/unit"
 )
 
@@ -15,8 +14,8 @@ const linkBatch = 500
 
 // link appends records that wait to the chain, on the connection of the leader, so that there are no two chains. It returns
 // the head and how many records it appended.
-func link(ctx context.Context, conn *pgxpool.Conn) (last head, n int, err error) {
-	err = pg.InTxOn(ctx, conn, func(tx pgx.Tx) error {
+func link(ctx context.Context, l *lead.Leader) (last head, n int, err error) {
+	err = l.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT `+columns+` FROM audit WHERE id IN (SELECT audit_id FROM audit_unsealed ORDER BY audit_id LIMIT $1)
 			ORDER BY id`, linkBatch)

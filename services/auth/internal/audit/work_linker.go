@@ -4,18 +4,14 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/lead"
 )
 
 // Linker appends records to the audit chain. One of all processes works at a time. Calls do not wait for it: a chain
 // that they had to lock would let through one login after the other.
 type Linker struct {
-	pool  *pgxpool.Pool
 	log   *slog.Logger
 	wake  chan struct{}
 	noted time.Time
@@ -28,9 +24,7 @@ const (
 )
 
 // NewLinker makes a Linker.
-func NewLinker(pool *pgxpool.Pool, log *slog.Logger) *Linker {
-	return &Linker{pool: pool, log: log, wake: make(chan struct{}, 1)}
-}
+func NewLinker(log *slog.Logger) *Linker { return &Linker{log: log, wake: make(chan struct{}, 1)} }
 
 // Poke makes the linker look at once. It never blocks.
 func (s *Linker) Poke() {
@@ -40,30 +34,18 @@ func (s *Linker) Poke() {
 	}
 }
 
-// Run links until ctx ends.
-func (s *Linker) Run(ctx context.Context) error {
-	for {
-		err := pg.Lead(ctx, s.pool, "audit chain", s.lead)
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.log.Warn("the audit chain waits", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(linking + rand.N(linking)): // #nosec G404 -- no secret: it spreads out repeats
-		}
-	}
-}
+// Duty is the linker's work, for the leader of auth's schema.
+func (s *Linker) Duty() lead.Duty { return lead.Duty{Name: "audit chain", Run: s.lead} }
 
-func (s *Linker) lead(ctx context.Context, conn *pgxpool.Conn) error {
+func (s *Linker) lead(ctx context.Context, l *lead.Leader) error {
 	tick := time.NewTicker(linking)
 	defer tick.Stop()
 	for {
-		last, n, err := link(ctx, conn)
+		last, n, err := link(ctx, l)
 		if err != nil {
 			return err
 		}
+		l.Healthy()
 		if n > 0 {
 			// The log is outside of the database: an attacker who cuts off the end of the chain cannot change it.
 			if time.Since(s.noted) > noting {

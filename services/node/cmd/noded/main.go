@@ -40,6 +40,8 @@ func main() {
 			return err
 		}
 		defer svc.Close()
-		return cfg.Serve(ctx, "node", cfg.Listen, svc, certs, obs.New())
+		o := obs.New()
+		svc.Server().Observe(o.Call("node"))
+		return cfg.Serve(ctx, cfg.Listen, svc, certs, o)
 	})
 }

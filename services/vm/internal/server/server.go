@@ -8,9 +8,9 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
 	oppb "slipway.dev/proto/op/v1"
+	parkedpb "slipway.dev/proto/parked/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
-	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
@@ -26,8 +26,8 @@ type Peers struct {
 	Pools     ippb.PoolServiceClient
 	Dial      work.Dial
 	Fsck      *fsck.Checker
-	// Consumers take in events, by the name under which an event is parked.
-	Consumers map[string]bus.Handle
+	// Parked are the services that take in events, vm among them, by name.
+	Parked map[string]parkedpb.ParkedServiceClient
 }
 
 // Server implements all services of vm.v3.

@@ -21,8 +21,11 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
+// Migrations makes vm's tables.
+var Migrations = pg.Line{Name: "vm", FS: files}
+
 // Lines are all migrations of vm's schema.
-var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, idem.Migrations, {Name: "vm", FS: files}}
+var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, idem.Migrations, Migrations}
 
 // Store reads and writes vm's tables.
 type Store struct {

@@ -1,0 +1,105 @@
+package program
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"strings"
+
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/pki"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
+)
+
+// Program is the settings of a service as a process of its own, and what makes the service.
+type Program interface {
+	Place() Place
+	New(ctx context.Context, d service.Deps) (Service, error)
+}
+
+// Place is where a process is and what it reaches.
+type Place struct {
+	// Name of the service: of its schema and its certificate.
+	Name    string
+	Process Process
+	Listen  string
+	// Peers are the addresses of the services that it calls, by name.
+	Peers map[string]string
+	// Agents is the name in the certificates of the agents that it dials; empty for a service that dials none.
+	Agents string
+}
+
+// Service is a service that runs, answers calls and has metrics.
+type Service interface {
+	Callable
+	Observe(o *obs.Obs)
+}
+
+// Serve is the main function of a service: it reads the settings from variables that begin with prefix, reaches what the
+// service works with, and runs the service and its metrics until it is asked to stop.
+func Serve[P Program](prefix string) {
+	Main(strings.ToLower(strings.TrimPrefix(prefix, "SLIPWAY_")), func(ctx context.Context, log *slog.Logger) error {
+		p, err := conf.Load[P](prefix)
+		if err != nil {
+			return err
+		}
+		return p.Place().serve(ctx, p.New, log)
+	})
+}
+
+func (p Place) serve(ctx context.Context, make func(context.Context, service.Deps) (Service, error), log *slog.Logger) error {
+	certs, err := pki.Load(p.Process.Certs, p.Name)
+	if err != nil {
+		return err
+	}
+	d := service.Deps{Log: log, Peers: service.Peers{}}
+	if d.Pool, err = pg.Open(ctx, p.Process.Database, p.Name); err != nil {
+		return err
+	}
+	defer d.Pool.Close()
+	if d.Bus, err = bus.Connect(ctx, p.Process.NATS, p.Process.Bus(log)...); err != nil {
+		return err
+	}
+	defer d.Bus.Close()
+	for name, address := range p.Peers {
+		conn, err := rpc.Dial(address, name, certs)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }() // the process ends
+		d.Peers[name] = conn
+	}
+	if p.Agents != "" {
+		agents := rpc.NewDialer(p.Agents, certs)
+		defer agents.Close()
+		d.Dial = agents.Dial
+	}
+	svc, err := make(ctx, d)
+	if err != nil {
+		return err
+	}
+	o := obs.New(d.Pool.Ping)
+	svc.Observe(o)
+	return p.Process.Serve(ctx, p.Listen, svc, certs, o)
+}
+
+// Callable is a service that other services call.
+type Callable interface {
+	run.Service
+	Server() *rpc.Server
+}
+
+// Serve runs a service, answers its calls on the address listen and serves its metrics, until ctx ends.
+func (s Settings) Serve(ctx context.Context, listen string, svc Callable, certs *tls.Config, o *obs.Obs) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, o, svc, run.Func(func(ctx context.Context) error { return svc.Server().Serve(ctx, l, certs) }))
+}

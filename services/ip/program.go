@@ -1,0 +1,27 @@
+package ip
+
+import (
+	"context"
+
+	"slipway.dev/pkg/program"
+	"slipway.dev/pkg/service"
+)
+
+// Program is the settings of ipd: those of ip, and where the process finds what ip works with.
+type Program struct {
+	Config
+	program.Process
+	Listen string `env:"LISTEN" envDefault:":8102"`
+	// Auth is host and port of the auth service.
+	Auth string `env:"AUTH" envDefault:"127.0.0.1:8101"`
+}
+
+// Place returns where the process is and what it reaches.
+func (p Program) Place() program.Place {
+	return program.Place{Name: "ip", Process: p.Process, Listen: p.Listen, Peers: map[string]string{"auth": p.Auth}}
+}
+
+// New makes the service.
+func (p Program) New(ctx context.Context, d service.Deps) (program.Service, error) {
+	return New(ctx, p.Config, d)
+}
