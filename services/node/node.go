@@ -44,7 +44,7 @@ const (
 type Config struct {
 	// Root holds machines, templates and the node's identity.
 	Root string `env:"ROOT,required"`
-	// StackID tells machines of this installation from others on the same hypervisor.
+	// StackID distinguishes machines of this installation from others on the same hypervisor.
 	StackID string `env:"STACK_ID,required"`
 	// Endpoint is where vm reaches the agent, "host:port".
 	Endpoint string `env:"ENDPOINT,required"`
@@ -122,7 +122,7 @@ func identity(root string) (string, error) {
 }
 
 // sameNode refuses an identity that is not that of the machines here: a lost or copied node-id file would make this node
-// another one, and its machines nobody's.
+// another one, and its machines would belong to no node.
 func sameNode(ctx context.Context, d hyper.Driver, id string) error {
 	list, err := d.List(ctx)
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close lets go of the hypervisor, once nobody commands it any more. Machines keep running.
+// Close closes the connection to the hypervisor. Machines keep running. No command may follow.
 func (s *Service) Close() error { return s.driver.Close() }
 
 // Wipe removes every machine of this installation from the node, and its networks. For an operator who gives up an

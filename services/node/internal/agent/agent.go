@@ -180,7 +180,7 @@ var states = map[hyper.Power]nodepb.MachineState{
 	hyper.Crashed: nodepb.MachineState_MACHINE_STATE_CRASHED,
 }
 
-// ListMachines tells what is there.
+// ListMachines returns the machines that the hypervisor has.
 func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
 	list, err := a.driver.List(ctx)
 	if err != nil {
@@ -197,7 +197,7 @@ func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest)
 	return resp, nil
 }
 
-// ListTraces tells all that there is, also of machines that a command removed and of which something is left.
+// ListTraces returns every trace of a machine on this node, also what is left of machines that a command removed.
 func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*nodepb.ListTracesResponse, error) {
 	list, err := a.driver.Traces(ctx)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"slipway.dev/services/node/internal/shelf"
 )
 
-// Describe tells what the node is and has.
+// Describe returns what the node is and has.
 func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodepb.Description, error) {
 	f, err := a.driver.Facts(ctx)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // ErrNotProven refuses the removal of a machine that is not what it was said to be.
 var ErrNotProven = fault.New(codes.FailedPrecondition, "MACHINE_NOT_PROVEN", "the machine is not proven to be a leftover")
 
-// removeLeftover removes a machine that nobody asked to remove, if it is what the proof says. Nothing is removed where no
-// machine is: what lies there without a definition proves nothing.
+// removeLeftover removes a machine that no user asked to remove, if the machine matches the proof in the request. It
+// removes nothing where no machine is defined, because files without a definition prove nothing.
 func (a *Agent) removeLeftover(ctx context.Context, id uuid.UUID, r *nodepb.RemoveMachineRequest) error {
 	// Before the journal takes note of a removal, too: a command that is refused must leave nothing behind.
 	there, err := a.proven(ctx, id, r.GetProof())

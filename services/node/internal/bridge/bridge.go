@@ -69,8 +69,8 @@ func Open(root, stackID string) (*Bridges, error) {
 }
 
 // Ensure makes the bridge exist and be up, with the addresses and those that were asked for before but no others, and its
-// packets be forwarded and translated. A bridge that somebody else made is used as it is: missing addresses are added,
-// nothing is taken away. What has not changed since this process set the rules costs a look at the bridge.
+// packets be forwarded and translated. Ensure uses a bridge that another program made as it is: it adds missing
+// addresses and takes nothing away. What has not changed since this process set the rules costs a look at the bridge.
 func (b *Bridges) Ensure(n hyper.Network) error {
 	if err := n.Check(); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (b *Bridges) Ensure(n hyper.Network) error {
 	return nil
 }
 
-// Remove takes the bridge away. One that somebody else made only loses our rules.
+// Remove deletes the bridge. A bridge that another program made only loses our rules.
 func (b *Bridges) Remove(name string) error {
 	if err := (hyper.Network{Name: name}).Check(); err != nil {
 		return err

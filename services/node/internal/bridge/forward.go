@@ -28,7 +28,7 @@ func forwarding(n hyper.Network) error {
 	if !v6 {
 		return nil
 	}
-	// A host that forwards ignores router advertisements unless told otherwise: without this it could lose its own route.
+	// A host that forwards ignores router advertisements by default: without this setting the host could lose its route.
 	files, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func (b *Bridges) dropIdleGuard() error {
 	return c.Flush()
 }
 
-// hasChain asks for all chains: the answer for one that is missing is an error that cannot be told from others.
+// hasChain lists all chains, because the error for a missing chain looks like any other error.
 func (b *Bridges) hasChain(c *nftables.Conn, name string) (bool, error) {
 	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyBridge)
 	if err != nil {

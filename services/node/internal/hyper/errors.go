@@ -6,7 +6,7 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// What a caller of a Driver must be able to tell apart. Everything else is a plain error.
+// Faults that a caller of a Driver must be able to distinguish. Everything else is a plain error.
 var (
 	ErrInvalid      = fault.Invalid
 	ErrNotDefined   = fault.New(codes.NotFound, "MACHINE_NOT_DEFINED", "the machine is not defined on this node")

@@ -127,5 +127,5 @@ type Observed struct {
 	Name  string // of the definition, see DomainName
 	State State
 	Meta  Meta
-	Since time.Time // when the state was entered, zero when the driver cannot tell
+	Since time.Time // when the state was entered, zero when the driver does not know
 }

@@ -21,7 +21,8 @@ type Network struct {
 	MTU int
 }
 
-// And adds what another wish for the same bridge asks for: nobody's gateway is taken away by a newcomer's wish.
+// And returns n with the addresses of more, another request for the same bridge, so that a later request removes no
+// gateway.
 func (n Network) And(more Network) Network {
 	n.Addresses = union(n.Addresses, more.Addresses)
 	n.NAT = union(n.NAT, more.NAT)
@@ -72,7 +73,7 @@ type Machine struct {
 	Meta      Meta
 }
 
-// Seed is what cloud-init tells a guest about itself.
+// Seed is what a guest learns about itself from cloud-init.
 type Seed struct {
 	InstanceID   string // a new one makes cloud-init run anew
 	Hostname     string

@@ -322,7 +322,7 @@ func reopen(s suite) {
 	s.clean(off.UUID)
 }
 
-// traces: halves are told as well as whole machines, and nothing of what was removed.
+// traces checks that Traces returns incomplete machines as well as complete ones, and no removed ones.
 func traces(s suite) {
 	ctx, m := context.Background(), Machine(s.T, s.d)
 	s.trace(m.UUID, hyper.Trace{UUID: m.UUID, Disks: []string{m.Disks[0].Name}, Seed: true})

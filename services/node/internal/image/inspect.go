@@ -1,7 +1,7 @@
 // Package image reads disk image headers with own eyes and drives qemu-img where writing is needed.
 //
-// qemu-img opens whatever a header names: backing files, data files, other formats. So a header is inspected here first
-// and qemu-img is then told the format; it never guesses.
+// qemu-img opens whatever a header names: backing files, data files, other formats. So this package inspects a header
+// first and then passes the format to qemu-img, which never guesses.
 package image
 
 import (

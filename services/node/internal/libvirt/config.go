@@ -108,8 +108,8 @@ func (c *Config) libvirtDir() string { return filepath.Join(c.Root, "libvirt") }
 
 func embedded(uri string) bool { return strings.HasPrefix(uri, "qemu:///embed") }
 
-// claim ties the root to this stack and node, for ever: an agent that comes with another identity would take machines
-// for strays.
+// claim ties the root to this stack and node permanently: an agent with another identity would take the machines for
+// strays.
 func (c *Config) claim() error {
 	type identity struct {
 		StackID string `json:"stack_id"`

@@ -23,8 +23,8 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// The event loop is libvirt's, one for a process and for ever: it must run before the first connection is made, and
-// cannot be taken down.
+// eventLoop starts libvirt's event loop, once in a process: it must run before the first connection is made, and cannot
+// be stopped.
 var eventLoop = sync.OnceValue(func() error {
 	if err := lv.EventRegisterDefaultImpl(); err != nil {
 		return err
@@ -107,8 +107,8 @@ func awaitPredecessor(ctx context.Context, dir string) error {
 	}
 }
 
-// lockOwner finds out from the kernel's list who holds the file's lock, 0 for nobody. The file is not opened: closing
-// it again would drop a lock of our own.
+// lockOwner returns the process that holds the lock of a file, or 0 without one. It reads the kernel's list instead of
+// opening the file, because closing the file would drop a lock of our own.
 func lockOwner(path string) (int, error) {
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +134,7 @@ func lockOwner(path string) (int, error) {
 	return 0, nil
 }
 
-// connect (re)makes the connection; mu is held, or nobody else knows c yet.
+// connect (re)makes the connection; the caller holds mu, or no other goroutine knows c yet.
 func (c *conn) connect() error {
 	if c.c != nil {
 		_, _ = c.c.Close()
@@ -182,7 +182,7 @@ func (c *conn) do(ctx context.Context, call func(*lv.Connect) error) error {
 	}
 }
 
-// revive replaces a dead connection, unless somebody did already.
+// revive replaces a dead connection, unless another caller has done so already.
 func (c *conn) revive(dead *lv.Connect) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -141,7 +141,7 @@ func source(path string) *libvirtxml.DomainDiskSource {
 // target counts vda, vdb … vdz; MaxDisks and the seed stay within.
 func target(i int) string { return "vd" + string(rune('a'+i)) } // #nosec G115 -- below 26
 
-// serial is how the guest tells disks apart; virtio has room for 20 bytes.
+// serial returns the serial number by which the guest identifies a disk; virtio has room for 20 bytes.
 func serial(name string) string {
 	if len(name) <= 20 {
 		return name

@@ -57,7 +57,7 @@ func (f *files) has(id uuid.UUID, name string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// make makes the machine's directory: the hypervisor's user may pass through it, nobody may list it.
+// make makes the machine's directory: the hypervisor's user may pass through it, but other users cannot list it.
 func (f *files) make(id uuid.UUID) error {
 	switch err := f.root.Mkdir(id.String(), 0o711); {
 	case errors.Is(err, fs.ErrExist):
@@ -205,7 +205,7 @@ func full(err error) error {
 	return err
 }
 
-// writeConf tells an embedded libvirt how to run qemu.
+// writeConf writes how an embedded libvirt runs qemu.
 func writeConf(dir string, o owner) error {
 	conf := strings.Join([]string{
 		"# Written by the Slipway agent at every start.",

@@ -17,8 +17,8 @@ import (
 
 // adopt makes this process the one that orphaned qemus fall to, and buries them, as long as it lives.
 //
-// An embedded libvirt starts qemu as a daemon and, to stop it, waits until it is gone from the process table. That is
-// up to init, and takes for ever where this process is init (a container) and seconds where init is slow.
+// An embedded libvirt starts qemu as a daemon and, to stop it, waits until it is gone from the process table. Init
+// has to do that, which never happens where this process is init (a container) and takes seconds where init is slow.
 var adopt = sync.OnceValue(func() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become reaper: %w", err)
@@ -40,8 +40,8 @@ func reap() {
 		if firstDead() == 0 {
 			continue
 		}
-		// All are looked at: a dead child that nobody waits for must not hide a qemu behind it, because libvirt would
-		// wait for that for a minute and more.
+		// Look at all processes: a dead child without a waiter must not hide a qemu after it, because libvirt would wait for
+		// that qemu for a minute or more.
 		for _, pid := range processes() {
 			if orphanedQEMU(pid) {
 				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
@@ -78,7 +78,8 @@ func firstDead() int {
 	return int(int32(binary.NativeEndian.Uint32(info[16:]))) // #nosec G115 -- pid_t has a sign
 }
 
-// orphanedQEMU tells a daemon that fell to us from a child of our own making: it has another session.
+// orphanedQEMU reports whether pid is a daemon that became our child, and not a child that we started: its session
+// differs.
 func orphanedQEMU(pid int) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

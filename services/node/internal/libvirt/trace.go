@@ -33,7 +33,7 @@ func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
 	return slices.Collect(maps.Values(all)), nil
 }
 
-// traces reads the machines' directories. A directory that is not a machine's is nobody's business here.
+// traces reads the machines' directories. It ignores other directories.
 func (f *files) traces() (map[uuid.UUID]hyper.Trace, error) {
 	dirs, err := fs.ReadDir(f.root.FS(), ".")
 	if err != nil {

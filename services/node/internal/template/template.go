@@ -122,8 +122,8 @@ func (s *Store) List() ([]Template, error) {
 	return out, nil
 }
 
-// Install copies a local file into the store. Success at once when it is there. The copy, not the source, is inspected
-// and summed, so nobody can change it in between.
+// Install copies a local file into the store. It succeeds at once when the file is there already. It inspects and
+// sums the copy, not the source, because another process could change the source in between.
 func (s *Store) Install(ctx context.Context, source string, spec Spec) (Template, error) {
 	f, err := os.OpenFile(source, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
