@@ -707,7 +707,7 @@ const file_auth_v4_session_proto_rawDesc = "" +
 	"\x04kind\x18\v \x01(\tR\x04kind\"(\n" +
 	"\x12KillSessionRequest\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\"\x15\n" +
-	"\x13KillSessionResponse2\xf0\x03\n" +
+	"\x13KillSessionResponse2\xec\x03\n" +
 	"\x0eSessionService\x12K\n" +
 	"\x05Login\x12\x15.auth.v4.LoginRequest\x1a\x0e.auth.v4.Grant\"\x1b\xea\xc7\x18\v\b\x04\x12\agateway\xf2\xc7\x18\b\n" +
 	"\x04user \x01\x12R\n" +
@@ -715,9 +715,9 @@ const file_auth_v4_session_proto_rawDesc = "" +
 	"\asession \x01\x12Y\n" +
 	"\x06Logout\x12\x16.auth.v4.LogoutRequest\x1a\x17.auth.v4.LogoutResponse\"\x1e\xea\xc7\x18\v\b\x04\x12\agateway\xf2\xc7\x18\v\n" +
 	"\asession \x01\x12e\n" +
-	"\fListSessions\x12\x1c.auth.v4.ListSessionsRequest\x1a\x1d.auth.v4.ListSessionsResponse\"\x18\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\x12{\n" +
-	"\vKillSession\x12\x1b.auth.v4.KillSessionRequest\x1a\x1c.auth.v4.KillSessionResponse\"1\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\xf2\xc7\x18\x0f\n" +
-	"\asession\x12\x04uuid\xc2\xc8\x18\x02\x10\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"\fListSessions\x12\x1c.auth.v4.ListSessionsRequest\x1a\x1d.auth.v4.ListSessionsResponse\"\x18\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\x12w\n" +
+	"\vKillSession\x12\x1b.auth.v4.KillSessionRequest\x1a\x1c.auth.v4.KillSessionResponse\"-\xea\xc7\x18\x14\b\x02\x18\x01\"\x0eusers.sessions\xf2\xc7\x18\v\n" +
+	"\asession \x01\xc2\xc8\x18\x02\x10\x01B\"Z slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_session_proto_rawDescOnce sync.Once

@@ -8,6 +8,7 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/caller"
@@ -85,6 +86,7 @@ func (s *Sessions) KillSession(ctx context.Context, r *authpb.KillSessionRequest
 	if err != nil {
 		return nil, err
 	}
+	audit.Of(ctx).Object("session", id) // a text that is no uuid is not recorded: it may be a token
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
 		_, err := credential.Delete(ctx, tx, caller.Ends(me, "users.sessions"), "uuid = $2 AND "+credential.SessionSQL, id)
 		return err
