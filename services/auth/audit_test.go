@@ -53,7 +53,7 @@ func TestAudit(t *testing.T) {
 		errOf(w.users.SuspendUser(user, &authpb.SuspendUserRequest{Id: 1})),
 		errOf(w.login(t, "user@example.com", "wrong", "203.0.113.8")),
 		errOf(w.login(t, "canary-typed-password", "wrong", "203.0.113.8")),
-		errOf(w.users.SuspendUser(t.Context(), &authpb.SuspendUserRequest{Id: 1})), // nobody: no record
+		errOf(w.users.SuspendUser(t.Context(), &authpb.SuspendUserRequest{Id: 1})), // no caller: no record
 		errOf(w.users.ListUsers(admin, &authpb.ListUsersRequest{})),
 		errOf(w.roles().CreateRole(admin, &authpb.CreateRoleRequest{Name: "r", Scopes: []string{"vms.read"}})),
 	}
@@ -154,7 +154,7 @@ func (w *world) sealed(t testing.TB) *authpb.VerifyAuditResponse {
 	}
 }
 
-// TestAuditTampering: whatever somebody with all rights on the database does to the log is found.
+// TestAuditTampering checks that every change of the log by a superuser of the database is found.
 func TestAuditTampering(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
@@ -274,7 +274,7 @@ func TestAuditTakesEvents(t *testing.T) {
 }
 
 // TestMutationsAreRecorded: every method of auth that changes something is one that the server records. The names are here so
-// that nobody makes a method of this kind by mistake.
+// that no method of this kind is made by mistake.
 func TestMutationsAreRecorded(t *testing.T) {
 	t.Parallel()
 	for _, m := range access.In(all.In("auth.v4")...) {

@@ -34,7 +34,7 @@ var open = []string{
 const canary = "canary"
 
 // TestSecretsStayInside: no secret that a client sends, or gets, is found in the audit log, in the log, in the outbox or on the
-// bus. Every method of the service that changes something is called, also those that nobody thought of here.
+// bus. Every method of the service that changes something is called, also those that this test does not name.
 func TestSecretsStayInside(t *testing.T) {
 	t.Parallel()
 	var logged lockedBuffer
@@ -95,7 +95,7 @@ func TestSecretsStayInside(t *testing.T) {
 				t.Context(), metadata.AppendToOutgoingContext(t.Context(), identity.MetadataKey, user), w.admin(t),
 			} {
 				ctx = metadata.AppendToOutgoingContext(ctx, "slipway-client-ip", "203.0.113.7")
-				_ = gateway.Invoke(ctx, m.Name, filled(t, m.Name), reply(t, m.Name)) // refused or not, it must not tell
+				_ = gateway.Invoke(ctx, m.Name, filled(t, m.Name), reply(t, m.Name)) // refused or not, it must not leak
 				called++
 			}
 		}

@@ -44,7 +44,7 @@ func (w *world) acts() []act {
 	}
 }
 
-// watch runs the service and returns what it tells from now on.
+// watch runs the service and returns the events that it emits from now on.
 func (w *world) watch(t *testing.T) <-chan bus.Event {
 	t.Helper()
 	events, ready := make(chan bus.Event, 100), make(chan struct{})
@@ -65,7 +65,7 @@ func (w *world) watch(t *testing.T) <-chan bus.Event {
 	return events
 }
 
-// TestChanges: what each change leaves of an account's sessions and tokens, and what the others are told.
+// TestChanges checks what each change leaves of an account's sessions and tokens, and which events it emits.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
@@ -142,7 +142,7 @@ func TestRoles(t *testing.T) {
 	if err := set(w.admin(t), identity.RoleUser, identity.RoleUser); err != nil {
 		t.Fatal(err)
 	}
-	w.as(t, session) // the roles are the same: nobody is logged out
+	w.as(t, session) // the roles are the same: no session ends
 	if err := set(w.admin(t), identity.RoleAdmin, identity.RoleUser); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// from is the context of a call for a client that nobody vouches for yet.
+// from returns the context of a call for a client that has no identity yet.
 func from(ctx context.Context, ip, userAgent string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "slipway-client-ip", ip, "slipway-user-agent", userAgent)
 }
@@ -153,7 +153,7 @@ func TestRefresh(t *testing.T) {
 	w.as(t, third.GetAccessToken())
 }
 
-// TestStolen: when two use one refresh token nobody has the session any more, whoever came first.
+// TestStolen checks that a session ends when two clients use one refresh token, whichever came first.
 func TestStolen(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)

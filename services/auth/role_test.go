@@ -187,7 +187,7 @@ func TestRoleEditIsTold(t *testing.T) {
 	}
 }
 
-// TestGrantAtMostOwn: nobody makes anybody more than it is itself, nor touches anybody who is more.
+// TestGrantAtMostOwn checks that no caller grants more than it has, or changes an account that may do more.
 func TestGrantAtMostOwn(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)

@@ -48,7 +48,8 @@ type rooms struct {
 	passwords *password.Passwords
 }
 
-// unimplemented is what gRPC demands of a server. It stands one level below the rooms, so that their methods win.
+// unimplemented has the methods that gRPC demands of a server. It is embedded one level deeper than the rooms, so that the
+// methods of the rooms win.
 type unimplemented struct {
 	authpb.UnimplementedTokenServiceServer
 	authpb.UnimplementedUserServiceServer

@@ -16,7 +16,7 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// factor is the app of somebody with a second factor.
+// factor is the app of a user with a second factor.
 type factor struct {
 	secret    string
 	confirmed string // the code that confirmed it

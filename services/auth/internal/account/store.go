@@ -113,7 +113,7 @@ func ShareSQL(id string) string {
 	return `SELECT id, email, epoch FROM user_account WHERE state = 'active' AND id = ` + id + ` FOR SHARE`
 }
 
-// KeepAdmin refuses to let the last administrator become what is no administrator.
+// KeepAdmin refuses a change by which the last active administrator would lose that right.
 func KeepAdmin(ctx context.Context, tx *unit.Tx, was, is Account) error {
 	if !was.administers() || is.administers() {
 		return nil

@@ -1,5 +1,5 @@
-// Package bearer writes and reads access tokens: JWTs that name a session and live for an hour or so. That they are genuine
-// is not enough: whoever reads one looks its session up.
+// Package bearer writes and reads access tokens: JWTs that name a session and live for an hour or so. A genuine
+// token is not enough: its reader looks up the session, too.
 package bearer
 
 import (
@@ -20,7 +20,7 @@ import (
 const (
 	issuer   = "slipway"
 	audience = "slipway-api"
-	// kind tells these from all other JWTs (RFC 9068).
+	// kind separates these from all other JWTs (RFC 9068).
 	kind = "at+jwt"
 	// maxLength bounds the work that a text can cause: real ones have some 400 bytes.
 	maxLength = 2048

@@ -10,9 +10,6 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// ByPassword is the method of sessions that a password opened.
-const ByPassword = "password"
-
 // Opening is a session about to be opened.
 type Opening struct {
 	Kind   string // "": a session that ends by disuse

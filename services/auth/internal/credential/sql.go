@@ -11,13 +11,8 @@ const (
 
 // EndsSQL returns SQL for when a row t of token ends, NULL for never. $1 is the default of setting.Idle.
 func EndsSQL() string {
-	return `CASE WHEN t.sliding THEN least(t.last_used + ` + setting.Idle + `, t.created_at + ` + MaxAgeSQL() + `) ELSE t.expires_at END`
+	return `CASE WHEN t.sliding THEN least(t.last_used + ` + setting.Idle + `, t.created_at + ` + setting.MaxAge() + `) ELSE t.expires_at END`
 }
 
 // LivesSQL returns SQL for whether a row t of token has not ended. $1 is the default of setting.Idle.
 func LivesSQL() string { return `coalesce(` + EndsSQL() + ` > now(), true)` }
-
-// MaxAgeSQL returns SQL for how long a session may be used at all; NULL is without end.
-func MaxAgeSQL() string {
-	return `(nullif(` + setting.SessionMaxAge.Number() + `, 0) * interval '1 minute')`
-}

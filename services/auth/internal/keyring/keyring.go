@@ -108,7 +108,7 @@ func (r *Ring) Public(ctx context.Context) (map[string]ed25519.PublicKey, error)
 	return keys, err
 }
 
-// change changes the keys, one process at a time, and takes over what came of it.
+// change runs do on the keys, one process at a time, and then signs with the key that signs now.
 func (r *Ring) change(ctx context.Context, do func(*unit.Tx, []signingKey) error) error {
 	var next *signing
 	err := r.db.InTx(ctx, func(tx *unit.Tx) error {

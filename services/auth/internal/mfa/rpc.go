@@ -89,7 +89,7 @@ func (s *MFA) ConfirmTOTP(ctx context.Context, r *authpb.ConfirmTOTPRequest) (*a
 	return &authpb.ConfirmTOTPResponse{RecoveryCodes: codes}, nil
 }
 
-// GetTOTP returns what second factor the caller has.
+// GetTOTP returns whether the caller has a second factor, and how many recovery codes are left.
 func (s *MFA) GetTOTP(ctx context.Context, _ *authpb.GetTOTPRequest) (*authpb.GetTOTPResponse, error) {
 	a, err := s.access.Me(ctx)
 	if err != nil {

@@ -47,7 +47,7 @@ func (p Powers) ScopesOf(i identity.Identity) []string {
 	return access.Scopes(list)
 }
 
-// CheckGrant refuses to let by grant what by does not have.
+// CheckGrant refuses a grant of more than by has. field is the field of the request that names the grant.
 func (p Powers) CheckGrant(by, given identity.Identity, field string) error {
 	if more, ok := access.Covers(p.demands, by, given); !ok {
 		return fault.Denied.With("this grants more than you may do: %s", more).On(field)
@@ -55,7 +55,7 @@ func (p Powers) CheckGrant(by, given identity.Identity, field string) error {
 	return nil
 }
 
-// CheckReach refuses to let by change an account that may do more than by.
+// CheckReach refuses a change of an account that may do more than by.
 func (p Powers) CheckReach(by, other identity.Identity) error {
 	if more, ok := access.Covers(p.demands, by, other); !ok {
 		return fault.Denied.With("this account may do more than you: %s", more)

@@ -111,7 +111,7 @@ func (b *Box) Stale(sealed []byte) bool {
 // bound is what is authenticated besides the text.
 func bound(head []byte, about string) []byte { return append(head[:len(head):len(head)], about...) }
 
-// idOf tells keys apart and tells nothing of them.
+// idOf returns an id of a key, which reveals nothing about the key.
 func idOf(key []byte) [idSize]byte {
 	sum := sha256.Sum256(append([]byte("slipway master key "), key...))
 	return [idSize]byte(sum[:idSize])

@@ -15,8 +15,8 @@ type Name string
 const (
 	// tokenTTL is for how many minutes a session may be unused. Its default is the service's configuration.
 	tokenTTL Name = "token_ttl"
-	// SessionMaxAge is for how many minutes a session may be used at all; 0 is without end.
-	SessionMaxAge Name = "session_max_age"
+	// sessionMaxAge is for how many minutes a session may be used at all; 0 is without end.
+	sessionMaxAge Name = "session_max_age"
 	// KeyTTL is for how many minutes a one-time key may be redeemed.
 	KeyTTL Name = "key_ttl"
 	// LoginAttemptsAccount and LoginAttemptsAddress bound the failed logins of an account and of a client's address.
@@ -47,7 +47,7 @@ const (
 func settings() []setting {
 	return []setting{
 		{tokenTTL, 60, 1, year},
-		{SessionMaxAge, 0, 0, year},
+		{sessionMaxAge, 0, 0, year},
 		{KeyTTL, 60, 1, 60},
 		{LoginAttemptsAccount, 10, 1, attempts},
 		{LoginAttemptsAddress, 100, 1, attempts},

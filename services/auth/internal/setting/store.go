@@ -13,6 +13,9 @@ import (
 // Idle is SQL for how long a session may be unused; $1 is the default.
 const Idle = `coalesce((SELECT value::integer * interval '1 minute' FROM setting WHERE name = 'token_ttl'), $1::interval)`
 
+// MaxAge returns SQL for how long a session may be used at all; NULL is without end.
+func MaxAge() string { return `(nullif(` + sessionMaxAge.Number() + `, 0) * interval '1 minute')` }
+
 // Number returns SQL for the value of a setting, or its default. Read where it is used, a change counts at once and in
 // every process.
 func (n Name) Number() string {

@@ -93,7 +93,7 @@ func (s *Users) change(ctx context.Context, id int32, apply func(a *account.Acco
 	})
 }
 
-// save applies a change to an account, stores it and ends what the change puts an end to.
+// save applies a change to an account, stores it and ends the credentials that the change ends.
 func save(ctx context.Context, tx *unit.Tx, a *account.Account, apply func(a *account.Account) (ends, error)) error {
 	was := *a
 	e, err := apply(a)

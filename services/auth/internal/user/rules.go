@@ -1,4 +1,4 @@
-// Package user is what administrators do with accounts, and what owners do with their own.
+// Package user shows and changes accounts: administrators change those of others, owners their own.
 package user
 
 import (
@@ -14,7 +14,7 @@ import (
 // suspended is the state of an account that may not log in.
 const suspended = "suspended"
 
-// ends is what a change of an account puts an end to.
+// ends says which credentials a change of an account ends.
 type ends int
 
 // Tokens with a lifetime of their own survive all but the last: they are looked up with each use, and what a customer
@@ -25,7 +25,7 @@ const (
 	endsTokens
 )
 
-// edit is what to change of an account. What is nil stays.
+// edit lists the changes of an account. A field that is nil stays.
 type edit struct {
 	roles                             []string
 	email                             *string

@@ -35,7 +35,7 @@ func live(which string) string {
 	       t.created_at, t.method, ` + credential.KindSQL + `, t.scopes, t.cidrs, m.scopes,
 	       CASE WHEN t.method <> 'key' THEN coalesce(m.cidrs, '{}') ELSE '{}' END
 	FROM token t JOIN user_account ON user_account.id = t.account_id LEFT JOIN token m ON m.id = t.maker
-	CROSS JOIN (SELECT ` + setting.Idle + ` AS idle, ` + credential.MaxAgeSQL() + ` AS age) i
+	CROSS JOIN (SELECT ` + setting.Idle + ` AS idle, ` + setting.MaxAge() + ` AS age) i
 	WHERE state = 'active'
 	  AND (t.sliding OR coalesce(t.expires_at > now(), true))
 	  AND (NOT t.sliding OR least(t.last_used + i.idle, t.created_at + i.age) > now())

@@ -53,13 +53,13 @@ func (s *Keystone) byPassword(ctx context.Context, p *authpb.KeystonePassword) (
 	var token string
 	var opened credential.Opened
 	a, err := s.sessions.LogIn(ctx, p.GetUser(), p.GetPassword(), p.GetTotp(), func(tx *unit.Tx, a account.Account) (err error) {
-		token, opened, err = open(ctx, tx, a, credential.Opening{Method: credential.ByPassword})
+		token, opened, err = open(ctx, tx, a, credential.Opening{Method: session.ByPassword})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.CreateKeystoneTokenResponse{Token: token, Subject: subject(a, credential.ByPassword, opened.CreatedAt, *opened.ExpiresAt)}, nil
+	return &authpb.CreateKeystoneTokenResponse{Token: token, Subject: subject(a, session.ByPassword, opened.CreatedAt, *opened.ExpiresAt)}, nil
 }
 
 // byAPIKey makes a token that can do what the key can, from where it can, and ends with it.

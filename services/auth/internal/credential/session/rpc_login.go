@@ -59,7 +59,7 @@ func (s *Sessions) openByPassword(ctx context.Context, email, password, code str
 			return err
 		}
 		_, err = credential.Open(ctx, tx, a, credential.Opening{
-			Hash: hash, Method: credential.ByPassword, Client: credential.ClientOf(ctx),
+			Hash: hash, Method: ByPassword, Client: credential.ClientOf(ctx),
 		})
 		return err
 	})

@@ -30,7 +30,7 @@ func (s *Sessions) Login(ctx context.Context, r *authpb.LoginRequest) (*authpb.G
 	}
 	var opened refreshed
 	_, err = s.LogIn(ctx, r.GetEmail(), r.GetPassword(), r.GetTotp(), func(tx *unit.Tx, a account.Account) error {
-		opened, err = open(ctx, tx, a, credential.Opening{Method: credential.ByPassword, Client: credential.ClientOf(ctx)}, lives, hash)
+		opened, err = open(ctx, tx, a, credential.Opening{Method: ByPassword, Client: credential.ClientOf(ctx)}, lives, hash)
 		return err
 	})
 	if err != nil {

@@ -9,6 +9,9 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
+// ByPassword is the method of sessions that a password opened.
+const ByPassword = "password"
+
 // info is what may be shown of a session.
 type info struct {
 	ID, AccountID         int32

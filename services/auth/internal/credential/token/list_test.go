@@ -1,0 +1,18 @@
+package token
+
+import (
+	"testing"
+	"time"
+
+	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/query/querytest"
+	"slipway.dev/services/auth/internal/schema"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	querytest.Check(t, pgtest.New(t, outbox.Migrations, schema.Migrations), tokens, alive(7, time.Hour))
+}
