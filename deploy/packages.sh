@@ -18,9 +18,14 @@ if [ "$(id -u)" != 0 ]; then
 	fi
 	sudo=sudo
 fi
+# One run at a time, also of several clones: apt refuses to run twice, and policy-rc.d is made and removed below.
+if [ -z "${SLIPWAY_PACKAGES_LOCKED:-}" ]; then
+	exec $sudo flock /var/lib/dpkg env SLIPWAY_PACKAGES_LOCKED=1 "PATH=$PATH" "$0" "$@"
+fi
+apt() { env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 "$@"; }
 if [ ${#missing[@]} -eq 0 ]; then
 	echo "Fetching Debian's package lists"
-	$sudo apt-get -qq update
+	apt update
 	exit 0
 fi
 echo "Installing Debian packages: ${missing[*]}"
@@ -28,10 +33,10 @@ echo "Installing Debian packages: ${missing[*]}"
 policy=/usr/sbin/policy-rc.d
 made=
 if [ ! -e $policy ]; then
-	printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
-	$sudo chmod 755 $policy
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
 	made=1
 fi
-trap '[ -z "$made" ] || $sudo rm -f $policy' EXIT
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y "${missing[@]}" >/dev/null
+trap '[ -z "$made" ] || rm -f $policy' EXIT
+apt update
+apt install --no-install-recommends -y "${missing[@]}" >/dev/null
