@@ -31,7 +31,7 @@ type house struct {
 }
 
 // houses lists the services that are cut by noun, each declared in a file of its own.
-var houses = []house{auth, ip}
+var houses = []house{auth, ip, vm}
 
 // limits of the files in a room.
 const (

@@ -1,4 +1,4 @@
-// Package vm owns clusters, nodes, hosts, OS templates and tasks. A handler records a wish and a job in one transaction; the
+// Package vm owns clusters, nodes, hosts, OS templates and tasks. A handler records a change and its job in one transaction; the
 // worker carries the job out on the nodes and takes it back when it cannot be done.
 package vm
 
@@ -10,10 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
-	parkedpb "slipway.dev/proto/parked/v1"
 
 	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/fsck"
@@ -23,10 +21,13 @@ import (
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/service"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/api"
+	"slipway.dev/services/vm/internal/cluster"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
-	"slipway.dev/services/vm/internal/server"
-	"slipway.dev/services/vm/internal/store"
-	"slipway.dev/services/vm/internal/work"
+	"slipway.dev/services/vm/internal/leftover"
+	"slipway.dev/services/vm/internal/schema"
+	"slipway.dev/services/vm/internal/worker"
 )
 
 // Schema is vm's schema in the database.
@@ -34,7 +35,7 @@ const Schema = "vm"
 
 // Config are the settings that have defaults.
 type Config struct {
-	// Name of this replica, the owner of its jobs. Two replicas never share one; vmd takes the host name unless told.
+	// Name of this replica, the owner of its jobs. Two replicas never share one; vmd takes the host name by default.
 	Name string `env:"NAME" envDefault:"vm"`
 	// TakeOver takes the jobs of a predecessor of the same name at once. Only when it is surely dead.
 	TakeOver bool `env:"TAKE_OVER"`
@@ -58,16 +59,16 @@ type Config struct {
 // Service is vm, ready to run.
 type Service struct {
 	*service.Service
-	cfg   Config
-	store *store.Store
-	fsck  *fsck.Checker
-	work  *work.Worker
+	cfg  Config
+	db   *unit.DB
+	fsck *fsck.Checker
+	work *worker.Worker
 }
 
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
 // there is nothing to change.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	return service.Spec{Tables: store.Migrations, Jobs: &jobs.Config{}}.Migrate(ctx, pool)
+	return service.Spec{Tables: schema.Migrations, Jobs: &jobs.Config{}}.Migrate(ctx, pool)
 }
 
 // New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet. vm calls auth and ip,
@@ -79,7 +80,7 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 	s := &Service{cfg: cfg}
 	var err error
 	s.Service, err = service.New(ctx, service.Spec{
-		Name: Schema, Tables: store.Migrations, Lists: cfg.Lists, Build: s.build,
+		Name: Schema, Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
 		Jobs: &jobs.Config{
 			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks,
 		},
@@ -88,8 +89,8 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 }
 
 func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, error) {
-	s.store = store.New(k.DB)
-	if err := s.store.EnsureCluster(ctx, s.cfg.Cluster, s.cfg.DomainTemplate); err != nil {
+	s.db = k.DB
+	if err := cluster.Ensure(ctx, k.DB, s.cfg.Cluster, s.cfg.DomainTemplate); err != nil {
 		return service.Parts{}, fmt.Errorf("first cluster: %w", err)
 	}
 	auth, ip, own := k.Peers["auth"], k.Peers["ip"], k.Server.Local(Schema)
@@ -100,36 +101,32 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		}
 		return nodepb.NewNodeServiceClient(conn), nil
 	}
-	addresses := ippb.NewAddressServiceClient(ip)
-	s.work = work.New(k.Jobs, work.Tables{Store: s.store}, addresses, dial, k.Log)
-	world := vmfsck.Reader{Store: s.store, Ledger: ippb.NewLedgerServiceClient(ip), Dial: dial}
+	s.work = worker.New(k.Jobs, worker.Tables(k.DB), ippb.NewAddressServiceClient(ip), dial, k.Log)
+	world := vmfsck.Reader{DB: k.DB, Ledger: ippb.NewLedgerServiceClient(ip), Dial: dial}
 	s.fsck = fsck.NewChecker(fsck.Config{
 		World: world.Compare, Kinds: vmfsck.Kinds,
 		Services: []fsck.Service{{Name: "vm", Conn: own}, {Name: "auth", Conn: auth}, {Name: "ip", Conn: ip}},
 	}, k.Log)
-	server.Register(k.Server, s.store, server.Peers{
-		Users: authpb.NewUserServiceClient(auth), Addresses: addresses, Pools: ippb.NewPoolServiceClient(ip), Dial: dial,
-		Fsck: s.fsck, Parked: map[string]parkedpb.ParkedServiceClient{
-			"vm": parkedpb.NewParkedServiceClient(own), "auth": parkedpb.NewParkedServiceClient(auth), "ip": parkedpb.NewParkedServiceClient(ip),
-		},
-	})
+	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: ip, Own: own, Dial: dial, Fsck: s.fsck})
 	return service.Parts{
 		Consumers: consumers,
 		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery)},
-		Loops:     []run.Func{func(ctx context.Context) error { return s.work.Watch(ctx, s.cfg.WatchEvery) }},
+		Loops:     []run.Func{func(ctx context.Context) error { return s.work.Run(ctx, s.cfg.WatchEvery) }},
 		Observe:   s.observe,
 	}, nil
 }
 
 func (s *Service) observe(o *obs.Obs) {
 	o.Findings(s.fsck.Findings)
-	o.Breakers(s.store.Breakers)
+	o.Breakers(s.Breakers)
 }
 
 // DeclareJobs declares the crash points of all jobs, for a program that only lists them.
 func DeclareJobs(log *slog.Logger) {
-	work.New(jobs.NewRunner(nil, jobs.Config{Log: log}), nil, nil, nil, log)
+	worker.New(jobs.NewRunner(nil, jobs.Config{Log: log}), worker.Tables(nil), nil, nil, log)
 }
 
 // Breakers returns the breakers of all nodes.
-func (s *Service) Breakers(ctx context.Context) ([]obs.Breaker, error) { return s.store.Breakers(ctx) }
+func (s *Service) Breakers(ctx context.Context) ([]obs.Breaker, error) {
+	return leftover.Breakers(ctx, s.db)
+}

@@ -10,17 +10,16 @@ import (
 	"github.com/google/uuid"
 
 	"slipway.dev/pkg/fsck"
-	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
+	"slipway.dev/services/vm/internal/host"
 )
 
 // World is what was read, within a moment.
 type World struct {
-	Hosts    []store.Recorded
+	Hosts    []Recorded
 	Traces   map[int32][]Trace // by node; a node that did not answer has no entry
 	Held     []Held
 	HeldSeen bool // ip answered
-	Counters []store.Counter
+	Counters []Counter
 }
 
 // Trace is what there is of one machine on a node.
@@ -32,7 +31,7 @@ type Trace struct {
 	Partial []string
 }
 
-// Held is an address that somebody holds.
+// Held is an address that has an owner.
 type Held struct {
 	ID       int32
 	Addr     string
@@ -42,12 +41,12 @@ type Held struct {
 
 // transitional are states that only a job leads out of.
 var transitional = []string{
-	string(domain.Creating), string(domain.Starting), string(domain.Stopping), string(domain.Deleting),
+	string(host.Creating), string(host.Starting), string(host.Stopping), string(host.Deleting),
 }
 
 // Compare lists what does not fit. A host with a job under way is not looked at: its job makes it fit.
 func Compare(w World) []fsck.Finding {
-	c := &comparison{known: map[uuid.UUID]store.Recorded{}}
+	c := &comparison{known: map[uuid.UUID]Recorded{}}
 	for _, h := range w.Hosts {
 		c.known[h.UUID] = h
 	}
@@ -62,7 +61,7 @@ func Compare(w World) []fsck.Finding {
 }
 
 type comparison struct {
-	known map[uuid.UUID]store.Recorded
+	known map[uuid.UUID]Recorded
 	found []fsck.Finding
 }
 
@@ -70,7 +69,7 @@ func (c *comparison) add(kind, object, format string, args ...any) {
 	c.found = append(c.found, fsck.Finding{Kind: kind, Object: object, Detail: fmt.Sprintf(format, args...)})
 }
 
-func hostName(h store.Recorded) string { return fmt.Sprintf("host %d", h.ID) }
+func hostName(h Recorded) string { return fmt.Sprintf("host %d", h.ID) }
 
 func (c *comparison) machines(w World) {
 	there := map[uuid.UUID]Trace{} // on the node that the host is recorded on
@@ -102,7 +101,7 @@ func (c *comparison) machines(w World) {
 }
 
 // machine compares one host at rest with what its node has of it.
-func (c *comparison) machine(h store.Recorded, t Trace) {
+func (c *comparison) machine(h Recorded, t Trace) {
 	if !t.Defined {
 		c.add(MachineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
 	}

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-
-	"slipway.dev/services/vm/internal/store"
 )
 
 var (
@@ -18,7 +16,7 @@ var (
 // rest is an installation at rest: two nodes, two hosts, and a host that a job works on.
 func rest() World {
 	return World{
-		Hosts: []store.Recorded{
+		Hosts: []Recorded{
 			{ID: 1, UUID: web, NodeID: 1, State: "active", Disks: []string{"disk0", "disk1"}, Addresses: []int32{10, 11}},
 			{ID: 2, UUID: db, NodeID: 2, State: "stopped", Disks: []string{"disk0"}, Addresses: []int32{12}},
 			{ID: 3, UUID: gap, NodeID: 2, State: "creating", Busy: true, Disks: []string{"disk0"}, Addresses: []int32{13}},
@@ -73,7 +71,7 @@ func TestCompare(t *testing.T) {
 		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{AddressMissing}},
 		{"ip does not answer", func(w *World) { w.Held, w.HeldSeen = nil, false }, nil},
 		{"wrong counter", func(w *World) {
-			w.Counters = []store.Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
+			w.Counters = []Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
 		}, []string{CounterWrong}},
 		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{HostStuck}},
 	} {

@@ -11,8 +11,8 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fsck"
-	"slipway.dev/services/vm/internal/store"
-	"slipway.dev/services/vm/internal/work"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/node"
 )
 
 // nodeTimeout is how long a node may take to list what it has.
@@ -20,22 +20,22 @@ const nodeTimeout = 10 * time.Second
 
 // Reader reads what is recorded and what is there.
 type Reader struct {
-	Store  *store.Store
+	DB     *unit.DB
 	Ledger ippb.LedgerServiceClient
-	Dial   work.Dial
+	Dial   node.Dial
 }
 
 // Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like an
 // orphan, and no longer does at the next look.
 func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 	w := World{Traces: map[int32][]Trace{}}
-	if w.Hosts, err = r.Store.Recorded(ctx); err != nil {
+	if w.Hosts, err = recorded(ctx, r.DB); err != nil {
 		return rep, err
 	}
-	if w.Counters, err = r.Store.WrongCounters(ctx); err != nil {
+	if w.Counters, err = wrongCounters(ctx, r.DB); err != nil {
 		return rep, err
 	}
-	agents, err := r.Store.Agents(ctx)
+	agents, err := node.Agents(ctx, r.DB)
 	if err != nil {
 		return rep, err
 	}

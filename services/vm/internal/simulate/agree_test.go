@@ -11,39 +11,31 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	nodepb "slipway.dev/proto/node/v1"
+
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/unit"
-	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
-	"slipway.dev/services/vm/internal/work"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/cluster"
+	"slipway.dev/services/vm/internal/disk"
+	hosts "slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/image"
+	"slipway.dev/services/vm/internal/leftover"
+	nodes "slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/schema"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
-
-// wishes are what requests do in a unit of work, besides what work does.
-type wishes interface {
-	work.Tx
-	InsertHost(ctx context.Context, h *domain.Host, disks []domain.Disk, addrs []domain.Address) error
-	Choose(ctx context.Context, cluster, node, os int32, s store.Size) (int32, error)
-	Take(ctx context.Context, h *domain.Host, add domain.Usage, s store.Size) error
-	Charge(ctx context.Context, account int32, add domain.Usage) error
-	Addresses(ctx context.Context, host int32) ([]domain.Address, error)
-	ChangeAddresses(ctx context.Context, host, job int32, add, remove []domain.Address) error
-	DropAddress(ctx context.Context, ip, generation int32, owner string) error
-	RegisterNode(ctx context.Context, n store.Node) (id int32, rebooted bool, err error)
-	WantedHosts(ctx context.Context, node int32) ([]int32, error)
-	ResetBreaker(ctx context.Context, node int32) error
-	Cancel(ctx context.Context, key string) error
-}
 
 // two are the tables and the memory: what is done to one is done to the other.
 type two struct {
 	*testing.T
 	pool *pgxpool.Pool
-	sql  *store.Store
+	sql  *unit.DB
 	mem  *memory
 	did  []string
 }
@@ -68,11 +60,11 @@ func reason(err error) string {
 func open(_ context.Context, _ string, do func() error) error { return do() }
 
 // tx runs f as a unit of work on both.
-func (w *two) tx(what string, f func(t wishes) (any, error)) {
+func (w *two) tx(what string, f func(t steps) (any, error)) {
 	w.Helper()
 	var sql, mem any
-	sqlErr := w.sql.InTx(w.Context(), func(t store.Tx) (err error) {
-		sql, err = f(t)
+	sqlErr := w.sql.InTx(w.Context(), func(t *unit.Tx) (err error) {
+		sql, err = f(tablesOf(t))
 		return err
 	})
 	memErr := rows{w.mem, open}.inTx(w.Context(), "", func(t tx) (err error) {
@@ -84,13 +76,13 @@ func (w *two) tx(what string, f func(t wishes) (any, error)) {
 }
 
 // do runs f on both.
-func (w *two) do(what string, f func(s work.Store) (any, error)) {
+func (w *two) do(what string, f func(s store) (any, error)) {
 	w.Helper()
-	answer := func(s work.Store) string {
+	answer := func(s store) string {
 		v, err := f(s)
 		return fmt.Sprint(v, reason(err))
 	}
-	w.same(what, answer(work.Tables{Store: w.sql}), answer(rows{w.mem, open}))
+	w.same(what, answer(storeOf(w.sql)), answer(rows{w.mem, open}))
 	w.compare()
 }
 
@@ -103,9 +95,9 @@ func (w *two) compare() {
 	w.same("  nodes", w.texts(`
 		SELECT concat_ws(' ', id, cpu_allocated, ram_allocated, storage_allocated, breaker_opened_at IS NOT NULL,
 			(SELECT count(*) FROM reaped WHERE node_id = node.id)) FROM node ORDER BY id`), w.nodes())
-	w.same("  graves and strangers", w.texts(`
+	w.same("  tombstones and strangers", w.texts(`
 		SELECT concat_ws(' ', uuid, host_id, node, fence) FROM tombstone UNION
-		SELECT concat_ws(' ', uuid, node_id, verdict) FROM stranger ORDER BY 1`), w.graves())
+		SELECT concat_ws(' ', uuid, node_id, verdict) FROM stranger ORDER BY 1`), w.tombs())
 	w.same("  usage", w.texts(`
 		SELECT concat_ws(' ', account_id, host_count, cpu_number, ram_mib, hdd_mib, ipv4_number) FROM account_usage ORDER BY account_id`), w.uses())
 	w.same("  jobs", w.texts(`SELECT concat_ws(' ', id, kind, key, state) FROM job ORDER BY id`), w.tasks())
@@ -156,7 +148,7 @@ func (w *two) nodes() (list []string) {
 	return list
 }
 
-func (w *two) graves() []string {
+func (w *two) tombs() []string {
 	all := map[string]bool{}
 	for id, g := range w.mem.tombs {
 		all[fmt.Sprint(id, " ", g.host, " ", g.node, " ", g.fence)] = true
@@ -182,9 +174,9 @@ func (w *two) tasks() (list []string) {
 	return list
 }
 
-// nodeNamed is a node as it tells of itself.
-func nodeNamed(n int) store.Node {
-	return store.Node{
+// nodeNamed is a node as it describes itself.
+func nodeNamed(n int) nodes.Description {
+	return nodes.Description{
 		StackID: "s", UUID: uuid.NewSHA1(uuid.Nil, []byte{byte(n)}), Name: fmt.Sprint("n", n), Endpoint: fmt.Sprint("n", n), CPUs: 64, RAM: 4096,
 		StorageMiB: 100_000, StorageFreeMiB: 100_000, BootID: "1", Bridge: "br0",
 	}
@@ -197,16 +189,16 @@ func TestStoresAgree(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			pool := pgtest.New(t, store.Lines...)
-			w := &two{T: t, pool: pool, sql: store.New(&unit.DB{Pool: pool, Lists: query.NewReader(pool, query.Limits{})}), mem: newMemory(time.Now)}
-			if err := w.sql.EnsureCluster(t.Context(), "c", "{name}"); err != nil {
+			pool := pgtest.New(t, schema.Lines...)
+			w := &two{T: t, pool: pool, sql: &unit.DB{Pool: pool, Lists: query.NewReader(pool, query.Limits{})}, mem: newMemory(time.Now)}
+			if err := cluster.Ensure(t.Context(), w.sql, "c", "{name}"); err != nil {
 				t.Fatal(err)
 			}
 			for n := range 2 {
-				w.tx("register", func(tx wishes) (any, error) {
-					id, _, err := tx.RegisterNode(w.Context(), nodeNamed(n+1))
-					if sql, ok := tx.(store.Tx); ok && err == nil {
-						err = sql.HoldOS(w.Context(), id, store.OS{Name: "tiny", SHA256: "x", MinRAM: 1, MinDisk: 1})
+				w.tx("register", func(t steps) (any, error) {
+					id, _, err := t.RegisterNode(w.Context(), nodeNamed(n+1))
+					if sql, ok := t.(tables); ok && err == nil {
+						err = image.Hold(w.Context(), sql.tx, id, &nodepb.Template{Name: "tiny", Sha256: "x", MinRamMib: 1, MinDiskMib: 1})
 					}
 					return id, err
 				})
@@ -230,69 +222,64 @@ func (w *two) chance(random *rand.Rand) {
 		job = max(job, a.Job)
 	}
 	machine := uuid.NewSHA1(uuid.Nil, fmt.Append(nil, "machine", random.IntN(8)))
-	states := []domain.State{domain.Active, domain.Stopped, domain.Unknown, domain.Deleting, domain.Creating}
+	states := []hosts.State{hosts.Active, hosts.Stopped, hosts.Unknown, hosts.Deleting, hosts.Creating}
 	switch random.IntN(20) {
 	case 0, 1, 2:
-		size := store.Size{CPUs: 1, RAM: 700, Disk: 500}
+		size := nodes.Size{CPUs: 1, RAM: 700, Disk: 500}
 		n := random.Int32N(1000)
-		w.tx("create", func(t wishes) (any, error) {
+		w.tx("create", func(t steps) (any, error) {
 			on, err := t.Choose(ctx, 1, 0, 1, size)
 			if err != nil {
 				return nil, err
 			}
-			h := &domain.Host{
-				UUID: machine, Name: "h", Hostname: "h", State: domain.Active, Wanted: domain.WantActive, AccountID: 1 + n%2, ClusterID: 1, NodeID: on, OSID: 1,
-				CPUs: 1, RAM: 700, MAC: domain.MAC(machine),
+			h := &hosts.Host{
+				UUID: machine, Name: "h", Hostname: "h", State: hosts.Active, Wanted: hosts.WantActive, AccountID: 1 + n%2, ClusterID: 1, NodeID: on, OSID: 1,
+				CPUs: 1, RAM: 700, MAC: hosts.MAC(machine),
 			}
 			if w.mem.isHost(machine.String()) {
 				return nil, fault.Invalid // or the database says so
 			}
-			addr := domain.Address{IPID: n, Family: 4, Prefix: 24, Addr: "10.0.0.9", Mask: "m", State: domain.AddressActive, Generation: 1}
-			if err := t.InsertHost(ctx, h, []domain.Disk{{Name: "disk0", SizeMiB: 500}}, []domain.Address{addr}); err != nil {
+			addr := address.Address{IPID: n, Family: 4, Prefix: 24, Addr: "10.0.0.9", Mask: "m", State: address.Active, Generation: 1}
+			if err := t.InsertHost(ctx, h, []disk.Disk{{Name: "disk0", SizeMiB: 500}}, []address.Address{addr}); err != nil {
 				return nil, err
 			}
-			return h.ID, t.Take(ctx, h, domain.Usage{1, 1, 700, 500, 1}, size)
+			return h.ID, t.Take(ctx, h, account.Usage{1, 1, 700, 500, 1}, size)
 		})
 	case 3, 4:
 		state, twice := states[random.IntN(len(states))], random.IntN(4) == 0
-		w.tx("save", func(t wishes) (any, error) {
+		w.tx("save", func(t steps) (any, error) {
 			h, err := t.Host(ctx, id, 0)
 			if err != nil {
 				return nil, err
 			}
-			h.State, h.Wanted = state, domain.WantStopped
+			h.State, h.Wanted = state, hosts.WantStopped
 			if err := t.SaveHost(ctx, h); err != nil || !twice {
 				return nil, err
 			}
 			return nil, fault.Invalid // all is taken back
 		})
 	case 5:
-		w.tx("delete", func(t wishes) (any, error) {
-			if err := t.Bury(ctx, id, int64(id)); err != nil {
+		w.tx("delete", func(t steps) (any, error) {
+			if err := t.BuryHost(ctx, id, int64(id)); err != nil {
 				return nil, err
 			}
 			return nil, t.DeleteHost(ctx, id)
 		})
 	case 6, 7, 8:
 		again := random.IntN(2) == 0
-		w.tx("reap", func(t wishes) (any, error) {
-			if again { // as if the last removal had ended
-				if err := t.Cancel(ctx, store.MachineKey(machine)); err != nil {
-					return nil, err
-				}
-			}
-			may, pending, err := t.MayReap(ctx, node, machine, 10)
-			if err == nil && may {
-				_, err = t.Enqueue(ctx, jobs.New{Kind: "machine_reap", Key: store.MachineKey(machine)})
-			}
+		if again { // as if the last removal had ended
+			w.tx("end", func(t steps) (any, error) { return nil, t.Cancel(ctx, machineKey(machine)) })
+		}
+		w.do("reap", func(s store) (any, error) {
+			may, pending, err := s.Reap(ctx, node, machine, 10, jobs.New{Kind: "machine_reap", Key: machineKey(machine)})
 			return fmt.Sprint(may, pending), err
 		})
 	case 9:
-		w.tx("reset", func(t wishes) (any, error) { return nil, t.ResetBreaker(ctx, node) })
+		w.tx("reset", func(t steps) (any, error) { return nil, t.ResetBreaker(ctx, node) })
 	case 10:
 		job++
-		add := domain.Address{IPID: 7000 + job, Family: 4, Prefix: 24, Addr: "10.0.0.8", Mask: "m", Generation: 2}
-		w.tx("change", func(t wishes) (any, error) {
+		add := address.Address{IPID: 7000 + job, Family: 4, Prefix: 24, Addr: "10.0.0.8", Mask: "m", Generation: 2}
+		w.tx("change", func(t steps) (any, error) {
 			h, err := t.Host(ctx, id, 0)
 			if err != nil {
 				return nil, err
@@ -301,42 +288,42 @@ func (w *two) chance(random *rand.Rand) {
 			if err != nil {
 				return nil, err
 			}
-			if err := t.Charge(ctx, h.AccountID, domain.Usage{domain.IPv4Number: 1}); err != nil {
+			if err := t.Charge(ctx, h.AccountID, account.Usage{account.IPv4Number: 1}); err != nil {
 				return nil, err
 			}
-			return len(list), t.ChangeAddresses(ctx, id, job, []domain.Address{add}, list[:min(2, len(list))])
+			return len(list), t.ChangeAddresses(ctx, id, job, []address.Address{add}, list[:min(2, len(list))])
 		})
 	case 11:
-		w.tx("changed", func(t wishes) (any, error) {
+		w.tx("changed", func(t steps) (any, error) {
 			gone, err := t.AddressesChanged(ctx, id, job)
 			return len(gone), err
 		})
 	case 12:
-		w.tx("unchanged", func(t wishes) (any, error) { return nil, t.AddressesUnchanged(ctx, id, job) })
+		w.tx("unchanged", func(t steps) (any, error) { return nil, t.AddressesUnchanged(ctx, id, job) })
 	case 13:
 		for _, a := range w.mem.hosts[id].addrs {
 			owner := w.mem.hosts[id].UUID.String()
-			w.tx("drop", func(t wishes) (any, error) { return nil, t.DropAddress(ctx, a.IPID, 1, owner) })
+			w.tx("drop", func(t steps) (any, error) { return nil, t.DropAddress(ctx, a.IPID, 1, owner) })
 		}
 	case 14:
 		if random.IntN(2) == 0 {
-			w.tx("task", func(t wishes) (any, error) {
-				j, err := t.Enqueue(ctx, jobs.New{Kind: "k", Key: store.HostKey(id)})
+			w.tx("task", func(t steps) (any, error) {
+				j, err := t.Enqueue(ctx, jobs.New{Kind: "k", Key: hostKey(id)})
 				return j.ID, err
 			})
 		} else {
-			w.tx("cancel", func(t wishes) (any, error) { return nil, t.Cancel(ctx, store.HostKey(id)) })
+			w.tx("cancel", func(t steps) (any, error) { return nil, t.Cancel(ctx, hostKey(id)) })
 		}
 	case 15:
 		if random.IntN(3) > 0 {
 			return
 		}
-		w.do("lose sight", func(s work.Store) (any, error) { return nil, s.LoseSight(ctx, node) })
+		w.do("lose sight", func(s store) (any, error) { return nil, s.LoseContact(ctx, node) })
 	case 16, 17:
 		w.look(node, machine, random.IntN(4) > 0, random.Int64N(6))
 	case 18:
 		boot := fmt.Sprint(random.IntN(2))
-		w.tx("sign of life", func(t wishes) (any, error) {
+		w.tx("sign of life", func(t steps) (any, error) {
 			n := nodeNamed(int(node))
 			n.BootID = boot
 			id, rebooted, err := t.RegisterNode(ctx, n)
@@ -346,7 +333,7 @@ func (w *two) chance(random *rand.Rand) {
 			ids, err := t.WantedHosts(ctx, id)
 			return fmt.Sprint(id, rebooted, ids), err
 		})
-		w.do("build", func(s work.Store) (any, error) {
+		w.do("build", func(s store) (any, error) {
 			b, err := s.Build(ctx, id)
 			if err != nil {
 				return nil, err
@@ -357,8 +344,8 @@ func (w *two) chance(random *rand.Rand) {
 		if random.IntN(3) == 0 {
 			w.pass(2 * time.Hour)
 		}
-		w.do("agents", func(s work.Store) (any, error) { return s.Agents(ctx) })
-		w.do("leftover", func(s work.Store) (any, error) {
+		w.do("agents", func(s store) (any, error) { return s.Agents(ctx) })
+		w.do("leftover", func(s store) (any, error) {
 			endpoint, is, err := s.Leftover(ctx, node, machine.String())
 			return fmt.Sprint(endpoint, is), err
 		})
@@ -368,13 +355,13 @@ func (w *two) chance(random *rand.Rand) {
 // look takes in what a node saw: all its hosts but one, and a machine that may be no host.
 func (w *two) look(node int32, machine uuid.UUID, fresh bool, fence int64) {
 	ctx := w.Context()
-	seen := []store.Sight{{UUID: machine, State: domain.Active, HostID: int32(fence), StackID: "s", NodeID: nodeNamed(int(node)).UUID.String(), Fence: fence}}
+	seen := []hosts.Observation{{UUID: machine, State: hosts.Active, HostID: int32(fence), StackID: "s", NodeID: nodeNamed(int(node)).UUID.String(), Fence: fence}}
 	for _, id := range sorted(w.mem.hosts)[min(1, len(w.mem.hosts)):] {
 		if h := w.mem.hosts[id]; h.UUID != machine {
-			seen = append(seen, store.Sight{UUID: h.UUID, State: domain.Stopped})
+			seen = append(seen, hosts.Observation{UUID: h.UUID, State: hosts.Stopped})
 		}
 	}
-	since := func(s work.Store) time.Time {
+	since := func(s store) time.Time {
 		at, err := s.Now(ctx)
 		if err != nil {
 			w.Fatal(err)
@@ -384,17 +371,18 @@ func (w *two) look(node int32, machine uuid.UUID, fresh bool, fence int64) {
 		}
 		return at
 	}
-	w.do("observe", func(s work.Store) (any, error) { return s.Observe(ctx, node, since(s), seen) })
-	w.do("strangers", func(s work.Store) (any, error) {
+	w.do("observe", func(s store) (any, error) { return s.Observe(ctx, node, since(s), seen) })
+	w.do("strangers", func(s store) (any, error) {
 		list, err := s.Strangers(ctx, node, since(s), seen)
 		if err != nil {
 			return nil, err
 		}
-		verdicts := make([]domain.Verdict, len(list))
+		verdicts := make([]leftover.Verdict, len(list))
 		for i, x := range list {
-			verdicts[i] = domain.Judge(x.Evidence)
+			verdicts[i] = leftover.Classify(x.Evidence)
 		}
-		jumped, err := s.CatchUp(ctx, list)
+		fence, id := highest(list)
+		jumped, err := s.CatchUp(ctx, fence, id)
 		if err != nil {
 			return nil, err
 		}

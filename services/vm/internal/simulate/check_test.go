@@ -9,9 +9,10 @@ import (
 	"github.com/google/uuid"
 
 	"slipway.dev/services/internal/modelnode"
-	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
-	"slipway.dev/services/vm/internal/work"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/address"
+	hosts "slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/leftover"
 )
 
 // order is the place of a command among all of its machine.
@@ -71,7 +72,7 @@ func (w *world) aside(id string) bool {
 
 // checkCounters recounts.
 func (w *world) checkCounters() {
-	var used domain.Usage
+	var used account.Usage
 	type sold struct{ cpu, ram, disk int64 }
 	on := map[int32]sold{}
 	for _, h := range w.mem.hosts {
@@ -109,7 +110,7 @@ func (w *world) commanded(n *place, id string, at order, was modelnode.Machine, 
 	host, known := w.hostOf(id)
 	grave, buried := w.mem.tombs[uuid.MustParse(id)]
 	switch {
-	case known && host.State == domain.Deleting:
+	case known && host.State == hosts.Deleting:
 	case known && w.undoing(host.ID):
 	case !known && buried && grave.node == n.node.ID:
 	default:
@@ -138,7 +139,7 @@ func (w *world) hostOf(id string) (host, bool) {
 // undoing says that the create of a host is being taken back.
 func (w *world) undoing(id int32) bool {
 	for _, j := range w.mem.jobs.Jobs() {
-		if j.Key == store.HostKey(id) && j.Kind == work.HostCreate && j.State == "undoing" {
+		if j.Key == hostKey(id) && j.Kind == "host_create" && j.State == "undoing" {
 			return true
 		}
 	}
@@ -157,7 +158,7 @@ func (w *world) judgeReap(node int32, machine uuid.UUID) {
 			count++
 		}
 	}
-	if limit := domain.BreakerLimit(len(w.nodes[node-1].node.Machines)); count > limit {
+	if limit := leftover.BreakerLimit(len(w.nodes[node-1].node.Machines)); count > limit {
 		w.break_("%d removals from node %d within an hour, and the breaker opens at %d", count, node, limit)
 	}
 }
@@ -176,7 +177,7 @@ func (w *world) rest() {
 	}
 	for _, id := range sorted(w.mem.hosts) {
 		if h := w.mem.hosts[id]; !w.aside(h.UUID.String()) {
-			w.restHost(h, failed[store.HostKey(id)])
+			w.restHost(h, failed[hostKey(id)])
 		}
 	}
 	for _, n := range w.nodes {
@@ -191,7 +192,7 @@ func (w *world) rest() {
 			continue
 		}
 		h, is := w.hostOf(a.owner)
-		if !is || !slices.ContainsFunc(h.addrs, func(x domain.Address) bool { return x.IPID == a.id && x.Generation == a.generation }) {
+		if !is || !slices.ContainsFunc(h.addrs, func(x address.Address) bool { return x.IPID == a.id && x.Generation == a.generation }) {
 			w.break_("%s is of %s, which does not use it", a.addr, a.owner)
 		}
 	}
@@ -206,11 +207,11 @@ func (w *world) rest() {
 func (w *world) restHost(h host, failed bool) {
 	n := w.nodes[h.NodeID-1]
 	m := n.node.Machines[h.UUID.String()]
-	is := map[bool]domain.State{true: domain.Active, false: domain.Stopped}[m.Running]
+	is := map[bool]hosts.State{true: hosts.Active, false: hosts.Stopped}[m.Running]
 	var want, have []string
 	for _, a := range h.addrs {
 		want = append(want, fmt.Sprintf("%s/%d", a.Addr, a.Prefix))
-		if owner := w.ip.owner(a.Addr); owner != h.UUID.String() || a.State != domain.AddressActive {
+		if owner := w.ip.owner(a.Addr); owner != h.UUID.String() || a.State != address.Active {
 			w.break_("%s uses %s, %s, which is of %q", h.Name, a.Addr, a.State, owner)
 		}
 	}

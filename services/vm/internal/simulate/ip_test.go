@@ -22,10 +22,10 @@ var (
 // nobody confirms lapses, and what is given back is free at once.
 type addresses struct {
 	w    *world
-	list []*address
+	list []*ipRow
 }
 
-type address struct {
+type ipRow struct {
 	id, generation int32
 	addr           string
 	owner, key     string
@@ -35,7 +35,7 @@ type address struct {
 func newAddresses(w *world) *addresses {
 	ip := &addresses{w: w}
 	for i := range int32(24) {
-		ip.list = append(ip.list, &address{id: i + 1, generation: 1, addr: fmt.Sprintf("10.0.0.%d", i+2)})
+		ip.list = append(ip.list, &ipRow{id: i + 1, generation: 1, addr: fmt.Sprintf("10.0.0.%d", i+2)})
 	}
 	return ip
 }
@@ -49,7 +49,7 @@ func (ip *addresses) lapse() {
 	}
 }
 
-func (ip *addresses) free(a *address) {
+func (ip *addresses) free(a *ipRow) {
 	id, generation, owner, w := a.id, a.generation, a.owner, ip.w
 	a.owner, a.key, a.until, a.generation = "", "", time.Time{}, generation+1
 	r := w.draw(fmt.Sprint("event of address ", id))
@@ -64,7 +64,7 @@ func (ip *addresses) free(a *address) {
 
 func (ip *addresses) reserve(q *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
 	ip.lapse()
-	var got []*address
+	var got []*ipRow
 	for _, a := range ip.list { // a repeated claim gets what it has
 		if a.key == q.GetKey() && a.owner == q.GetOwner() {
 			got = append(got, a)

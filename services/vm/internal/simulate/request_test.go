@@ -13,16 +13,21 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg"
-	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
-	"slipway.dev/services/vm/internal/work"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
+	hosts "slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/ipchange"
+	"slipway.dev/services/vm/internal/machine"
+	nodes "slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/power"
 )
 
 // What requests do is a model of server: the same rules of domain and the same units of work, without what checks and names.
 
-func job(kind string, h *domain.Host, keys ...string) jobs.New {
+func job(kind string, h *hosts.Host, keys ...string) jobs.New {
 	return jobs.New{
-		Kind: kind, Key: store.HostKey(h.ID), AccountID: h.AccountID, Args: work.Host{ID: h.ID, UUID: h.UUID.String(), Force: true, Keys: keys},
+		Kind: kind, Key: hostKey(h.ID), AccountID: h.AccountID, Args: machine.Args{ID: h.ID, UUID: h.UUID.String(), Force: true, Keys: keys},
 	}
 }
 
@@ -54,13 +59,13 @@ func (w *world) ask(p *process, verb, name string) {
 	})
 }
 
-var wishVerbs = map[string]struct {
-	kind string
-	wish func(*domain.Host) error
+var powerVerbs = map[string]struct {
+	kind   string
+	change func(*hosts.Host) error
 }{
-	"start":   {work.HostStart, (*domain.Host).Start},
-	"stop":    {work.HostStop, (*domain.Host).Stop},
-	"restart": {work.HostRestart, (*domain.Host).Restart},
+	"start":   {"host_start", power.Start},
+	"stop":    {"host_stop", power.Stop},
+	"restart": {"host_restart", power.Restart},
 }
 
 func (p *process) answer(ctx context.Context, verb string, g *guest) (task int32, err error) {
@@ -68,25 +73,25 @@ func (p *process) answer(ctx context.Context, verb string, g *guest) (task int32
 	case "create":
 		return p.create(ctx, g)
 	case "delete":
-		return p.change(ctx, verb, g, func(t tx, h *domain.Host) (jobs.New, error) {
-			if err := h.Delete(); err != nil {
+		return p.change(ctx, verb, g, func(t tx, h *hosts.Host) (jobs.New, error) {
+			if err := h.MarkDeleting(); err != nil {
 				return jobs.New{}, err
 			}
-			return job(work.HostDelete, h), t.Cancel(ctx, store.HostKey(h.ID))
+			return job("host_delete", h), t.Cancel(ctx, hostKey(h.ID))
 		})
 	case "addip":
 		return p.addIP(ctx, g)
 	case "delip":
 		return p.moveIPs(ctx, g, nil, nil)
 	default:
-		return p.change(ctx, verb, g, func(_ tx, h *domain.Host) (jobs.New, error) {
-			return job(wishVerbs[verb].kind, h), wishVerbs[verb].wish(h)
+		return p.change(ctx, verb, g, func(_ tx, h *hosts.Host) (jobs.New, error) {
+			return job(powerVerbs[verb].kind, h), powerVerbs[verb].change(h)
 		})
 	}
 }
 
 // change is a unit of work that records a wish for a host and the job that fulfils it.
-func (p *process) change(ctx context.Context, verb string, g *guest, wish func(tx, *domain.Host) (jobs.New, error)) (task int32, err error) {
+func (p *process) change(ctx context.Context, verb string, g *guest, wish func(tx, *hosts.Host) (jobs.New, error)) (task int32, err error) {
 	err = rows{p.w.mem, p.door}.inTx(ctx, verb+" "+g.name, func(t tx) error {
 		h, err := t.Host(ctx, g.id, 0)
 		if err != nil {
@@ -106,7 +111,7 @@ func (p *process) change(ctx context.Context, verb string, g *guest, wish func(t
 	return task, err
 }
 
-const ram, disk = 512, 100
+const ramMiB, diskMiB = 512, 100
 
 func (p *process) create(ctx context.Context, g *guest) (task int32, err error) {
 	id := g.uuid.String()
@@ -114,27 +119,27 @@ func (p *process) create(ctx context.Context, g *guest) (task int32, err error) 
 	if err != nil {
 		return 0, err
 	}
-	size := store.Size{CPUs: 1, RAM: ram, Disk: disk}
+	size := nodes.Size{CPUs: 1, RAM: ramMiB, Disk: diskMiB}
 	err = rows{p.w.mem, p.door}.inTx(ctx, "create "+g.name, func(t tx) error {
 		if t.isHost(id) {
 			return fault.Invalid // a UUID is made anew for each request; here for each name
 		}
-		h := &domain.Host{
-			UUID: g.uuid, Name: g.name, Hostname: g.name, State: domain.Creating, Wanted: domain.WantActive, AccountID: 1, ClusterID: 1, OSID: 1,
-			CPUs: 1, RAM: ram, MAC: domain.MAC(g.uuid),
+		h := &hosts.Host{
+			UUID: g.uuid, Name: g.name, Hostname: g.name, State: hosts.Creating, Wanted: hosts.WantActive, AccountID: 1, ClusterID: 1, OSID: 1,
+			CPUs: 1, RAM: ramMiB, MAC: hosts.MAC(g.uuid),
 		}
 		if h.NodeID, err = t.Choose(ctx, 1, 0, 1, size); err != nil {
 			return err
 		}
-		if err := t.InsertHost(ctx, h, []domain.Disk{{Name: "disk0", SizeMiB: disk}}, held(got)); err != nil {
+		if err := t.InsertHost(ctx, h, []disk.Disk{{Name: "disk0", SizeMiB: diskMiB}}, held(got)); err != nil {
 			return err
 		}
-		j, err := t.Enqueue(ctx, job(work.HostCreate, h))
+		j, err := t.Enqueue(ctx, job("host_create", h))
 		if err != nil {
 			return err
 		}
 		task, g.id = j.ID, h.ID // the id is known to who asks by name, whatever is heard
-		return t.Take(ctx, h, domain.Usage{1, 1, ram, disk, 1}, size)
+		return t.Take(ctx, h, account.Usage{1, 1, ramMiB, diskMiB, 1}, size)
 	})
 	if err != nil && !errors.Is(err, pg.ErrUnknownCommit) {
 		_, _ = ipClient{p: p}.Release(ctx, &ippb.ReleaseRequest{Owner: id, Key: id})
@@ -142,11 +147,11 @@ func (p *process) create(ctx context.Context, g *guest) (task int32, err error) 
 	return task, err
 }
 
-func held(got *ippb.ReserveResponse) (list []domain.Address) {
+func held(got *ippb.ReserveResponse) (list []address.Address) {
 	for _, a := range got.GetAddresses() {
-		list = append(list, domain.Address{
+		list = append(list, address.Address{
 			IPID: a.GetId(), Family: 4, Prefix: 24, Addr: a.GetIpAddr(), Mask: a.GetMask(), Gateway: a.GetGateway(),
-			State: domain.AddressActive, Generation: a.GetGeneration(),
+			State: address.Active, Generation: a.GetGeneration(),
 		})
 	}
 	return list
@@ -167,24 +172,24 @@ func (p *process) addIP(ctx context.Context, g *guest) (task int32, err error) {
 }
 
 // moveIPs records that a host gets addresses, or loses its last one.
-func (p *process) moveIPs(ctx context.Context, g *guest, add []domain.Address, keys []string) (task int32, err error) {
+func (p *process) moveIPs(ctx context.Context, g *guest, add []address.Address, keys []string) (task int32, err error) {
 	verb := map[bool]string{true: "delip", false: "addip"}[add == nil]
 	err = rows{p.w.mem, p.door}.inTx(ctx, verb+" "+g.name, func(t tx) error {
 		h, err := t.Host(ctx, g.id, 0)
 		if err != nil {
 			return err
 		}
-		if h.State == domain.Deleting {
-			return domain.ErrDeleting
+		if h.State == hosts.Deleting {
+			return hosts.ErrDeleting
 		}
 		list, err := t.Addresses(ctx, g.id)
 		if err != nil {
 			return err
 		}
-		n, gone := job(work.IPChange, h, keys...), []domain.Address(nil)
+		n, gone := job("ip_change", h, keys...), []address.Address(nil)
 		if add == nil {
-			n.Kind = work.IPDelete
-			if gone, err = (&domain.NewIPs{IPv4: -1}).Surplus(list); err != nil {
+			n.Kind = "ip_delete"
+			if gone, err = (&ipchange.Change{IPv4: -1}).Surplus(list); err != nil {
 				return err
 			}
 		}
@@ -193,7 +198,7 @@ func (p *process) moveIPs(ctx context.Context, g *guest, add []domain.Address, k
 			return err
 		}
 		task = j.ID
-		if err := t.Charge(ctx, 1, domain.Usage{domain.IPv4Number: int64(len(add))}); err != nil {
+		if err := t.Charge(ctx, 1, account.Usage{account.IPv4Number: int64(len(add))}); err != nil {
 			return err
 		}
 		return t.ChangeAddresses(ctx, g.id, j.ID, add, gone)

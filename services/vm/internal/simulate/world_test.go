@@ -21,9 +21,10 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/services/internal/modelnode"
-	"slipway.dev/services/vm/internal/domain"
-	"slipway.dev/services/vm/internal/store"
-	"slipway.dev/services/vm/internal/work"
+	hosts "slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/leftover"
+	nodes "slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/worker"
 )
 
 const (
@@ -56,7 +57,7 @@ type world struct {
 	guests map[string]*guest
 	names  map[string]string // of machines
 	begun  []reaped          // removals that nobody asked for
-	states map[int32]domain.State
+	states map[int32]hosts.State
 	reset  map[int32]time.Time
 	asked  sync.WaitGroup // requests under way
 
@@ -97,7 +98,7 @@ func newWorld(t *testing.T, seed uint64, p plant, nodes int) *world {
 	t.Helper()
 	w := &world{
 		t: t, seed: seed, start: time.Now(), plant: p, guests: map[string]*guest{}, names: map[string]string{},
-		reset: map[int32]time.Time{}, states: map[int32]domain.State{}, drawn: map[string]uint64{}, ipAway: &place{name: "ip", alive: true, script: new([]misfortune)},
+		reset: map[int32]time.Time{}, states: map[int32]hosts.State{}, drawn: map[string]uint64{}, ipAway: &place{name: "ip", alive: true, script: new([]misfortune)},
 		script: new([]misfortune),
 	}
 	w.mem = newMemory(w.now)
@@ -177,7 +178,7 @@ type process struct {
 	name   string
 	boot   string // name and number of the start
 	runner *jobs.Runner
-	worker *work.Worker
+	worker *worker.Worker
 	end    context.CancelFunc
 	dead   chan struct{}
 	paused time.Time
@@ -196,16 +197,16 @@ func (w *world) boot(name string, takeOver bool) {
 		cfg.Lease = time.Hour
 	}
 	p.runner = jobs.NewMemoryRunner(w.mem.jobs, p.door, cfg)
-	p.worker = work.New(p.runner, rows{w.mem, p.door}, ipClient{p: p}, p.dial, log)
+	p.worker = worker.New(p.runner, rows{w.mem, p.door}.all(), ipClient{p: p}, p.dial, log)
 	if w.plant.naive {
-		p.worker.Judge = func(domain.Evidence) domain.Verdict { return domain.Removed }
+		p.worker.Reaper.Classify = func(leftover.Evidence) leftover.Verdict { return leftover.Removed }
 	}
 	if w.plant.amnesia {
 		w.mem.reaped = nil
 	}
 	w.vms = append(w.vms, p)
 	go func() { _ = p.runner.Run(ctx) }()
-	go func() { _ = p.worker.Watch(ctx, 10*time.Second) }()
+	go func() { _ = p.worker.Run(ctx, 10*time.Second) }()
 }
 
 // vm is the replica of a name that runs, or did last.
@@ -310,7 +311,7 @@ type place struct {
 	alive  bool
 	cut    time.Time // until then nothing passes
 	node   *modelnode.Node
-	said   store.Node
+	said   nodes.Description
 	boots  int
 	backup *modelnode.Node
 	script *[]misfortune // of the next messages; nodes share one
@@ -439,7 +440,7 @@ func (w *world) register(n *place) error {
 		hosts, err := t.WantedHosts(ctx, id)
 		for _, id := range hosts {
 			h := w.mem.hosts[id]
-			if _, err := t.Enqueue(ctx, job(work.HostStart, &h.Host)); err != nil {
+			if _, err := t.Enqueue(ctx, job("host_start", &h.Host)); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,38 @@
+package arch
+
+// vm declares the rooms of vm: task ← account ← cluster ← node ← image, the parts of a host, the host, and what is done
+// with a host.
+var vm = house{
+	service: "vm",
+	order: "listing task account cluster node image disk address machine host power ipchange console leftover watch fsck " +
+		"worker api",
+	apart:  "schema",
+	common: "job job_step",
+	tables: map[string]string{
+		"account": "account account_usage",
+		"cluster": "cluster cluster_pool",
+		"node":    "node installation",
+		"image":   "os os_node",
+		"disk":    "disk",
+		"address": "host_address",
+		"host":    "host host_count tombstone",
+		// The breaker of a node is a part of the node's row.
+		"leftover": "stranger reaped",
+	},
+	reaches: map[string]string{
+		"account/list.go":  "host disk",
+		"cluster/list.go":  "node host_count",
+		"node/list.go":     "cluster host os",
+		"node/build.go":    "cluster os_node",
+		"image/list.go":    "node",
+		"address/list.go":  "host",
+		"address/build.go": "host",
+		"machine/build.go": "host disk node cluster",
+		"host/list.go":     "account cluster node os disk host_address",
+		"host/build.go":    "cluster os account_usage disk host_address node",
+		"ipchange/list.go": "host",
+		"console/list.go":  "host node",
+		"leftover/list.go": "node installation host tombstone",
+		"fsck/list.go":     "node host disk host_address account_usage",
+	},
+}

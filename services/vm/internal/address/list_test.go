@@ -1,0 +1,18 @@
+package address
+
+import (
+	"testing"
+
+	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/query/querytest"
+	"slipway.dev/services/vm/internal/schema"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, schema.Lines...)
+	querytest.Check(t, pool, addressList, query.Scope{SQL: "x.host_id = $1 AND x.family = $2", Args: []any{1, 4}})
+}

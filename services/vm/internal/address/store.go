@@ -1,0 +1,127 @@
+package address
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	ippb "slipway.dev/proto/ip/v3"
+
+	"slipway.dev/pkg/clamp"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/unit"
+)
+
+// Select reads the addresses of the host $1, which Scan takes.
+const Select = `
+	SELECT ip_id, family, prefix, pool_id, network_id, interface, host(addr), mask, gateway, dns, state, coalesce(job_id, 0),
+		position, generation, domain, ptr_serial
+	FROM host_address WHERE host_id = $1 ORDER BY position`
+
+// Scan reads one address from a row of Select.
+func Scan(row pgx.CollectableRow) (a Address, err error) {
+	err = row.Scan(&a.IPID, &a.Family, &a.Prefix, &a.PoolID, &a.NetworkID, &a.Interface, &a.Addr, &a.Mask, &a.Gateway, &a.DNS,
+		&a.State, &a.Job, &a.Position, &a.Generation, &a.Domain, &a.PTRSerial)
+	return a, err
+}
+
+const insert = `
+		INSERT INTO host_address (host_id, position, ip_id, addr, family, prefix, mask, gateway, pool_id, network_id, interface,
+			dns, state, job_id, generation, domain, ptr_serial)
+		VALUES ($1, $2, $3, $4::text::inet, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17)`
+
+// values are those of the columns of insert.
+func values(host int32, a Address) []any {
+	return []any{
+		host, a.Position, a.IPID, a.Addr, a.Family, a.Prefix, a.Mask, a.Gateway, a.PoolID, a.NetworkID, a.Interface,
+		append([]string{}, a.DNS...), a.State, a.Job, a.Generation, a.Domain, a.PTRSerial,
+	}
+}
+
+// Of returns the addresses of a host, in all states. Callers that change them hold the host's row.
+func Of(ctx context.Context, db pg.DB, host int32) ([]Address, error) {
+	rows, err := db.Query(ctx, Select, host)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, Scan)
+}
+
+// Insert adds the addresses of a new host, at the end of the unit of work.
+func Insert(ctx context.Context, tx *unit.Tx, host int32, list []Address) error {
+	for i, a := range list {
+		a.Position = clamp.Int32(i)
+		if err := tx.Later(ctx, insert, values(host, a)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Change records what a job will add to a host, behind what it has, and what it will remove.
+func Change(ctx context.Context, tx *unit.Tx, host, job int32, add, remove []Address) error {
+	var next int32
+	err := tx.QueryRow(ctx, `SELECT coalesce(max(position) + 1, 0) FROM host_address WHERE host_id = $1`, host).Scan(&next)
+	if err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	for i, a := range add {
+		a.Position, a.State, a.Job = next+clamp.Int32(i), Adding, job
+		b.Queue(insert, values(host, a)...)
+	}
+	for _, a := range remove {
+		b.Queue(`
+			UPDATE host_address SET state = 'removing', job_id = $3
+			WHERE host_id = $1 AND position = $2 AND state = 'active'`, host, a.Position, job)
+	}
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// Changed records that the node has made a job's change, and returns what the job removed.
+func Changed(ctx context.Context, tx *unit.Tx, host, job int32) ([]Address, error) {
+	_, err := tx.Exec(ctx, `
+		UPDATE host_address SET state = 'active', job_id = NULL
+		WHERE host_id = $1 AND job_id = $2 AND state = 'adding'`, host, job)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, `
+		DELETE FROM host_address WHERE host_id = $1 AND job_id = $2
+		RETURNING ip_id, family, prefix, pool_id, network_id, interface, host(addr), mask, gateway, dns, state, job_id,
+			position, generation, domain, ptr_serial`, host, job)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, Scan)
+}
+
+// Unchanged records that a job's change was taken back.
+func Unchanged(ctx context.Context, tx *unit.Tx, host, job int32) error {
+	_, err := tx.Exec(ctx, `DELETE FROM host_address WHERE host_id = $1 AND job_id = $2 AND state = 'adding'`, host, job)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE host_address SET state = 'active', job_id = NULL WHERE host_id = $1 AND job_id = $2`, host, job)
+	return err
+}
+
+// name keeps the domain of an address. Of two domains the one with the higher serial counts.
+func name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain string) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE host_address SET domain = $3, ptr_serial = $2 WHERE ip_id = $1 AND ptr_serial < $2`, ip, serial, domain)
+	return err
+}
+
+// Named keeps the domain that ip gave an address.
+func Named(ctx context.Context, tx *unit.Tx, n *ippb.AddressNamed) error {
+	return name(ctx, tx, n.GetId(), n.GetSerial(), n.GetDomain())
+}
+
+// NetworkChanged keeps the gateway and the name servers of a network. Its hosts read them at their next start.
+func NetworkChanged(ctx context.Context, tx *unit.Tx, n *ippb.NetworkChanged) error {
+	_, err := tx.Exec(ctx, `UPDATE host_address SET gateway = $2, dns = $3 WHERE network_id = $1`,
+		n.GetId(), n.GetGateway(), append([]string{}, n.GetDnsServers()...))
+	return err
+}

@@ -1,0 +1,89 @@
+// Package api registers vm's rpc services, each made of the rooms that answer it.
+package api
+
+import (
+	"google.golang.org/grpc"
+
+	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
+	parkedpb "slipway.dev/proto/parked/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fsck"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/cluster"
+	"slipway.dev/services/vm/internal/console"
+	vmfsck "slipway.dev/services/vm/internal/fsck"
+	"slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/image"
+	"slipway.dev/services/vm/internal/ipchange"
+	"slipway.dev/services/vm/internal/leftover"
+	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/power"
+	"slipway.dev/services/vm/internal/task"
+	"slipway.dev/services/vm/internal/watch"
+)
+
+// Peers are the services that requests need.
+type Peers struct {
+	Auth, IP, Own grpc.ClientConnInterface
+	Dial          node.Dial
+	Fsck          *fsck.Checker
+}
+
+// Names of the rooms' servers where several answer one service.
+type (
+	hostServer     = host.Server
+	powerServer    = power.Server
+	addressServer  = address.Server
+	ipchangeServer = ipchange.Server
+	consoleServer  = console.Server
+	nodeServer     = node.Server
+	leftoverServer = leftover.Server
+	watchServer    = watch.Server
+)
+
+// hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
+type hosts struct {
+	vmpb.UnsafeHostServiceServer
+	*hostServer
+	*powerServer
+	*addressServer
+	*ipchangeServer
+	*consoleServer
+}
+
+// nodes answers vm.v3.NodeService.
+type nodes struct {
+	vmpb.UnsafeNodeServiceServer
+	*nodeServer
+	*leftoverServer
+	*watchServer
+}
+
+// Register registers all services.
+func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
+	accounts := account.NewDirectory(db, authpb.NewUserServiceClient(p.Auth))
+	ip := ippb.NewAddressServiceClient(p.IP)
+	reserver := address.Reserver{IP: ip}
+
+	vmpb.RegisterTaskServiceServer(r, task.NewServer(db))
+	a := account.NewServer(db, accounts)
+	vmpb.RegisterAccountServiceServer(r, a)
+	vmpb.RegisterLimitServiceServer(r, a)
+	vmpb.RegisterClusterServiceServer(r, cluster.NewServer(db, ippb.NewPoolServiceClient(p.IP)))
+	vmpb.RegisterNodeServiceServer(r, nodes{
+		nodeServer: node.NewServer(db), leftoverServer: leftover.NewServer(db), watchServer: watch.NewServer(db),
+	})
+	vmpb.RegisterOSServiceServer(r, image.NewServer(db))
+	vmpb.RegisterHostServiceServer(r, hosts{
+		hostServer:  host.NewServer(db, host.Peers{Accounts: accounts, Addresses: reserver}),
+		powerServer: power.NewServer(db), addressServer: address.NewServer(db, ip),
+		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
+	})
+	vmpb.RegisterFsckServiceServer(r, vmfsck.NewServer(p.Fsck, map[string]parkedpb.ParkedServiceClient{
+		"vm": parkedpb.NewParkedServiceClient(p.Own), "auth": parkedpb.NewParkedServiceClient(p.Auth), "ip": parkedpb.NewParkedServiceClient(p.IP),
+	}))
+}

@@ -1,0 +1,54 @@
+package host
+
+import (
+	"context"
+
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/account"
+)
+
+// placement is what a new host is planned on. What is missing is 0.
+type placement struct {
+	ClusterID      int32
+	DomainTemplate string
+	OSID           int32
+	Template       string // sha256
+	Ready          bool   // the OS is not being imported any more
+	MinRAM         int32
+	MinDisk        int32
+	Limits         account.Limits
+}
+
+// readPlacement reads cluster, OS and account of a new host in one round trip; cluster 0 is the first. OSes for administrators
+// only are seen if all is set.
+func readPlacement(ctx context.Context, db *unit.DB, cluster, os, owner int32, all bool) (p placement, err error) {
+	err = db.QueryRow(ctx, `
+		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.sha256, ''),
+		       coalesce(o.state = 'active', false), coalesce(o.min_ram_mib, 0), coalesce(o.min_disk_mib, 0),
+		       `+account.LimitColumns+`
+		FROM (SELECT) one
+		LEFT JOIN LATERAL (SELECT id, domain_template FROM cluster WHERE id = $1 OR $1 = 0 ORDER BY id LIMIT 1) c ON true
+		LEFT JOIN LATERAL (SELECT id, sha256, state, min_ram_mib, min_disk_mib FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true
+		LEFT JOIN account_usage u ON u.account_id = $4`,
+		cluster, os, all, owner).Scan(append([]any{
+		&p.ClusterID, &p.DomainTemplate, &p.OSID, &p.Template, &p.Ready, &p.MinRAM, &p.MinDisk,
+	}, p.Limits.Dest()...)...)
+	return p, err
+}
+
+// size counts what a host has of disks, in MiB, and of IPv4 addresses. The host is locked.
+func size(ctx context.Context, tx *unit.Tx, id int32) (disks, ipv4 int64, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT (SELECT coalesce(sum(size_mib), 0) FROM disk WHERE host_id = $1),
+		       (SELECT count(*) FROM host_address WHERE host_id = $1 AND family = 4)`, id).Scan(&disks, &ipv4)
+	return disks, ipv4, err
+}
+
+// BuryHost leaves a tombstone of a host that is removed by the command with this fence.
+func (t rows) BuryHost(ctx context.Context, id int32, fence int64) error {
+	_, err := t.Exec(ctx, `
+		INSERT INTO tombstone (uuid, host_id, node, fence)
+		SELECT h.uuid, h.id, n.uuid, $2 FROM host h JOIN node n ON n.id = h.node_id WHERE h.id = $1
+		ON CONFLICT DO NOTHING`, id, fence)
+	return err
+}

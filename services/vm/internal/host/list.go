@@ -1,0 +1,116 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/listing"
+)
+
+// item is a host as lists show it, in one row.
+type item struct {
+	ID           int32
+	UUID         uuid.UUID
+	Name         string
+	Comment      string
+	State        string
+	Domain       string
+	CPUs         int32     `db:"cpu_number"`
+	RAM          int32     `db:"ram_mib"`
+	AntiSpoofing bool      `db:"anti_spoofing"`
+	MAC          string    `db:"mac"`
+	CreatedAt    time.Time `db:"created_at"`
+	ClusterID    int32     `db:"cluster_id"`
+	Cluster      string    `db:"cluster_name"`
+	NodeID       int32     `db:"node_id"`
+	Node         string    `db:"node_name"`
+	Endpoint     string    `db:"endpoint"`
+	Bridge       string    `db:"bridge"`
+	Maintenance  bool      `db:"maintenance"`
+	AccountID    int32     `db:"account_id"`
+	Email        string    `db:"email"`
+	OSID         int32     `db:"os_id"`
+	OS           string    `db:"os_name"`
+	OSGroup      string    `db:"os_group"`
+	DiskID       int32     `db:"disk_id"`
+	DiskName     string    `db:"disk_name"`
+	DiskMiB      int32     `db:"disk_mib"`
+	DiskCount    int32     `db:"disk_count"`
+	IP4          []string  `db:"ip4"`
+	IP6          []string  `db:"ip6"`
+	Task         *int32    `db:"task"`
+}
+
+var hostList = query.List{
+	From: "host h",
+	Joins: []query.Join{
+		{Alias: "c", SQL: "JOIN cluster c ON c.id = h.cluster_id"},
+		{Alias: "n", SQL: "JOIN node n ON n.id = h.node_id"},
+		{Alias: "o", SQL: "JOIN os o ON o.id = h.os_id"},
+		{Alias: "a", SQL: "LEFT JOIN account a ON a.id = h.account_id"},
+		{Alias: "d", SQL: `LEFT JOIN LATERAL (
+			SELECT k.id, k.name, k.size_mib, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
+			FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order, k.id LIMIT 1) d ON true`},
+	},
+	Columns: `h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
+		h.created_at, c.id AS cluster_id, c.name AS cluster_name, n.id AS node_id, n.name AS node_name, n.endpoint, n.bridge,
+		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, o.name AS os_name, o.os_group,
+		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib,
+		coalesce(d.disk_count, 0) AS disk_count,
+		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding' ORDER BY x.position) AS ip4,
+		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding' ORDER BY x.position) AS ip6,
+		(SELECT j.id FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')
+		 ORDER BY j.id LIMIT 1) AS task`,
+	LastNotify: listing.Now,
+	Counters:   []query.Counter{{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}}},
+	Fields: map[string]query.Field{
+		"id":                    {SQL: "h.id", Type: query.Int},
+		"name":                  {SQL: "h.name", Type: query.Text},
+		"comment":               {SQL: "h.comment", Type: query.Text},
+		"domain":                {SQL: "h.domain", Type: query.Text},
+		"state":                 {SQL: "h.state", Type: query.Text},
+		"cpu_number":            {SQL: "h.cpu_number", Type: query.Int},
+		"ram_mib":               {SQL: "h.ram_mib", Type: query.Int},
+		"anti_spoofing":         {SQL: "h.anti_spoofing", Type: query.Bool},
+		"create_date":           {SQL: "h.created_at", Type: query.Time},
+		"account":               {SQL: "h.account_id", Type: query.Int},
+		"account.id":            {SQL: "h.account_id", Type: query.Int},
+		"account.email":         {SQL: "a.email", Type: query.Mail, Null: true, Needs: "a"},
+		"cluster":               {SQL: "h.cluster_id", Type: query.Int},
+		"cluster.id":            {SQL: "h.cluster_id", Type: query.Int},
+		"cluster.name":          {SQL: "c.name", Type: query.Text, Needs: "c"},
+		"node":                  {SQL: "h.node_id", Type: query.Int},
+		"node.id":               {SQL: "h.node_id", Type: query.Int},
+		"node.name":             {SQL: "n.name", Type: query.Text, Needs: "n"},
+		"node.maintenance_mode": {SQL: "n.maintenance", Type: query.Bool, Needs: "n"},
+		"os":                    {SQL: "h.os_id", Type: query.Int},
+		"os.id":                 {SQL: "h.os_id", Type: query.Int},
+		"os.name":               {SQL: "o.name", Type: query.Text, Needs: "o"},
+		"os_name":               {SQL: "o.name", Type: query.Text, Needs: "o"},
+		"os_group":              {SQL: "o.os_group", Type: query.Text, Needs: "o"},
+		"internal_name":         {SQL: "h.uuid::text", Type: query.Text},
+		"disk.disk_mib":         {SQL: "d.size_mib", Type: query.Int, Null: true, Needs: "d"},
+		"disk_count":            {SQL: "coalesce(d.disk_count, 0)", Type: query.Int, Needs: "d"},
+		"mac":                   {SQL: "h.mac::text", Type: query.Text},
+		"ip4":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding'"},
+		"ip6":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding'"},
+	},
+}
+
+// page returns a page of the hosts of owner, of all for owner 0.
+func page(ctx context.Context, db *unit.DB, q *querypb.Query, owner int32) (query.Rows[item], error) {
+	return query.Read[item](ctx, db.Lists, hostList, q, listing.Own("h.account_id", owner))
+}
+
+// find returns one host of owner, of all for owner 0.
+func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
+	rows, err := db.Query(ctx, hostList.Row(`h.id = $2 AND ($1 = 0 OR h.account_id = $1)`), owner, id)
+	return pg.One[item](rows, err, pg.Missing("host", id))
+}

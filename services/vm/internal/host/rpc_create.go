@@ -1,0 +1,210 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/GehirnInc/crypt/sha512_crypt"
+	"github.com/google/uuid"
+
+	ippb "slipway.dev/proto/ip/v3"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/task"
+)
+
+// Where a create may be cut off.
+var (
+	pointPlanned  = crash.At("vm.create.planned")
+	pointReserved = crash.At("vm.create.reserved")
+	pointStored   = crash.At("vm.create.stored")
+	pointCreated  = crash.At("vm.create.committed")
+	pointAnswered = crash.At("vm.create.poked")
+)
+
+// CreateHost checks the request against everything that is known, reserves addresses, then stores the host with its job in one
+// transaction. When the process dies in between, the addresses expire, because no job confirms them.
+func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vmpb.CreateHostResponse, error) {
+	spec := specOf(r)
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	h, err := s.plan(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	pointPlanned.Hit()
+	addrs, err := s.reserve(ctx, h, spec)
+	if err != nil {
+		return nil, err
+	}
+	pointReserved.Hit()
+	resp, err := s.record(ctx, h, spec, addrs)
+	if err != nil {
+		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they expire.
+		if !errors.Is(err, pg.ErrUnknownCommit) {
+			s.peers.Addresses.Release(ctx, h.UUID, h.UUID.String())
+		}
+		return nil, err
+	}
+	pointCreated.Hit()
+	pointAnswered.Hit()
+	return resp, nil
+}
+
+func specOf(r *vmpb.CreateHostRequest) *createSpec {
+	s := &createSpec{
+		Name: r.GetName(), Comment: r.GetComment(), Domain: r.GetDomain(), Password: r.GetPassword(),
+		Cluster: r.GetCluster(), Node: r.GetNode(), Account: r.GetAccount(),
+		OS: r.GetOs(), Image: r.GetImage(), Preset: r.GetPreset(),
+		CPUs: r.GetCpuNumber(), RAM: r.GetRamMib(),
+		IPv4Number: 1, IPv4Pools: r.GetIpv4Pool(), Address: r.GetIpAddr().GetName(), Network: r.GetIpAddr().GetIpNetwork(),
+		IPv6:         r.GetIpv6Enabled(),
+		AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
+	}
+	if r.Ipv4Number != nil {
+		s.IPv4Number = r.GetIpv4Number()
+	}
+	if p := r.GetIpAddr().GetIpPool(); p != 0 {
+		s.IPv4Pools = append(s.IPv4Pools, p)
+	}
+	for _, d := range r.GetDisks() {
+		s.Disks = append(s.Disks, disk.Disk{SizeMiB: d.GetSizeMib()})
+	}
+	if len(s.Disks) == 0 && r.HddMib != nil {
+		s.Disks = []disk.Disk{{SizeMiB: r.GetHddMib()}}
+	}
+	return s
+}
+
+// plan resolves what the spec names and completes it. The host that it returns has everything but id, node and rows.
+func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
+	caller, _ := identity.From(ctx)
+	owner, err := s.accountFor(ctx, caller, spec.Account)
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPlacement(ctx, s.db, spec.Cluster, spec.OS, owner, caller.Admin())
+	switch {
+	case err != nil:
+		return nil, err
+	case p.ClusterID == 0:
+		return nil, fault.Invalid.With("there is no cluster %d", spec.Cluster).On("cluster")
+	case p.OSID == 0:
+		return nil, fault.Invalid.With("there is no OS %d", spec.OS).On("os")
+	case !p.Ready:
+		return nil, fault.Invalid.With("OS %d is being imported", spec.OS).On("os")
+	}
+	if err := spec.fill(p.MinRAM, p.MinDisk, p.Template); err != nil {
+		return nil, err
+	}
+	// The limits count in the transaction that stores the host. A request that has no chance is refused here, before it takes
+	// addresses from others for a while.
+	if err := p.Limits.Allow(spec.usage(int64(spec.IPv4Number))); err != nil {
+		return nil, err
+	}
+	keys, err := s.peers.Accounts.SSHKeys(ctx, owner)
+	if err != nil {
+		return nil, fmt.Errorf("keys of account %d: %w", owner, err)
+	}
+	hash, err := hashPassword(spec.Password)
+	if err != nil {
+		return nil, err
+	}
+	id := uuid.New()
+	h := &Host{
+		UUID: id, Name: spec.Name, Comment: spec.Comment, State: Creating, Wanted: WantActive,
+		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, RAM: spec.RAM, MAC: MAC(id),
+		AntiSpoofing: spec.AntiSpoofing, PasswordHash: hash, SSHKeys: append(spec.SSHKeys, keys...),
+	}
+	h.Hostname, h.Domain = hostnames(spec.Name, spec.Domain, p.DomainTemplate)
+	return h, nil
+}
+
+// accountFor returns the owner of the new host: the caller, or the wanted account if the caller may act for it.
+func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wanted int32) (int32, error) {
+	if wanted == 0 || wanted == caller.AccountID {
+		return caller.AccountID, nil
+	}
+	missing := fault.Invalid.With("there is no account %d", wanted).On("account") // status 400: clients print the body of 400 only
+	if !caller.ReachesAll() {
+		return 0, missing
+	}
+	err := s.peers.Accounts.Find(ctx, wanted)
+	if f, ok := fault.From(err); ok && errors.Is(f, fault.NotFound) {
+		return 0, missing
+	}
+	return wanted, err
+}
+
+// hashPassword returns the crypt(3) form that guests understand, "" for no password. The password itself is not kept.
+func hashPassword(password string) (string, error) {
+	if password == "" {
+		return "", nil
+	}
+	return sha512_crypt.New().Generate([]byte(password), []byte("$6$"+rand.Text()[:16]))
+}
+
+// reserve reserves the addresses of a new host, under its UUID.
+func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]address.Address, error) {
+	req := &ippb.ReserveRequest{
+		Owner: h.UUID.String(), ClusterId: h.ClusterID, AccountId: h.AccountID, PoolIds: spec.IPv4Pools, Ipv4Count: spec.IPv4Number,
+		Wish: spec.Address, NetworkId: spec.Network,
+	}
+	if spec.IPv6 {
+		req.Ipv6Count = 1
+	}
+	if req.GetIpv4Count()+req.GetIpv6Count() == 0 {
+		return nil, nil
+	}
+	return s.peers.Addresses.Reserve(ctx, req)
+}
+
+// record stores the host. When other hosts take the room that was chosen, it chooses again; that ends, because they use it up.
+func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []address.Address) (resp *vmpb.CreateHostResponse, err error) {
+	usage := spec.usage(address.CountIPv4(addrs))
+	size := node.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: disk.Total(spec.Disks)}
+	for {
+		err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+			h.NodeID, err = node.Choose(ctx, tx, h.ClusterID, spec.Node, h.OSID, size)
+			if err != nil {
+				return err
+			}
+			if err := (rows{tx}).InsertHost(ctx, h, spec.Disks, addrs); err != nil {
+				return err
+			}
+			job, err := task.Enqueue(ctx, tx, createKind, task.HostKey(h.ID), h.AccountID, h.Args(false))
+			if err != nil {
+				return err
+			}
+			resp = &vmpb.CreateHostResponse{Id: h.ID, Task: job.ID}
+			if err := tx.Answer(ctx, resp); err != nil {
+				return err
+			}
+			if err := Emit(ctx, tx, h, "created"); err != nil {
+				return err
+			}
+			audit.Of(ctx).Object("host", h.ID)
+			audit.Of(ctx).Change(nil, map[string]any{
+				"name": h.Name, "account": h.AccountID, "cluster": h.ClusterID, "node": h.NodeID, "os": h.OSID,
+				"cpu_number": h.CPUs, "ram_mib": h.RAM, "hdd_mib": size.Disk,
+			})
+			pointStored.Hit()
+			return rows{tx}.Take(ctx, h, usage, size)
+		})
+		if !errors.Is(err, node.ErrRoomTaken) {
+			return resp, err
+		}
+	}
+}

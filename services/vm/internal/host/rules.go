@@ -1,0 +1,88 @@
+// Package host keeps the hosts: it creates, lists, renames and deletes them.
+package host
+
+import (
+	"crypto/sha256"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+
+	"slipway.dev/pkg/fault"
+)
+
+// State is the dialect's word for what a host does.
+type State string
+
+// States of a host. Paused is ours: the hypervisor holds the guest, for lack of disk space for instance.
+const (
+	Creating State = "creating"
+	Active   State = "active"
+	Stopped  State = "stopped"
+	Starting State = "starting"
+	Stopping State = "stopping"
+	Deleting State = "deleting"
+	Crashed  State = "crashed"
+	Paused   State = "paused"
+	Unknown  State = "unknown"
+)
+
+// What the owner wants of a host.
+const (
+	WantActive  = "active"
+	WantStopped = "stopped"
+	WantAbsent  = "absent"
+)
+
+// ErrDeleting refuses every change of a host that is being deleted.
+var ErrDeleting = fault.New(codes.FailedPrecondition, "HOST_DELETING", "the host is being deleted")
+
+// Host is a virtual machine as vm keeps it.
+type Host struct {
+	ID           int32
+	UUID         uuid.UUID
+	Name         string
+	Comment      string
+	Domain       string
+	Hostname     string
+	State        State
+	Wanted       string
+	AccountID    int32
+	ClusterID    int32
+	NodeID       int32
+	OSID         int32
+	CPUs         int32
+	RAM          int32 // MiB
+	MAC          net.HardwareAddr
+	AntiSpoofing bool
+	PasswordHash string
+	SSHKeys      []string
+	CreatedAt    time.Time
+}
+
+// MarkDeleting records that the host is to be deleted. A second delete is refused while the first is carried out.
+func (h *Host) MarkDeleting() error {
+	if h.State == Deleting {
+		return ErrDeleting.With("host %d is being deleted already", h.ID)
+	}
+	h.State, h.Wanted = Deleting, WantAbsent
+	return nil
+}
+
+// MAC derives the host's hardware address from its UUID, so that a repeated step makes the same card. The first byte
+// marks it as locally administered.
+func MAC(id uuid.UUID) net.HardwareAddr {
+	sum := sha256.Sum256(id[:])
+	return net.HardwareAddr{0x52, 0x54, sum[0], sum[1], sum[2], sum[3]}
+}
+
+// Observation is a machine as its node saw it, with what the machine says of itself.
+type Observation struct {
+	UUID    uuid.UUID
+	State   State
+	HostID  int32
+	StackID string
+	NodeID  string
+	Fence   int64
+}

@@ -1,0 +1,135 @@
+package host
+
+import (
+	"net/netip"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
+)
+
+// Limits of one host. Sources: the dialect's hot-resize limits for CPUs, KVM's practice for the rest.
+const (
+	maxCPUs     = 240
+	maxRAMMiB   = 16 << 20
+	maxPassword = 128
+	maxKeys     = 32
+)
+
+// createSpec is what a request asks a new host to be. Zero numbers mean "not given".
+type createSpec struct {
+	Name, Comment, Domain  string
+	Password               string
+	Cluster, Node, Account int32
+	OS, Image, Preset      int32
+	CPUs, RAM              int32
+	Disks                  []disk.Disk
+	IPv4Number             int32
+	IPv4Pools              []int32
+	Address                string // a certain one; "" is any
+	Network                int32  // the addresses' network; 0 is any
+	IPv6                   bool
+	AntiSpoofing           bool
+	SSHKeys                []string
+}
+
+// check refuses a host that no installation could make, and names the field at fault.
+func (s *createSpec) check() error {
+	if err := checkName(s.Name); err != nil {
+		return err
+	}
+	if err := checkComment(s.Comment); err != nil {
+		return err
+	}
+	if s.Domain != "" {
+		if err := checkDomain(s.Domain); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.Image != 0:
+		return fault.Invalid.With("there is no image %d", s.Image).On("image")
+	case s.Preset != 0:
+		return fault.Invalid.With("there is no preset %d", s.Preset).On("preset")
+	case s.OS == 0:
+		return fault.Invalid.With("required, the id of an OS template of GET /vm/v3/os").On("os")
+	case s.Password == "" && len(s.SSHKeys) == 0:
+		return fault.Invalid.With("required").On("password")
+	case len(s.Password) > maxPassword || strings.ContainsAny(s.Password, "\x00\r\n"):
+		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
+	}
+	if err := s.checkSize(); err != nil {
+		return err
+	}
+	if s.Address != "" {
+		if _, err := netip.ParseAddr(s.Address); err != nil {
+			return fault.Invalid.With("%.60q is not an address", s.Address).On("ip_addr")
+		}
+	}
+	return s.checkKeys()
+}
+
+func (s *createSpec) checkSize() error {
+	if err := between("cpu_number", s.CPUs, 0, maxCPUs); err != nil {
+		return err
+	}
+	if err := between("ram_mib", s.RAM, 0, maxRAMMiB); err != nil {
+		return err
+	}
+	if err := between("ipv4_number", s.IPv4Number, 0, address.Max); err != nil {
+		return err
+	}
+	return disk.Check(s.Disks)
+}
+
+func between(field string, n, least, most int32) error {
+	if n < least || n > most {
+		return fault.Invalid.With("%d is not between %d and %d", n, max(least, 1), most).On(field)
+	}
+	return nil
+}
+
+func (s *createSpec) checkKeys() error {
+	if len(s.SSHKeys) > maxKeys {
+		return fault.Invalid.With("at most %d", maxKeys).On("ssh_keys")
+	}
+	for i, text := range s.SSHKeys {
+		key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(text))
+		if err != nil || len(options) > 0 || len(strings.TrimSpace(string(rest))) > 0 {
+			return fault.Invalid.With("number %d is not one public key without options", i+1).On("ssh_keys")
+		}
+		s.SSHKeys[i] = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	}
+	return nil
+}
+
+// fill completes the spec with what the OS template needs, and refuses a spec that gives the template less.
+func (s *createSpec) fill(minRAM, minDisk int32, template string) error {
+	if s.CPUs == 0 {
+		s.CPUs = 1
+	}
+	if s.RAM == 0 {
+		s.RAM = minRAM
+	}
+	if s.RAM < minRAM {
+		return fault.Invalid.With("this OS needs at least %d", minRAM).On("ram_mib")
+	}
+	disks, err := disk.Fill(s.Disks, minDisk, template)
+	if err != nil {
+		return err
+	}
+	s.Disks = disks
+	return nil
+}
+
+// usage returns what the host uses of its account's limits with so many addresses of IPv4.
+func (s *createSpec) usage(ipv4 int64) account.Usage {
+	return account.Usage{
+		account.HostCount: 1, account.CPUNumber: int64(s.CPUs), account.RAMMiB: int64(s.RAM),
+		account.HDDMiB: disk.Total(s.Disks), account.IPv4Number: ipv4,
+	}
+}

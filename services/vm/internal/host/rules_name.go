@@ -1,0 +1,64 @@
+package host
+
+import (
+	"regexp"
+	"strings"
+
+	"slipway.dev/pkg/fault"
+)
+
+var (
+	nameForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9._-])?$`)
+	labelForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	notLabel  = regexp.MustCompile(`[^a-z0-9]+`)
+)
+
+// checkName refuses a name that is empty, longer than 63 or made of other than letters, digits, spaces, dots, dashes and underscores.
+func checkName(name string) error {
+	if !nameForm.MatchString(name) {
+		return fault.Invalid.With("1 to 63 letters, digits, dots, dashes, underscores or spaces, beginning with a letter or digit").On("name")
+	}
+	return nil
+}
+
+// checkComment refuses a comment of more than 4096 bytes.
+func checkComment(comment string) error {
+	if len(comment) > 4096 || strings.ContainsRune(comment, 0) {
+		return fault.Invalid.With("at most 4096 characters, no zero byte").On("comment")
+	}
+	return nil
+}
+
+// checkDomain refuses what is not a host name in the sense of RFC 1123.
+func checkDomain(domain string) error {
+	labels := strings.Split(strings.ToLower(strings.TrimSuffix(domain, ".")), ".")
+	for _, l := range labels {
+		if !labelForm.MatchString(l) || len(domain) > 253 {
+			return fault.Invalid.With("%.60q is not a host name", domain).On("domain")
+		}
+	}
+	return nil
+}
+
+// label returns a host name label for any name.
+func label(name string) string {
+	l := strings.Trim(notLabel.ReplaceAllString(strings.ToLower(name), "-"), "-")
+	if len(l) > 63 {
+		l = strings.TrimRight(l[:63], "-")
+	}
+	if l == "" {
+		return "host"
+	}
+	return l
+}
+
+// hostnames returns the name of the guest and its domain: the given one, or one made from the cluster's template.
+func hostnames(name, domain, template string) (hostname, fqdn string) {
+	if domain == "" {
+		hostname = label(name)
+		return hostname, strings.ReplaceAll(template, "{name}", hostname)
+	}
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	hostname, _, _ = strings.Cut(domain, ".")
+	return hostname, domain
+}

@@ -1,0 +1,85 @@
+package host
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/disk"
+)
+
+func TestCreateSpecNamesTheFieldAtFault(t *testing.T) {
+	t.Parallel()
+	good := func() createSpec { return createSpec{Name: "web1", OS: 1, Password: "secret"} }
+	if w := good(); w.check() != nil || w.fill(128, 64, "sha") != nil || w.CPUs != 1 || w.RAM != 128 || w.Disks[0].SizeMiB != 64 {
+		t.Fatalf("a short spec is not filled: %+v", w)
+	}
+	for field, spoil := range map[string]func(*createSpec){
+		"name":        func(w *createSpec) { w.Name = "../etc" },
+		"comment":     func(w *createSpec) { w.Comment = strings.Repeat("x", 5000) },
+		"domain":      func(w *createSpec) { w.Domain = "a b\nruncmd:" },
+		"os":          func(w *createSpec) { w.OS = 0 },
+		"password":    func(w *createSpec) { w.Password = "" },
+		"cpu_number":  func(w *createSpec) { w.CPUs = -1 },
+		"ram_mib":     func(w *createSpec) { w.RAM = 1 << 30 },
+		"hdd_mib":     func(w *createSpec) { w.Disks = []disk.Disk{{SizeMiB: -5}} },
+		"ipv4_number": func(w *createSpec) { w.IPv4Number = 1000 },
+		"ip_addr":     func(w *createSpec) { w.Address = "here" },
+		"image":       func(w *createSpec) { w.Image = 3 },
+		"preset":      func(w *createSpec) { w.Preset = 3 },
+		"ssh_keys":    func(w *createSpec) { w.SSHKeys = []string{`command="rm" ssh-ed25519 AAAA`} },
+	} {
+		w := good()
+		spoil(&w)
+		f, ok := fault.From(w.check())
+		if !ok || f.Field != field || f.Msg == "" || strings.HasPrefix(f.Msg, field) {
+			t.Errorf("%s: fault %+v", field, f)
+		}
+	}
+	for field, w := range map[string]createSpec{
+		"ram_mib": {RAM: 64}, "hdd_mib": {Disks: []disk.Disk{{SizeMiB: 10}}}, "disks": {Disks: []disk.Disk{{}, {}}},
+	} {
+		f, ok := fault.From(w.fill(128, 64, "sha"))
+		if !ok || f.Field != field {
+			t.Errorf("%s: fault %+v", field, f)
+		}
+	}
+}
+
+func TestHostname(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, domain, hostname, fqdn string }{
+		{"web1", "", "web1", "web1.slipway.internal"},
+		{"My Shop_2", "", "my-shop-2", "my-shop-2.slipway.internal"},
+		{"web1", "Mein.Example.com.", "mein", "mein.example.com"},
+		{"__", "", "host", "host.slipway.internal"},
+	} {
+		h, f := hostnames(tt.name, tt.domain, "{name}.slipway.internal")
+		if h != tt.hostname || f != tt.fqdn {
+			t.Errorf("%q %q: %s %s, want %s %s", tt.name, tt.domain, h, f, tt.hostname, tt.fqdn)
+		}
+	}
+}
+
+func TestMACIsStableAndLocal(t *testing.T) {
+	t.Parallel()
+	id := uuid.New()
+	m := MAC(id)
+	if m.String() != MAC(id).String() || m[0]&3 != 2 {
+		t.Errorf("MAC %s", m)
+	}
+}
+
+func TestMarkDeleting(t *testing.T) {
+	t.Parallel()
+	h := &Host{State: Creating}
+	if err := h.MarkDeleting(); err != nil || h.State != Deleting || h.Wanted != WantAbsent {
+		t.Fatalf("%v: %+v", err, h)
+	}
+	if err := h.MarkDeleting(); !errors.Is(err, ErrDeleting) {
+		t.Errorf("a second delete: %v", err)
+	}
+}

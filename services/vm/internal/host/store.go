@@ -1,0 +1,154 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/node"
+)
+
+const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
+	cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, created_at`
+
+type hostRow struct {
+	ID           int32
+	UUID         uuid.UUID
+	Name         string
+	Comment      string
+	Domain       string
+	Hostname     string
+	State        State
+	Wanted       string
+	AccountID    int32 `db:"account_id"`
+	ClusterID    int32 `db:"cluster_id"`
+	NodeID       int32 `db:"node_id"`
+	OSID         int32 `db:"os_id"`
+	CPUs         int32 `db:"cpu_number"`
+	RAM          int32 `db:"ram_mib"`
+	MAC          net.HardwareAddr
+	AntiSpoofing bool      `db:"anti_spoofing"`
+	PasswordHash string    `db:"password_hash"`
+	SSHKeys      []string  `db:"ssh_keys"`
+	CreatedAt    time.Time `db:"created_at"`
+}
+
+// Lock loads and locks a host for this unit of work. A host of another owner is not found; owner 0 sees all.
+func Lock(ctx context.Context, tx *unit.Tx, id, owner int32) (*Host, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT `+hostColumns+` FROM host
+		WHERE id = $1 AND ($2 = 0 OR account_id = $2) FOR UPDATE`, id, owner)
+	r, err := pg.One[hostRow](rows, err, pg.Missing("host", id))
+	h := Host(r)
+	return &h, err
+}
+
+// QueueLock locks the host with a UUID, if there is one, as a part of b.
+func QueueLock(b *pgx.Batch, id string) {
+	b.Queue(`SELECT FROM host WHERE uuid = nullif($1, '')::uuid FOR UPDATE`, id)
+}
+
+// Save stores what may change of a host.
+func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, changed_at = now()
+		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted)
+	return err
+}
+
+// Wanted returns the hosts of a node that are to run.
+func Wanted(ctx context.Context, tx *unit.Tx, nodeID int32) ([]int32, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT id FROM host WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting') ORDER BY id`, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int32])
+}
+
+// rows are the tables in a unit of work.
+type rows struct{ *unit.Tx }
+
+// Host loads and locks a host.
+func (t rows) Host(ctx context.Context, id, owner int32) (*Host, error) {
+	return Lock(ctx, t.Tx, id, owner)
+}
+
+// SaveHost stores what may change of a host.
+func (t rows) SaveHost(ctx context.Context, h *Host) error { return Save(ctx, t.Tx, h) }
+
+// InsertHost stores a new host and gives it its id. Disks and addresses follow at the end of the unit of work.
+func (t rows) InsertHost(ctx context.Context, h *Host, disks []disk.Disk, addrs []address.Address) error {
+	err := t.QueryRow(ctx, `
+		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
+			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		RETURNING id, created_at`,
+		h.UUID, h.Name, h.Comment, h.Domain, h.Hostname, h.State, h.Wanted, h.AccountID, h.ClusterID, h.NodeID, h.OSID,
+		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...)).Scan(&h.ID, &h.CreatedAt)
+	if err != nil {
+		return err
+	}
+	if err := disk.Insert(ctx, t.Tx, h.ID, disks); err != nil {
+		return err
+	}
+	return address.Insert(ctx, t.Tx, h.ID, addrs)
+}
+
+// Take charges the host's account and takes its room on the node. It fails with the limit that is in the way, or with
+// node.ErrRoomTaken. It is the last statement of its unit of work: every host of the account and every host on the node
+// passes through the rows that are locked from here to the commit.
+func (t rows) Take(ctx context.Context, h *Host, add account.Usage, size node.Size) error {
+	var charged, taken bool
+	err := t.Last(ctx, func(b *pgx.Batch) {
+		account.QueueCharge(b, h.AccountID, add, &charged)
+		node.QueueTake(b, h.ClusterID, h.NodeID, h.OSID, size, &taken)
+	})
+	if err != nil {
+		return err
+	}
+	if !charged {
+		if err := account.Allow(ctx, t.Tx, h.AccountID, add); err != nil {
+			return err
+		}
+		return node.ErrRoomTaken // a host was deleted meanwhile: the limit is no longer in the way
+	}
+	if !taken {
+		return node.ErrRoomTaken
+	}
+	return nil
+}
+
+// DeleteHost removes the host's rows and gives back what it had of its account's limits and of its node. Deleting a host that
+// is gone succeeds.
+func (t rows) DeleteHost(ctx context.Context, id int32) error {
+	h, err := Lock(ctx, t.Tx, id, 0)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	disks, ipv4, err := size(ctx, t.Tx, id)
+	if err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	account.QueueRefund(b, h.AccountID, account.Usage{
+		account.HostCount: 1, account.CPUNumber: int64(h.CPUs), account.RAMMiB: int64(h.RAM), account.HDDMiB: disks,
+		account.IPv4Number: ipv4,
+	})
+	b.Queue(`DELETE FROM host WHERE id = $1`, id)
+	node.QueueRelease(b, h.NodeID, node.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: disks})
+	return t.SendBatch(ctx, b).Close()
+}

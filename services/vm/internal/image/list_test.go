@@ -1,0 +1,19 @@
+package image
+
+import (
+	"testing"
+
+	"slipway.dev/pkg/pg/pgtest"
+	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/query/querytest"
+	"slipway.dev/services/vm/internal/schema"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, schema.Lines...)
+	querytest.Check(t, pool, osList, query.Scope{SQL: "NOT o.adminonly"})
+	querytest.Check(t, pool, catalogueList, query.Scope{SQL: "$1::jsonb IS NOT NULL", Args: []any{`[{"name":"a","min_ram_mib":1}]`}})
+}

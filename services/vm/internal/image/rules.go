@@ -1,0 +1,48 @@
+// Package image keeps the OS templates, the catalogue of images that can be imported, and the imports.
+package image
+
+// image is an official cloud image that an administrator may import. Its publisher replaces it now and then under the
+// same URL and keeps the checksum beside it, so the checksum is read at import and not written here.
+type image struct {
+	Name         string `json:"name"`
+	Title        string `json:"title"`
+	URL          string `json:"url"`
+	ChecksumsURL string `json:"checksums_url"`
+	MinRAM       int32  `json:"min_ram_mib"`
+	MinDisk      int32  `json:"min_disk_mib"`
+	Group        string `json:"os_group"`
+}
+
+// images are those of the catalogue.
+var images = []image{
+	{
+		Name: "debian-12", Title: "Debian 12", Group: "debian", MinRAM: 512, MinDisk: 3072,
+		URL:          "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-generic-amd64.qcow2",
+		ChecksumsURL: "https://cloud.debian.org/images/cloud/bookworm/latest/SHA512SUMS",
+	},
+	{
+		Name: "debian-13", Title: "Debian 13", Group: "debian", MinRAM: 512, MinDisk: 3072,
+		URL:          "https://cloud.debian.org/images/cloud/trixie/latest/debian-13-generic-amd64.qcow2",
+		ChecksumsURL: "https://cloud.debian.org/images/cloud/trixie/latest/SHA512SUMS",
+	},
+	{
+		Name: "ubuntu-22.04", Title: "Ubuntu 22.04", Group: "ubuntu", MinRAM: 1024, MinDisk: 4096,
+		URL:          "https://cloud-images.ubuntu.com/jammy/current/jammy-server-cloudimg-amd64.img",
+		ChecksumsURL: "https://cloud-images.ubuntu.com/jammy/current/SHA256SUMS",
+	},
+	{
+		Name: "ubuntu-24.04", Title: "Ubuntu 24.04", Group: "ubuntu", MinRAM: 1024, MinDisk: 4096,
+		URL:          "https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img",
+		ChecksumsURL: "https://cloud-images.ubuntu.com/noble/current/SHA256SUMS",
+	},
+	{
+		Name: "almalinux-9", Title: "AlmaLinux 9", Group: "almalinux", MinRAM: 1536, MinDisk: 10240,
+		URL:          "https://repo.almalinux.org/almalinux/9/cloud/x86_64/images/AlmaLinux-9-GenericCloud-latest.x86_64.qcow2",
+		ChecksumsURL: "https://repo.almalinux.org/almalinux/9/cloud/x86_64/images/CHECKSUM",
+	},
+	{
+		Name: "rocky-9", Title: "Rocky Linux 9", Group: "rocky", MinRAM: 1536, MinDisk: 10240,
+		URL:          "https://dl.rockylinux.org/pub/rocky/9/images/x86_64/Rocky-9-GenericCloud.latest.x86_64.qcow2",
+		ChecksumsURL: "https://dl.rockylinux.org/pub/rocky/9/images/x86_64/Rocky-9-GenericCloud.latest.x86_64.qcow2.CHECKSUM",
+	},
+}

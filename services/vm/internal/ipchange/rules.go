@@ -1,0 +1,105 @@
+// Package ipchange gives addresses to hosts that exist, and takes them away.
+package ipchange
+
+import (
+	"net/netip"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/address"
+)
+
+// Refusals of a change.
+var (
+	errMainAddress = fault.New(codes.FailedPrecondition, "MAIN_ADDRESS", "removing the main address of a host requires force")
+	errChanging    = fault.New(codes.FailedPrecondition, "ADDRESS_CHANGING", "the address is being added or removed")
+)
+
+// mainOf returns the host's main address: its first of IPv4.
+func mainOf(list []address.Address) (address.Address, bool) {
+	i := slices.IndexFunc(list, func(a address.Address) bool { return a.Family == 4 && a.State != address.Adding })
+	if i < 0 {
+		return address.Address{}, false
+	}
+	return list[i], true
+}
+
+// hasIPv6 reports whether there is an address of IPv6 that stays.
+func hasIPv6(list []address.Address) bool {
+	return slices.ContainsFunc(list, func(a address.Address) bool { return a.Family == 6 && a.State != address.Removing })
+}
+
+// Change is what a request changes of a host's addresses.
+type Change struct {
+	IPv4  int32 // below zero: so many fewer
+	Pools []int32
+	IPv6  *bool
+	List  []Wanted
+}
+
+// Wanted asks for one address: a certain one, or one of a pool or network. An empty Wanted asks for nothing.
+type Wanted struct {
+	Name          string
+	Pool, Network int32
+}
+
+// check refuses a change that is empty or too large.
+func (n *Change) check() error {
+	n.List = slices.DeleteFunc(n.List, func(x Wanted) bool { return x == Wanted{} })
+	if n.IPv4 < -address.Max || n.IPv4 > address.Max {
+		return fault.Invalid.With("%d is not between %d and %d", n.IPv4, 1, address.Max).On("ipv4_number")
+	}
+	for _, x := range n.List {
+		if x.Name == "" {
+			continue
+		}
+		if _, err := netip.ParseAddr(x.Name); err != nil {
+			return fault.Invalid.With("%.60q is not an address", x.Name).On("ip_addr")
+		}
+	}
+	if len(n.List) > address.Max {
+		return fault.Invalid.With("at most %d", address.Max).On("ip_list")
+	}
+	if n.IPv4 == 0 && n.IPv6 == nil && len(n.List) == 0 {
+		return fault.Invalid.With("state how many addresses to add, or which ones").On("ipv4_number")
+	}
+	return nil
+}
+
+// Surplus returns the addresses that the change takes away: the last ones of IPv4, never the main one, and all of IPv6.
+func (n *Change) Surplus(list []address.Address) ([]address.Address, error) {
+	var gone []address.Address
+	main, _ := mainOf(list)
+	left := -n.IPv4
+	for _, a := range slices.Backward(list) {
+		switch {
+		case a.State != address.Active:
+		case a.Family == 6 && n.IPv6 != nil && !*n.IPv6:
+			gone = append(gone, a)
+		case a.Family == 4 && left > 0 && a.IPID != main.IPID:
+			gone, left = append(gone, a), left-1
+		}
+	}
+	if left > 0 {
+		return nil, fault.Invalid.With("the host has only %d addresses besides its main one", -n.IPv4-left).On("ipv4_number")
+	}
+	return gone, nil
+}
+
+// removable returns the address id of the list, and refuses one that cannot be taken away.
+func removable(list []address.Address, id int32, force bool) (address.Address, error) {
+	i := slices.IndexFunc(list, func(a address.Address) bool { return a.IPID == id })
+	if i < 0 {
+		return address.Address{}, fault.NotFound.With("no address %d", id)
+	}
+	a := list[i]
+	if a.State != address.Active {
+		return a, errChanging.With("the address %s is being added or removed", a.Addr)
+	}
+	if main, _ := mainOf(list); main.IPID == id && !force {
+		return a, errMainAddress.With("%s is the main address of the host; removing it requires force", a.Addr)
+	}
+	return a, nil
+}

@@ -1,0 +1,48 @@
+package machine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
+)
+
+// A Reader reads the machine of a host.
+type Reader func(ctx context.Context, host int32) (*Machine, error)
+
+// Read returns a Reader of the tables. It reads the host with its disks, addresses and node in one round trip.
+func Read(db *unit.DB) Reader {
+	return func(ctx context.Context, host int32) (*Machine, error) {
+		m := &Machine{}
+		b := &pgx.Batch{}
+		b.Queue(`
+			SELECT id, uuid, name, hostname, domain, cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys
+			FROM host WHERE id = $1`, host).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&m.ID, &m.UUID, &m.Name, &m.Hostname, &m.Domain, &m.CPUs, &m.RAM, &m.MAC, &m.AntiSpoofing,
+				&m.PasswordHash, &m.SSHKeys)
+		})
+		b.Queue(`SELECT id, name, size_mib, boot_order, template FROM disk WHERE host_id = $1 ORDER BY boot_order`, host).
+			Query(func(rows pgx.Rows) (err error) {
+				m.Disks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[disk.Disk])
+				return err
+			})
+		b.Queue(address.Select, host).Query(func(rows pgx.Rows) (err error) {
+			m.Addresses, err = pgx.CollectRows(rows, address.Scan)
+			return err
+		})
+		b.Queue(`
+			SELECT n.endpoint, n.bridge, CASE WHEN c.dns_servers = '{}' THEN n.dns ELSE c.dns_servers END AS dns
+			FROM host h JOIN node n ON n.id = h.node_id JOIN cluster c ON c.id = h.cluster_id WHERE h.id = $1`, host).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&m.Endpoint, &m.Bridge, &m.DNS) })
+		err := db.Pool.SendBatch(ctx, b).Close()
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, pg.Missing("host", host)
+		}
+		return m, err
+	}
+}

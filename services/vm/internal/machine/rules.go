@@ -1,0 +1,74 @@
+// Package machine makes the machine of a host on its node: the steps that jobs of hosts consist of.
+package machine
+
+import (
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
+)
+
+// Args is the argument of all jobs of a host. UUID stands beside the id because a delete must go on when the row is gone.
+type Args struct {
+	ID    int32  `json:"id"`
+	UUID  string `json:"uuid"`
+	Force bool   `json:"force,omitempty"`
+	// Keys of the reservations that a change of addresses confirms.
+	Keys []string `json:"keys,omitempty"`
+}
+
+// Check refuses what no handler ever enqueued.
+func (a Args) Check() error {
+	id, err := uuid.Parse(a.UUID)
+	if err == nil && (id == uuid.Nil || a.ID <= 0) {
+		err = fmt.Errorf("host %d with UUID %s", a.ID, id)
+	}
+	return err
+}
+
+// Machine is what an agent must know of a host.
+type Machine struct {
+	ID           int32
+	UUID         uuid.UUID
+	Name         string
+	Hostname     string
+	Domain       string
+	CPUs         int32
+	RAM          int32 // MiB
+	MAC          net.HardwareAddr
+	AntiSpoofing bool
+	PasswordHash string
+	SSHKeys      []string
+	Disks        []disk.Disk
+	Addresses    []address.Address // in all states
+	Endpoint     string            // of the agent
+	Bridge       string
+	DNS          []string // for networks that have none of their own
+}
+
+// plan is a machine as it will be when the job is done.
+type plan struct {
+	*Machine
+	Addresses []address.Address // those that the host has then
+	before    []address.Address // those that it has until then
+}
+
+// nameServers returns those of the addresses' networks, and where these have none the cluster's or the node's.
+func (p *plan) nameServers() []string {
+	var list []string
+	for _, a := range p.Addresses {
+		for _, d := range a.DNS {
+			if !slices.Contains(list, d) {
+				list = append(list, d)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return p.DNS
+	}
+	return list
+}

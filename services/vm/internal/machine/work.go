@@ -1,0 +1,205 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/node"
+)
+
+// grace is how long a guest may take to shut down before its power is cut.
+const grace = 60 * time.Second
+
+// Steps are the steps of jobs that change a machine through the agent of its node.
+type Steps struct {
+	read Reader
+	dial node.Dial
+}
+
+// New returns Steps.
+func New(read Reader, dial node.Dial) *Steps { return &Steps{read, dial} }
+
+// Addresses returns the addresses that the host has when the job is done.
+func (s *Steps) Addresses(ctx context.Context, run *jobs.Run, a Args) ([]address.Address, error) {
+	p, err := s.plan(ctx, run, a)
+	if err != nil {
+		return nil, err
+	}
+	return p.Addresses, nil
+}
+
+// plan reads the host once in an attempt: what an agent knows of it does not change while a job of the host runs.
+func (s *Steps) plan(ctx context.Context, run *jobs.Run, a Args) (*plan, error) {
+	if p, ok := run.Memo.(*plan); ok {
+		return p, nil
+	}
+	m, err := s.read(ctx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{Machine: m}
+	p.before, p.Addresses = address.During(m.Addresses, run.ID)
+	run.Memo = p
+	return p, nil
+}
+
+// on returns the plan with a connection to the host's node.
+func (s *Steps) on(ctx context.Context, run *jobs.Run, a Args) (*plan, nodepb.NodeServiceClient, error) {
+	p, err := s.plan(ctx, run, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	agent, err := s.dial.Agent(p.Endpoint)
+	return p, agent, err
+}
+
+// before is on for the machine as it was before the job.
+func (s *Steps) before(ctx context.Context, run *jobs.Run, a Args) (*plan, nodepb.NodeServiceClient, error) {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &plan{Machine: p.Machine, Addresses: p.before}, agent, nil
+}
+
+// command fences an order to an agent: an order that comes late, from an attempt that lost its lease, is refused.
+func command(run *jobs.Run, a Args) *nodepb.Command {
+	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence(), Step: run.Step()}
+}
+
+// EnsureNetwork gives the bridge the gateways of the host's networks. It may run twice: the agent adds what the bridge lacks.
+func (s *Steps) EnsureNetwork(ctx context.Context, run *jobs.Run, a Args) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	req := &nodepb.EnsureNetworkRequest{Name: p.Bridge}
+	for _, x := range p.Addresses {
+		gateway, err := netip.ParseAddr(x.Gateway)
+		if err != nil {
+			continue // a network without a gateway of its own needs none on the bridge
+		}
+		prefix := netip.PrefixFrom(gateway, int(x.Prefix))
+		req.Addresses = append(req.Addresses, prefix.String())
+		// A private network is unknown outside: its guests speak with the node's address there.
+		if gateway.IsPrivate() {
+			req.Nat = append(req.Nat, prefix.Masked().String())
+		}
+	}
+	_, err = agent.EnsureNetwork(ctx, req)
+	return err
+}
+
+// EnsureDisks makes the disks. It may run twice: a disk that exists is left alone.
+func (s *Steps) EnsureDisks(ctx context.Context, run *jobs.Run, a Args) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	for _, d := range disks(p) {
+		if _, err := agent.EnsureDisk(ctx, &nodepb.EnsureDiskRequest{Command: command(run, a), Disk: d}); err != nil {
+			return fmt.Errorf("disk %s: %w", d.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// EnsureSeed writes what the guest reads at its start. It may run twice: the seed is written anew from the same data.
+func (s *Steps) EnsureSeed(ctx context.Context, run *jobs.Run, a Args) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	return writeSeed(ctx, agent, command(run, a), p)
+}
+
+func writeSeed(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Command, p *plan) error {
+	_, err := agent.EnsureSeed(ctx, &nodepb.EnsureSeedRequest{
+		Command: c, Hostname: p.Hostname, Fqdn: p.Domain, PasswordHash: p.PasswordHash,
+		SshKeys: p.SSHKeys, Links: links(p), Dns: p.nameServers(),
+	})
+	return err
+}
+
+// Define defines the machine. It may run twice: the agent redefines.
+func (s *Steps) Define(ctx context.Context, run *jobs.Run, a Args) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	return defineOn(ctx, agent, command(run, a), p)
+}
+
+func defineOn(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Command, p *plan) error {
+	_, err := agent.DefineMachine(ctx, &nodepb.DefineMachineRequest{
+		Command: c, Title: p.Name, CpuNumber: p.CPUs, RamMib: p.RAM,
+		Disks: disks(p), Links: links(p), HostId: p.ID,
+	})
+	return err
+}
+
+// Start starts the machine. It may run twice: starting a running machine succeeds.
+func (s *Steps) Start(ctx context.Context, run *jobs.Run, a Args) error {
+	_, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	_, err = agent.StartMachine(ctx, &nodepb.StartMachineRequest{Command: command(run, a)})
+	return err
+}
+
+// Stop stops the machine. It may run twice: stopping a stopped machine succeeds.
+func (s *Steps) Stop(ctx context.Context, run *jobs.Run, a Args) error {
+	_, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	_, err = agent.StopMachine(ctx, &nodepb.StopMachineRequest{
+		Command: command(run, a), Force: a.Force, GraceSeconds: int32(grace.Seconds()),
+	})
+	return err
+}
+
+// Remove removes the machine with its disks. It may run twice: removing what is gone succeeds, and without a row of the host
+// there is nothing to remove.
+func (s *Steps) Remove(ctx context.Context, run *jobs.Run, a Args) error {
+	_, agent, err := s.on(ctx, run, a)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = agent.RemoveMachine(ctx, &nodepb.RemoveMachineRequest{Command: command(run, a)})
+	return err
+}
+
+func disks(p *plan) []*nodepb.Disk {
+	list := make([]*nodepb.Disk, len(p.Disks))
+	for i, d := range p.Disks {
+		list[i] = &nodepb.Disk{Name: d.Name, SizeMib: d.SizeMiB, Template: d.Template}
+	}
+	return list
+}
+
+// links returns the host's one card with all its addresses, and the first gateway of each family.
+func links(p *plan) []*nodepb.Link {
+	l := &nodepb.Link{Mac: p.MAC.String(), Network: p.Bridge, AntiSpoofing: p.AntiSpoofing}
+	routed := map[int32]bool{}
+	for _, a := range p.Addresses {
+		l.Addresses = append(l.Addresses, fmt.Sprintf("%s/%d", a.Addr, a.Prefix))
+		if a.Gateway != "" && !routed[a.Family] {
+			l.Gateways = append(l.Gateways, a.Gateway)
+			routed[a.Family] = true
+		}
+	}
+	return []*nodepb.Link{l}
+}

@@ -1,0 +1,80 @@
+package task
+
+import (
+	"context"
+	"time"
+
+	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/listing"
+)
+
+// item is a job as the dialect shows it.
+type item struct {
+	ID        int32
+	Name      string
+	Status    string
+	Host      int32
+	Account   int32
+	Running   int32
+	Waiting   int32
+	Output    string
+	Done      int32
+	CreatedAt time.Time `db:"created_at"`
+}
+
+// Sources of the words: clients wait for complete and failed; a job between two attempts, or undoing what it did, is running.
+const taskStatus = `CASE j.state WHEN 'done' THEN 'complete' WHEN 'undoing' THEN 'running'
+	WHEN 'queued' THEN CASE WHEN j.started_at IS NULL THEN 'created' ELSE 'running' END ELSE j.state END`
+
+const taskHost = `coalesce(substring(j.key FROM '^host/([0-9]+)$'), '0')::int`
+
+var taskList = query.List{
+	From: "job j",
+	Columns: `j.id, j.kind AS name, ` + taskStatus + ` AS status, ` + taskHost + ` AS host, coalesce(j.account_id, 0) AS account,
+		coalesce(extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at), 0)::int AS running,
+		extract(epoch FROM coalesce(j.started_at, j.finished_at, now()) - j.created_at)::int AS waiting,
+		j.error AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`,
+	LastNotify: listing.Now,
+	Fields: map[string]query.Field{
+		"id":          {SQL: "j.id", Type: query.Int},
+		"consul_id":   {SQL: "j.id", Type: query.Int},
+		"name":        {SQL: "j.kind", Type: query.Text},
+		"status":      {SQL: "(" + taskStatus + ")", Type: query.Text, Alias: map[string]string{"fail": "failed"}},
+		"host":        {SQL: taskHost, Type: query.Int},
+		"account":     {SQL: "j.account_id", Type: query.Int, Null: true},
+		"date_create": {SQL: "j.created_at", Type: query.Time},
+	},
+}
+
+// page returns a page of the tasks of owner, of all for owner 0.
+func page(ctx context.Context, db *unit.DB, q *querypb.Query, owner int32) (query.Rows[item], error) {
+	return query.Read[item](ctx, db.Lists, taskList, q, listing.Own("j.account_id", owner))
+}
+
+// find returns one task of owner, of all for owner 0.
+func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
+	rows, err := db.Query(ctx, taskList.Row(`j.id = $2 AND ($1 = 0 OR j.account_id = $1)`), owner, id)
+	return pg.One[item](rows, err, pg.Missing("task", id))
+}
+
+// historyList is the list of the tasks of one host.
+var historyList = query.List{
+	From: taskList.From, Columns: taskList.Columns, LastNotify: listing.Now, Newest: true, Default: 100,
+	Fields: map[string]query.Field{
+		"id":          taskList.Fields["id"],
+		"task":        taskList.Fields["id"],
+		"name":        taskList.Fields["name"],
+		"state":       taskList.Fields["status"],
+		"status":      taskList.Fields["status"],
+		"date_create": taskList.Fields["date_create"],
+	},
+}
+
+// history returns the tasks of one host, newest first unless the query orders otherwise.
+func history(ctx context.Context, db *unit.DB, q *querypb.Query, host int32) (query.Rows[item], error) {
+	return query.Read[item](ctx, db.Lists, historyList, q, query.Scope{SQL: taskHost + " = $1", Args: []any{host}})
+}

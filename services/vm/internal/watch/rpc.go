@@ -1,0 +1,73 @@
+// Package watch keeps what the nodes say: their signs of life, and what machines they have.
+package watch
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/image"
+	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/power"
+)
+
+// heartbeatSeconds is how often agents send a sign of life; a node is unavailable after about three are missed.
+const heartbeatSeconds = 10
+
+// atOnce is how many signs of life are stored at once: when all nodes come back together, the others must not wait for a
+// connection to the database.
+const atOnce = 4
+
+// Server answers the part of vm.v3.NodeService that agents call.
+type Server struct {
+	db    *unit.DB
+	signs chan struct{} // a place for each sign of life that is being stored
+}
+
+// NewServer returns a Server.
+func NewServer(db *unit.DB) *Server { return &Server{db, make(chan struct{}, atOnce)} }
+
+// RegisterNode keeps a sign of life. After a reboot of the node, the hosts that are to run are started again.
+func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) (*vmpb.RegisterNodeResponse, error) {
+	d := r.GetDescription()
+	id, err := uuid.Parse(d.GetUuid())
+	if err != nil {
+		return nil, fault.Invalid.With("not a UUID").On("description.uuid")
+	}
+	select {
+	case s.signs <- struct{}{}:
+		defer func() { <-s.signs }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var nodeID int32
+	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+		var rebooted bool
+		nodeID, rebooted, err = node.Register(ctx, tx, node.Description{
+			StackID: d.GetStackId(), UUID: id, Name: d.GetHostname(), Endpoint: r.GetEndpoint(),
+			CPUs: d.GetCpuNumber(), CPUModel: d.GetCpuModel(), RAM: d.GetRamMib(), StorageMiB: d.GetStorageMib(), StorageFreeMiB: d.GetStorageFreeMib(),
+			Hypervisor: d.GetHypervisor(), Accel: d.GetAccel(), Kernel: d.GetKernelVersion(), OS: d.GetOsVersion(),
+			QEMU: d.GetQemuVersion(), Libvirt: d.GetLibvirtVersion(), BootID: d.GetBootId(), Bridge: d.GetBridge(), DNS: d.GetDns(),
+		})
+		if err != nil {
+			return err
+		}
+		for _, t := range d.GetTemplates() {
+			if err := image.Hold(ctx, tx, nodeID, t); err != nil {
+				return err
+			}
+		}
+		if rebooted {
+			return power.StartAgain(ctx, tx, nodeID)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &vmpb.RegisterNodeResponse{Id: nodeID, HeartbeatSeconds: heartbeatSeconds}, nil
+}

@@ -1,0 +1,34 @@
+package watch
+
+import (
+	"context"
+	"time"
+
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/node"
+)
+
+// tables is the Store of the tables.
+type tables struct{ db *unit.DB }
+
+// Tables returns the Store of the tables.
+func Tables(db *unit.DB) Store { return tables{db} }
+
+func (t tables) Agents(ctx context.Context) ([]node.Agent, error) { return node.Agents(ctx, t.db) }
+
+// Now returns the time of the database, by which rows are dated.
+func (t tables) Now(ctx context.Context) (at time.Time, err error) {
+	err = t.db.QueryRow(ctx, `SELECT now()`).Scan(&at)
+	return at, err
+}
+
+func (t tables) Observe(ctx context.Context, id int32, since time.Time, seen []host.Observation) (changed int64, err error) {
+	return host.Observe(ctx, t.db, id, since, seen)
+}
+
+func (t tables) LoseContact(ctx context.Context, id int32) error {
+	return host.LoseContact(ctx, t.db, id)
+}
+
+func (t tables) FoldCounts(ctx context.Context) error { return host.FoldCounts(ctx, t.db) }

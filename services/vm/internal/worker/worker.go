@@ -1,0 +1,60 @@
+// Package worker puts together what vm does besides answering requests: the jobs of all rooms, and the watch of the nodes.
+package worker
+
+import (
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+
+	ippb "slipway.dev/proto/ip/v3"
+
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/image"
+	"slipway.dev/services/vm/internal/ipchange"
+	"slipway.dev/services/vm/internal/leftover"
+	"slipway.dev/services/vm/internal/machine"
+	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/power"
+	"slipway.dev/services/vm/internal/watch"
+)
+
+// Rows are vm's rows as jobs and the watch need them: the tables, or a memory in simulations.
+type Rows struct {
+	Machine   machine.Reader
+	Host      func(pgx.Tx) host.Tx
+	IPChange  func(pgx.Tx) ipchange.Tx
+	Leftovers leftover.Store
+	Watch     watch.Store
+	DB        *unit.DB // for imports of images; simulations have none
+}
+
+// Tables returns the Rows of the tables.
+func Tables(db *unit.DB) Rows {
+	return Rows{
+		Machine:   machine.Read(db),
+		Host:      func(tx pgx.Tx) host.Tx { return host.Rows(unit.In(tx)) },
+		IPChange:  func(tx pgx.Tx) ipchange.Tx { return ipchange.Rows(unit.In(tx)) },
+		Leftovers: leftover.Tables(db),
+		Watch:     watch.Tables(db),
+		DB:        db,
+	}
+}
+
+// Worker is what runs besides the runner of jobs.
+type Worker struct {
+	*watch.Watcher
+	Reaper *leftover.Reaper
+}
+
+// New registers the handlers of all jobs, and returns the Worker.
+func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial, log *slog.Logger) *Worker {
+	steps := machine.New(rows.Machine, dial)
+	host.Register(r, rows.Host, steps, ip)
+	power.Register(r, rows.Host, steps)
+	ipchange.Register(r, rows.IPChange, steps, ip)
+	image.Register(r, rows.DB, dial)
+	reaper := leftover.New(r, rows.Leftovers, dial, log)
+	return &Worker{watch.New(rows.Watch, reaper, dial, log), reaper}
+}
