@@ -15,19 +15,16 @@ import (
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/service"
 	"slipway.dev/pkg/unit"
-	"slipway.dev/services/auth/internal/account"
 	"slipway.dev/services/auth/internal/audit"
-	"slipway.dev/services/auth/internal/credential"
-	"slipway.dev/services/auth/internal/guess"
 	"slipway.dev/services/auth/internal/keyring"
 	"slipway.dev/services/auth/internal/schema"
 	"slipway.dev/services/auth/internal/seal"
+	"slipway.dev/services/auth/internal/server"
 )
 
 // Config comes from variables that begin with SLIPWAY_AUTH_.
@@ -54,9 +51,8 @@ type Service struct {
 	now    func() time.Time
 	box    *seal.Box
 	log    *slog.Logger
-	db     *unit.DB
 	ring   *keyring.Ring
-	rooms  *rooms
+	server *server.Server
 	linker *audit.Linker
 }
 
@@ -97,20 +93,19 @@ func newAt(ctx context.Context, cfg Config, d service.Deps, now func() time.Time
 }
 
 func (s *Service) build(ctx context.Context, k *service.Kit) (parts service.Parts, err error) {
-	s.db = k.DB
-	if s.ring, err = keyring.Open(ctx, s.db, s.box); err != nil {
+	if s.ring, err = keyring.Open(ctx, k.DB, s.box); err != nil {
 		return parts, fmt.Errorf("signing keys: %w", err)
 	}
-	if s.rooms, err = newRooms(s.db, s.ring, s.box, s.cfg.TokenTTL, s.now); err != nil {
+	if s.server, err = server.New(k.DB, s.ring, s.box, s.cfg.TokenTTL, s.now); err != nil {
 		return parts, err
 	}
-	if err := s.rooms.MFA.Reseal(ctx); err != nil {
+	if err := s.server.Reseal(ctx); err != nil {
 		return parts, fmt.Errorf("secrets in the database: %w", err)
 	}
-	if err := s.rooms.AddFirst(ctx, s.cfg.AdminEmail, s.cfg.AdminPassword); err != nil {
+	if err := s.server.AddFirst(ctx, s.cfg.AdminEmail, s.cfg.AdminPassword); err != nil {
 		return parts, fmt.Errorf("first administrator: %w", err)
 	}
-	s.rooms.register(k.Server)
+	s.server.Register(k.Server)
 	return service.Parts{
 		Keys:      s.ring.Public,
 		Consumers: []service.Consumer{records("vm"), records("ip")},
@@ -142,23 +137,14 @@ func records(from string) service.Consumer {
 // AdminIdentity signs for the first administrator, as long as any identity: for the installation's own set-up work in
 // the same process, which asks anew for each of its calls.
 func (s *Service) AdminIdentity(ctx context.Context) (string, error) {
-	a, err := account.FirstAdmin(ctx, s.db)
-	if err != nil {
-		return "", err
-	}
-	text, _, err := s.rooms.Sign(a.Identity(0, s.rooms.powers), identity.MaxLife)
-	return text, err
+	return s.server.SignAdmin(ctx)
 }
 
 func (s *Service) clean(ctx context.Context) error {
 	tick := time.NewTicker(cleaning)
 	defer tick.Stop()
 	for {
-		err := guess.Clean(ctx, s.db)
-		if err == nil {
-			err = credential.Clean(ctx, s.db, s.cfg.TokenTTL)
-		}
-		if err != nil && ctx.Err() == nil {
+		if err := s.server.Clean(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("dead tokens stay for now", "err", err)
 		}
 		if err := s.ring.Renew(ctx); err != nil && ctx.Err() == nil {
