@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: access/v1/access.proto
 
-// Package access.v1 is how a method says who may call it.
+// Package access.v1 holds the options by which a method declares who may call it and what it changes.
 
 package accesspb
 
@@ -28,11 +28,11 @@ const (
 type Repeat int32
 
 const (
-	// The key means nothing: a second call changes nothing, or undoes itself.
+	// The key is ignored: a second call does no harm.
 	Repeat_REPEAT_UNSPECIFIED Repeat = 0
-	// The second call gets the answer of the first. The first keeps it, for a day.
+	// The second call gets the answer of the first, which is kept for a day.
 	Repeat_REPEAT_ANSWERED Repeat = 1
-	// A call with a key is refused: the answer holds a secret, which is kept nowhere.
+	// A call with a key is refused, because the answer holds a secret, and secrets are never stored.
 	Repeat_REPEAT_REFUSED Repeat = 2
 )
 
@@ -77,18 +77,18 @@ func (Repeat) EnumDescriptor() ([]byte, []int) {
 	return file_access_v1_access_proto_rawDescGZIP(), []int{0}
 }
 
-// Level is the least that a caller must be.
+// Level is the lowest kind of caller that a method accepts.
 type Level int32
 
 const (
 	Level_LEVEL_UNSPECIFIED Level = 0
-	// Anybody, also without a credential.
+	// Any caller, with or without a credential.
 	Level_LEVEL_PUBLIC Level = 1
 	// Any account; the service shows it its own objects only.
 	Level_LEVEL_USER Level = 2
 	// An administrator.
 	Level_LEVEL_ADMIN Level = 3
-	// Another service of this installation, never somebody outside.
+	// Another service of this installation, never a client.
 	Level_LEVEL_SERVICE Level = 4
 )
 
@@ -267,16 +267,17 @@ func (*Object_Handler) isObject_Id() {}
 
 func (*Object_Part) isObject_Id() {}
 
-// Access is the demand of one method.
+// Access is what a method requires of its caller.
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Level Level                  `protobuf:"varint,1,opt,name=level,proto3,enum=access.v1.Level" json:"level,omitempty"`
 	// With LEVEL_SERVICE: names of the services that may call, such as "vm".
 	Callers []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
-	// The method changes nothing but what concerns the caller's own tokens: a read-only administrator may call it.
+	// The method changes nothing, or only the caller's own tokens: a read-only administrator may call it.
 	Read bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
-	// What a custom role or a limited credential must have to call the method, such as "vms.read". Required with LEVEL_USER and
-	// LEVEL_ADMIN. "self" is for what concerns nobody but the credential of the call: every caller has it.
+	// What a custom role or a limited credential must have to call the method, such as "vms.read". Required with
+	// LEVEL_USER and LEVEL_ADMIN. "self" is for methods that concern only the caller's own credential: every caller has
+	// it.
 	Scope string `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
 	// What a repeat with the same Idempotency-Key does.
 	Repeat        Repeat `protobuf:"varint,5,opt,name=repeat,proto3,enum=access.v1.Repeat" json:"repeat,omitempty"`
@@ -370,7 +371,7 @@ var file_access_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.MethodOptions.
 var (
-	// Who may call the method. A method without it is denied to everybody, and its service refuses to start.
+	// Who may call the method. A service with a method that lacks this option refuses to start.
 	//
 	// optional access.v1.Access access = 50301;
 	E_Access = &file_access_v1_access_proto_extTypes[0]

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: audit/v1/audit.proto
 
-// Package audit.v1 is how services tell who changed what.
+// Package audit.v1 is the record of a change, as services publish it.
 
 package auditpb
 
@@ -24,8 +24,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Record is one thing that somebody did, or tried to do. It never holds a secret. Subjects <service>.v3.audit.recorded; auth
-// keeps the records of all services.
+// Record is one change, or one attempt that was refused. It never holds a secret. Subjects
+// <service>.v3.audit.recorded; auth keeps the records of all services.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -33,20 +33,21 @@ type Record struct {
 	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
 	// The method, such as "vm.v3.HostService/StartHost".
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// Whose credential it was; 0 and empty for nobody's.
+	// The account of the caller; 0 and empty for a caller without an account.
 	ActorId   int32  `protobuf:"varint,4,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
 	Actor     string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
 	SessionId int32  `protobuf:"varint,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// What it was done to, such as "host" and "7".
+	// The changed object, such as "host" and "7".
 	ObjectType string `protobuf:"bytes,7,opt,name=object_type,json=objectType,proto3" json:"object_type,omitempty"`
 	ObjectId   string `protobuf:"bytes,8,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
 	// "ok", "denied" or "failed".
 	Result string `protobuf:"bytes,9,opt,name=result,proto3" json:"result,omitempty"`
-	// Why not, such as "PERMISSION_DENIED".
+	// Why the call was denied or failed, such as "PERMISSION_DENIED".
 	Reason    string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
 	ClientIp  string `protobuf:"bytes,11,opt,name=client_ip,json=clientIp,proto3" json:"client_ip,omitempty"`
 	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// What changed, as JSON; empty when nobody said. Fields are chosen one by one.
+	// The changed fields before and after, as JSON; empty if the method does not record them. Each method chooses the
+	// fields.
 	Before        string `protobuf:"bytes,13,opt,name=before,proto3" json:"before,omitempty"`
 	After         string `protobuf:"bytes,14,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -30,12 +30,13 @@ const (
 type CreateAPIKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What the key is for, such as ["vms.read"], each something that the caller may do now. Empty or absent: whatever its owner
-	// may do, now and later.
+	// What the key may do, such as ["vms.read"]; the caller must have each of these scopes. Empty or absent: whatever
+	// its owner may do, now and later.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// "YYYY-MM-DD HH:MM:SS" in UTC; null or absent: it does not end.
+	// "YYYY-MM-DD HH:MM:SS" in UTC; null or absent: the key does not expire.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	// Networks or addresses that it may be used from, such as ["192.0.2.0/24", "2001:db8::1"]. Empty or absent: anywhere.
+	// Networks or addresses that the key may be used from, such as ["192.0.2.0/24", "2001:db8::1"]. Empty or absent:
+	// anywhere.
 	Cidrs         []string `protobuf:"bytes,4,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -159,19 +160,19 @@ type APIKey struct {
 	Id        int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	AccountId int32                  `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	Name      string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// How the key begins.
+	// The first characters of the key.
 	Hint string `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
 	// ["*"]: whatever its owner may do.
 	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	Cidrs  []string `protobuf:"bytes,6,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
-	// null: it does not end.
+	// null: the key does not expire.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	Created   string                  `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
-	// To within a minute; null: never.
+	// The last use, to within a minute; null: never used.
 	LastUsed *wrapperspb.StringValue `protobuf:"bytes,9,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
-	// Where it was used last; null: nowhere.
+	// The address of the last use; null: never used.
 	LastIp *wrapperspb.StringValue `protobuf:"bytes,10,opt,name=last_ip,json=lastIp,proto3" json:"last_ip,omitempty"`
-	// Its end has come.
+	// expires_at has passed.
 	Expired       bool `protobuf:"varint,11,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -442,7 +443,7 @@ type UpdateAPIKeyRequest struct {
 	Name  *wrapperspb.StringValue `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// All scopes from now on. Empty or absent: no change.
 	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// "" lets it live without an end.
+	// "": the key no longer expires.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// All networks from now on; ["0.0.0.0/0", "::/0"] is anywhere. Empty or absent: no change.
 	Cidrs         []string `protobuf:"bytes,5,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
@@ -605,7 +606,7 @@ func (x *DeleteAPIKeyRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteAPIKeyResponse names the key that is gone.
+// DeleteAPIKeyResponse names the deleted key.
 type DeleteAPIKeyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`

@@ -30,19 +30,21 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// APIKeyService owns the API keys: credentials for programs, which may do some of what their owner may, from some addresses.
-// A key is used wherever a token is. What a key makes, such as a token, can do no more than the key and ends with it.
+// APIKeyService owns the API keys: credentials for programs, limited to some of their owner's scopes and to some
+// client addresses. A key can be sent wherever a token can. Whatever is made with a key, such as a token, can do no
+// more than the key and ends with it.
 type APIKeyServiceClient interface {
-	// CreateAPIKey makes a key. It is shown in this answer and never again.
+	// CreateAPIKey creates a key. The key is shown in this answer and never again.
 	CreateAPIKey(ctx context.Context, in *CreateAPIKeyRequest, opts ...grpc.CallOption) (*CreateAPIKeyResponse, error)
-	// ListAPIKeys lists the caller's keys, or everybody's where the caller reaches all accounts. Keys that ended stay in the
-	// list for 30 days.
+	// ListAPIKeys lists the caller's keys, or the keys of all accounts if the caller's role covers all accounts. Keys
+	// that have ended stay in the list for 30 days.
 	ListAPIKeys(ctx context.Context, in *ListAPIKeysRequest, opts ...grpc.CallOption) (*ListAPIKeysResponse, error)
 	// GetAPIKey reads one key.
 	GetAPIKey(ctx context.Context, in *GetAPIKeyRequest, opts ...grpc.CallOption) (*APIKey, error)
-	// UpdateAPIKey changes a key of the caller. What is absent stays as it is. The scopes can become fewer, never more.
+	// UpdateAPIKey changes a key of the caller. Absent fields stay as they are. Scopes can be removed, never added.
 	UpdateAPIKey(ctx context.Context, in *UpdateAPIKeyRequest, opts ...grpc.CallOption) (*UpdateAPIKeyResponse, error)
-	// DeleteAPIKey ends a key of the caller, or anybody's where the caller reaches all accounts, with all that it made.
+	// DeleteAPIKey deletes a key and everything that was made with it. A caller whose role covers all accounts may
+	// delete any key, others only their own.
 	DeleteAPIKey(ctx context.Context, in *DeleteAPIKeyRequest, opts ...grpc.CallOption) (*DeleteAPIKeyResponse, error)
 }
 
@@ -108,19 +110,21 @@ func (c *aPIKeyServiceClient) DeleteAPIKey(ctx context.Context, in *DeleteAPIKey
 // All implementations must embed UnimplementedAPIKeyServiceServer
 // for forward compatibility.
 //
-// APIKeyService owns the API keys: credentials for programs, which may do some of what their owner may, from some addresses.
-// A key is used wherever a token is. What a key makes, such as a token, can do no more than the key and ends with it.
+// APIKeyService owns the API keys: credentials for programs, limited to some of their owner's scopes and to some
+// client addresses. A key can be sent wherever a token can. Whatever is made with a key, such as a token, can do no
+// more than the key and ends with it.
 type APIKeyServiceServer interface {
-	// CreateAPIKey makes a key. It is shown in this answer and never again.
+	// CreateAPIKey creates a key. The key is shown in this answer and never again.
 	CreateAPIKey(context.Context, *CreateAPIKeyRequest) (*CreateAPIKeyResponse, error)
-	// ListAPIKeys lists the caller's keys, or everybody's where the caller reaches all accounts. Keys that ended stay in the
-	// list for 30 days.
+	// ListAPIKeys lists the caller's keys, or the keys of all accounts if the caller's role covers all accounts. Keys
+	// that have ended stay in the list for 30 days.
 	ListAPIKeys(context.Context, *ListAPIKeysRequest) (*ListAPIKeysResponse, error)
 	// GetAPIKey reads one key.
 	GetAPIKey(context.Context, *GetAPIKeyRequest) (*APIKey, error)
-	// UpdateAPIKey changes a key of the caller. What is absent stays as it is. The scopes can become fewer, never more.
+	// UpdateAPIKey changes a key of the caller. Absent fields stay as they are. Scopes can be removed, never added.
 	UpdateAPIKey(context.Context, *UpdateAPIKeyRequest) (*UpdateAPIKeyResponse, error)
-	// DeleteAPIKey ends a key of the caller, or anybody's where the caller reaches all accounts, with all that it made.
+	// DeleteAPIKey deletes a key and everything that was made with it. A caller whose role covers all accounts may
+	// delete any key, others only their own.
 	DeleteAPIKey(context.Context, *DeleteAPIKeyRequest) (*DeleteAPIKeyResponse, error)
 	mustEmbedUnimplementedAPIKeyServiceServer()
 }

@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// AuditRecord is one thing that somebody did, or tried to do.
+// AuditRecord is one change, or one attempt that was refused.
 type AuditRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A number.
@@ -36,21 +36,21 @@ type AuditRecord struct {
 	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
 	// The method, such as "vm.v3.HostService/StartHost".
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
-	// The account whose credential it was, and of a login the account that it named; 0 for nobody's.
+	// The account of the caller; for a login, the account that the client named. 0: no account.
 	ActorId int32 `protobuf:"varint,5,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
-	// Its e-mail at that time.
+	// The account's e-mail at that time.
 	Actor     string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	SessionId int32  `protobuf:"varint,7,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// What it was done to, such as "host" and "7".
+	// The changed object, such as "host" and "7".
 	ObjectType string `protobuf:"bytes,8,opt,name=object_type,json=objectType,proto3" json:"object_type,omitempty"`
 	ObjectId   string `protobuf:"bytes,9,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
-	// "ok"; "denied": the caller may not; "failed": it could not be done.
+	// "ok", "denied" (the caller may not do this) or "failed".
 	Result string `protobuf:"bytes,10,opt,name=result,proto3" json:"result,omitempty"`
-	// Why not, such as "PERMISSION_DENIED".
+	// Why the call was denied or failed, such as "PERMISSION_DENIED".
 	Reason    string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
 	ClientIp  string `protobuf:"bytes,12,opt,name=client_ip,json=clientIp,proto3" json:"client_ip,omitempty"`
 	RequestId string `protobuf:"bytes,13,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// What changed, as JSON; empty when the method does not say.
+	// The changed fields before and after the call, as JSON; empty if the method does not record them.
 	Before        string `protobuf:"bytes,14,opt,name=before,proto3" json:"before,omitempty"`
 	After         string `protobuf:"bytes,15,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -298,7 +298,7 @@ func (x *ListAuditResponse) GetSize() int32 {
 	return 0
 }
 
-// VerifyAuditRequest may name a head that an earlier VerifyAudit, or the log, told.
+// VerifyAuditRequest may name an earlier head, from an answer of VerifyAudit or from the process log.
 type VerifyAuditRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position in the chain, a number.
@@ -353,15 +353,15 @@ func (x *VerifyAuditRequest) GetHash() string {
 	return ""
 }
 
-// VerifyAuditResponse is what the walk found.
+// VerifyAuditResponse is the result of the verification.
 type VerifyAuditResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Intact bool                   `protobuf:"varint,1,opt,name=intact,proto3" json:"intact,omitempty"`
-	// The id of the first record that is not what it was, or is missing; empty when all is well.
+	// The id of the first record that was altered or is missing; empty if the log is intact.
 	Broken string `protobuf:"bytes,2,opt,name=broken,proto3" json:"broken,omitempty"`
-	// What is wrong with it.
+	// What is wrong with that record.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The end of the chain: note it elsewhere to prove later that nothing was cut off.
+	// The head of the chain. Keep it elsewhere to prove later that no record was removed.
 	Seq  string `protobuf:"bytes,4,opt,name=seq,proto3" json:"seq,omitempty"`
 	Hash string `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
 	// Records that were written within the last second and are not in the chain yet.

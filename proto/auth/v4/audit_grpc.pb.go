@@ -27,14 +27,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AuditService shows who changed what, and proves that nobody changed that.
+// AuditService lists changes and verifies that the log was not altered.
 type AuditServiceClient interface {
-	// ListAudit lists what was done and what was refused, at all services. Filter by actor, action, object_type, object_id, result,
-	// client_ip, request_id, time and others; the newest come first unless orderby says otherwise. Who has the scope for its own
-	// account only sees what that account did.
+	// ListAudit lists changes and refused attempts at all services. Filter by actor, action, object_type, object_id,
+	// result, client_ip, request_id, time and others; the newest come first unless orderby says otherwise. A caller
+	// whose role covers only its own account sees what that account did.
 	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
-	// VerifyAudit walks the chain of all records and names the first that is not what it was when it was written, if there is
-	// one. With seq and hash of a head that was noted before, also that nothing up to it was cut off or replaced.
+	// VerifyAudit walks the chain of all records and names the first record that was altered after it was written, if
+	// any. With the seq and hash of an earlier head, it also verifies that no record up to that head was removed or
+	// replaced.
 	VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error)
 }
 
@@ -70,14 +71,15 @@ func (c *auditServiceClient) VerifyAudit(ctx context.Context, in *VerifyAuditReq
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
 //
-// AuditService shows who changed what, and proves that nobody changed that.
+// AuditService lists changes and verifies that the log was not altered.
 type AuditServiceServer interface {
-	// ListAudit lists what was done and what was refused, at all services. Filter by actor, action, object_type, object_id, result,
-	// client_ip, request_id, time and others; the newest come first unless orderby says otherwise. Who has the scope for its own
-	// account only sees what that account did.
+	// ListAudit lists changes and refused attempts at all services. Filter by actor, action, object_type, object_id,
+	// result, client_ip, request_id, time and others; the newest come first unless orderby says otherwise. A caller
+	// whose role covers only its own account sees what that account did.
 	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
-	// VerifyAudit walks the chain of all records and names the first that is not what it was when it was written, if there is
-	// one. With seq and hash of a head that was noted before, also that nothing up to it was cut off or replaced.
+	// VerifyAudit walks the chain of all records and names the first record that was altered after it was written, if
+	// any. With the seq and hash of an earlier head, it also verifies that no record up to that head was removed or
+	// replaced.
 	VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }

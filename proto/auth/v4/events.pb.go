@@ -135,15 +135,15 @@ func (x *UserDeleted) GetId() int32 {
 	return 0
 }
 
-// SessionRevoked says that a credential is worth nothing from now on, or less than before. Subject auth.v4.session.revoked.
+// SessionRevoked says that a credential is revoked, or that its rights changed. Subject auth.v4.session.revoked.
 type SessionRevoked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The one session; 0: all of the account.
+	// The session; 0: all sessions of the account.
 	SessionId int32 `protobuf:"varint,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	AccountId int32 `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Without a session: the account's identities of a lower revision are worth nothing any more.
+	// Without a session: identities of the account with a lower revision are no longer valid.
 	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// "REFRESH_TOKEN_REUSED": somebody used a refresh token that was used before. Empty: it was asked for.
+	// "REFRESH_TOKEN_REUSED": a refresh token was used a second time. Empty: the revocation was requested.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateKeyRequest names whom the key is for.
+// CreateKeyRequest names the account that the key logs in.
 type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account's id or e-mail.
@@ -71,7 +71,7 @@ func (x *CreateKeyRequest) GetUser() string {
 	return ""
 }
 
-// CreateKeyResponse is a key. It is shown this once.
+// CreateKeyResponse is a key. The key is shown only in this answer.
 type CreateKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account's id, as text: clients read both fields as such.
@@ -170,13 +170,13 @@ func (x *RedeemKeyRequest) GetKey() string {
 	return ""
 }
 
-// RedeemKeyResponse is a session, like the answer to a login by password but for its id.
+// RedeemKeyResponse is a session. It differs from the answer to a login by password only in its id.
 type RedeemKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account's id, as text, as documented for logins by key.
 	Id    string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
-	// null: a session ends by disuse.
+	// null: a session ends when it is unused.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// The account's e-mail is confirmed.
 	Confirmed     bool `protobuf:"varint,4,opt,name=confirmed,proto3" json:"confirmed,omitempty"`

@@ -28,14 +28,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// KeyService lets an administrator, such as a billing system, open a session for somebody else by a one-time key.
+// KeyService lets an administrator, such as a billing system, open a session for another account by a one-time key.
 type KeyServiceClient interface {
-	// CreateKey makes a key that opens one session of an account, once, within key_ttl minutes (an hour, if it was not
-	// set otherwise). In a browser /auth/key/{key} does the same at the press of a button. It is worth nothing as soon as the account
-	// is suspended, changes its roles or its password, or is deleted. For administrators.
+	// CreateKey creates a key that opens one session of an account, once, within key_ttl minutes (an hour by default).
+	// In a browser, the page /auth/key/{key} opens the session at the press of a button. The key is revoked when the
+	// account is suspended, deleted, or gets other roles or another password. For administrators.
 	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error)
-	// RedeemKey opens the session that a key stands for. A key that is unknown, used or over, and one whose account may not
-	// log in, are refused in the same words: 3001.
+	// RedeemKey opens the session that a key stands for. An unknown, used or expired key and the key of an account that
+	// may not log in are refused with the same error: 3001.
 	RedeemKey(ctx context.Context, in *RedeemKeyRequest, opts ...grpc.CallOption) (*RedeemKeyResponse, error)
 	// RedeemLegacyKey is RedeemKey for older clients.
 	RedeemLegacyKey(ctx context.Context, in *RedeemLegacyKeyRequest, opts ...grpc.CallOption) (*LegacySession, error)
@@ -83,14 +83,14 @@ func (c *keyServiceClient) RedeemLegacyKey(ctx context.Context, in *RedeemLegacy
 // All implementations must embed UnimplementedKeyServiceServer
 // for forward compatibility.
 //
-// KeyService lets an administrator, such as a billing system, open a session for somebody else by a one-time key.
+// KeyService lets an administrator, such as a billing system, open a session for another account by a one-time key.
 type KeyServiceServer interface {
-	// CreateKey makes a key that opens one session of an account, once, within key_ttl minutes (an hour, if it was not
-	// set otherwise). In a browser /auth/key/{key} does the same at the press of a button. It is worth nothing as soon as the account
-	// is suspended, changes its roles or its password, or is deleted. For administrators.
+	// CreateKey creates a key that opens one session of an account, once, within key_ttl minutes (an hour by default).
+	// In a browser, the page /auth/key/{key} opens the session at the press of a button. The key is revoked when the
+	// account is suspended, deleted, or gets other roles or another password. For administrators.
 	CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error)
-	// RedeemKey opens the session that a key stands for. A key that is unknown, used or over, and one whose account may not
-	// log in, are refused in the same words: 3001.
+	// RedeemKey opens the session that a key stands for. An unknown, used or expired key and the key of an account that
+	// may not log in are refused with the same error: 3001.
 	RedeemKey(context.Context, *RedeemKeyRequest) (*RedeemKeyResponse, error)
 	// RedeemLegacyKey is RedeemKey for older clients.
 	RedeemLegacyKey(context.Context, *RedeemLegacyKeyRequest) (*LegacySession, error)

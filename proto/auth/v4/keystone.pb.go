@@ -173,7 +173,7 @@ func (x *KeystonePassword) GetTotp() string {
 // KeystoneApplication is a login by API key. Keystone calls such a thing an application credential.
 type KeystoneApplication struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of the key; 0 when the client did not say.
+	// The id of the key; 0: not given.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The key.
 	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
@@ -228,7 +228,7 @@ func (x *KeystoneApplication) GetSecret() string {
 // CreateKeystoneTokenResponse is a new token.
 type CreateKeystoneTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// For the header X-Subject-Token; shown this once.
+	// For the header X-Subject-Token; shown only in this answer.
 	Token         string        `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	Subject       *TokenSubject `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -324,7 +324,7 @@ func (x *ValidateTokenRequest) GetSubjectToken() string {
 	return ""
 }
 
-// TokenSubject is what Keystone tells of a token. There is one domain and one project, "default".
+// TokenSubject is what Keystone says about a token. There is one domain and one project, "default".
 type TokenSubject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	User  *KeystoneName          `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -333,7 +333,7 @@ type TokenSubject struct {
 	Domain   *KeystoneName          `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
 	Project  *KeystoneName          `protobuf:"bytes,4,opt,name=project,proto3" json:"project,omitempty"`
 	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
-	// Of a token without an end: in an hour, as if it were asked for now.
+	// For a token that does not expire, an hour from now.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// How the account logged in: "password", "application_credential", "token".
 	Methods       []string `protobuf:"bytes,7,rep,name=methods,proto3" json:"methods,omitempty"`

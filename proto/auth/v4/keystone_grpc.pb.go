@@ -28,14 +28,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// KeystoneService is what a dialect needs to answer /v3/auth/tokens as OpenStack's Keystone does. Its tokens live an hour and
-// are used wherever a token is. For the gateway: the dialect has its own paths for it.
+// KeystoneService is what a dialect needs to answer /v3/auth/tokens as OpenStack's Keystone does. Its tokens live an
+// hour and can be sent wherever a token can. Only the gateway calls it: the dialect defines the paths.
 type KeystoneServiceClient interface {
 	// CreateKeystoneToken logs in. UNAUTHENTICATED is Keystone's 401. Limits on guesses are those of
 	// TokenService/CreateSession.
 	CreateKeystoneToken(ctx context.Context, in *CreateKeystoneTokenRequest, opts ...grpc.CallOption) (*CreateKeystoneTokenResponse, error)
-	// ValidateToken describes a token: of the caller's account, or of any where the caller reaches all. PERMISSION_DENIED is
-	// Keystone's 403, NOT_FOUND its 404. The subject may be any token but an access token of SessionService.
+	// ValidateToken describes a token of the caller's account, or of any account if the caller's role covers all
+	// accounts. PERMISSION_DENIED is Keystone's 403, NOT_FOUND its 404. The subject may be any token except an access
+	// token of SessionService.
 	ValidateToken(ctx context.Context, in *ValidateTokenRequest, opts ...grpc.CallOption) (*TokenSubject, error)
 	// RevokeToken ends a token, under the rules of ValidateToken. A read-only administrator may end its own.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
@@ -83,14 +84,15 @@ func (c *keystoneServiceClient) RevokeToken(ctx context.Context, in *RevokeToken
 // All implementations must embed UnimplementedKeystoneServiceServer
 // for forward compatibility.
 //
-// KeystoneService is what a dialect needs to answer /v3/auth/tokens as OpenStack's Keystone does. Its tokens live an hour and
-// are used wherever a token is. For the gateway: the dialect has its own paths for it.
+// KeystoneService is what a dialect needs to answer /v3/auth/tokens as OpenStack's Keystone does. Its tokens live an
+// hour and can be sent wherever a token can. Only the gateway calls it: the dialect defines the paths.
 type KeystoneServiceServer interface {
 	// CreateKeystoneToken logs in. UNAUTHENTICATED is Keystone's 401. Limits on guesses are those of
 	// TokenService/CreateSession.
 	CreateKeystoneToken(context.Context, *CreateKeystoneTokenRequest) (*CreateKeystoneTokenResponse, error)
-	// ValidateToken describes a token: of the caller's account, or of any where the caller reaches all. PERMISSION_DENIED is
-	// Keystone's 403, NOT_FOUND its 404. The subject may be any token but an access token of SessionService.
+	// ValidateToken describes a token of the caller's account, or of any account if the caller's role covers all
+	// accounts. PERMISSION_DENIED is Keystone's 403, NOT_FOUND its 404. The subject may be any token except an access
+	// token of SessionService.
 	ValidateToken(context.Context, *ValidateTokenRequest) (*TokenSubject, error)
 	// RevokeToken ends a token, under the rules of ValidateToken. A read-only administrator may end its own.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)

@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Role is what accounts may do.
+// Role is a named set of rights that accounts can have.
 type Role struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Id          int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -33,11 +33,11 @@ type Role struct {
 	Description string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Scopes such as "vms.read", or patterns such as "vms.*", "*.read", "*".
 	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// It reaches the objects of every account, else those of the account that has it.
+	// true: the role covers the objects of all accounts. false: only those of the account that has the role.
 	All bool `protobuf:"varint,5,opt,name=all,proto3" json:"all,omitempty"`
-	// It is always there and cannot be changed.
+	// The role is built in: it always exists and cannot be changed.
 	Builtin bool `protobuf:"varint,6,opt,name=builtin,proto3" json:"builtin,omitempty"`
-	// Accounts that have it.
+	// Number of accounts that have the role.
 	AccountCount  int32 `protobuf:"varint,7,opt,name=account_count,json=accountCount,proto3" json:"account_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -276,7 +276,7 @@ func (x *GetRoleRequest) GetId() int32 {
 // CreateRoleRequest is a new role.
 type CreateRoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 64 letters, digits, ".", "_", "-". It is for ever.
+	// 1 to 64 letters, digits, ".", "_", "-". A role cannot be renamed.
 	Name        string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	// At least one.
@@ -394,7 +394,7 @@ type UpdateRoleRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Id          int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Description *string                `protobuf:"bytes,2,opt,name=description,proto3,oneof" json:"description,omitempty"`
-	// All scopes that it has from now on; absent or empty: those it has.
+	// The new scopes, replacing all old ones; absent or empty: no change.
 	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	All           *bool    `protobuf:"varint,4,opt,name=all,proto3,oneof" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -549,7 +549,7 @@ func (x *DeleteRoleRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteRoleResponse names the role that is gone.
+// DeleteRoleResponse names the deleted role.
 type DeleteRoleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -692,13 +692,13 @@ func (x *ListScopesResponse) GetSize() int32 {
 	return 0
 }
 
-// Scope is a piece of what may be done.
+// Scope is a right to make certain calls.
 type Scope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Some of its calls are for administrators and custom roles only.
+	// Some of the scope's calls are only for administrators and custom roles.
 	Admin bool `protobuf:"varint,2,opt,name=admin,proto3" json:"admin,omitempty"`
-	// The calls that need it, such as "GET /vm/v3/host".
+	// The calls that need the scope, such as "GET /vm/v3/host".
 	Routes        []string `protobuf:"bytes,3,rep,name=routes,proto3" json:"routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,16 +31,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RoleService owns the roles: those that are built in, and sets of scopes that administrators make.
+// RoleService owns the roles: the built-in ones, and custom roles, which are sets of scopes that administrators
+// define.
 type RoleServiceClient interface {
 	// ListRoles lists roles.
 	ListRoles(ctx context.Context, in *ListRolesRequest, opts ...grpc.CallOption) (*ListRolesResponse, error)
 	// GetRole reads one role.
 	GetRole(ctx context.Context, in *GetRoleRequest, opts ...grpc.CallOption) (*Role, error)
-	// CreateRole makes a role, of at most what the caller may do.
+	// CreateRole creates a role. The role cannot allow more than the caller may do.
 	CreateRole(ctx context.Context, in *CreateRoleRequest, opts ...grpc.CallOption) (*CreateRoleResponse, error)
-	// UpdateRole changes what a role allows, for all who have it, within five seconds. Neither before nor after may it be more
-	// than the caller may do. A built-in role cannot be changed.
+	// UpdateRole changes what a role allows; all accounts with the role follow within five seconds. Neither the old nor
+	// the new role may allow more than the caller may do. A built-in role cannot be changed.
 	UpdateRole(ctx context.Context, in *UpdateRoleRequest, opts ...grpc.CallOption) (*UpdateRoleResponse, error)
 	// DeleteRole removes a role that no account has.
 	DeleteRole(ctx context.Context, in *DeleteRoleRequest, opts ...grpc.CallOption) (*DeleteRoleResponse, error)
@@ -120,16 +121,17 @@ func (c *roleServiceClient) ListScopes(ctx context.Context, in *ListScopesReques
 // All implementations must embed UnimplementedRoleServiceServer
 // for forward compatibility.
 //
-// RoleService owns the roles: those that are built in, and sets of scopes that administrators make.
+// RoleService owns the roles: the built-in ones, and custom roles, which are sets of scopes that administrators
+// define.
 type RoleServiceServer interface {
 	// ListRoles lists roles.
 	ListRoles(context.Context, *ListRolesRequest) (*ListRolesResponse, error)
 	// GetRole reads one role.
 	GetRole(context.Context, *GetRoleRequest) (*Role, error)
-	// CreateRole makes a role, of at most what the caller may do.
+	// CreateRole creates a role. The role cannot allow more than the caller may do.
 	CreateRole(context.Context, *CreateRoleRequest) (*CreateRoleResponse, error)
-	// UpdateRole changes what a role allows, for all who have it, within five seconds. Neither before nor after may it be more
-	// than the caller may do. A built-in role cannot be changed.
+	// UpdateRole changes what a role allows; all accounts with the role follow within five seconds. Neither the old nor
+	// the new role may allow more than the caller may do. A built-in role cannot be changed.
 	UpdateRole(context.Context, *UpdateRoleRequest) (*UpdateRoleResponse, error)
 	// DeleteRole removes a role that no account has.
 	DeleteRole(context.Context, *DeleteRoleRequest) (*DeleteRoleResponse, error)

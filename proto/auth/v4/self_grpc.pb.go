@@ -27,12 +27,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SelfService is what everybody may change of their own account.
+// SelfService lets callers change their own account.
 type SelfServiceClient interface {
-	// SetSelfPassword gives the caller another password. All other sessions, tokens and one-time keys of the account end; the
-	// session or token that the call came with goes on. A wrong old password counts as a failed login.
+	// SetSelfPassword changes the caller's password. All other sessions, tokens and one-time keys of the account end;
+	// the session or token of this call stays valid. A wrong old password counts as a failed login.
 	SetSelfPassword(ctx context.Context, in *SetSelfPasswordRequest, opts ...grpc.CallOption) (*SetSelfPasswordResponse, error)
-	// UpdateSelf changes what the caller's account says of its owner. What is absent stays.
+	// UpdateSelf changes the personal data of the caller's account. Absent fields stay as they are.
 	UpdateSelf(ctx context.Context, in *UpdateSelfRequest, opts ...grpc.CallOption) (*UpdateSelfResponse, error)
 }
 
@@ -68,12 +68,12 @@ func (c *selfServiceClient) UpdateSelf(ctx context.Context, in *UpdateSelfReques
 // All implementations must embed UnimplementedSelfServiceServer
 // for forward compatibility.
 //
-// SelfService is what everybody may change of their own account.
+// SelfService lets callers change their own account.
 type SelfServiceServer interface {
-	// SetSelfPassword gives the caller another password. All other sessions, tokens and one-time keys of the account end; the
-	// session or token that the call came with goes on. A wrong old password counts as a failed login.
+	// SetSelfPassword changes the caller's password. All other sessions, tokens and one-time keys of the account end;
+	// the session or token of this call stays valid. A wrong old password counts as a failed login.
 	SetSelfPassword(context.Context, *SetSelfPasswordRequest) (*SetSelfPasswordResponse, error)
-	// UpdateSelf changes what the caller's account says of its owner. What is absent stays.
+	// UpdateSelf changes the personal data of the caller's account. Absent fields stay as they are.
 	UpdateSelf(context.Context, *UpdateSelfRequest) (*UpdateSelfResponse, error)
 	mustEmbedUnimplementedSelfServiceServer()
 }

@@ -29,11 +29,11 @@ type LoginRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// The second factor, where the account has one.
+	// The second factor, if the account has one.
 	Totp string `protobuf:"bytes,3,opt,name=totp,proto3" json:"totp,omitempty"`
-	// How long an access token lives, 60 to 86400; 0: an hour.
+	// Lifetime of an access token in seconds, 60 to 86400; 0: an hour.
 	AccessSeconds int32 `protobuf:"varint,4,opt,name=access_seconds,json=accessSeconds,proto3" json:"access_seconds,omitempty"`
-	// How long a refresh token may stay unused, 3600 to 7776000; 0: 30 days.
+	// How long a refresh token may stay unused, in seconds, 3600 to 7776000; 0: 30 days.
 	RefreshSeconds int32 `protobuf:"varint,5,opt,name=refresh_seconds,json=refreshSeconds,proto3" json:"refresh_seconds,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -104,16 +104,16 @@ func (x *LoginRequest) GetRefreshSeconds() int32 {
 	return 0
 }
 
-// Grant is what a client works with from now on. The values are shown this once.
+// Grant holds the tokens of a session. They are shown only in this answer.
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A JWT: EdDSA, with kid, iss, aud, sub, sid, jti, iat and exp. It is worth nothing as soon as its session ends.
+	// A JWT: EdDSA, with kid, iss, aud, sub, sid, jti, iat and exp. It is invalid as soon as its session ends.
 	AccessToken     string                 `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
 	AccessExpiresAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=access_expires_at,json=accessExpiresAt,proto3" json:"access_expires_at,omitempty"`
 	// Opaque.
 	RefreshToken     string                 `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	RefreshExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=refresh_expires_at,json=refreshExpiresAt,proto3" json:"refresh_expires_at,omitempty"`
-	// Whose it is.
+	// The account of the session.
 	AccountId int32 `protobuf:"varint,5,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	// Names the session to ListSessions and KillSession.
 	SessionUuid   string `protobuf:"bytes,6,opt,name=session_uuid,json=sessionUuid,proto3" json:"session_uuid,omitempty"`
@@ -327,7 +327,7 @@ type ListSessionsRequest struct {
 	AccountId int32 `protobuf:"varint,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	// At most 1000; 0: 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before.
+	// next_page_token of the previous page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -388,7 +388,7 @@ func (x *ListSessionsRequest) GetPageToken() string {
 type ListSessionsResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Sessions []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// Empty: this is the last page.
+	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -438,24 +438,24 @@ func (x *ListSessionsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Session is somebody being logged in.
+// Session is a login.
 type Session struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Uuid      string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	AccountId int32                  `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	Email     string                 `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// To within a minute.
+	// The last use, to within a minute.
 	LastSeenAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_seen_at,json=lastSeenAt,proto3" json:"last_seen_at,omitempty"`
-	// Where it was used last; empty when that is not known.
+	// The client address of the last use; empty if unknown.
 	Ip string `protobuf:"bytes,6,opt,name=ip,proto3" json:"ip,omitempty"`
-	// As the client that logged in called itself.
+	// The User-Agent of the client that logged in.
 	UserAgent string `protobuf:"bytes,7,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	// How it was opened: "password", "key" for a one-time key, "application_credential" for an API key.
+	// How the session was opened: "password", "key" for a one-time key, "application_credential" for an API key.
 	AuthMethod string `protobuf:"bytes,8,opt,name=auth_method,json=authMethod,proto3" json:"auth_method,omitempty"`
-	// When it ends if it is not used again.
+	// When the session ends if it is not used again.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	// The call came with it.
+	// The session of this call.
 	Current bool `protobuf:"varint,10,opt,name=current,proto3" json:"current,omitempty"`
 	// "session": a token of the VMmanager dialect, "refresh": access and refresh tokens, "keystone": a token of the
 	// OpenStack dialect.

@@ -30,22 +30,24 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SessionService logs clients in whose dialects know a short access token, a JWT, and a refresh token that gets the next
-// one. It shows and ends sessions of every kind. For the gateway: a dialect has its own paths for it.
+// SessionService serves dialects that use a short-lived access token, a JWT, together with a refresh token. It also
+// lists and ends sessions of every kind. Only the gateway calls it: a dialect defines its own paths.
 type SessionServiceClient interface {
-	// Login opens a session by e-mail and password. Limits on guesses and what is said of a failure are those of
+	// Login opens a session by e-mail and password. Limits on guesses and errors are those of
 	// TokenService/CreateSession.
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*Grant, error)
-	// Refresh exchanges a refresh token, once, for the next one and a new access token. A client whose answer got lost may repeat
-	// it from the same address and user agent for 10 seconds, as long as the next one was not used: it gets the same next one.
-	// Any other second use ends the session: one of two users of the token is a thief.
+	// Refresh exchanges a refresh token, once, for the next refresh token and a new access token. A client that lost
+	// the answer may repeat the call from the same address and user agent for 10 seconds, while the next refresh token
+	// is unused, and gets the same next refresh token. Any other second use ends the session, because the token must
+	// have been stolen.
 	Refresh(ctx context.Context, in *RefreshRequest, opts ...grpc.CallOption) (*Grant, error)
-	// Logout ends the session of a refresh token. It says nothing about whether there was one.
+	// Logout ends the session of a refresh token. It succeeds even if there is no such session.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
-	// ListSessions lists sessions that are good now: the caller's own, or everybody's where the caller reaches all accounts.
+	// ListSessions lists valid sessions: the caller's own, or those of all accounts if the caller's role covers all
+	// accounts.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
-	// KillSession ends a session: the caller's own, or anybody's where the caller may. A session that the caller may not see does
-	// not exist.
+	// KillSession ends a session. A caller whose role covers all accounts may end any session, others only their own;
+	// for them a session of another account is NOT_FOUND.
 	KillSession(ctx context.Context, in *KillSessionRequest, opts ...grpc.CallOption) (*KillSessionResponse, error)
 }
 
@@ -111,22 +113,24 @@ func (c *sessionServiceClient) KillSession(ctx context.Context, in *KillSessionR
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
 //
-// SessionService logs clients in whose dialects know a short access token, a JWT, and a refresh token that gets the next
-// one. It shows and ends sessions of every kind. For the gateway: a dialect has its own paths for it.
+// SessionService serves dialects that use a short-lived access token, a JWT, together with a refresh token. It also
+// lists and ends sessions of every kind. Only the gateway calls it: a dialect defines its own paths.
 type SessionServiceServer interface {
-	// Login opens a session by e-mail and password. Limits on guesses and what is said of a failure are those of
+	// Login opens a session by e-mail and password. Limits on guesses and errors are those of
 	// TokenService/CreateSession.
 	Login(context.Context, *LoginRequest) (*Grant, error)
-	// Refresh exchanges a refresh token, once, for the next one and a new access token. A client whose answer got lost may repeat
-	// it from the same address and user agent for 10 seconds, as long as the next one was not used: it gets the same next one.
-	// Any other second use ends the session: one of two users of the token is a thief.
+	// Refresh exchanges a refresh token, once, for the next refresh token and a new access token. A client that lost
+	// the answer may repeat the call from the same address and user agent for 10 seconds, while the next refresh token
+	// is unused, and gets the same next refresh token. Any other second use ends the session, because the token must
+	// have been stolen.
 	Refresh(context.Context, *RefreshRequest) (*Grant, error)
-	// Logout ends the session of a refresh token. It says nothing about whether there was one.
+	// Logout ends the session of a refresh token. It succeeds even if there is no such session.
 	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
-	// ListSessions lists sessions that are good now: the caller's own, or everybody's where the caller reaches all accounts.
+	// ListSessions lists valid sessions: the caller's own, or those of all accounts if the caller's role covers all
+	// accounts.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
-	// KillSession ends a session: the caller's own, or anybody's where the caller may. A session that the caller may not see does
-	// not exist.
+	// KillSession ends a session. A caller whose role covers all accounts may end any session, others only their own;
+	// for them a session of another account is NOT_FOUND.
 	KillSession(context.Context, *KillSessionRequest) (*KillSessionResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }

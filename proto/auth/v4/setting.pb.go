@@ -29,9 +29,9 @@ type Setting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Value string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	// What it is where nobody has changed it.
+	// The default.
 	DefaultValue string `protobuf:"bytes,3,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
-	// The least and the most that it may be.
+	// The smallest and the largest allowed value.
 	Min           int32 `protobuf:"varint,4,opt,name=min,proto3" json:"min,omitempty"`
 	Max           int32 `protobuf:"varint,5,opt,name=max,proto3" json:"max,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -103,7 +103,7 @@ func (x *Setting) GetMax() int32 {
 	return 0
 }
 
-// ListSettingsRequest is empty: there are few.
+// ListSettingsRequest is empty: all settings fit one answer.
 type ListSettingsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

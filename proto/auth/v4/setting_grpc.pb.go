@@ -28,15 +28,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SettingService holds what administrators may set for the whole installation. All settings are whole numbers; a change counts
-// from the next request on, in every process, also for what exists already where nothing else is said.
+// SettingService holds the settings of the whole installation. All settings are whole numbers. A change takes effect
+// with the next request, in every process, and applies to existing objects too unless stated otherwise.
 //
-// token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends however much it is
-// used, 0 for never. key_ttl: minutes for which a new one-time key is good. login_attempts_account, login_attempts_address: failed
-// logins that an account, and a client's address, may have within login_window minutes. password_min_length: characters of a
-// new password.
+// token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends even
+// while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account,
+// login_attempts_address: failed logins allowed for an account and for a client's address within login_window
+// minutes. password_min_length: the least number of characters of a new password.
 type SettingServiceClient interface {
-	// ListSettings lists all settings, those that were never changed too.
+	// ListSettings lists all settings, including those that were never changed.
 	ListSettings(ctx context.Context, in *ListSettingsRequest, opts ...grpc.CallOption) (*ListSettingsResponse, error)
 	// GetSetting reads a setting, or its default.
 	GetSetting(ctx context.Context, in *GetSettingRequest, opts ...grpc.CallOption) (*Setting, error)
@@ -86,15 +86,15 @@ func (c *settingServiceClient) UpdateSetting(ctx context.Context, in *UpdateSett
 // All implementations must embed UnimplementedSettingServiceServer
 // for forward compatibility.
 //
-// SettingService holds what administrators may set for the whole installation. All settings are whole numbers; a change counts
-// from the next request on, in every process, also for what exists already where nothing else is said.
+// SettingService holds the settings of the whole installation. All settings are whole numbers. A change takes effect
+// with the next request, in every process, and applies to existing objects too unless stated otherwise.
 //
-// token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends however much it is
-// used, 0 for never. key_ttl: minutes for which a new one-time key is good. login_attempts_account, login_attempts_address: failed
-// logins that an account, and a client's address, may have within login_window minutes. password_min_length: characters of a
-// new password.
+// token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends even
+// while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account,
+// login_attempts_address: failed logins allowed for an account and for a client's address within login_window
+// minutes. password_min_length: the least number of characters of a new password.
 type SettingServiceServer interface {
-	// ListSettings lists all settings, those that were never changed too.
+	// ListSettings lists all settings, including those that were never changed.
 	ListSettings(context.Context, *ListSettingsRequest) (*ListSettingsResponse, error)
 	// GetSetting reads a setting, or its default.
 	GetSetting(context.Context, *GetSettingRequest) (*Setting, error)

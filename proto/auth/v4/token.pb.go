@@ -32,8 +32,8 @@ type CreateSessionRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// Of an account with a second factor: six digits of the authenticator app, or a recovery code. Without it the answer is
-	// TOTP_REQUIRED.
+	// For an account with a second factor: six digits of the authenticator app, or a recovery code. Without it the
+	// login fails with TOTP_REQUIRED.
 	Totp          string `protobuf:"bytes,3,opt,name=totp,proto3" json:"totp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -90,13 +90,13 @@ func (x *CreateSessionRequest) GetTotp() string {
 	return ""
 }
 
-// Token is a bearer credential. Its value is shown this once.
+// Token is a bearer credential. Its value is shown only in this answer.
 type Token struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account's id.
 	Id    int32  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
-	// "YYYY-MM-DD HH:MM:SS" in UTC; null for a session, which ends by disuse.
+	// "YYYY-MM-DD HH:MM:SS" in UTC; null for a session, which ends when it is unused.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// The account's e-mail is confirmed.
 	Confirmed     bool `protobuf:"varint,4,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
@@ -165,7 +165,7 @@ func (x *Token) GetConfirmed() bool {
 // CreateTokenRequest asks for a token with a lifetime of its own.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "YYYY-MM-DD HH:MM:SS" in UTC; null or absent: it does not expire.
+	// "YYYY-MM-DD HH:MM:SS" in UTC; null or absent: the token does not expire.
 	ExpiresAt     *wrapperspb.StringValue `protobuf:"bytes,1,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	Description   string                  `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -219,7 +219,7 @@ func (x *CreateTokenRequest) GetDescription() string {
 // DeleteTokenRequest names a token.
 type DeleteTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id, or its value.
+	// The token's id or value.
 	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -304,18 +304,18 @@ type TokenInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token's own id.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// "session": ends when it was unused for token_ttl. The others end at expires_at: "token", "apikey", "refresh" (a session
-	// with access and refresh tokens), "keystone" (a token of the OpenStack dialect).
+	// "session": ends when it has been unused for token_ttl. The other kinds end at expires_at: "token", "apikey",
+	// "refresh" (a session with access and refresh tokens), "keystone" (a token of the OpenStack dialect).
 	Kind        string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// null for a session, and for a token without an end.
+	// null for a session, and for a token that does not expire.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	// To within a minute.
+	// The last use, to within a minute.
 	LastUsed string `protobuf:"bytes,5,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
 	Created  string `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
-	// Whose it is.
+	// The account of the token.
 	AccountId int32 `protobuf:"varint,7,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// When it ends if it is not used again; null for a token without an end.
+	// When the token ends if it is not used again; null for a token that does not expire.
 	ValidUntil    *wrapperspb.StringValue `protobuf:"bytes,8,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -513,7 +513,7 @@ func (x *ListTokensResponse) GetSize() int32 {
 	return 0
 }
 
-// GetSelfSessionRequest is empty: the session is the one of the call.
+// GetSelfSessionRequest is empty: the session is that of this call.
 type GetSelfSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -550,7 +550,7 @@ func (*GetSelfSessionRequest) Descriptor() ([]byte, []int) {
 	return file_auth_v4_token_proto_rawDescGZIP(), []int{8}
 }
 
-// DeleteSelfSessionRequest is empty: the session is the one of the call.
+// DeleteSelfSessionRequest is empty: the session is that of this call.
 type DeleteSelfSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -629,8 +629,8 @@ type CreateLegacySessionRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// Of an account with a second factor: six digits of the authenticator app, or a recovery code. Without it the answer is
-	// TOTP_REQUIRED.
+	// For an account with a second factor: six digits of the authenticator app, or a recovery code. Without it the
+	// login fails with TOTP_REQUIRED.
 	Totp          string `protobuf:"bytes,3,opt,name=totp,proto3" json:"totp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -694,9 +694,9 @@ type LegacySession struct {
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The token, for the cookie ses6 and the header x-xsrf-token.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
-	// The same.
+	// The same token.
 	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
-	// null: a session ends by disuse.
+	// null: a session ends when it is unused.
 	ExpiresAt *wrapperspb.StringValue `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// The account's e-mail is confirmed.
 	Confirmed     bool `protobuf:"varint,5,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
@@ -769,7 +769,7 @@ func (x *LegacySession) GetConfirmed() bool {
 	return false
 }
 
-// WhoamiRequest is empty: the caller is who it is.
+// WhoamiRequest is empty: the identity of the call names the caller.
 type WhoamiRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -806,8 +806,9 @@ func (*WhoamiRequest) Descriptor() ([]byte, []int) {
 	return file_auth_v4_token_proto_rawDescGZIP(), []int{13}
 }
 
-// IntrospectRequest carries a credential as the client sent it: a token, an API key or an access token. Some are good from
-// some addresses alone, so the answer counts for the client whose address the metadata name, and for no other.
+// IntrospectRequest carries a credential as the client sent it: a token, an API key or an access token. Some
+// credentials are limited to some addresses, so the answer applies only to the client whose address is in the
+// metadata.
 type IntrospectRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -961,7 +962,7 @@ func (*ListKeysRequest) Descriptor() ([]byte, []int) {
 	return file_auth_v4_token_proto_rawDescGZIP(), []int{16}
 }
 
-// ListKeysResponse carries all keys that signed identities still alive.
+// ListKeysResponse carries the keys of all identities that are still valid.
 type ListKeysResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keys          []*PublicKey           `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`

@@ -35,31 +35,31 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TokenService gives tokens for credentials and says whose a token is.
+// TokenService exchanges credentials for tokens and describes tokens.
 type TokenServiceClient interface {
-	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl, at
-	// most for session_max_age (see the settings).
+	// CreateSession logs in with e-mail and password. Answers 201. The token ends when it has been unused for
+	// token_ttl, or after session_max_age (see the settings).
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Token, error)
-	// CreateToken makes a token with a lifetime of its own for the caller. One made by means of an API key can do no more
-	// than the key and ends with it.
+	// CreateToken creates a token for the caller that does not end with a session. A token made with an API key can do
+	// no more than the key and ends with it.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*Token, error)
 	// DeleteToken ends a token of the caller, session or not, named by its id or its value. An administrator may end
-	// anybody's.
+	// any token.
 	DeleteToken(ctx context.Context, in *DeleteTokenRequest, opts ...grpc.CallOption) (*DeleteTokenResponse, error)
-	// ListTokens lists the caller's sessions and tokens that are good now, never their values.
+	// ListTokens lists the caller's valid sessions and tokens, without their values.
 	ListTokens(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
-	// GetSelfSession describes the session or token that the call came with.
+	// GetSelfSession describes the session or token of this call.
 	GetSelfSession(ctx context.Context, in *GetSelfSessionRequest, opts ...grpc.CallOption) (*TokenInfo, error)
-	// DeleteSelfSession ends the session or token that the call came with: the caller is logged out.
+	// DeleteSelfSession ends the session or token of this call, which logs the caller out.
 	DeleteSelfSession(ctx context.Context, in *DeleteSelfSessionRequest, opts ...grpc.CallOption) (*DeleteSelfSessionResponse, error)
 	// CreateLegacySession is CreateSession for older clients: the limits are the same, the answer is 200 and names the token
 	// twice.
 	CreateLegacySession(ctx context.Context, in *CreateLegacySessionRequest, opts ...grpc.CallOption) (*LegacySession, error)
-	// Whoami says who the caller is.
+	// Whoami returns the caller's account.
 	Whoami(ctx context.Context, in *WhoamiRequest, opts ...grpc.CallOption) (*User, error)
-	// Introspect turns a token into a signed identity. For the gateway alone.
+	// Introspect exchanges a token for a signed identity. Only the gateway may call it.
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error)
-	// ListKeys gives the public keys that verify signed identities. For the other services.
+	// ListKeys returns the public keys that verify signed identities. Other services call it.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 }
 
@@ -175,31 +175,31 @@ func (c *tokenServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, 
 // All implementations must embed UnimplementedTokenServiceServer
 // for forward compatibility.
 //
-// TokenService gives tokens for credentials and says whose a token is.
+// TokenService exchanges credentials for tokens and describes tokens.
 type TokenServiceServer interface {
-	// CreateSession logs in with e-mail and password. Answers 201. The token lives until it was unused for token_ttl, at
-	// most for session_max_age (see the settings).
+	// CreateSession logs in with e-mail and password. Answers 201. The token ends when it has been unused for
+	// token_ttl, or after session_max_age (see the settings).
 	CreateSession(context.Context, *CreateSessionRequest) (*Token, error)
-	// CreateToken makes a token with a lifetime of its own for the caller. One made by means of an API key can do no more
-	// than the key and ends with it.
+	// CreateToken creates a token for the caller that does not end with a session. A token made with an API key can do
+	// no more than the key and ends with it.
 	CreateToken(context.Context, *CreateTokenRequest) (*Token, error)
 	// DeleteToken ends a token of the caller, session or not, named by its id or its value. An administrator may end
-	// anybody's.
+	// any token.
 	DeleteToken(context.Context, *DeleteTokenRequest) (*DeleteTokenResponse, error)
-	// ListTokens lists the caller's sessions and tokens that are good now, never their values.
+	// ListTokens lists the caller's valid sessions and tokens, without their values.
 	ListTokens(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
-	// GetSelfSession describes the session or token that the call came with.
+	// GetSelfSession describes the session or token of this call.
 	GetSelfSession(context.Context, *GetSelfSessionRequest) (*TokenInfo, error)
-	// DeleteSelfSession ends the session or token that the call came with: the caller is logged out.
+	// DeleteSelfSession ends the session or token of this call, which logs the caller out.
 	DeleteSelfSession(context.Context, *DeleteSelfSessionRequest) (*DeleteSelfSessionResponse, error)
 	// CreateLegacySession is CreateSession for older clients: the limits are the same, the answer is 200 and names the token
 	// twice.
 	CreateLegacySession(context.Context, *CreateLegacySessionRequest) (*LegacySession, error)
-	// Whoami says who the caller is.
+	// Whoami returns the caller's account.
 	Whoami(context.Context, *WhoamiRequest) (*User, error)
-	// Introspect turns a token into a signed identity. For the gateway alone.
+	// Introspect exchanges a token for a signed identity. Only the gateway may call it.
 	Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error)
-	// ListKeys gives the public keys that verify signed identities. For the other services.
+	// ListKeys returns the public keys that verify signed identities. Other services call it.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
 	mustEmbedUnimplementedTokenServiceServer()
 }

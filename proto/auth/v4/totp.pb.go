@@ -24,7 +24,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateTOTPRequest proves that the caller is not somebody who found an open session.
+// CreateTOTPRequest proves that the caller is the owner of the account, not merely of a session.
 type CreateTOTPRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's password.
@@ -70,7 +70,7 @@ func (x *CreateTOTPRequest) GetPassword() string {
 	return ""
 }
 
-// CreateTOTPResponse is a secret. It is shown this once.
+// CreateTOTPResponse is a secret. It is shown only in this answer.
 type CreateTOTPResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In base32, to be typed in.
@@ -171,10 +171,10 @@ func (x *ConfirmTOTPRequest) GetCode() string {
 	return ""
 }
 
-// ConfirmTOTPResponse is what helps when the app is lost.
+// ConfirmTOTPResponse holds the recovery codes, for when the app is lost.
 type ConfirmTOTPResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Each is good for one login instead of a code.
+	// Each replaces a code for one login.
 	RecoveryCodes []string `protobuf:"bytes,1,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -355,7 +355,7 @@ func (x *CreateRecoveryCodesRequest) GetCode() string {
 	return ""
 }
 
-// CreateRecoveryCodesResponse is what helps when the app is lost. It is shown this once.
+// CreateRecoveryCodesResponse holds the new recovery codes. They are shown only in this answer.
 type CreateRecoveryCodesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RecoveryCodes []string               `protobuf:"bytes,1,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`

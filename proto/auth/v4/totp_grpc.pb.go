@@ -31,28 +31,28 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TOTPService gives an account a second factor: codes of six digits that an authenticator app makes from a secret and the time
-// (RFC 6238: SHA-1, 30 seconds). An account that has it logs in with e-mail, password and a code. Tokens and one-time keys are
-// good without one.
+// TOTPService gives an account a second factor: codes of six digits that an authenticator app makes from a secret and
+// the time (RFC 6238: SHA-1, 30 seconds). An account with a second factor logs in with e-mail, password and a code.
+// Tokens and one-time keys need no code.
 //
-// Each call here proves itself by the password or by a code, and wrong ones count as failed logins: a stolen session cannot take
-// the second factor away.
+// Each of these calls needs the password or a code, and wrong ones count as failed logins, so a stolen session cannot
+// remove the second factor.
 type TOTPServiceClient interface {
-	// CreateTOTP makes the secret for the caller's authenticator app. It counts for nothing until ConfirmTOTP; another call
-	// replaces it.
+	// CreateTOTP creates the secret for the caller's authenticator app. The secret has no effect until ConfirmTOTP;
+	// another call replaces it.
 	CreateTOTP(ctx context.Context, in *CreateTOTPRequest, opts ...grpc.CallOption) (*CreateTOTPResponse, error)
-	// ConfirmTOTP switches the second factor on, with a first code of the app. Sessions that exist go on. The recovery codes that
-	// it answers are shown this once.
+	// ConfirmTOTP switches the second factor on, with a first code of the app. Existing sessions stay valid. The
+	// recovery codes are shown only in this answer.
 	ConfirmTOTP(ctx context.Context, in *ConfirmTOTPRequest, opts ...grpc.CallOption) (*ConfirmTOTPResponse, error)
 	// GetTOTP says whether the caller has a second factor.
 	GetTOTP(ctx context.Context, in *GetTOTPRequest, opts ...grpc.CallOption) (*GetTOTPResponse, error)
-	// CreateRecoveryCodes makes new recovery codes for the caller. The old ones are worth nothing any more.
+	// CreateRecoveryCodes creates new recovery codes for the caller. The old codes are no longer valid.
 	CreateRecoveryCodes(ctx context.Context, in *CreateRecoveryCodesRequest, opts ...grpc.CallOption) (*CreateRecoveryCodesResponse, error)
-	// DeleteTOTP switches the caller's second factor off. The code is a parameter of the query, or in the body of the second
-	// spelling.
+	// DeleteTOTP switches the caller's second factor off. The code is a query parameter, or a field of the body at the
+	// second path.
 	DeleteTOTP(ctx context.Context, in *DeleteTOTPRequest, opts ...grpc.CallOption) (*DeleteTOTPResponse, error)
-	// ResetTOTP switches the second factor of somebody else off, who lost the app and the recovery codes, and ends the account's
-	// sessions and one-time keys. An administrator's own needs a code: see DeleteTOTP.
+	// ResetTOTP switches off the second factor of another account, whose owner lost the app and the recovery codes, and
+	// ends the account's sessions and one-time keys. Administrators switch off their own with a code: see DeleteTOTP.
 	ResetTOTP(ctx context.Context, in *ResetTOTPRequest, opts ...grpc.CallOption) (*ResetTOTPResponse, error)
 }
 
@@ -128,28 +128,28 @@ func (c *tOTPServiceClient) ResetTOTP(ctx context.Context, in *ResetTOTPRequest,
 // All implementations must embed UnimplementedTOTPServiceServer
 // for forward compatibility.
 //
-// TOTPService gives an account a second factor: codes of six digits that an authenticator app makes from a secret and the time
-// (RFC 6238: SHA-1, 30 seconds). An account that has it logs in with e-mail, password and a code. Tokens and one-time keys are
-// good without one.
+// TOTPService gives an account a second factor: codes of six digits that an authenticator app makes from a secret and
+// the time (RFC 6238: SHA-1, 30 seconds). An account with a second factor logs in with e-mail, password and a code.
+// Tokens and one-time keys need no code.
 //
-// Each call here proves itself by the password or by a code, and wrong ones count as failed logins: a stolen session cannot take
-// the second factor away.
+// Each of these calls needs the password or a code, and wrong ones count as failed logins, so a stolen session cannot
+// remove the second factor.
 type TOTPServiceServer interface {
-	// CreateTOTP makes the secret for the caller's authenticator app. It counts for nothing until ConfirmTOTP; another call
-	// replaces it.
+	// CreateTOTP creates the secret for the caller's authenticator app. The secret has no effect until ConfirmTOTP;
+	// another call replaces it.
 	CreateTOTP(context.Context, *CreateTOTPRequest) (*CreateTOTPResponse, error)
-	// ConfirmTOTP switches the second factor on, with a first code of the app. Sessions that exist go on. The recovery codes that
-	// it answers are shown this once.
+	// ConfirmTOTP switches the second factor on, with a first code of the app. Existing sessions stay valid. The
+	// recovery codes are shown only in this answer.
 	ConfirmTOTP(context.Context, *ConfirmTOTPRequest) (*ConfirmTOTPResponse, error)
 	// GetTOTP says whether the caller has a second factor.
 	GetTOTP(context.Context, *GetTOTPRequest) (*GetTOTPResponse, error)
-	// CreateRecoveryCodes makes new recovery codes for the caller. The old ones are worth nothing any more.
+	// CreateRecoveryCodes creates new recovery codes for the caller. The old codes are no longer valid.
 	CreateRecoveryCodes(context.Context, *CreateRecoveryCodesRequest) (*CreateRecoveryCodesResponse, error)
-	// DeleteTOTP switches the caller's second factor off. The code is a parameter of the query, or in the body of the second
-	// spelling.
+	// DeleteTOTP switches the caller's second factor off. The code is a query parameter, or a field of the body at the
+	// second path.
 	DeleteTOTP(context.Context, *DeleteTOTPRequest) (*DeleteTOTPResponse, error)
-	// ResetTOTP switches the second factor of somebody else off, who lost the app and the recovery codes, and ends the account's
-	// sessions and one-time keys. An administrator's own needs a code: see DeleteTOTP.
+	// ResetTOTP switches off the second factor of another account, whose owner lost the app and the recovery codes, and
+	// ends the account's sessions and one-time keys. Administrators switch off their own with a code: see DeleteTOTP.
 	ResetTOTP(context.Context, *ResetTOTPRequest) (*ResetTOTPResponse, error)
 	mustEmbedUnimplementedTOTPServiceServer()
 }

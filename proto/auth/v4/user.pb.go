@@ -38,10 +38,10 @@ type User struct {
 	// "local".
 	AuthSource string `protobuf:"bytes,6,opt,name=auth_source,json=authSource,proto3" json:"auth_source,omitempty"`
 	FullName   string `protobuf:"bytes,7,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
-	// Such as "en" or "pt-BR"; empty where nobody said.
+	// Such as "en" or "pt-BR"; empty if not set.
 	Lang        string `protobuf:"bytes,8,opt,name=lang,proto3" json:"lang,omitempty"`
 	PhoneNumber string `protobuf:"bytes,9,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
-	// What administrators wrote down. Its owner does not see it.
+	// A note of administrators. The owner of the account does not see it.
 	Note string `protobuf:"bytes,10,opt,name=note,proto3" json:"note,omitempty"`
 	// Logins need a second factor.
 	Totp bool `protobuf:"varint,11,opt,name=totp,proto3" json:"totp,omitempty"`
@@ -327,7 +327,7 @@ func (x *GetUserRequest) GetEmail() string {
 // FindUserRequest names an account.
 type FindUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id or e-mail.
+	// The account's id or e-mail.
 	User          string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -375,13 +375,13 @@ type CreateUserRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Email    string                 `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// Default "@user". A role that is built in, or a custom one; never more than the caller may do.
+	// A built-in or custom role, which may not allow more than the caller may do. Default "@user".
 	Role     string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	FullName string `protobuf:"bytes,4,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
 	// Such as "en" or "pt-BR".
 	Lang        string `protobuf:"bytes,5,opt,name=lang,proto3" json:"lang,omitempty"`
 	PhoneNumber string `protobuf:"bytes,6,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
-	// For administrators alone.
+	// A note that only administrators see.
 	Note          string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -511,19 +511,19 @@ func (x *CreateUserResponse) GetId() int32 {
 	return 0
 }
 
-// UpdateUserRequest is what to change. What is absent stays.
+// UpdateUserRequest is what to change. Absent fields stay as they are.
 type UpdateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// All roles that the account has from now on, such as ["@user"].
+	// The new roles, replacing all old ones, such as ["@user"].
 	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
-	// The account logs in with it from now on.
+	// The new e-mail, which is also the new login name.
 	Email    *string `protobuf:"bytes,3,opt,name=email,proto3,oneof" json:"email,omitempty"`
 	FullName *string `protobuf:"bytes,4,opt,name=full_name,json=fullName,proto3,oneof" json:"full_name,omitempty"`
 	// Such as "en" or "pt-BR".
 	Lang        *string `protobuf:"bytes,5,opt,name=lang,proto3,oneof" json:"lang,omitempty"`
 	PhoneNumber *string `protobuf:"bytes,6,opt,name=phone_number,json=phoneNumber,proto3,oneof" json:"phone_number,omitempty"`
-	// For administrators alone.
+	// A note that only administrators see.
 	Note          *string `protobuf:"bytes,7,opt,name=note,proto3,oneof" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -976,7 +976,7 @@ func (x *DeleteUserRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteUserResponse names the account that is gone.
+// DeleteUserResponse names the deleted account.
 type DeleteUserResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1131,7 +1131,7 @@ func (x *AddSSHKeyResponse) GetId() int32 {
 // ListSSHKeysRequest names the account.
 type ListSSHKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id or e-mail.
+	// The account's id or e-mail.
 	Account       string    `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	Query         *v1.Query `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1236,7 +1236,7 @@ func (x *DeleteSSHKeyRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteSSHKeyResponse names the key that is gone.
+// DeleteSSHKeyResponse names the deleted key.
 type DeleteSSHKeyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`

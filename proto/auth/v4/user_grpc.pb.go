@@ -42,32 +42,33 @@ const (
 type UserServiceClient interface {
 	// ListUsers lists accounts.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
-	// FindUser reads one account: its own for everybody, any for administrators. To the others a foreign account does not exist.
+	// FindUser reads one account: administrators read any account, others only their own. For them another account is
+	// NOT_FOUND.
 	FindUser(ctx context.Context, in *FindUserRequest, opts ...grpc.CallOption) (*User, error)
-	// GetUser reads one account. For other services, which keep a copy of what they need.
+	// GetUser reads one account. Other services call it and keep a copy of what they need.
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*User, error)
-	// CreateUser makes an account. Services call it for the dialect's POST /vm/v3/account.
+	// CreateUser creates an account. Services call it for the dialect's POST /vm/v3/account.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*CreateUserResponse, error)
-	// UpdateUser changes what is given, and at least one thing must be. Neither the account nor its other roles may be more than the
-	// caller may do. Other roles end the account's sessions and one-time keys; tokens with a lifetime of their own go on with the new
-	// roles. The last active administrator stays one.
+	// UpdateUser changes the given fields; at least one is required. Neither the account nor its new roles may allow
+	// more than the caller may do. New roles end the account's sessions and one-time keys; tokens made by CreateToken
+	// stay valid, with the new roles. The last active administrator cannot lose the role.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
-	// SuspendUser shuts an account out: its sessions and one-time keys end, and tokens with a lifetime of their own are refused
-	// until it is resumed. Its hosts go on. The last active administrator cannot be suspended.
+	// SuspendUser locks an account: its sessions and one-time keys end, and tokens made by CreateToken are refused
+	// until the account is resumed. Its hosts keep running. The last active administrator cannot be suspended.
 	SuspendUser(ctx context.Context, in *SuspendUserRequest, opts ...grpc.CallOption) (*SuspendUserResponse, error)
-	// ResumeUser lets a suspended account in again.
+	// ResumeUser unlocks a suspended account.
 	ResumeUser(ctx context.Context, in *ResumeUserRequest, opts ...grpc.CallOption) (*ResumeUserResponse, error)
-	// SetUserPassword gives an account another password and ends all of its sessions, one-time keys and tokens, also those with a
-	// lifetime of their own.
+	// SetUserPassword changes the password of an account and ends all of its sessions, one-time keys and tokens.
 	SetUserPassword(ctx context.Context, in *SetUserPasswordRequest, opts ...grpc.CallOption) (*SetUserPasswordResponse, error)
-	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts stay: this service does not know them, so
-	// delete them first or give them to somebody else. The last active administrator cannot be deleted.
+	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts stay, because this service does
+	// not know them: delete them first or give them to another account. The last active administrator cannot be
+	// deleted.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*DeleteUserResponse, error)
-	// AddSSHKey stores a public key that hosts created later by this account let in.
+	// AddSSHKey stores a public key. Hosts that the account creates later accept it.
 	AddSSHKey(ctx context.Context, in *AddSSHKeyRequest, opts ...grpc.CallOption) (*AddSSHKeyResponse, error)
 	// ListSSHKeys lists the keys of an account.
 	ListSSHKeys(ctx context.Context, in *ListSSHKeysRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
-	// DeleteSSHKey removes a key. Hosts that exist keep it.
+	// DeleteSSHKey removes a key. Existing hosts keep accepting it.
 	DeleteSSHKey(ctx context.Context, in *DeleteSSHKeyRequest, opts ...grpc.CallOption) (*DeleteSSHKeyResponse, error)
 	// ListSSHKeysOf is ListSSHKeys for services.
 	ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOfRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
@@ -219,32 +220,33 @@ func (c *userServiceClient) ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOf
 type UserServiceServer interface {
 	// ListUsers lists accounts.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
-	// FindUser reads one account: its own for everybody, any for administrators. To the others a foreign account does not exist.
+	// FindUser reads one account: administrators read any account, others only their own. For them another account is
+	// NOT_FOUND.
 	FindUser(context.Context, *FindUserRequest) (*User, error)
-	// GetUser reads one account. For other services, which keep a copy of what they need.
+	// GetUser reads one account. Other services call it and keep a copy of what they need.
 	GetUser(context.Context, *GetUserRequest) (*User, error)
-	// CreateUser makes an account. Services call it for the dialect's POST /vm/v3/account.
+	// CreateUser creates an account. Services call it for the dialect's POST /vm/v3/account.
 	CreateUser(context.Context, *CreateUserRequest) (*CreateUserResponse, error)
-	// UpdateUser changes what is given, and at least one thing must be. Neither the account nor its other roles may be more than the
-	// caller may do. Other roles end the account's sessions and one-time keys; tokens with a lifetime of their own go on with the new
-	// roles. The last active administrator stays one.
+	// UpdateUser changes the given fields; at least one is required. Neither the account nor its new roles may allow
+	// more than the caller may do. New roles end the account's sessions and one-time keys; tokens made by CreateToken
+	// stay valid, with the new roles. The last active administrator cannot lose the role.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
-	// SuspendUser shuts an account out: its sessions and one-time keys end, and tokens with a lifetime of their own are refused
-	// until it is resumed. Its hosts go on. The last active administrator cannot be suspended.
+	// SuspendUser locks an account: its sessions and one-time keys end, and tokens made by CreateToken are refused
+	// until the account is resumed. Its hosts keep running. The last active administrator cannot be suspended.
 	SuspendUser(context.Context, *SuspendUserRequest) (*SuspendUserResponse, error)
-	// ResumeUser lets a suspended account in again.
+	// ResumeUser unlocks a suspended account.
 	ResumeUser(context.Context, *ResumeUserRequest) (*ResumeUserResponse, error)
-	// SetUserPassword gives an account another password and ends all of its sessions, one-time keys and tokens, also those with a
-	// lifetime of their own.
+	// SetUserPassword changes the password of an account and ends all of its sessions, one-time keys and tokens.
 	SetUserPassword(context.Context, *SetUserPasswordRequest) (*SetUserPasswordResponse, error)
-	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts stay: this service does not know them, so
-	// delete them first or give them to somebody else. The last active administrator cannot be deleted.
+	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts stay, because this service does
+	// not know them: delete them first or give them to another account. The last active administrator cannot be
+	// deleted.
 	DeleteUser(context.Context, *DeleteUserRequest) (*DeleteUserResponse, error)
-	// AddSSHKey stores a public key that hosts created later by this account let in.
+	// AddSSHKey stores a public key. Hosts that the account creates later accept it.
 	AddSSHKey(context.Context, *AddSSHKeyRequest) (*AddSSHKeyResponse, error)
 	// ListSSHKeys lists the keys of an account.
 	ListSSHKeys(context.Context, *ListSSHKeysRequest) (*ListSSHKeysResponse, error)
-	// DeleteSSHKey removes a key. Hosts that exist keep it.
+	// DeleteSSHKey removes a key. Existing hosts keep accepting it.
 	DeleteSSHKey(context.Context, *DeleteSSHKeyRequest) (*DeleteSSHKeyResponse, error)
 	// ListSSHKeysOf is ListSSHKeys for services.
 	ListSSHKeysOf(context.Context, *ListSSHKeysOfRequest) (*ListSSHKeysResponse, error)

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: fsck/v1/fsck.proto
 
-// Package fsck.v1 is how a service tells what of its own bookkeeping is not as it should be. Nothing here changes anything.
+// Package fsck.v1 is the consistency check of one service. It only reads.
 
 package fsckpb
 
@@ -24,12 +24,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Finding is one thing that is not as it should be.
+// Finding is one inconsistency.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is wrong, of a fixed set such as machine_orphan; docs/reliability.md lists them.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// What it is wrong with, such as "host 7", "job 100012" or "address 192.0.2.7".
+	// The object concerned, such as "host 7", "job 100012" or "address 192.0.2.7".
 	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
 	// For people.
 	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`

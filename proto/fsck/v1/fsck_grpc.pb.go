@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: fsck/v1/fsck.proto
 
-// Package fsck.v1 is how a service tells what of its own bookkeeping is not as it should be. Nothing here changes anything.
+// Package fsck.v1 is the consistency check of one service. It only reads.
 
 package fsckpb
 
@@ -28,9 +28,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// CheckService is answered by every service that keeps jobs or events.
+// CheckService is served by every service that keeps jobs or events.
 type CheckServiceClient interface {
-	// Inspect looks at the service's own tables.
+	// Inspect checks the service's own tables.
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
 }
 
@@ -56,9 +56,9 @@ func (c *checkServiceClient) Inspect(ctx context.Context, in *InspectRequest, op
 // All implementations must embed UnimplementedCheckServiceServer
 // for forward compatibility.
 //
-// CheckService is answered by every service that keeps jobs or events.
+// CheckService is served by every service that keeps jobs or events.
 type CheckServiceServer interface {
-	// Inspect looks at the service's own tables.
+	// Inspect checks the service's own tables.
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
 	mustEmbedUnimplementedCheckServiceServer()
 }

@@ -31,7 +31,7 @@ type Address struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// "free", "reserved", "assigned", "quarantined" (was released a moment ago), "gateway", "network" or "broadcast".
+	// "free", "reserved", "assigned", "quarantined" (released a short time ago), "gateway", "network" or "broadcast".
 	State     string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Family    int32  `protobuf:"varint,4,opt,name=family,proto3" json:"family,omitempty"`
 	Ippool    int32  `protobuf:"varint,5,opt,name=ippool,proto3" json:"ippool,omitempty"`
@@ -44,18 +44,18 @@ type Address struct {
 	Domain string `protobuf:"bytes,10,opt,name=domain,proto3" json:"domain,omitempty"`
 	// UUID of the host that holds it.
 	Owner string `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The same as ip_addr, which older clients call name.
+	// The same as ip_addr, for older clients.
 	Name string `protobuf:"bytes,12,opt,name=name,proto3" json:"name,omitempty"`
-	// The same as ipnet, which some clients call network.
+	// The same as ipnet, for some clients.
 	Network int32 `protobuf:"varint,13,opt,name=network,proto3" json:"network,omitempty"`
-	// Number of the cluster's interface that the address is reached by.
+	// Number of the cluster's interface that carries the address.
 	Interface int32 `protobuf:"varint,14,opt,name=interface,proto3" json:"interface,omitempty"`
 	// Length of the network's prefix.
 	PrefixLength int32 `protobuf:"varint,15,opt,name=prefix_length,json=prefixLength,proto3" json:"prefix_length,omitempty"`
-	// The same as state, which some clients call status.
+	// The same as state, for some clients.
 	Status string `protobuf:"bytes,16,opt,name=status,proto3" json:"status,omitempty"`
 	Note   string `protobuf:"bytes,17,opt,name=note,proto3" json:"note,omitempty"`
-	// Grows whenever the address gets another owner or none.
+	// Grows with every change of owner.
 	Generation int32 `protobuf:"varint,18,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Name servers of the network; empty: those of the cluster.
 	DnsServers []string `protobuf:"bytes,19,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
@@ -289,7 +289,7 @@ func (x *GetAddressRequest) GetId() int32 {
 	return 0
 }
 
-// HoldAddressRequest says what an address is reserved for.
+// HoldAddressRequest is the reason for a reservation.
 type HoldAddressRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -342,7 +342,7 @@ func (x *HoldAddressRequest) GetNote() string {
 	return ""
 }
 
-// HoldPoolAddressRequest says what an address of a pool is reserved for.
+// HoldPoolAddressRequest is the reason for a reservation in a pool.
 type HoldPoolAddressRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The pool.
@@ -706,14 +706,14 @@ func (x *ListHistoryResponse) GetSize() int32 {
 	return 0
 }
 
-// Holding is one time that somebody had an address.
+// Holding is a period during which an owner had an address.
 type Holding struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	// UUID of the host, its internal_name.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Account that the host was made for; null when it is not known.
+	// Account of the host when it was created; null if unknown.
 	Account *wrapperspb.Int32Value `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
 	DateFrom string `protobuf:"bytes,5,opt,name=date_from,json=dateFrom,proto3" json:"date_from,omitempty"`
@@ -799,7 +799,7 @@ func (x *Holding) GetDateTo() string {
 type SetPTRRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Who has the address as the caller knows it; empty: whoever has it.
+	// The owner as the caller knows it; empty: any owner.
 	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
 	// A host name; empty removes the record.
 	Domain        string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
@@ -1020,7 +1020,7 @@ func (x *ListAddressesResponse) GetSize() int32 {
 // ReserveRequest asks for addresses.
 type ReserveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who will hold them: the host's UUID.
+	// The owner: the host's UUID.
 	Owner     string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	ClusterId int32  `protobuf:"varint,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Pools to take from, in this order; empty: all pools of the cluster, by id.
@@ -1029,13 +1029,13 @@ type ReserveRequest struct {
 	Ipv6Count int32   `protobuf:"varint,5,opt,name=ipv6_count,json=ipv6Count,proto3" json:"ipv6_count,omitempty"`
 	// How long the reservation waits for Confirm, in seconds; default 300.
 	LapseSeconds int32 `protobuf:"varint,6,opt,name=lapse_seconds,json=lapseSeconds,proto3" json:"lapse_seconds,omitempty"`
-	// Take exactly this address; empty: any.
+	// Reserve exactly this address; empty: any.
 	Wish string `protobuf:"bytes,7,opt,name=wish,proto3" json:"wish,omitempty"`
-	// UUID that makes the call idempotent; default the owner. Further addresses of an owner need a key of their own.
+	// UUID that makes the call idempotent; default the owner. Each further call for the same owner needs another key.
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
-	// Account of the owner: pools of other accounts are closed to it.
+	// Account of the owner. Pools of other accounts are not used.
 	AccountId int32 `protobuf:"varint,9,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Take addresses of this network alone; 0: of any.
+	// Reserve addresses of this network only; 0: of any.
 	NetworkId     int32 `protobuf:"varint,10,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1141,7 +1141,7 @@ func (x *ReserveRequest) GetNetworkId() int32 {
 	return 0
 }
 
-// ReserveResponse lists the addresses, in the order in which the host shall have them.
+// ReserveResponse lists the addresses, in the order in which the host gets them.
 type ReserveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addresses     []*Address             `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
@@ -1190,7 +1190,7 @@ func (x *ReserveResponse) GetAddresses() []*Address {
 type ConfirmRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Owner string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Of this key alone; empty: all of the owner.
+	// Only reservations of this key; empty: all of the owner.
 	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1277,13 +1277,13 @@ func (*ConfirmResponse) Descriptor() ([]byte, []int) {
 	return file_ip_v3_address_proto_rawDescGZIP(), []int{18}
 }
 
-// ReleaseRequest says what an owner gives back.
+// ReleaseRequest names the addresses that an owner releases.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Owner string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Empty, and no key: all of the owner, whose UUID no other owner will ever have.
+	// If empty and without key: all addresses of the owner, whose UUID no other owner ever gets.
 	Addresses []*HeldAddress `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// What was taken under this key.
+	// Release the addresses that were reserved under this key.
 	Key           string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1344,7 +1344,7 @@ func (x *ReleaseRequest) GetKey() string {
 type HeldAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// 0: not known, which the owner's UUID has to make up for.
+	// 0: not known; then only the owner's UUID is compared.
 	Generation    int32 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1394,11 +1394,11 @@ func (x *HeldAddress) GetGeneration() int32 {
 	return 0
 }
 
-// ReleaseResponse says how many were given back.
+// ReleaseResponse says how many addresses were released.
 type ReleaseResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Released int32                  `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
-	// Ids that were named and that the owner does not hold in this generation.
+	// Requested ids that the owner does not hold in the given generation.
 	Refused       []int32 `protobuf:"varint,2,rep,packed,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

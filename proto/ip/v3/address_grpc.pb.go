@@ -36,34 +36,36 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AddressService gives addresses, each to one owner at a time.
+// AddressService assigns addresses, each to one owner at a time.
 type AddressServiceClient interface {
-	// ListAddresses lists addresses: all of the IPv4 ranges, and those of IPv6 ranges that are not free.
+	// ListAddresses lists all addresses of IPv4 ranges, and the addresses of IPv6 ranges that are not free.
 	ListAddresses(ctx context.Context, in *ListAddressesRequest, opts ...grpc.CallOption) (*ListAddressesResponse, error)
 	// GetAddress reads one address.
 	GetAddress(ctx context.Context, in *GetAddressRequest, opts ...grpc.CallOption) (*Address, error)
-	// HoldAddress reserves an address for no host, for ever: nobody gets it until it is freed. A second call changes the
-	// note. Faults: IN_USE.
+	// HoldAddress reserves an address without a host: no host gets it until an administrator frees it. A second call
+	// changes the note. Faults: IN_USE.
 	HoldAddress(ctx context.Context, in *HoldAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error)
-	// HoldPoolAddress is HoldAddress for an address of a pool that has no id: a free IPv6 address.
+	// HoldPoolAddress is HoldAddress for an address without an id: a free IPv6 address of a pool.
 	HoldPoolAddress(ctx context.Context, in *HoldPoolAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error)
-	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE when a host has
-	// it.
+	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE if a host has
+	// the address.
 	FreeAddress(ctx context.Context, in *FreeAddressRequest, opts ...grpc.CallOption) (*FreeAddressResponse, error)
-	// ListAddressHistory tells who had an address when, the latest first. It is kept when the address itself is gone.
+	// ListAddressHistory lists the owners of an address, the latest first. The history stays when the address is
+	// deleted.
 	ListAddressHistory(ctx context.Context, in *ListAddressHistoryRequest, opts ...grpc.CallOption) (*ListHistoryResponse, error)
-	// ListNetworkHistory does so for all addresses of a network.
+	// ListNetworkHistory lists the owners of all addresses of a network, the latest first.
 	ListNetworkHistory(ctx context.Context, in *ListNetworkHistoryRequest, opts ...grpc.CallOption) (*ListHistoryResponse, error)
-	// SetPTR sets the name that an address resolves to, for POST /vm/v3/ip/{id}/ptr, which vm answers: it knows whose host
-	// has the address. The name servers are told afterwards.
+	// SetPTR sets the name that an address resolves to. vm, which knows the owner of the host, calls it for POST
+	// /vm/v3/ip/{id}/ptr. The name servers are updated afterwards.
 	SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error)
-	// Reserve takes addresses for an owner. Idempotent by key: a second call with the same key answers the same addresses.
-	// What is not confirmed lapses after lapse_seconds. Faults: NO_FREE_ADDRESS (nothing is taken then).
+	// Reserve reserves addresses for an owner. It is idempotent by key: a second call with the same key answers the
+	// same addresses. Reservations that are not confirmed expire after lapse_seconds. Faults: NO_FREE_ADDRESS (then no
+	// address is reserved).
 	Reserve(ctx context.Context, in *ReserveRequest, opts ...grpc.CallOption) (*ReserveResponse, error)
 	// Confirm makes reservations permanent, all or none. Faults: RESERVATION_LAPSED.
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
-	// Release gives back addresses of an owner, after a time of quarantine. It compares before it sets: what another has by
-	// now, or the same owner for the second time, stays. Releasing what is not held succeeds.
+	// Release frees addresses of an owner, after a time of quarantine. An address that another owner has by now, or
+	// that the same owner got again, stays assigned. Releasing an address that is not held succeeds.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
 
@@ -189,34 +191,36 @@ func (c *addressServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 // All implementations must embed UnimplementedAddressServiceServer
 // for forward compatibility.
 //
-// AddressService gives addresses, each to one owner at a time.
+// AddressService assigns addresses, each to one owner at a time.
 type AddressServiceServer interface {
-	// ListAddresses lists addresses: all of the IPv4 ranges, and those of IPv6 ranges that are not free.
+	// ListAddresses lists all addresses of IPv4 ranges, and the addresses of IPv6 ranges that are not free.
 	ListAddresses(context.Context, *ListAddressesRequest) (*ListAddressesResponse, error)
 	// GetAddress reads one address.
 	GetAddress(context.Context, *GetAddressRequest) (*Address, error)
-	// HoldAddress reserves an address for no host, for ever: nobody gets it until it is freed. A second call changes the
-	// note. Faults: IN_USE.
+	// HoldAddress reserves an address without a host: no host gets it until an administrator frees it. A second call
+	// changes the note. Faults: IN_USE.
 	HoldAddress(context.Context, *HoldAddressRequest) (*HoldAddressResponse, error)
-	// HoldPoolAddress is HoldAddress for an address of a pool that has no id: a free IPv6 address.
+	// HoldPoolAddress is HoldAddress for an address without an id: a free IPv6 address of a pool.
 	HoldPoolAddress(context.Context, *HoldPoolAddressRequest) (*HoldAddressResponse, error)
-	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE when a host has
-	// it.
+	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE if a host has
+	// the address.
 	FreeAddress(context.Context, *FreeAddressRequest) (*FreeAddressResponse, error)
-	// ListAddressHistory tells who had an address when, the latest first. It is kept when the address itself is gone.
+	// ListAddressHistory lists the owners of an address, the latest first. The history stays when the address is
+	// deleted.
 	ListAddressHistory(context.Context, *ListAddressHistoryRequest) (*ListHistoryResponse, error)
-	// ListNetworkHistory does so for all addresses of a network.
+	// ListNetworkHistory lists the owners of all addresses of a network, the latest first.
 	ListNetworkHistory(context.Context, *ListNetworkHistoryRequest) (*ListHistoryResponse, error)
-	// SetPTR sets the name that an address resolves to, for POST /vm/v3/ip/{id}/ptr, which vm answers: it knows whose host
-	// has the address. The name servers are told afterwards.
+	// SetPTR sets the name that an address resolves to. vm, which knows the owner of the host, calls it for POST
+	// /vm/v3/ip/{id}/ptr. The name servers are updated afterwards.
 	SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error)
-	// Reserve takes addresses for an owner. Idempotent by key: a second call with the same key answers the same addresses.
-	// What is not confirmed lapses after lapse_seconds. Faults: NO_FREE_ADDRESS (nothing is taken then).
+	// Reserve reserves addresses for an owner. It is idempotent by key: a second call with the same key answers the
+	// same addresses. Reservations that are not confirmed expire after lapse_seconds. Faults: NO_FREE_ADDRESS (then no
+	// address is reserved).
 	Reserve(context.Context, *ReserveRequest) (*ReserveResponse, error)
 	// Confirm makes reservations permanent, all or none. Faults: RESERVATION_LAPSED.
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
-	// Release gives back addresses of an owner, after a time of quarantine. It compares before it sets: what another has by
-	// now, or the same owner for the second time, stays. Releasing what is not held succeeds.
+	// Release frees addresses of an owner, after a time of quarantine. An address that another owner has by now, or
+	// that the same owner got again, stays assigned. Releasing an address that is not held succeeds.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedAddressServiceServer()
 }

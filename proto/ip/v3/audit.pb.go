@@ -112,14 +112,14 @@ func (x *ListHeldResponse) GetHeld() []*Held {
 	return nil
 }
 
-// Held is an address that somebody holds.
+// Held is an address that has an owner.
 type Held struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	// UUID of the host.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The owner confirmed it; else it lapses by itself.
+	// The owner confirmed the reservation, so it does not expire.
 	Assigned      bool `protobuf:"varint,4,opt,name=assigned,proto3" json:"assigned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -26,9 +26,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// LedgerService tells who holds which address, for audits.
+// LedgerService lists the owners of addresses, for the consistency check.
 type LedgerServiceClient interface {
-	// ListHeld lists the addresses that somebody holds, by rising id.
+	// ListHeld lists the addresses that have an owner, by rising id.
 	ListHeld(ctx context.Context, in *ListHeldRequest, opts ...grpc.CallOption) (*ListHeldResponse, error)
 }
 
@@ -54,9 +54,9 @@ func (c *ledgerServiceClient) ListHeld(ctx context.Context, in *ListHeldRequest,
 // All implementations must embed UnimplementedLedgerServiceServer
 // for forward compatibility.
 //
-// LedgerService tells who holds which address, for audits.
+// LedgerService lists the owners of addresses, for the consistency check.
 type LedgerServiceServer interface {
-	// ListHeld lists the addresses that somebody holds, by rising id.
+	// ListHeld lists the addresses that have an owner, by rising id.
 	ListHeld(context.Context, *ListHeldRequest) (*ListHeldResponse, error)
 	mustEmbedUnimplementedLedgerServiceServer()
 }

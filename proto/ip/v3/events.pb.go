@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// AddressAssigned says who holds an address from now on. Subject ip.v3.address.assigned.
+// AddressAssigned names the new owner of an address. Subject ip.v3.address.assigned.
 type AddressAssigned struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -82,14 +82,14 @@ func (x *AddressAssigned) GetOwner() string {
 	return ""
 }
 
-// AddressReleased says that an address has no owner any more. Subject ip.v3.address.released.
+// AddressReleased says that an address no longer has an owner. Subject ip.v3.address.released.
 type AddressReleased struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// Who had it.
+	// The former owner.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The generation in which it did.
+	// The generation in which the former owner held the address.
 	Generation    int32 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -153,13 +153,13 @@ func (x *AddressReleased) GetGeneration() int32 {
 	return 0
 }
 
-// AddressNamed says which name an address resolves to from now on. Subject ip.v3.address.named.
+// AddressNamed is the new name that an address resolves to. Subject ip.v3.address.named.
 type AddressNamed struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	Domain string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
-	// Of two of these the one with the higher number counts.
+	// Of two such events for one address, the one with the higher number is newer.
 	Serial        int32 `protobuf:"varint,4,opt,name=serial,proto3" json:"serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -223,7 +223,7 @@ func (x *AddressNamed) GetSerial() int32 {
 	return 0
 }
 
-// NetworkChanged says what hosts of a network are told from now on. Subject ip.v3.network.changed.
+// NetworkChanged is the new configuration of hosts in a network. Subject ip.v3.network.changed.
 type NetworkChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -284,11 +284,12 @@ func (x *NetworkChanged) GetDnsServers() []string {
 	return nil
 }
 
-// PoolBound says which clusters take addresses from a pool from now on. Subject ip.v3.pool.bound.
+// PoolBound lists the clusters that take addresses from a pool, replacing the previous list. Subject
+// ip.v3.pool.bound.
 type PoolBound struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Empty when the pool is bound to none, or is gone.
+	// Empty if the pool is bound to no cluster, or was deleted.
 	ClusterIds    []int32 `protobuf:"varint,2,rep,packed,name=cluster_ids,json=clusterIds,proto3" json:"cluster_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

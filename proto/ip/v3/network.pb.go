@@ -31,7 +31,7 @@ type CreateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// CIDR, such as "192.0.2.0/24".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// An address inside it; default the first usable one. A container has none.
+	// An address inside the network; default the first usable one. A container has no gateway.
 	Gateway string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	Note    string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// "active" (default) or "container".
@@ -170,13 +170,13 @@ type Network struct {
 	Note    string                 `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
 	// 4 or 6.
 	Family int32 `protobuf:"varint,5,opt,name=family,proto3" json:"family,omitempty"`
-	// Number of addresses, as text: an IPv6 network has more than a number holds.
+	// Number of addresses, as text, because an IPv6 network has more than a number can hold.
 	Size string `protobuf:"bytes,6,opt,name=size,proto3" json:"size,omitempty"`
-	// Number of addresses in use, as text; of a container, in all networks inside.
+	// Number of addresses in use, as text; for a container, in all networks inside.
 	UsingIp string `protobuf:"bytes,7,opt,name=using_ip,json=usingIp,proto3" json:"using_ip,omitempty"`
 	// "active" or "container".
 	Type string `protobuf:"bytes,8,opt,name=type,proto3" json:"type,omitempty"`
-	// The smallest network around it; null for none.
+	// The smallest network that contains this one; null for none.
 	Parent        *wrapperspb.Int32Value `protobuf:"bytes,9,opt,name=parent,proto3" json:"parent,omitempty"`
 	DnsServers    []string               `protobuf:"bytes,10,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	Vlan          *wrapperspb.Int32Value `protobuf:"bytes,11,opt,name=vlan,proto3" json:"vlan,omitempty"`
@@ -336,18 +336,18 @@ func (x *GetNetworkStatsRequest) GetId() int32 {
 	return 0
 }
 
-// Stats counts addresses. No figure goes beyond 2147483647.
+// Stats counts addresses. No figure exceeds 2147483647.
 type Stats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Addresses of all ranges.
 	Total int32 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
-	// Those that hosts may have.
+	// Addresses that hosts may have.
 	Usable      int32 `protobuf:"varint,2,opt,name=usable,proto3" json:"usable,omitempty"`
 	Assigned    int32 `protobuf:"varint,3,opt,name=assigned,proto3" json:"assigned,omitempty"`
 	Reserved    int32 `protobuf:"varint,4,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	Quarantined int32 `protobuf:"varint,5,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
 	Free        int32 `protobuf:"varint,6,opt,name=free,proto3" json:"free,omitempty"`
-	// Assigned and reserved ones, of the usable.
+	// Usable addresses that are assigned or reserved.
 	UtilizationPct float64 `protobuf:"fixed64,7,opt,name=utilization_pct,json=utilizationPct,proto3" json:"utilization_pct,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -583,7 +583,7 @@ func (x *GetNetworkRequest) GetId() int32 {
 	return 0
 }
 
-// UpdateNetworkRequest carries what changes.
+// UpdateNetworkRequest holds the fields to change.
 type UpdateNetworkRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -591,7 +591,7 @@ type UpdateNetworkRequest struct {
 	Gateway *string                `protobuf:"bytes,3,opt,name=gateway,proto3,oneof" json:"gateway,omitempty"`
 	// "active" is the only possible change.
 	Type *string `protobuf:"bytes,4,opt,name=type,proto3,oneof" json:"type,omitempty"`
-	// Replaces all; [""] leaves none.
+	// Replaces all name servers; [""] removes all.
 	DnsServers []string `protobuf:"bytes,5,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// 0 for none.
 	Vlan          *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
@@ -761,7 +761,7 @@ func (x *DeleteNetworkRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteNetworkResponse names what is gone.
+// DeleteNetworkResponse names the deleted network.
 type DeleteNetworkResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`

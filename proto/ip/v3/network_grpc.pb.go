@@ -31,15 +31,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// NetworkService owns the networks that addresses come from.
+// NetworkService owns the networks that addresses belong to.
 type NetworkServiceClient interface {
-	// CreateNetwork makes a network. Active networks never overlap; containers hold them and each other.
+	// CreateNetwork creates a network. Active networks never overlap; container networks may contain active networks
+	// and other containers.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
 	// ListNetworks lists networks.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
 	// GetNetwork reads one network.
 	GetNetwork(ctx context.Context, in *GetNetworkRequest, opts ...grpc.CallOption) (*Network, error)
-	// UpdateNetwork changes what is given. A container without networks inside can become active, never the other way.
+	// UpdateNetwork changes the given fields. A container without networks inside can become active; an active network
+	// cannot become a container.
 	UpdateNetwork(ctx context.Context, in *UpdateNetworkRequest, opts ...grpc.CallOption) (*UpdateNetworkResponse, error)
 	// GetNetworkStats counts the addresses of the network's ranges.
 	GetNetworkStats(ctx context.Context, in *GetNetworkStatsRequest, opts ...grpc.CallOption) (*Stats, error)
@@ -119,15 +121,17 @@ func (c *networkServiceClient) DeleteNetwork(ctx context.Context, in *DeleteNetw
 // All implementations must embed UnimplementedNetworkServiceServer
 // for forward compatibility.
 //
-// NetworkService owns the networks that addresses come from.
+// NetworkService owns the networks that addresses belong to.
 type NetworkServiceServer interface {
-	// CreateNetwork makes a network. Active networks never overlap; containers hold them and each other.
+	// CreateNetwork creates a network. Active networks never overlap; container networks may contain active networks
+	// and other containers.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
 	// ListNetworks lists networks.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
 	// GetNetwork reads one network.
 	GetNetwork(context.Context, *GetNetworkRequest) (*Network, error)
-	// UpdateNetwork changes what is given. A container without networks inside can become active, never the other way.
+	// UpdateNetwork changes the given fields. A container without networks inside can become active; an active network
+	// cannot become a container.
 	UpdateNetwork(context.Context, *UpdateNetworkRequest) (*UpdateNetworkResponse, error)
 	// GetNetworkStats counts the addresses of the network's ranges.
 	GetNetworkStats(context.Context, *GetNetworkStatsRequest) (*Stats, error)

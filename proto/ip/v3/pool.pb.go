@@ -549,13 +549,13 @@ func (x *GetPoolRequest) GetId() int32 {
 	return 0
 }
 
-// UpdatePoolRequest carries what changes.
+// UpdatePoolRequest holds the fields to change.
 type UpdatePoolRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name  *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
 	Note  *string                `protobuf:"bytes,3,opt,name=note,proto3,oneof" json:"note,omitempty"`
-	// 0: the pool serves all. Null, as everywhere, changes nothing.
+	// 0: the pool serves all accounts. null: no change.
 	Account       *int32 `protobuf:"varint,4,opt,name=account,proto3,oneof" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -709,7 +709,7 @@ func (x *DeletePoolRequest) GetId() int32 {
 	return 0
 }
 
-// DeletePoolResponse names what is gone.
+// DeletePoolResponse names the deleted pool.
 type DeletePoolResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -754,7 +754,7 @@ func (x *DeletePoolResponse) GetId() int32 {
 	return 0
 }
 
-// AddRangeRequest names addresses.
+// AddRangeRequest names the addresses to add.
 type AddRangeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The pool.
@@ -1074,7 +1074,7 @@ func (x *DeleteRangeRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteRangeResponse names what is gone.
+// DeleteRangeResponse names the deleted range.
 type DeleteRangeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`

@@ -35,11 +35,11 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// PoolService owns pools: sets of ranges that hosts of some clusters get addresses from.
+// PoolService owns pools: sets of ranges from which hosts of some clusters get addresses.
 type PoolServiceClient interface {
-	// CreatePool makes an empty pool.
+	// CreatePool creates an empty pool.
 	CreatePool(ctx context.Context, in *CreatePoolRequest, opts ...grpc.CallOption) (*CreatePoolResponse, error)
-	// ListPools lists pools with their fill.
+	// ListPools lists pools with their numbers of addresses.
 	ListPools(ctx context.Context, in *ListPoolsRequest, opts ...grpc.CallOption) (*ListPoolsResponse, error)
 	// GetPool reads one pool.
 	GetPool(ctx context.Context, in *GetPoolRequest, opts ...grpc.CallOption) (*Pool, error)
@@ -47,15 +47,16 @@ type PoolServiceClient interface {
 	GetPoolStats(ctx context.Context, in *GetPoolStatsRequest, opts ...grpc.CallOption) (*Stats, error)
 	// UpdatePool changes name, note and account.
 	UpdatePool(ctx context.Context, in *UpdatePoolRequest, opts ...grpc.CallOption) (*UpdatePoolResponse, error)
-	// DeletePool removes a pool of which no address is in use.
+	// DeletePool removes a pool that has no address in use.
 	DeletePool(ctx context.Context, in *DeletePoolRequest, opts ...grpc.CallOption) (*DeletePoolResponse, error)
 	// AddRange adds addresses of an existing network to a pool.
 	AddRange(ctx context.Context, in *AddRangeRequest, opts ...grpc.CallOption) (*AddRangeResponse, error)
 	// ListRanges lists the ranges of all pools.
 	ListRanges(ctx context.Context, in *ListRangesRequest, opts ...grpc.CallOption) (*ListRangesResponse, error)
-	// DeleteRange removes a range of which no address is in use.
+	// DeleteRange removes a range that has no address in use.
 	DeleteRange(ctx context.Context, in *DeleteRangeRequest, opts ...grpc.CallOption) (*DeleteRangeResponse, error)
-	// SetPoolClusters binds a pool to clusters. vm calls it, which knows the clusters, for POST /vm/v3/ippool/{id}/cluster.
+	// SetPoolClusters binds a pool to clusters. vm, which knows the clusters, calls it for POST
+	// /vm/v3/ippool/{id}/cluster.
 	SetPoolClusters(ctx context.Context, in *SetPoolClustersRequest, opts ...grpc.CallOption) (*SetPoolClustersResponse, error)
 }
 
@@ -171,11 +172,11 @@ func (c *poolServiceClient) SetPoolClusters(ctx context.Context, in *SetPoolClus
 // All implementations must embed UnimplementedPoolServiceServer
 // for forward compatibility.
 //
-// PoolService owns pools: sets of ranges that hosts of some clusters get addresses from.
+// PoolService owns pools: sets of ranges from which hosts of some clusters get addresses.
 type PoolServiceServer interface {
-	// CreatePool makes an empty pool.
+	// CreatePool creates an empty pool.
 	CreatePool(context.Context, *CreatePoolRequest) (*CreatePoolResponse, error)
-	// ListPools lists pools with their fill.
+	// ListPools lists pools with their numbers of addresses.
 	ListPools(context.Context, *ListPoolsRequest) (*ListPoolsResponse, error)
 	// GetPool reads one pool.
 	GetPool(context.Context, *GetPoolRequest) (*Pool, error)
@@ -183,15 +184,16 @@ type PoolServiceServer interface {
 	GetPoolStats(context.Context, *GetPoolStatsRequest) (*Stats, error)
 	// UpdatePool changes name, note and account.
 	UpdatePool(context.Context, *UpdatePoolRequest) (*UpdatePoolResponse, error)
-	// DeletePool removes a pool of which no address is in use.
+	// DeletePool removes a pool that has no address in use.
 	DeletePool(context.Context, *DeletePoolRequest) (*DeletePoolResponse, error)
 	// AddRange adds addresses of an existing network to a pool.
 	AddRange(context.Context, *AddRangeRequest) (*AddRangeResponse, error)
 	// ListRanges lists the ranges of all pools.
 	ListRanges(context.Context, *ListRangesRequest) (*ListRangesResponse, error)
-	// DeleteRange removes a range of which no address is in use.
+	// DeleteRange removes a range that has no address in use.
 	DeleteRange(context.Context, *DeleteRangeRequest) (*DeleteRangeResponse, error)
-	// SetPoolClusters binds a pool to clusters. vm calls it, which knows the clusters, for POST /vm/v3/ippool/{id}/cluster.
+	// SetPoolClusters binds a pool to clusters. vm, which knows the clusters, calls it for POST
+	// /vm/v3/ippool/{id}/cluster.
 	SetPoolClusters(context.Context, *SetPoolClustersRequest) (*SetPoolClustersResponse, error)
 	mustEmbedUnimplementedPoolServiceServer()
 }

@@ -126,7 +126,7 @@ func (x *GetSettingRequest) GetName() string {
 type UpdateSettingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// As text, such as "600"; a number is taken too.
+	// As text, such as "600"; a number is accepted too.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,12 +27,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SettingService holds what administrators may set for the whole installation. The one setting so far is
-// quarantine_seconds: for how long a released address is given to nobody, 0 to 86400.
+// SettingService holds the settings of the whole installation. The only setting is quarantine_seconds: how long a
+// released address is not assigned again, 0 to 86400.
 type SettingServiceClient interface {
 	// GetSetting reads a setting, or its default.
 	GetSetting(ctx context.Context, in *GetSettingRequest, opts ...grpc.CallOption) (*Setting, error)
-	// UpdateSetting changes a setting, for what is released from now on.
+	// UpdateSetting changes a setting. It applies to addresses that are released afterwards.
 	UpdateSetting(ctx context.Context, in *UpdateSettingRequest, opts ...grpc.CallOption) (*Setting, error)
 }
 
@@ -68,12 +68,12 @@ func (c *settingServiceClient) UpdateSetting(ctx context.Context, in *UpdateSett
 // All implementations must embed UnimplementedSettingServiceServer
 // for forward compatibility.
 //
-// SettingService holds what administrators may set for the whole installation. The one setting so far is
-// quarantine_seconds: for how long a released address is given to nobody, 0 to 86400.
+// SettingService holds the settings of the whole installation. The only setting is quarantine_seconds: how long a
+// released address is not assigned again, 0 to 86400.
 type SettingServiceServer interface {
 	// GetSetting reads a setting, or its default.
 	GetSetting(context.Context, *GetSettingRequest) (*Setting, error)
-	// UpdateSetting changes a setting, for what is released from now on.
+	// UpdateSetting changes a setting. It applies to addresses that are released afterwards.
 	UpdateSetting(context.Context, *UpdateSettingRequest) (*Setting, error)
 	mustEmbedUnimplementedSettingServiceServer()
 }

@@ -26,7 +26,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// MachineState is what the hypervisor says of a machine.
+// MachineState is the state of a machine at the hypervisor.
 type MachineState int32
 
 const (
@@ -82,14 +82,14 @@ func (MachineState) EnumDescriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{0}
 }
 
-// Command goes with every change of a machine.
+// Command is part of every request that changes a machine.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The host's UUID: names of domain, disks and files follow from it.
 	Machine string `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
 	// Fence number of the operation's attempt; a later attempt or operation has a higher one.
 	Fence int64 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
-	// Place of the command within the attempt: a later one has a higher one.
+	// Number of the command within the attempt; a later command has a higher one.
 	Step          int32 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -183,10 +183,10 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{1}
 }
 
-// Description is a node as it is.
+// Description is the identity and the resources of a node.
 type Description struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identity of the node, kept on its disk; never follows from the host name.
+	// Identity of the node, kept on its disk; not derived from the host name.
 	Uuid           string `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	Hostname       string `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	CpuNumber      int32  `protobuf:"varint,3,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
@@ -473,13 +473,13 @@ func (x *Template) GetVersion() string {
 	return ""
 }
 
-// EnsureNetworkRequest is a bridge.
+// EnsureNetworkRequest describes a bridge.
 type EnsureNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The bridge's own addresses with prefix length, the gateways of guests; addresses already there stay.
 	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// Prefixes that are masqueraded towards elsewhere.
+	// Prefixes that are translated to the node's address when their packets leave the bridge.
 	Nat           []string `protobuf:"bytes,3,rep,name=nat,proto3" json:"nat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -579,7 +579,7 @@ type Disk struct {
 	// Unique within the machine, such as "disk0".
 	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	SizeMib int32  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
-	// sha256 of the template that it starts from; empty: an empty disk.
+	// sha256 of the template that the disk starts from; empty: an empty disk.
 	Template      string `protobuf:"bytes,3,opt,name=template,proto3" json:"template,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -636,7 +636,7 @@ func (x *Disk) GetTemplate() string {
 	return ""
 }
 
-// EnsureDiskRequest is a disk that shall exist.
+// EnsureDiskRequest describes a disk.
 type EnsureDiskRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Command       *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
@@ -726,7 +726,7 @@ func (*EnsureDiskResponse) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
-// Link is a network interface as the guest shall configure it.
+// Link is a network interface with the configuration for the guest.
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Mac   string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`
@@ -805,7 +805,7 @@ func (x *Link) GetAntiSpoofing() bool {
 	return false
 }
 
-// EnsureSeedRequest is what the guest reads at boot.
+// EnsureSeedRequest is the configuration that the guest reads at boot.
 type EnsureSeedRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Command  *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
@@ -936,11 +936,11 @@ func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
-// DefineMachineRequest is a machine as it shall be.
+// DefineMachineRequest describes a machine.
 type DefineMachineRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
-	// Shown by the hypervisor's own tools; no key.
+	// Name that the hypervisor's own tools show; not a key.
 	Title     string  `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	CpuNumber int32   `protobuf:"varint,3,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
 	RamMib    int32   `protobuf:"varint,4,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
@@ -1213,10 +1213,10 @@ func (x *StopMachineRequest) GetGraceSeconds() int32 {
 	return 0
 }
 
-// StopMachineResponse says how it went.
+// StopMachineResponse says how the machine stopped.
 type StopMachineResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The guest did not stop by itself in time.
+	// The power was cut, because the guest did not stop in time.
 	Forced        bool `protobuf:"varint,1,opt,name=forced,proto3" json:"forced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1263,7 +1263,7 @@ func (x *StopMachineResponse) GetForced() bool {
 type RemoveMachineRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
-	// Set when nobody asked for the removal: what the machine must be, or it is left alone.
+	// Set for the removal of a leftover: the machine is removed only if it matches.
 	Proof         *Proof `protobuf:"bytes,2,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1313,7 +1313,7 @@ func (x *RemoveMachineRequest) GetProof() *Proof {
 	return nil
 }
 
-// Proof is what the machine itself must say of itself before it is removed as a leftover.
+// Proof is what a machine's metadata must say before it is removed as a leftover.
 type Proof struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	StackId string                 `protobuf:"bytes,1,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
@@ -1501,10 +1501,10 @@ type Machine struct {
 	Uuid   string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	State  MachineState           `protobuf:"varint,2,opt,name=state,proto3,enum=node.v1.MachineState" json:"state,omitempty"`
 	HostId int32                  `protobuf:"varint,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
-	// When it was looked at.
+	// When the machine was observed.
 	SeenAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
-	// What the machine says of itself: the installation and the UUID of the node that defined it, and the fence number of the
-	// command that did.
+	// The machine's metadata: the installation, the UUID of the node that defined the machine, and the fence number of
+	// that command.
 	StackId       string `protobuf:"bytes,5,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
 	Node          string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
 	Fence         int64  `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
@@ -1673,21 +1673,21 @@ func (x *ListTracesResponse) GetTraces() []*Trace {
 	return nil
 }
 
-// Trace is what there is of one machine.
+// Trace is everything on the node that belongs to one machine.
 type Trace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Uuid  string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	// The hypervisor knows a domain of this installation.
 	Defined bool `protobuf:"varint,2,opt,name=defined,proto3" json:"defined,omitempty"`
 	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
-	// Names of the disks that are whole.
+	// Names of the complete disks.
 	Disks []string `protobuf:"bytes,4,rep,name=disks,proto3" json:"disks,omitempty"`
 	Seed  bool     `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Names of files that an unfinished command left; the next command of the machine removes them.
 	Partial []string `protobuf:"bytes,6,rep,name=partial,proto3" json:"partial,omitempty"`
 	// The highest fence number that a command carried, 0 when none is remembered.
 	Fence int64 `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
-	// The machine was removed by a command, and nothing may be left of it.
+	// A command removed the machine, and nothing of it may be left.
 	Removed       bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1833,7 +1833,7 @@ func (x *ReadConsoleRequest) GetMaxBytes() int32 {
 	return 0
 }
 
-// ReadConsoleResponse is text as the guest wrote it; it may hold any bytes.
+// ReadConsoleResponse is the output as the guest wrote it; it may hold any bytes.
 type ReadConsoleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          []byte                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
@@ -1884,7 +1884,7 @@ type ImportTemplateRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Title string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	Url   string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
-	// Checksum list of the publisher, in which the file's name is looked up.
+	// The publisher's checksum list, which holds a line for the file's name.
 	ChecksumsUrl  string `protobuf:"bytes,4,opt,name=checksums_url,json=checksumsUrl,proto3" json:"checksums_url,omitempty"`
 	MinRamMib     int32  `protobuf:"varint,5,opt,name=min_ram_mib,json=minRamMib,proto3" json:"min_ram_mib,omitempty"`
 	MinDiskMib    int32  `protobuf:"varint,6,opt,name=min_disk_mib,json=minDiskMib,proto3" json:"min_disk_mib,omitempty"`

@@ -42,27 +42,28 @@ const (
 // NodeService changes one hypervisor. Every call may be repeated; a command with a fence lower than one already
 // accepted for the machine is refused with STALE_COMMAND and changes nothing.
 type NodeServiceClient interface {
-	// Describe tells what the node is and has.
+	// Describe returns the node's identity and resources.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error)
-	// EnsureNetwork makes a bridge with these addresses.
+	// EnsureNetwork creates a bridge with the given addresses if it does not exist.
 	EnsureNetwork(ctx context.Context, in *EnsureNetworkRequest, opts ...grpc.CallOption) (*EnsureNetworkResponse, error)
-	// EnsureDisk makes a disk over a template, or grows it.
+	// EnsureDisk creates a disk over a template, or grows it.
 	EnsureDisk(ctx context.Context, in *EnsureDiskRequest, opts ...grpc.CallOption) (*EnsureDiskResponse, error)
 	// EnsureSeed writes the NoCloud seed that the guest configures itself from.
 	EnsureSeed(ctx context.Context, in *EnsureSeedRequest, opts ...grpc.CallOption) (*EnsureSeedResponse, error)
-	// DefineMachine makes or changes the domain.
+	// DefineMachine creates or changes the domain.
 	DefineMachine(ctx context.Context, in *DefineMachineRequest, opts ...grpc.CallOption) (*DefineMachineResponse, error)
 	// StartMachine starts a machine; a running one is left alone.
 	StartMachine(ctx context.Context, in *StartMachineRequest, opts ...grpc.CallOption) (*StartMachineResponse, error)
-	// StopMachine asks the guest to shut down and waits for it, then, or with force at once, cuts the power.
+	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(ctx context.Context, in *StopMachineRequest, opts ...grpc.CallOption) (*StopMachineResponse, error)
 	// RemoveMachine removes every trace of a machine: domain, disks, seed, console.
 	RemoveMachine(ctx context.Context, in *RemoveMachineRequest, opts ...grpc.CallOption) (*RemoveMachineResponse, error)
-	// ListMachines tells what is on the node. An error is never an empty list.
+	// ListMachines lists the machines on the node. A failure is an error, never an empty list.
 	ListMachines(ctx context.Context, in *ListMachinesRequest, opts ...grpc.CallOption) (*ListMachinesResponse, error)
-	// ListTraces tells all that there is of machines of this installation on the node, also halves: for audits.
+	// ListTraces lists everything on the node that belongs to machines of this installation, complete or not. For the
+	// consistency check.
 	ListTraces(ctx context.Context, in *ListTracesRequest, opts ...grpc.CallOption) (*ListTracesResponse, error)
-	// ReadConsole gives the tail of the serial console.
+	// ReadConsole returns the end of the serial console's output.
 	ReadConsole(ctx context.Context, in *ReadConsoleRequest, opts ...grpc.CallOption) (*ReadConsoleResponse, error)
 	// ImportTemplate downloads a disk image, checks it and keeps it as a template.
 	ImportTemplate(ctx context.Context, in *ImportTemplateRequest, opts ...grpc.CallOption) (*ImportTemplateResponse, error)
@@ -203,27 +204,28 @@ func (c *nodeServiceClient) ImportTemplate(ctx context.Context, in *ImportTempla
 // NodeService changes one hypervisor. Every call may be repeated; a command with a fence lower than one already
 // accepted for the machine is refused with STALE_COMMAND and changes nothing.
 type NodeServiceServer interface {
-	// Describe tells what the node is and has.
+	// Describe returns the node's identity and resources.
 	Describe(context.Context, *DescribeRequest) (*Description, error)
-	// EnsureNetwork makes a bridge with these addresses.
+	// EnsureNetwork creates a bridge with the given addresses if it does not exist.
 	EnsureNetwork(context.Context, *EnsureNetworkRequest) (*EnsureNetworkResponse, error)
-	// EnsureDisk makes a disk over a template, or grows it.
+	// EnsureDisk creates a disk over a template, or grows it.
 	EnsureDisk(context.Context, *EnsureDiskRequest) (*EnsureDiskResponse, error)
 	// EnsureSeed writes the NoCloud seed that the guest configures itself from.
 	EnsureSeed(context.Context, *EnsureSeedRequest) (*EnsureSeedResponse, error)
-	// DefineMachine makes or changes the domain.
+	// DefineMachine creates or changes the domain.
 	DefineMachine(context.Context, *DefineMachineRequest) (*DefineMachineResponse, error)
 	// StartMachine starts a machine; a running one is left alone.
 	StartMachine(context.Context, *StartMachineRequest) (*StartMachineResponse, error)
-	// StopMachine asks the guest to shut down and waits for it, then, or with force at once, cuts the power.
+	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(context.Context, *StopMachineRequest) (*StopMachineResponse, error)
 	// RemoveMachine removes every trace of a machine: domain, disks, seed, console.
 	RemoveMachine(context.Context, *RemoveMachineRequest) (*RemoveMachineResponse, error)
-	// ListMachines tells what is on the node. An error is never an empty list.
+	// ListMachines lists the machines on the node. A failure is an error, never an empty list.
 	ListMachines(context.Context, *ListMachinesRequest) (*ListMachinesResponse, error)
-	// ListTraces tells all that there is of machines of this installation on the node, also halves: for audits.
+	// ListTraces lists everything on the node that belongs to machines of this installation, complete or not. For the
+	// consistency check.
 	ListTraces(context.Context, *ListTracesRequest) (*ListTracesResponse, error)
-	// ReadConsole gives the tail of the serial console.
+	// ReadConsole returns the end of the serial console's output.
 	ReadConsole(context.Context, *ReadConsoleRequest) (*ReadConsoleResponse, error)
 	// ImportTemplate downloads a disk image, checks it and keeps it as a template.
 	ImportTemplate(context.Context, *ImportTemplateRequest) (*ImportTemplateResponse, error)

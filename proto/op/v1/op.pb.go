@@ -23,10 +23,10 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Operation is a promise to change the world. The work goes on after the answer; its progress is the task's.
+// Operation is accepted work that goes on after the answer. The task shows its progress.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The object that is worked on.
+	// The id of the object that is changed.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The task: id and consul_id of GET /vm/v3/task.
 	Task          int32 `protobuf:"varint,2,opt,name=task,proto3" json:"task,omitempty"`

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: parked/v1/parked.proto
 
-// Package parked.v1 shows the events of other services that a service could not take in.
+// Package parked.v1 shows the events of other services that a service could not apply.
 
 package parkedpb
 
@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Parked is an event that could not be taken in.
+// Parked is an event that could not be applied.
 type Parked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the consumer that refused the event, such as vm-auth.
@@ -248,7 +248,7 @@ func (x *ReplayParkedRequest) GetEvent() string {
 	return ""
 }
 
-// ReplayParkedResponse is empty: the event is taken in.
+// ReplayParkedResponse is empty: the event was applied.
 type ReplayParkedResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: parked/v1/parked.proto
 
-// Package parked.v1 shows the events of other services that a service could not take in.
+// Package parked.v1 shows the events of other services that a service could not apply.
 
 package parkedpb
 
@@ -30,11 +30,11 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ParkedService is answered by every service that takes in events.
+// ParkedService is served by every service that consumes events.
 type ParkedServiceClient interface {
 	// ListParked lists parked events, the oldest first.
 	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
-	// ReplayParked takes a parked event in now. When that fails again the event stays parked.
+	// ReplayParked applies a parked event now. The event stays parked if that fails again.
 	ReplayParked(ctx context.Context, in *ReplayParkedRequest, opts ...grpc.CallOption) (*ReplayParkedResponse, error)
 	// DropParked deletes a parked event.
 	DropParked(ctx context.Context, in *DropParkedRequest, opts ...grpc.CallOption) (*DropParkedResponse, error)
@@ -82,11 +82,11 @@ func (c *parkedServiceClient) DropParked(ctx context.Context, in *DropParkedRequ
 // All implementations must embed UnimplementedParkedServiceServer
 // for forward compatibility.
 //
-// ParkedService is answered by every service that takes in events.
+// ParkedService is served by every service that consumes events.
 type ParkedServiceServer interface {
 	// ListParked lists parked events, the oldest first.
 	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
-	// ReplayParked takes a parked event in now. When that fails again the event stays parked.
+	// ReplayParked applies a parked event now. The event stays parked if that fails again.
 	ReplayParked(context.Context, *ReplayParkedRequest) (*ReplayParkedResponse, error)
 	// DropParked deletes a parked event.
 	DropParked(context.Context, *DropParkedRequest) (*DropParkedResponse, error)

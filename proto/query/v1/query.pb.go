@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: query/v1/query.proto
 
-// Package query.v1 is a filtered, ordered page of a list, parsed. Text of a filter never goes past the gateway; what
-// arrives at a service is this tree, compiled there against the fields that the list declares.
+// Package query.v1 is a filtered, ordered page of a list, parsed. The gateway parses the text of a filter; a service
+// receives this tree and compiles it against the fields that the list declares.
 
 package querypb
 
@@ -35,7 +35,7 @@ const (
 	Operator_OPERATOR_GE          Operator = 4
 	Operator_OPERATOR_LT          Operator = 5
 	Operator_OPERATOR_LE          Operator = 6
-	// Pattern in which % stands for any text; equality where there is no %.
+	// Pattern in which % stands for any text; equality if there is no %.
 	Operator_OPERATOR_CP      Operator = 7
 	Operator_OPERATOR_IS_NULL Operator = 8
 )
@@ -104,11 +104,11 @@ type Query struct {
 	Offset int32 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	// Rows to return; 0 is the list's default.
 	Limit int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
-	// Where the page before ended, as the answer to it said; empty for the first page. Absent: pages go by offset.
+	// The cursor from the answer to the previous page; empty for the first page. Absent: pages go by offset.
 	Cursor *string `protobuf:"bytes,5,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
-	// Say how the list is read instead of only reading it. For administrators.
+	// Explain how the list is read, besides reading it. For administrators.
 	Explain bool `protobuf:"varint,6,opt,name=explain,proto3" json:"explain,omitempty"`
-	// The number of all rows that match is not wanted.
+	// Do not count all matching rows.
 	Uncounted     bool `protobuf:"varint,7,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: rest/v1/rest.proto
 
-// Package rest.v1 holds what the gateway must know of a route or a field besides its google.api.http annotation.
+// Package rest.v1 holds what the gateway must know about a route or a field besides its google.api.http annotation.
 
 package restpb
 

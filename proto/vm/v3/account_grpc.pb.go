@@ -27,9 +27,10 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AccountService shows accounts with what their hosts use. auth owns the accounts; vm keeps a copy, fed by events.
+// AccountService shows accounts with the resources that their hosts use. auth owns the accounts; vm keeps a copy,
+// updated by events.
 type AccountServiceClient interface {
-	// ListAccounts lists accounts: an administrator sees all, others themselves.
+	// ListAccounts lists accounts: administrators see all accounts, others only their own.
 	ListAccounts(ctx context.Context, in *ListAccountsRequest, opts ...grpc.CallOption) (*ListAccountsResponse, error)
 	// GetAccount reads one account.
 	GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*Account, error)
@@ -67,9 +68,10 @@ func (c *accountServiceClient) GetAccount(ctx context.Context, in *GetAccountReq
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
 //
-// AccountService shows accounts with what their hosts use. auth owns the accounts; vm keeps a copy, fed by events.
+// AccountService shows accounts with the resources that their hosts use. auth owns the accounts; vm keeps a copy,
+// updated by events.
 type AccountServiceServer interface {
-	// ListAccounts lists accounts: an administrator sees all, others themselves.
+	// ListAccounts lists accounts: administrators see all accounts, others only their own.
 	ListAccounts(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error)
 	// GetAccount reads one account.
 	GetAccount(context.Context, *GetAccountRequest) (*Account, error)

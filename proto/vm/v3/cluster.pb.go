@@ -36,9 +36,9 @@ type Cluster struct {
 	DatacenterType string `protobuf:"bytes,4,opt,name=datacenter_type,json=datacenterType,proto3" json:"datacenter_type,omitempty"`
 	// "spread": a new host goes to the node with the most free RAM.
 	HostDistributionPolicy string `protobuf:"bytes,5,opt,name=host_distribution_policy,json=hostDistributionPolicy,proto3" json:"host_distribution_policy,omitempty"`
-	// Factor by which RAM may be sold over, 1 for none.
+	// Factor by which RAM may be overcommitted; 1: not at all.
 	Overselling float64 `protobuf:"fixed64,6,opt,name=overselling,proto3" json:"overselling,omitempty"`
-	// Domain of hosts that name none; {name} is replaced.
+	// Domain of hosts that are created without one; {name} is replaced by the host's name.
 	DomainTemplate string         `protobuf:"bytes,7,opt,name=domain_template,json=domainTemplate,proto3" json:"domain_template,omitempty"`
 	DnsServers     []string       `protobuf:"bytes,8,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	Ippools        []*ClusterPool `protobuf:"bytes,9,rep,name=ippools,proto3" json:"ippools,omitempty"`

@@ -34,7 +34,8 @@ type ClusterServiceClient interface {
 	ListClusters(ctx context.Context, in *ListClustersRequest, opts ...grpc.CallOption) (*ListClustersResponse, error)
 	// GetCluster reads one cluster.
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*Cluster, error)
-	// BindPool makes hosts of these clusters take addresses from a pool. The list replaces what was bound.
+	// BindPool binds a pool to clusters, so that their hosts take addresses from it. The list replaces the previous
+	// one.
 	BindPool(ctx context.Context, in *BindPoolRequest, opts ...grpc.CallOption) (*BindPoolResponse, error)
 }
 
@@ -86,7 +87,8 @@ type ClusterServiceServer interface {
 	ListClusters(context.Context, *ListClustersRequest) (*ListClustersResponse, error)
 	// GetCluster reads one cluster.
 	GetCluster(context.Context, *GetClusterRequest) (*Cluster, error)
-	// BindPool makes hosts of these clusters take addresses from a pool. The list replaces what was bound.
+	// BindPool binds a pool to clusters, so that their hosts take addresses from it. The list replaces the previous
+	// one.
 	BindPool(context.Context, *BindPoolRequest) (*BindPoolResponse, error)
 	mustEmbedUnimplementedClusterServiceServer()
 }

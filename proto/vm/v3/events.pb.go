@@ -21,8 +21,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// HostChanged says what became of a host. Subjects vm.v3.host.created, .activated, .started, .stopped, .crashed, .failed, .updated,
-// .deleted.
+// HostChanged is the new state of a host. Subjects vm.v3.host.created, .activated, .started, .stopped, .crashed,
+// .failed, .updated, .deleted.
 type HostChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -107,11 +107,12 @@ func (x *HostChanged) GetNodeId() int32 {
 	return 0
 }
 
-// BreakerOpened says that the removal of leftovers on a node stopped itself. Subject vm.v3.node.breaker_opened.
+// BreakerOpened says that the removal of leftovers on a node stopped because there were too many. Subject
+// vm.v3.node.breaker_opened.
 type BreakerOpened struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	NodeId int32                  `protobuf:"varint,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	// How many were removed within the hour.
+	// Number of machines removed within the hour.
 	Removed       int32 `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

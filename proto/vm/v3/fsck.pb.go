@@ -25,11 +25,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// GetFsckRequest holds the time between two looks.
+// GetFsckRequest holds the time between the two passes of the check.
 type GetFsckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A finding is checked again after this time and listed only if it is still there, because work goes on meanwhile.
-	// Default 2000, at most 30000.
+	// Milliseconds after which findings are checked again. Only those that are still there are listed, because work
+	// goes on meanwhile. Default 2000, at most 30000.
 	SettleMs      int32 `protobuf:"varint,1,opt,name=settle_ms,json=settleMs,proto3" json:"settle_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -77,9 +77,9 @@ type GetFsckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	List  []*v1.Finding          `protobuf:"bytes,1,rep,name=list,proto3" json:"list,omitempty"`
 	Size  int32                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	// What could not be looked at, and why; then an empty list proves nothing.
+	// What could not be checked, and why. If this is not empty, an empty list of findings proves nothing.
 	Unchecked []string `protobuf:"bytes,3,rep,name=unchecked,proto3" json:"unchecked,omitempty"`
-	// How much was looked at.
+	// How much was checked.
 	Hosts         int32 `protobuf:"varint,4,opt,name=hosts,proto3" json:"hosts,omitempty"`
 	Machines      int32 `protobuf:"varint,5,opt,name=machines,proto3" json:"machines,omitempty"`
 	Addresses     int32 `protobuf:"varint,6,opt,name=addresses,proto3" json:"addresses,omitempty"`
@@ -167,16 +167,16 @@ func (x *GetFsckResponse) GetNodes() int32 {
 	return 0
 }
 
-// Parked is an event that could not be taken in.
+// Parked is an event that could not be applied.
 type Parked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who could not take it in, such as vm-auth.
+	// Name of the consumer that refused the event, such as vm-auth.
 	Consumer string `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
 	// UUID of the event.
 	Event   string `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	Key     string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
-	// Why not, for people.
+	// Why the event was refused, for people.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
 	DateParked    string `protobuf:"bytes,6,opt,name=date_parked,json=dateParked,proto3" json:"date_parked,omitempty"`
@@ -399,7 +399,7 @@ func (x *ReplayParkedRequest) GetEvent() string {
 	return ""
 }
 
-// ReplayParkedResponse is empty: the event is taken in.
+// ReplayParkedResponse is empty: the event was applied.
 type ReplayParkedResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -35,11 +35,11 @@ type FsckServiceClient interface {
 	// GetFsck compares the recorded hosts, the machines and files on the nodes and the addresses in use, checks counters,
 	// jobs and events of every service, and lists the differences.
 	GetFsck(ctx context.Context, in *GetFsckRequest, opts ...grpc.CallOption) (*GetFsckResponse, error)
-	// ListParked lists the events of other services that could not be taken in.
+	// ListParked lists the events of other services that could not be applied.
 	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
-	// ReplayParked takes a parked event in now. When that fails again it stays parked.
+	// ReplayParked applies a parked event now. The event stays parked if that fails again.
 	ReplayParked(ctx context.Context, in *ReplayParkedRequest, opts ...grpc.CallOption) (*ReplayParkedResponse, error)
-	// DropParked forgets a parked event for good.
+	// DropParked deletes a parked event.
 	DropParked(ctx context.Context, in *DropParkedRequest, opts ...grpc.CallOption) (*DropParkedResponse, error)
 }
 
@@ -101,11 +101,11 @@ type FsckServiceServer interface {
 	// GetFsck compares the recorded hosts, the machines and files on the nodes and the addresses in use, checks counters,
 	// jobs and events of every service, and lists the differences.
 	GetFsck(context.Context, *GetFsckRequest) (*GetFsckResponse, error)
-	// ListParked lists the events of other services that could not be taken in.
+	// ListParked lists the events of other services that could not be applied.
 	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
-	// ReplayParked takes a parked event in now. When that fails again it stays parked.
+	// ReplayParked applies a parked event now. The event stays parked if that fails again.
 	ReplayParked(context.Context, *ReplayParkedRequest) (*ReplayParkedResponse, error)
-	// DropParked forgets a parked event for good.
+	// DropParked deletes a parked event.
 	DropParked(context.Context, *DropParkedRequest) (*DropParkedResponse, error)
 	mustEmbedUnimplementedFsckServiceServer()
 }

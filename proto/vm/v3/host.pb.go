@@ -28,8 +28,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateHostRequest is a wish for a host. Fields of the dialect that are not listed are ignored, with a warning in the
-// access log.
+// CreateHostRequest describes a new host. Other fields of the dialect are ignored, with a warning in the access log.
 type CreateHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -41,34 +40,34 @@ type CreateHostRequest struct {
 	Cluster *int32 `protobuf:"varint,4,opt,name=cluster,proto3,oneof" json:"cluster,omitempty"`
 	// Default: the node with the most free RAM.
 	Node *int32 `protobuf:"varint,5,opt,name=node,proto3,oneof" json:"node,omitempty"`
-	// Owner; default the caller. Only an administrator may name another.
+	// Owner; default the caller. Only administrators may name another account.
 	Account *int32 `protobuf:"varint,6,opt,name=account,proto3,oneof" json:"account,omitempty"`
 	// Default: made from the cluster's domain template.
 	Domain  string `protobuf:"bytes,7,opt,name=domain,proto3" json:"domain,omitempty"`
 	Comment string `protobuf:"bytes,8,opt,name=comment,proto3" json:"comment,omitempty"`
 	// Default 1.
 	CpuNumber *int32 `protobuf:"varint,9,opt,name=cpu_number,json=cpuNumber,proto3,oneof" json:"cpu_number,omitempty"`
-	// Default: the least that the OS needs.
+	// Default: the minimum of the OS.
 	RamMib *int32 `protobuf:"varint,10,opt,name=ram_mib,json=ramMib,proto3,oneof" json:"ram_mib,omitempty"`
-	// Size of the only disk; default: the least that the OS needs.
+	// Size of the only disk; default: the minimum of the OS.
 	HddMib *int32 `protobuf:"varint,11,opt,name=hdd_mib,json=hddMib,proto3,oneof" json:"hdd_mib,omitempty"`
 	// Disks, instead of hdd_mib.
 	Disks []*NewDisk `protobuf:"bytes,12,rep,name=disks,proto3" json:"disks,omitempty"`
 	// Number of IPv4 addresses; default 1.
 	Ipv4Number *int32 `protobuf:"varint,13,opt,name=ipv4_number,json=ipv4Number,proto3,oneof" json:"ipv4_number,omitempty"`
-	// Pools to take them from; default: all pools of the cluster.
+	// Pools to take the addresses from; default: all pools of the cluster.
 	Ipv4Pool []int32 `protobuf:"varint,14,rep,packed,name=ipv4_pool,json=ipv4Pool,proto3" json:"ipv4_pool,omitempty"`
-	// A wished address: {"name":"192.0.2.7"}; may be {}.
+	// A specific address: {"name":"192.0.2.7"}; may be {}.
 	IpAddr *NewAddress `protobuf:"bytes,15,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// Refuse frames with foreign MAC or IP addresses from the guest.
+	// Drop frames from the guest with MAC or IP addresses that are not the host's.
 	AntiSpoofing bool `protobuf:"varint,16,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
-	// A preset gives CPU, RAM and disk; null for none.
+	// A preset sets CPU, RAM and disk; null for none.
 	Preset *int32 `protobuf:"varint,17,opt,name=preset,proto3,oneof" json:"preset,omitempty"`
 	// Public keys in the authorized_keys format that may log in as root, besides those of the account.
 	SshKeys []string `protobuf:"bytes,18,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
 	// An image instead of an OS template; null for none.
 	Image *int32 `protobuf:"varint,19,opt,name=image,proto3,oneof" json:"image,omitempty"`
-	// IPv6 address wanted.
+	// Assign an IPv6 address.
 	Ipv6Enabled   bool `protobuf:"varint,20,opt,name=ipv6_enabled,json=ipv6Enabled,proto3" json:"ipv6_enabled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -305,12 +304,12 @@ func (x *NewDisk) GetBootOrder() int32 {
 	return 0
 }
 
-// NewAddress is a wish for one address.
+// NewAddress asks for one address.
 type NewAddress struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	IpPool int32                  `protobuf:"varint,2,opt,name=ip_pool,json=ipPool,proto3" json:"ip_pool,omitempty"`
-	// Take it from this network.
+	// Take the address from this network.
 	IpNetwork     int32 `protobuf:"varint,3,opt,name=ip_network,json=ipNetwork,proto3" json:"ip_network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -450,7 +449,7 @@ type Host struct {
 	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Comment string                 `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
-	// creating, active, stopped, starting, stopping, deleting, crashed, unknown (its node does not answer).
+	// creating, active, stopped, starting, stopping, deleting, crashed, unknown (the node does not answer).
 	State     string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	Domain    string `protobuf:"bytes,5,opt,name=domain,proto3" json:"domain,omitempty"`
 	CpuNumber int32  `protobuf:"varint,6,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
@@ -470,7 +469,7 @@ type Host struct {
 	AntiSpoofing bool             `protobuf:"varint,19,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
 	CreateDate string `protobuf:"bytes,20,opt,name=create_date,json=createDate,proto3" json:"create_date,omitempty"`
-	// Name of the domain's UUID on the node.
+	// UUID of the host, which is also the UUID of its domain on the node.
 	InternalName     string   `protobuf:"bytes,21,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
 	CpuMode          string   `protobuf:"bytes,22,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"`
 	Nesting          bool     `protobuf:"varint,23,opt,name=nesting,proto3" json:"nesting,omitempty"`
@@ -487,7 +486,7 @@ type Host struct {
 	IsProtected      bool     `protobuf:"varint,34,opt,name=is_protected,json=isProtected,proto3" json:"is_protected,omitempty"`
 	Tags             []string `protobuf:"bytes,35,rep,name=tags,proto3" json:"tags,omitempty"`
 	Vxlan            []int32  `protobuf:"varint,36,rep,packed,name=vxlan,proto3" json:"vxlan,omitempty"`
-	// The task that works on the host now; null when none does.
+	// The task that works on the host now; null for none.
 	Task          *wrapperspb.Int32Value `protobuf:"bytes,37,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1360,7 +1359,7 @@ func (x *GetHostRequest) GetId() int32 {
 	return 0
 }
 
-// UpdateHostRequest carries what changes.
+// UpdateHostRequest holds the fields to change.
 type UpdateHostRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1470,7 +1469,7 @@ func (x *UpdateHostResponse) GetId() int32 {
 type DeleteHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Accepted and without meaning: a delete never asks the guest.
+	// Accepted and ignored: a delete never asks the guest.
 	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1671,7 +1670,7 @@ func (x *RestartHostRequest) GetForce() bool {
 	return false
 }
 
-// RestartHostResponse names the tasks; one task does both, so they are the same.
+// RestartHostResponse names the tasks of the stop and the start. They are the same, because one task does both.
 type RestartHostResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1851,7 +1850,7 @@ type HostIP struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// What the address resolves to; until that was set, the host's domain.
+	// The name that the address resolves to; the host's domain until it is set.
 	Domain  string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
 	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	Mask    string `protobuf:"bytes,5,opt,name=mask,proto3" json:"mask,omitempty"`
@@ -2095,7 +2094,7 @@ func (x *GetHostIPv6Request) GetId() int32 {
 	return 0
 }
 
-// HostIPv6 is what a host has of IPv6.
+// HostIPv6 is the IPv6 configuration of a host.
 type HostIPv6 struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Ipv6Enabled bool                   `protobuf:"varint,1,opt,name=ipv6_enabled,json=ipv6Enabled,proto3" json:"ipv6_enabled,omitempty"`
@@ -2157,21 +2156,21 @@ func (x *HostIPv6) GetList() []*HostIP {
 	return nil
 }
 
-// AddHostIPRequest says what a host gets. One request takes either a count or certain addresses.
+// AddHostIPRequest says which addresses to add. A request names either a count or specific addresses.
 type AddHostIPRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// How many IPv4 addresses more; below zero so many fewer, the last ones first.
+	// Number of IPv4 addresses to add; if negative, the number to remove, the last ones first.
 	Ipv4Number int32 `protobuf:"varint,2,opt,name=ipv4_number,json=ipv4Number,proto3" json:"ipv4_number,omitempty"`
-	// Pools to take them from; default: all pools of the cluster.
+	// Pools to take the addresses from; default: all pools of the cluster.
 	Ipv4Pool []int32 `protobuf:"varint,3,rep,packed,name=ipv4_pool,json=ipv4Pool,proto3" json:"ipv4_pool,omitempty"`
-	// true: an IPv6 address, if the host has none; false: none.
+	// true: add an IPv6 address, if the host has none; false: do not.
 	Ipv6Enabled *bool `protobuf:"varint,4,opt,name=ipv6_enabled,json=ipv6Enabled,proto3,oneof" json:"ipv6_enabled,omitempty"`
-	// Accepted and without meaning: the prefix is the network's.
+	// Accepted and ignored: the prefix is that of the network.
 	Ipv6Prefix int32 `protobuf:"varint,5,opt,name=ipv6_prefix,json=ipv6Prefix,proto3" json:"ipv6_prefix,omitempty"`
-	// A certain address, or one of a pool or network; may be {}.
+	// A specific address, or one of a pool or network; may be {}.
 	IpAddr *NewAddress `protobuf:"bytes,6,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// Several of these.
+	// Several specific addresses.
 	IpList        []*NewAddress `protobuf:"bytes,7,rep,name=ip_list,json=ipList,proto3" json:"ip_list,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2256,12 +2255,12 @@ func (x *AddHostIPRequest) GetIpList() []*NewAddress {
 	return nil
 }
 
-// RemoveHostIPRequest names an address.
+// RemoveHostIPRequest names the address to remove.
 type RemoveHostIPRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The address.
 	Ip int32 `protobuf:"varint,1,opt,name=ip,proto3" json:"ip,omitempty"`
-	// The host, when the path names it.
+	// The host, if the path names it.
 	Id            int32 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
 	Force         bool  `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2537,9 +2536,9 @@ func (x *ListHostHistoryResponse) GetSize() int32 {
 type HistoryItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// As the task's, such as host_create.
+	// The name of the task, such as host_create.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// As the task's status.
+	// The status of the task.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Task  int32  `protobuf:"varint,4,opt,name=task,proto3" json:"task,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
@@ -2617,7 +2616,7 @@ func (x *HistoryItem) GetDateCreate() string {
 type GetHostConsoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// At most this many bytes from the end; default 65536, at most 262144.
+	// Return at most this many bytes from the end of the output; default 65536, at most 262144.
 	Bytes         int32 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -44,15 +44,15 @@ const (
 //
 // HostService owns hosts, the dialect's word for virtual machines.
 type HostServiceClient interface {
-	// CreateHost accepts a wish for a host. Its address, RAM and disk are reserved before the answer; the task does the rest.
+	// CreateHost creates a host. Addresses, RAM and disk are reserved before the answer; the task does the rest.
 	CreateHost(ctx context.Context, in *CreateHostRequest, opts ...grpc.CallOption) (*CreateHostResponse, error)
-	// ListHosts lists hosts: an administrator sees all, others their own.
+	// ListHosts lists hosts: administrators see all hosts, others only their own.
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
 	// GetHost reads one host.
 	GetHost(ctx context.Context, in *GetHostRequest, opts ...grpc.CallOption) (*Host, error)
 	// UpdateHost changes name and comment.
 	UpdateHost(ctx context.Context, in *UpdateHostRequest, opts ...grpc.CallOption) (*UpdateHostResponse, error)
-	// DeleteHost removes a host with its disks and gives its addresses back.
+	// DeleteHost removes a host with its disks and releases its addresses.
 	DeleteHost(ctx context.Context, in *DeleteHostRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// StartHost starts a stopped host.
 	StartHost(ctx context.Context, in *StartHostRequest, opts ...grpc.CallOption) (*v1.Operation, error)
@@ -62,20 +62,20 @@ type HostServiceClient interface {
 	RestartHost(ctx context.Context, in *RestartHostRequest, opts ...grpc.CallOption) (*RestartHostResponse, error)
 	// ListHostIPv4 lists the host's IPv4 addresses.
 	ListHostIPv4(ctx context.Context, in *ListHostIPv4Request, opts ...grpc.CallOption) (*ListHostIPv4Response, error)
-	// GetHostIPv6 tells whether the host has IPv6, and in which prefix.
+	// GetHostIPv6 reads whether the host has IPv6, and its prefix.
 	GetHostIPv6(ctx context.Context, in *GetHostIPv6Request, opts ...grpc.CallOption) (*HostIPv6, error)
-	// AddHostIP gives a host further addresses or takes some away. They are reserved before the answer. The task, ip_change,
-	// changes the node's rules at once and the guest's configuration for its next start.
+	// AddHostIP adds addresses to a host or removes some. New addresses are reserved before the answer. The task,
+	// ip_change, changes the node's rules at once and the guest's configuration for its next start.
 	AddHostIP(ctx context.Context, in *AddHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error)
-	// RemoveHostIP takes one address from its host: the task, ip_delete, does so on the node and then gives it back. The
-	// main address, the host's first IPv4 address, goes with force only.
+	// RemoveHostIP removes one address from its host: the task, ip_delete, removes it on the node and then releases it.
+	// The main address, the host's first IPv4 address, is removed only with force.
 	RemoveHostIP(ctx context.Context, in *RemoveHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error)
-	// SetPTR sets the name that an address resolves to: an administrator of any address, others of addresses of their own
-	// hosts. The name servers are told afterwards, if any are configured.
+	// SetPTR sets the name that an address resolves to: administrators for any address, others for addresses of their
+	// own hosts. The name servers, if any are configured, are updated afterwards.
 	SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(ctx context.Context, in *ListHostHistoryRequest, opts ...grpc.CallOption) (*ListHostHistoryResponse, error)
-	// GetHostConsole gives the tail of the serial console as plain text.
+	// GetHostConsole returns the end of the serial console's output as plain text.
 	GetHostConsole(ctx context.Context, in *GetHostConsoleRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
 }
 
@@ -243,15 +243,15 @@ func (c *hostServiceClient) GetHostConsole(ctx context.Context, in *GetHostConso
 //
 // HostService owns hosts, the dialect's word for virtual machines.
 type HostServiceServer interface {
-	// CreateHost accepts a wish for a host. Its address, RAM and disk are reserved before the answer; the task does the rest.
+	// CreateHost creates a host. Addresses, RAM and disk are reserved before the answer; the task does the rest.
 	CreateHost(context.Context, *CreateHostRequest) (*CreateHostResponse, error)
-	// ListHosts lists hosts: an administrator sees all, others their own.
+	// ListHosts lists hosts: administrators see all hosts, others only their own.
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
 	// GetHost reads one host.
 	GetHost(context.Context, *GetHostRequest) (*Host, error)
 	// UpdateHost changes name and comment.
 	UpdateHost(context.Context, *UpdateHostRequest) (*UpdateHostResponse, error)
-	// DeleteHost removes a host with its disks and gives its addresses back.
+	// DeleteHost removes a host with its disks and releases its addresses.
 	DeleteHost(context.Context, *DeleteHostRequest) (*v1.Operation, error)
 	// StartHost starts a stopped host.
 	StartHost(context.Context, *StartHostRequest) (*v1.Operation, error)
@@ -261,20 +261,20 @@ type HostServiceServer interface {
 	RestartHost(context.Context, *RestartHostRequest) (*RestartHostResponse, error)
 	// ListHostIPv4 lists the host's IPv4 addresses.
 	ListHostIPv4(context.Context, *ListHostIPv4Request) (*ListHostIPv4Response, error)
-	// GetHostIPv6 tells whether the host has IPv6, and in which prefix.
+	// GetHostIPv6 reads whether the host has IPv6, and its prefix.
 	GetHostIPv6(context.Context, *GetHostIPv6Request) (*HostIPv6, error)
-	// AddHostIP gives a host further addresses or takes some away. They are reserved before the answer. The task, ip_change,
-	// changes the node's rules at once and the guest's configuration for its next start.
+	// AddHostIP adds addresses to a host or removes some. New addresses are reserved before the answer. The task,
+	// ip_change, changes the node's rules at once and the guest's configuration for its next start.
 	AddHostIP(context.Context, *AddHostIPRequest) (*v1.Operation, error)
-	// RemoveHostIP takes one address from its host: the task, ip_delete, does so on the node and then gives it back. The
-	// main address, the host's first IPv4 address, goes with force only.
+	// RemoveHostIP removes one address from its host: the task, ip_delete, removes it on the node and then releases it.
+	// The main address, the host's first IPv4 address, is removed only with force.
 	RemoveHostIP(context.Context, *RemoveHostIPRequest) (*v1.Operation, error)
-	// SetPTR sets the name that an address resolves to: an administrator of any address, others of addresses of their own
-	// hosts. The name servers are told afterwards, if any are configured.
+	// SetPTR sets the name that an address resolves to: administrators for any address, others for addresses of their
+	// own hosts. The name servers, if any are configured, are updated afterwards.
 	SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(context.Context, *ListHostHistoryRequest) (*ListHostHistoryResponse, error)
-	// GetHostConsole gives the tail of the serial console as plain text.
+	// GetHostConsole returns the end of the serial console's output as plain text.
 	GetHostConsole(context.Context, *GetHostConsoleRequest) (*httpbody.HttpBody, error)
 	mustEmbedUnimplementedHostServiceServer()
 }

@@ -71,34 +71,34 @@ func (x *GetLimitsRequest) GetId() int32 {
 	return 0
 }
 
-// Limits are those of one account. Each has two spellings; null is no limit.
+// Limits are the limits of one account. Each has two field names; null: no limit.
 type Limits struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account *LimitsAccount         `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Limit of hosts.
+	// Limit on the number of hosts.
 	HostCount      *wrapperspb.Int32Value `protobuf:"bytes,2,opt,name=host_count,json=hostCount,proto3" json:"host_count,omitempty"`
 	HostCountTotal *wrapperspb.Int32Value `protobuf:"bytes,3,opt,name=host_count_total,json=hostCountTotal,proto3" json:"host_count_total,omitempty"`
-	// What is used of it.
+	// Usage.
 	HostCountUsed int32 `protobuf:"varint,4,opt,name=host_count_used,json=hostCountUsed,proto3" json:"host_count_used,omitempty"`
-	// Limit of virtual CPUs of all hosts.
+	// Limit on virtual CPUs of all hosts.
 	CpuNumber      *wrapperspb.Int32Value `protobuf:"bytes,5,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
 	CpuNumberTotal *wrapperspb.Int32Value `protobuf:"bytes,6,opt,name=cpu_number_total,json=cpuNumberTotal,proto3" json:"cpu_number_total,omitempty"`
-	// What is used of it.
+	// Usage.
 	CpuNumberUsed int32 `protobuf:"varint,7,opt,name=cpu_number_used,json=cpuNumberUsed,proto3" json:"cpu_number_used,omitempty"`
-	// Limit of RAM of all hosts, in MiB.
+	// Limit on RAM of all hosts, in MiB.
 	RamMib      *wrapperspb.Int32Value `protobuf:"bytes,8,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
 	RamMibTotal *wrapperspb.Int32Value `protobuf:"bytes,9,opt,name=ram_mib_total,json=ramMibTotal,proto3" json:"ram_mib_total,omitempty"`
-	// What is used of it.
+	// Usage.
 	RamMibUsed int32 `protobuf:"varint,10,opt,name=ram_mib_used,json=ramMibUsed,proto3" json:"ram_mib_used,omitempty"`
-	// Limit of disks of all hosts, in MiB.
+	// Limit on disks of all hosts, in MiB.
 	HddMib      *wrapperspb.Int32Value `protobuf:"bytes,11,opt,name=hdd_mib,json=hddMib,proto3" json:"hdd_mib,omitempty"`
 	HddMibTotal *wrapperspb.Int32Value `protobuf:"bytes,12,opt,name=hdd_mib_total,json=hddMibTotal,proto3" json:"hdd_mib_total,omitempty"`
-	// What is used of it.
+	// Usage.
 	HddMibUsed int32 `protobuf:"varint,13,opt,name=hdd_mib_used,json=hddMibUsed,proto3" json:"hdd_mib_used,omitempty"`
-	// Limit of IPv4 addresses of all hosts.
+	// Limit on IPv4 addresses of all hosts.
 	Ipv4Number      *wrapperspb.Int32Value `protobuf:"bytes,14,opt,name=ipv4_number,json=ipv4Number,proto3" json:"ipv4_number,omitempty"`
 	Ipv4NumberTotal *wrapperspb.Int32Value `protobuf:"bytes,15,opt,name=ipv4_number_total,json=ipv4NumberTotal,proto3" json:"ipv4_number_total,omitempty"`
-	// What is used of it.
+	// Usage.
 	Ipv4NumberUsed int32 `protobuf:"varint,16,opt,name=ipv4_number_used,json=ipv4NumberUsed,proto3" json:"ipv4_number_used,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -291,23 +291,23 @@ func (x *LimitsAccount) GetId() int32 {
 	return 0
 }
 
-// SetLimitsRequest has each limit in two spellings; the one with _total counts.
+// SetLimitsRequest has two field names for each limit; if both are given, the one with _total is used.
 type SetLimitsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Limit of hosts: a whole number from 0, or null.
+	// Limit on the number of hosts: a whole number from 0, or null.
 	HostCount      *structpb.Value `protobuf:"bytes,2,opt,name=host_count,json=hostCount,proto3" json:"host_count,omitempty"`
 	HostCountTotal *structpb.Value `protobuf:"bytes,3,opt,name=host_count_total,json=hostCountTotal,proto3" json:"host_count_total,omitempty"`
-	// Limit of virtual CPUs of all hosts: a whole number from 0, or null.
+	// Limit on virtual CPUs of all hosts: a whole number from 0, or null.
 	CpuNumber      *structpb.Value `protobuf:"bytes,4,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
 	CpuNumberTotal *structpb.Value `protobuf:"bytes,5,opt,name=cpu_number_total,json=cpuNumberTotal,proto3" json:"cpu_number_total,omitempty"`
-	// Limit of RAM of all hosts, in MiB: a whole number from 0, or null.
+	// Limit on RAM of all hosts, in MiB: a whole number from 0, or null.
 	RamMib      *structpb.Value `protobuf:"bytes,6,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
 	RamMibTotal *structpb.Value `protobuf:"bytes,7,opt,name=ram_mib_total,json=ramMibTotal,proto3" json:"ram_mib_total,omitempty"`
-	// Limit of disks of all hosts, in MiB: a whole number from 0, or null.
+	// Limit on disks of all hosts, in MiB: a whole number from 0, or null.
 	HddMib      *structpb.Value `protobuf:"bytes,8,opt,name=hdd_mib,json=hddMib,proto3" json:"hdd_mib,omitempty"`
 	HddMibTotal *structpb.Value `protobuf:"bytes,9,opt,name=hdd_mib_total,json=hddMibTotal,proto3" json:"hdd_mib_total,omitempty"`
-	// Limit of IPv4 addresses of all hosts: a whole number from 0, or null.
+	// Limit on IPv4 addresses of all hosts: a whole number from 0, or null.
 	Ipv4Number      *structpb.Value `protobuf:"bytes,10,opt,name=ipv4_number,json=ipv4Number,proto3" json:"ipv4_number,omitempty"`
 	Ipv4NumberTotal *structpb.Value `protobuf:"bytes,11,opt,name=ipv4_number_total,json=ipv4NumberTotal,proto3" json:"ipv4_number_total,omitempty"`
 	unknownFields   protoimpl.UnknownFields

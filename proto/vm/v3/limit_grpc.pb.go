@@ -27,12 +27,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// LimitService bounds what the hosts of an account may use in sum.
+// LimitService limits the total resources of an account's hosts.
 type LimitServiceClient interface {
-	// GetLimits reads the limits of an account and what it uses. Everybody may read their own.
+	// GetLimits reads the limits and the usage of an account. Callers may always read their own.
 	GetLimits(ctx context.Context, in *GetLimitsRequest, opts ...grpc.CallOption) (*Limits, error)
-	// SetLimits changes limits of an account: a number, or null for no limit; what is absent stays. A limit below what is used
-	// takes nothing away, and lets nothing be added.
+	// SetLimits changes limits of an account: a number, or null for no limit. Absent limits stay as they are. A limit
+	// below the current usage removes nothing, but nothing can be added.
 	SetLimits(ctx context.Context, in *SetLimitsRequest, opts ...grpc.CallOption) (*SetLimitsResponse, error)
 }
 
@@ -68,12 +68,12 @@ func (c *limitServiceClient) SetLimits(ctx context.Context, in *SetLimitsRequest
 // All implementations must embed UnimplementedLimitServiceServer
 // for forward compatibility.
 //
-// LimitService bounds what the hosts of an account may use in sum.
+// LimitService limits the total resources of an account's hosts.
 type LimitServiceServer interface {
-	// GetLimits reads the limits of an account and what it uses. Everybody may read their own.
+	// GetLimits reads the limits and the usage of an account. Callers may always read their own.
 	GetLimits(context.Context, *GetLimitsRequest) (*Limits, error)
-	// SetLimits changes limits of an account: a number, or null for no limit; what is absent stays. A limit below what is used
-	// takes nothing away, and lets nothing be added.
+	// SetLimits changes limits of an account: a number, or null for no limit. Absent limits stay as they are. A limit
+	// below the current usage removes nothing, but nothing can be added.
 	SetLimits(context.Context, *SetLimitsRequest) (*SetLimitsResponse, error)
 	mustEmbedUnimplementedLimitServiceServer()
 }

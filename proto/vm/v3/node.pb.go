@@ -34,7 +34,7 @@ type Node struct {
 	Ip      string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
 	Port    int32                  `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
 	SshUser string                 `protobuf:"bytes,5,opt,name=ssh_user,json=sshUser,proto3" json:"ssh_user,omitempty"`
-	// "active", or "unavailable" when the agent was not heard for a while.
+	// "active", or "unavailable" if the agent has not registered for a while.
 	State               string       `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
 	Cluster             *NodeCluster `protobuf:"bytes,7,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Cpu                 *NodeCPU     `protobuf:"bytes,8,opt,name=cpu,proto3" json:"cpu,omitempty"`
@@ -56,7 +56,7 @@ type Node struct {
 	BirdError    string `protobuf:"bytes,22,opt,name=bird_error,json=birdError,proto3" json:"bird_error,omitempty"`
 	FrrError     string `protobuf:"bytes,23,opt,name=frr_error,json=frrError,proto3" json:"frr_error,omitempty"`
 	InternalName string `protobuf:"bytes,24,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
-	// "closed", or "open" when the removal of leftovers stopped itself.
+	// "closed", or "open" if the removal of leftovers has stopped because there were too many.
 	Breaker       string `protobuf:"bytes,40,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -450,7 +450,7 @@ type NodeHosts struct {
 	Active  int32                  `protobuf:"varint,2,opt,name=active,proto3" json:"active,omitempty"`
 	Stopped int32                  `protobuf:"varint,3,opt,name=stopped,proto3" json:"stopped,omitempty"`
 	Crashed int32                  `protobuf:"varint,4,opt,name=crashed,proto3" json:"crashed,omitempty"`
-	// How many more would fit, by RAM of the smallest OS.
+	// How many more hosts fit, by the RAM that the smallest OS needs.
 	Estimated     int32 `protobuf:"varint,5,opt,name=estimated,proto3" json:"estimated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -741,7 +741,7 @@ func (x *GetNodeRequest) GetId() int32 {
 	return 0
 }
 
-// RegisterNodeRequest is a sign of life.
+// RegisterNodeRequest describes an agent.
 type RegisterNodeRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Description *v11.Description       `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
@@ -795,11 +795,11 @@ func (x *RegisterNodeRequest) GetEndpoint() string {
 	return ""
 }
 
-// RegisterNodeResponse tells the agent who it is.
+// RegisterNodeResponse is the node's id and when to register again.
 type RegisterNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// When the agent shall speak again, in seconds.
+	// Seconds until the next registration.
 	HeartbeatSeconds int32 `protobuf:"varint,2,opt,name=heartbeat_seconds,json=heartbeatSeconds,proto3" json:"heartbeat_seconds,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -955,16 +955,17 @@ func (x *ListStrangersResponse) GetSize() int32 {
 	return 0
 }
 
-// Stranger is a machine on a node that is no host.
+// Stranger is a machine on a node that belongs to no host.
 type Stranger struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID of the machine.
 	InternalName string `protobuf:"bytes,1,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
-	// Id of the host that it was made for.
+	// Id of the host that the machine was made for.
 	Host  int32  `protobuf:"varint,2,opt,name=host,proto3" json:"host,omitempty"`
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	// "no_proof" (the metadata are of another installation or node, or incomplete), "unknown" (nothing says that it was deleted),
-	// "newer" (it was defined after its deletion), "breaker" (too many leftovers at once) or "removed" (it is being removed).
+	// "no_proof" (its metadata name another installation or node, or are incomplete), "unknown" (no record of a
+	// deletion of its host), "newer" (defined after the deletion of its host), "breaker" (too many leftovers at once)
+	// or "removed" (being removed).
 	Verdict       string `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	FirstSeen     string `protobuf:"bytes,5,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
 	LastSeen      string `protobuf:"bytes,6,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`

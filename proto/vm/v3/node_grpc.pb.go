@@ -36,12 +36,12 @@ type NodeServiceClient interface {
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	// GetNode reads one node.
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*Node, error)
-	// RegisterNode is the sign of life of an agent: what it is and where it is reached. The first one makes the node.
+	// RegisterNode is the periodic registration of an agent. The first one creates the node.
 	RegisterNode(ctx context.Context, in *RegisterNodeRequest, opts ...grpc.CallOption) (*RegisterNodeResponse, error)
-	// ListStrangers lists the machines of this installation on a node that are no host of it, and why each is left alone or
+	// ListStrangers lists the machines of this installation on a node that belong to no host, and why each is kept or
 	// removed.
 	ListStrangers(ctx context.Context, in *ListStrangersRequest, opts ...grpc.CallOption) (*ListStrangersResponse, error)
-	// ResetBreaker lets the removal of leftovers on a node go on, after it stopped itself because there were too many. Look at
+	// ResetBreaker resumes the removal of leftovers on a node, after it stopped because there were too many. Look at
 	// the strangers first.
 	ResetBreaker(ctx context.Context, in *ResetBreakerRequest, opts ...grpc.CallOption) (*ResetBreakerResponse, error)
 }
@@ -114,12 +114,12 @@ type NodeServiceServer interface {
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
 	// GetNode reads one node.
 	GetNode(context.Context, *GetNodeRequest) (*Node, error)
-	// RegisterNode is the sign of life of an agent: what it is and where it is reached. The first one makes the node.
+	// RegisterNode is the periodic registration of an agent. The first one creates the node.
 	RegisterNode(context.Context, *RegisterNodeRequest) (*RegisterNodeResponse, error)
-	// ListStrangers lists the machines of this installation on a node that are no host of it, and why each is left alone or
+	// ListStrangers lists the machines of this installation on a node that belong to no host, and why each is kept or
 	// removed.
 	ListStrangers(context.Context, *ListStrangersRequest) (*ListStrangersResponse, error)
-	// ResetBreaker lets the removal of leftovers on a node go on, after it stopped itself because there were too many. Look at
+	// ResetBreaker resumes the removal of leftovers on a node, after it stopped because there were too many. Look at
 	// the strangers first.
 	ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()

@@ -466,7 +466,7 @@ type CatalogueImage struct {
 	Name  string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	Url   string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
-	// The publisher's own checksum list, which the download is checked against.
+	// The publisher's checksum list, against which the download is checked.
 	ChecksumsUrl  string `protobuf:"bytes,4,opt,name=checksums_url,json=checksumsUrl,proto3" json:"checksums_url,omitempty"`
 	MinRamMib     int32  `protobuf:"varint,5,opt,name=min_ram_mib,json=minRamMib,proto3" json:"min_ram_mib,omitempty"`
 	MinDiskMib    int32  `protobuf:"varint,6,opt,name=min_disk_mib,json=minDiskMib,proto3" json:"min_disk_mib,omitempty"`

@@ -38,7 +38,7 @@ type OSServiceClient interface {
 	GetOS(ctx context.Context, in *GetOSRequest, opts ...grpc.CallOption) (*OS, error)
 	// ListCatalogue lists official cloud images that can be imported.
 	ListCatalogue(ctx context.Context, in *ListCatalogueRequest, opts ...grpc.CallOption) (*ListCatalogueResponse, error)
-	// ImportOS downloads an image of the catalogue to the nodes and makes a template of it.
+	// ImportOS downloads an image of the catalogue to the nodes and creates a template from it.
 	ImportOS(ctx context.Context, in *ImportOSRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 }
 
@@ -102,7 +102,7 @@ type OSServiceServer interface {
 	GetOS(context.Context, *GetOSRequest) (*OS, error)
 	// ListCatalogue lists official cloud images that can be imported.
 	ListCatalogue(context.Context, *ListCatalogueRequest) (*ListCatalogueResponse, error)
-	// ImportOS downloads an image of the catalogue to the nodes and makes a template of it.
+	// ImportOS downloads an image of the catalogue to the nodes and creates a template from it.
 	ImportOS(context.Context, *ImportOSRequest) (*v1.Operation, error)
 	mustEmbedUnimplementedOSServiceServer()
 }

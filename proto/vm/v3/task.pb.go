@@ -29,7 +29,7 @@ const (
 type Task struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The same as id: one number names a task everywhere.
+	// The same as id.
 	ConsulId int32 `protobuf:"varint,2,opt,name=consul_id,json=consulId,proto3" json:"consul_id,omitempty"`
 	// Such as host_create.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
@@ -40,11 +40,11 @@ type Task struct {
 	RunningTime int32 `protobuf:"varint,6,opt,name=running_time,json=runningTime,proto3" json:"running_time,omitempty"`
 	// Seconds between creation and start.
 	WaitingTime int32 `protobuf:"varint,7,opt,name=waiting_time,json=waitingTime,proto3" json:"waiting_time,omitempty"`
-	// Why it failed, for people.
+	// Why the task failed, for people.
 	Output string `protobuf:"bytes,8,opt,name=output,proto3" json:"output,omitempty"`
-	// What is done and to be done, for people.
+	// The steps of the task, for people.
 	Progress string `protobuf:"bytes,9,opt,name=progress,proto3" json:"progress,omitempty"`
-	// The host that is worked on, 0 when none is.
+	// The host of the task; 0 for none.
 	Host    int32 `protobuf:"varint,10,opt,name=host,proto3" json:"host,omitempty"`
 	Account int32 `protobuf:"varint,11,opt,name=account,proto3" json:"account,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
@@ -318,7 +318,7 @@ func (x *GetTaskRequest) GetId() int32 {
 	return 0
 }
 
-// GetTaskResponse is a task, twice.
+// GetTaskResponse holds a task twice: flat and nested.
 type GetTaskResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          *Task                  `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`

@@ -29,9 +29,10 @@ const (
 //
 // TaskService shows operations as the dialect's tasks.
 type TaskServiceClient interface {
-	// ListTasks lists tasks: an administrator sees all, others those on their own hosts.
+	// ListTasks lists tasks: administrators see all tasks, others only those of their own hosts.
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
-	// GetTask reads one task. Clients read it flat or from the nested object; both are sent.
+	// GetTask reads one task. The answer holds the task twice, flat and as a nested object, because clients read
+	// either.
 	GetTask(ctx context.Context, in *GetTaskRequest, opts ...grpc.CallOption) (*GetTaskResponse, error)
 }
 
@@ -69,9 +70,10 @@ func (c *taskServiceClient) GetTask(ctx context.Context, in *GetTaskRequest, opt
 //
 // TaskService shows operations as the dialect's tasks.
 type TaskServiceServer interface {
-	// ListTasks lists tasks: an administrator sees all, others those on their own hosts.
+	// ListTasks lists tasks: administrators see all tasks, others only those of their own hosts.
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
-	// GetTask reads one task. Clients read it flat or from the nested object; both are sent.
+	// GetTask reads one task. The answer holds the task twice, flat and as a nested object, because clients read
+	// either.
 	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
 	mustEmbedUnimplementedTaskServiceServer()
 }
