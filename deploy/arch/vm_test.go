@@ -5,7 +5,7 @@ package arch
 var vm = house{
 	service: "vm",
 	order: "listing task account cluster node image disk address machine host power ipchange console leftover watch fsck " +
-		"worker api",
+		"events worker api",
 	apart:  "schema",
 	common: "job job_step",
 	tables: map[string]string{

@@ -46,7 +46,7 @@ type fakeIP struct {
 	fail      map[string]error // by name of the call
 }
 
-// claim is an address that somebody holds.
+// claim is an address that has an owner.
 type claim struct{ owner, key string }
 
 func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
@@ -161,7 +161,7 @@ type fakeAgent struct {
 	fail     map[string]error
 	calls    map[string]int
 	gone     map[string]*fakeMachine // what was removed, to be brought back
-	reaped   int                     // removals that nobody asked for
+	reaped   int                     // removals without a request
 	listed   int
 	list     func(*nodepb.ListMachinesResponse) // spoils the list
 
@@ -170,7 +170,7 @@ type fakeAgent struct {
 	reached    chan struct{} // closed by the first EnsureDisk that waits
 }
 
-// on runs f on the machine of c unless the call shall fail.
+// on runs f on the machine of c unless the call is to fail.
 func (f *fakeAgent) on(call string, c *nodepb.Command, fn func(*fakeMachine)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"slipway.dev/pkg/query"
 )
 
-// guesses are conditions that somebody may try who wants to see or count what is not theirs.
+// guesses are conditions that a client may try to see or count the objects of others.
 var guesses = []struct {
 	field  string
 	values []string

@@ -29,7 +29,7 @@ func (f *fakeAgent) count(n *int) int {
 	return *n
 }
 
-// stray puts a machine on the node that nobody made.
+// stray puts a machine on the node that vm did not make.
 func (f *fakeAgent) stray(id string, s says) {
 	f.with(func() {
 		f.machines[id] = &fakeMachine{defined: true, state: nodepb.MachineState_MACHINE_STATE_RUNNING, fence: s.fence, says: s}
@@ -288,7 +288,7 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("the metrics say %+v %v", list, err)
 		}
 		if want == 0 {
-			// Deletes that somebody asked for go on.
+			// Deletes that were asked for go on.
 			w.buried("wanted")
 			if _, err := nodes.ResetBreaker(w.as(9, "@user"), &vmpb.ResetBreakerRequest{Id: w.nodeID}); err == nil {
 				t.Error("a user resets the breaker")

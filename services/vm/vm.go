@@ -1,5 +1,5 @@
-// Package vm owns clusters, nodes, hosts, OS templates and tasks. A handler records a change and its job in one transaction; the
-// worker carries the job out on the nodes and takes it back when it cannot be done.
+// Package vm owns clusters, nodes, hosts, OS templates and tasks. A handler records a change and its job in one
+// transaction; the worker carries the job out on the nodes and takes it back when it cannot be done.
 package vm
 
 import (
@@ -24,6 +24,7 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/api"
 	"slipway.dev/services/vm/internal/cluster"
+	"slipway.dev/services/vm/internal/events"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/schema"
@@ -71,8 +72,8 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return service.Spec{Tables: schema.Migrations, Jobs: &jobs.Config{}}.Migrate(ctx, pool)
 }
 
-// New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet. vm calls auth and ip,
-// and dials the agents of nodes.
+// New migrates the schema, makes the first cluster and registers the rpc services. Nothing runs yet. vm calls auth and
+// ip, and dials the agents of nodes.
 func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 	if err := conf.Defaults(&cfg); err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	}, k.Log)
 	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: ip, Own: own, Dial: dial, Fsck: s.fsck})
 	return service.Parts{
-		Consumers: consumers,
+		Consumers: events.Consumers,
 		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery)},
 		Loops:     []run.Func{func(ctx context.Context) error { return s.work.Run(ctx, s.cfg.WatchEvery) }},
 		Observe:   s.observe,

@@ -319,7 +319,7 @@ func TestWatchFollowsTheNode(t *testing.T) {
 	w.agent.failOn("ListMachines", fault.Unavailable)
 	w.wait("a silent node makes its hosts unknown", func() bool { return w.state(c.GetId()) == "unknown" })
 	w.agent.failOn("ListMachines", nil)
-	w.register("boot-2") // the node was started anew: what shall run is started
+	w.register("boot-2") // the node was rebooted: the hosts that are to run are started
 	w.wait("the host runs again", func() bool { return w.state(c.GetId()) == "active" })
 }
 

@@ -170,7 +170,7 @@ func (w *world) admin() context.Context { return w.as(1, identity.RoleAdmin) }
 
 func (w *world) hosts() vmpb.HostServiceClient { return vmpb.NewHostServiceClient(w.conn) }
 
-// wish is the least that a host needs.
+// wish returns the least that a host needs.
 func wish(name string) *vmpb.CreateHostRequest {
 	return &vmpb.CreateHostRequest{Name: name, Os: 1, Password: "secret"}
 }

@@ -45,7 +45,8 @@ func limits(ctx context.Context, db pg.DB, account int32) (l Limits, err error) 
 	return l, err
 }
 
-// LimitColumns are the columns of account_usage u that Limits.Dest scans. With no row nothing is used and nothing is a limit.
+// LimitColumns are the columns of account_usage u that Limits.Dest scans. With no row nothing is used and nothing is a
+// limit.
 const LimitColumns = `u.max_host_count, u.max_cpu_number, u.max_ram_mib, u.max_hdd_mib, u.max_ipv4_number, coalesce(u.host_count, 0),
 	coalesce(u.cpu_number, 0), coalesce(u.ram_mib, 0), coalesce(u.hdd_mib, 0), coalesce(u.ipv4_number, 0)`
 
@@ -68,8 +69,8 @@ const charge = `
 	  AND ($5 <= 0 OR u.hdd_mib + $5 <= coalesce(u.max_hdd_mib, u.hdd_mib + $5))
 	  AND ($6 <= 0 OR u.ipv4_number + $6 <= coalesce(u.max_ipv4_number, u.ipv4_number + $6))`
 
-// Charge adds to what an account uses, and refuses what goes beyond a limit. The account's row is locked from here to the
-// commit: Charge comes late in a unit of work, and before a node's row is locked.
+// Charge adds to what an account uses, and refuses what goes beyond a limit. The account's row is locked from here to
+// the commit: Charge comes late in a unit of work, and before a node's row is locked.
 func Charge(ctx context.Context, tx *unit.Tx, account int32, add Usage) error {
 	for {
 		tag, err := tx.Exec(ctx, charge, account, add[0], add[1], add[2], add[3], add[4])
@@ -83,7 +84,8 @@ func Charge(ctx context.Context, tx *unit.Tx, account int32, add Usage) error {
 	}
 }
 
-// QueueCharge is Charge as a part of b. done is true after the batch if no limit was in the way; if one was, Allow names it.
+// QueueCharge is Charge as a part of b. done is true after the batch if no limit was in the way; if one was, Allow
+// names it.
 func QueueCharge(b *pgx.Batch, account int32, add Usage, done *bool) {
 	b.Queue(charge, account, add[0], add[1], add[2], add[3], add[4]).
 		Exec(func(tag pgconn.CommandTag) error { *done = tag.RowsAffected() > 0; return nil })

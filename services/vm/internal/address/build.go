@@ -2,8 +2,9 @@ package address
 
 import "github.com/jackc/pgx/v5"
 
-// QueueDrop removes an address, in the generation in which the host owner had it, as a part of b. What a job changes stays: the
-// job finds out that the reservation has expired, and takes everything back. So does a host that is being created.
+// QueueDrop removes an address, in the generation in which the host owner had it, as a part of b. What a job changes
+// stays: the job finds out that the reservation has expired, and takes everything back. So does a host that is being
+// created.
 func QueueDrop(b *pgx.Batch, ip, generation int32, owner string) {
 	b.Queue(`
 		DELETE FROM host_address x USING host h

@@ -29,7 +29,8 @@ func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest) ([]Addr
 	return list, nil
 }
 
-// Release gives back the reservations of these keys, which the host will not use. Those that cannot be given back expire.
+// Release gives back the reservations of these keys, which the host will not use. Those that cannot be given back
+// expire.
 func (r Reserver) Release(ctx context.Context, host uuid.UUID, keys ...string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

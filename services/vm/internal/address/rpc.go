@@ -25,8 +25,8 @@ type Server struct {
 // NewServer returns a Server.
 func NewServer(db *unit.DB, ip ippb.AddressServiceClient) *Server { return &Server{db, ip} }
 
-// SetPTR names an address of a host; an administrator may name any address that has an owner. vm's copy is written at once, so
-// that a client reads what it wrote, and again by ip's event, in case vm dies before it writes.
+// SetPTR names an address of a host; an administrator may name any address that has an owner. vm's copy is written at
+// once, so that a client reads what it wrote, and again by ip's event, in case vm dies before it writes.
 func (s *Server) SetPTR(ctx context.Context, r *vmpb.SetPTRRequest) (*vmpb.SetPTRResponse, error) {
 	req := &ippb.SetPTRRequest{Id: r.GetId(), Domain: r.GetDomain()}
 	_, id, err := Holder(ctx, s.db, r.GetId(), listing.Owner(ctx))

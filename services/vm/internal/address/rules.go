@@ -1,4 +1,5 @@
-// Package address keeps the addresses of hosts: vm's copy of what ip says of them, and which host has which, in which order.
+// Package address keeps the addresses of hosts: vm's copy of what ip says of them, and which host has which, in which
+// order.
 package address
 
 import "slipway.dev/pkg/fault"
@@ -25,8 +26,8 @@ type Address struct {
 	PTRSerial                                          int32
 }
 
-// During returns the host's addresses while the job runs and after it is done. The changes of other jobs have not begun: jobs
-// of one host run in order.
+// During returns the host's addresses while the job runs and after it is done. The changes of other jobs have not
+// begun: jobs of one host run in order.
 func During(list []Address, job int32) (before, after []Address) {
 	for _, a := range list {
 		mine := a.Job == job

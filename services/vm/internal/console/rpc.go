@@ -26,7 +26,8 @@ func NewServer(db *unit.DB, dial node.Dial) *Server { return &Server{db, dial} }
 // most is how many bytes of a console one answer carries.
 const most = 256 << 10
 
-// GetHostConsole returns the tail of the serial console. The guest writes there what it likes: the answer is plain text.
+// GetHostConsole returns the tail of the serial console. The guest writes there what it likes: the answer is plain
+// text.
 func (s *Server) GetHostConsole(ctx context.Context, r *vmpb.GetHostConsoleRequest) (*httpbody.HttpBody, error) {
 	if r.GetBytes() < 0 || r.GetBytes() > most {
 		return nil, fault.Invalid.With("not between 1 and %d", most).On("bytes")

@@ -1,5 +1,6 @@
-// Package fsck compares what vm has recorded with what is there: machines and files on the nodes, addresses at ip, counters,
-// jobs and events. It only reads. At rest four sets are the same: hosts, machines, sets of disks, owners of addresses.
+// Package fsck compares what vm has recorded with what is there: machines and files on the nodes, addresses at ip,
+// counters, jobs and events. It only reads. At rest four sets are the same: hosts, machines, sets of disks, owners of
+// addresses.
 package fsck
 
 import (
@@ -55,7 +56,7 @@ func Compare(w World) []fsck.Finding {
 		c.addresses(w)
 	}
 	for _, x := range w.Counters {
-		c.add(CounterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
+		c.add(counterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
 	}
 	return c.found
 }
@@ -78,9 +79,9 @@ func (c *comparison) machines(w World) {
 			h, known := c.known[t.UUID]
 			switch {
 			case !known:
-				c.add(MachineOrphan, "machine "+t.UUID.String(), "on node %d is %s; no host has this UUID", node, describe(t))
+				c.add(machineOrphan, "machine "+t.UUID.String(), "on node %d is %s; no host has this UUID", node, describe(t))
 			case h.NodeID != node && !h.Busy:
-				c.add(MachineTwice, hostName(h), "is recorded on node %d, and on node %d is %s", h.NodeID, node, describe(t))
+				c.add(machineTwice, hostName(h), "is recorded on node %d, and on node %d is %s", h.NodeID, node, describe(t))
 			case h.NodeID == node:
 				there[t.UUID] = t
 			}
@@ -91,7 +92,7 @@ func (c *comparison) machines(w World) {
 			continue
 		}
 		if slices.Contains(transitional, h.State) {
-			c.add(HostStuck, hostName(h), "is %s, and no task of it is under way", h.State)
+			c.add(hostStuck, hostName(h), "is %s, and no task of it is under way", h.State)
 			continue
 		}
 		if _, seen := w.Traces[h.NodeID]; seen {
@@ -103,23 +104,23 @@ func (c *comparison) machines(w World) {
 // machine compares one host at rest with what its node has of it.
 func (c *comparison) machine(h Recorded, t Trace) {
 	if !t.Defined {
-		c.add(MachineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
+		c.add(machineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
 	}
 	for _, d := range h.Disks {
 		if !slices.Contains(t.Disks, d) {
-			c.add(DiskMissing, hostName(h)+" "+d, "is not on node %d", h.NodeID)
+			c.add(diskMissing, hostName(h)+" "+d, "is not on node %d", h.NodeID)
 		}
 	}
 	for _, d := range t.Disks {
 		if !slices.Contains(h.Disks, d) {
-			c.add(DiskOrphan, hostName(h)+" "+d, "is on node %d and not recorded", h.NodeID)
+			c.add(diskOrphan, hostName(h)+" "+d, "is on node %d and not recorded", h.NodeID)
 		}
 	}
 	if t.Defined && !t.Seed {
-		c.add(DiskMissing, hostName(h)+" seed", "is not on node %d", h.NodeID)
+		c.add(diskMissing, hostName(h)+" seed", "is not on node %d", h.NodeID)
 	}
 	if len(t.Partial) > 0 {
-		c.add(FilePartial, hostName(h), "on node %d are %s", h.NodeID, strings.Join(t.Partial, ", "))
+		c.add(filePartial, hostName(h), "on node %d are %s", h.NodeID, strings.Join(t.Partial, ", "))
 	}
 }
 
@@ -153,9 +154,9 @@ func (c *comparison) addresses(w World) {
 		h, known := c.known[owner]
 		switch {
 		case err != nil || !known && a.Assigned:
-			c.add(AddressOrphan, "address "+a.Addr, "is held by %s, which is no host", a.Owner)
+			c.add(addressOrphan, "address "+a.Addr, "is held by %s, which is no host", a.Owner)
 		case known && !h.Busy && !slices.Contains(h.Addresses, a.ID):
-			c.add(AddressOrphan, "address "+a.Addr, "is held by host %d, which does not use it", h.ID)
+			c.add(addressOrphan, "address "+a.Addr, "is held by host %d, which does not use it", h.ID)
 		}
 	}
 	for _, h := range w.Hosts {
@@ -165,11 +166,11 @@ func (c *comparison) addresses(w World) {
 		for _, id := range h.Addresses {
 			switch a, ok := held[id]; {
 			case !ok:
-				c.add(AddressMissing, fmt.Sprintf("%s address %d", hostName(h), id), "is free at ip")
+				c.add(addressMissing, fmt.Sprintf("%s address %d", hostName(h), id), "is free at ip")
 			case a.Owner != h.UUID.String():
-				c.add(AddressMissing, hostName(h)+" address "+a.Addr, "belongs to %s", a.Owner)
+				c.add(addressMissing, hostName(h)+" address "+a.Addr, "belongs to %s", a.Owner)
 			case !a.Assigned:
-				c.add(AddressMissing, hostName(h)+" address "+a.Addr, "is only reserved and will lapse")
+				c.add(addressMissing, hostName(h)+" address "+a.Addr, "is only reserved and will lapse")
 			}
 		}
 	}

@@ -47,33 +47,33 @@ func TestCompare(t *testing.T) {
 		{"none", func(*World) {}, nil},
 		{"orphan machine", func(w *World) {
 			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Defined: true})
-		}, []string{MachineOrphan}},
+		}, []string{machineOrphan}},
 		{"orphan disk of no host", func(w *World) {
 			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Disks: []string{"disk0"}})
-		}, []string{MachineOrphan}},
-		{"empty directory", func(w *World) { w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil}) }, []string{MachineOrphan}},
-		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{DiskOrphan}},
-		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{FilePartial}},
-		{"no machine", func(w *World) { w.Traces[1][0].Defined = false }, []string{MachineMissing}},
-		{"no disk", func(w *World) { w.Traces[1][0].Disks = []string{"disk0"} }, []string{DiskMissing}},
-		{"no seed", func(w *World) { w.Traces[1][0].Seed = false }, []string{DiskMissing}},
-		{"nothing at all", func(w *World) { w.Traces[2] = nil }, []string{MachineMissing, DiskMissing}},
-		{"on two nodes", func(w *World) { w.Traces[2] = append(w.Traces[2], w.Traces[1]...) }, []string{MachineTwice}},
+		}, []string{machineOrphan}},
+		{"empty directory", func(w *World) { w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil}) }, []string{machineOrphan}},
+		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{diskOrphan}},
+		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{filePartial}},
+		{"no machine", func(w *World) { w.Traces[1][0].Defined = false }, []string{machineMissing}},
+		{"no disk", func(w *World) { w.Traces[1][0].Disks = []string{"disk0"} }, []string{diskMissing}},
+		{"no seed", func(w *World) { w.Traces[1][0].Seed = false }, []string{diskMissing}},
+		{"nothing at all", func(w *World) { w.Traces[2] = nil }, []string{machineMissing, diskMissing}},
+		{"on two nodes", func(w *World) { w.Traces[2] = append(w.Traces[2], w.Traces[1]...) }, []string{machineTwice}},
 		{"a node that does not answer", func(w *World) { delete(w.Traces, 1) }, nil},
 		{"orphan address", func(w *World) {
 			w.Held = append(w.Held, Held{20, "192.0.2.20", uuid.NewString(), true})
-		}, []string{AddressOrphan}},
+		}, []string{addressOrphan}},
 		{"address that the host does not use", func(w *World) {
 			w.Held = append(w.Held, Held{20, "192.0.2.20", web.String(), true})
-		}, []string{AddressOrphan}},
-		{"free address in use", func(w *World) { w.Held = w.Held[1:] }, []string{AddressMissing}},
-		{"address of two hosts", func(w *World) { w.Hosts[1].Addresses = []int32{12, 10} }, []string{AddressMissing}},
-		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{AddressMissing}},
+		}, []string{addressOrphan}},
+		{"free address in use", func(w *World) { w.Held = w.Held[1:] }, []string{addressMissing}},
+		{"address of two hosts", func(w *World) { w.Hosts[1].Addresses = []int32{12, 10} }, []string{addressMissing}},
+		{"address never confirmed", func(w *World) { w.Held[0].Assigned = false }, []string{addressMissing}},
 		{"ip does not answer", func(w *World) { w.Held, w.HeldSeen = nil, false }, nil},
 		{"wrong counter", func(w *World) {
 			w.Counters = []Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
-		}, []string{CounterWrong}},
-		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{HostStuck}},
+		}, []string{counterWrong}},
+		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{hostStuck}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

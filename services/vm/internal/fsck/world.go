@@ -25,8 +25,8 @@ type Reader struct {
 	Dial   node.Dial
 }
 
-// Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like an
-// orphan, and no longer does at the next look.
+// Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like
+// an orphan, and no longer does at the next look.
 func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 	w := World{Traces: map[int32][]Trace{}}
 	if w.Hosts, err = recorded(ctx, r.DB); err != nil {

@@ -19,8 +19,8 @@ type placement struct {
 	Limits         account.Limits
 }
 
-// readPlacement reads cluster, OS and account of a new host in one round trip; cluster 0 is the first. OSes for administrators
-// only are seen if all is set.
+// readPlacement reads cluster, OS and account of a new host in one round trip; cluster 0 is the first. OSes for
+// administrators only are seen if all is set.
 func readPlacement(ctx context.Context, db *unit.DB, cluster, os, owner int32, all bool) (p placement, err error) {
 	err = db.QueryRow(ctx, `
 		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.sha256, ''),

@@ -33,8 +33,8 @@ var (
 	pointAnswered = crash.At("vm.create.poked")
 )
 
-// CreateHost checks the request against everything that is known, reserves addresses, then stores the host with its job in one
-// transaction. When the process dies in between, the addresses expire, because no job confirms them.
+// CreateHost checks the request against everything that is known, reserves addresses, then stores the host with its job
+// in one transaction. When the process dies in between, the addresses expire, because no job confirms them.
 func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vmpb.CreateHostResponse, error) {
 	spec := specOf(r)
 	if err := spec.check(); err != nil {
@@ -52,7 +52,8 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	pointReserved.Hit()
 	resp, err := s.record(ctx, h, spec, addrs)
 	if err != nil {
-		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they expire.
+		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they
+		// expire.
 		if !errors.Is(err, pg.ErrUnknownCommit) {
 			s.peers.Addresses.Release(ctx, h.UUID, h.UUID.String())
 		}
@@ -109,8 +110,8 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	if err := spec.fill(p.MinRAM, p.MinDisk, p.Template); err != nil {
 		return nil, err
 	}
-	// The limits count in the transaction that stores the host. A request that has no chance is refused here, before it takes
-	// addresses from others for a while.
+	// The limits count in the transaction that stores the host. A request that has no chance is refused here, before it
+	// takes addresses from others for a while.
 	if err := p.Limits.Allow(spec.usage(int64(spec.IPv4Number))); err != nil {
 		return nil, err
 	}
@@ -171,7 +172,8 @@ func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]addr
 	return s.peers.Addresses.Reserve(ctx, req)
 }
 
-// record stores the host. When other hosts take the room that was chosen, it chooses again; that ends, because they use it up.
+// record stores the host. When other hosts take the room that was chosen, it chooses again; that ends, because they use
+// it up.
 func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []address.Address) (resp *vmpb.CreateHostResponse, err error) {
 	usage := spec.usage(address.CountIPv4(addrs))
 	size := node.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: disk.Total(spec.Disks)}

@@ -13,7 +13,8 @@ var (
 	notLabel  = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
-// checkName refuses a name that is empty, longer than 63 or made of other than letters, digits, spaces, dots, dashes and underscores.
+// checkName refuses a name that is empty, longer than 63 or made of other than letters, digits, spaces, dots, dashes
+// and underscores.
 func checkName(name string) error {
 	if !nameForm.MatchString(name) {
 		return fault.Invalid.With("1 to 63 letters, digits, dots, dashes, underscores or spaces, beginning with a letter or digit").On("name")

@@ -129,8 +129,8 @@ func (t rows) Take(ctx context.Context, h *Host, add account.Usage, size node.Si
 	return nil
 }
 
-// DeleteHost removes the host's rows and gives back what it had of its account's limits and of its node. Deleting a host that
-// is gone succeeds.
+// DeleteHost removes the host's rows and gives back what it had of its account's limits and of its node. Deleting a
+// host that is gone succeeds.
 func (t rows) DeleteHost(ctx context.Context, id int32) error {
 	h, err := Lock(ctx, t.Tx, id, 0)
 	if errors.Is(err, fault.NotFound) {

@@ -9,8 +9,8 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// Observe keeps what a node saw after the database's time since: the state of hosts that no job works on, and that were not
-// changed in between. Hosts that the node did not list are crashed: their definition is gone.
+// Observe keeps what a node saw after the database's time since: the state of hosts that no job works on, and that were
+// not changed in between. Hosts that the node did not list are crashed: their definition is gone.
 func Observe(ctx context.Context, db *unit.DB, nodeID int32, since time.Time, seen []Observation) (changed int64, err error) {
 	ids := make([]uuid.UUID, len(seen))
 	states := make([]string, len(seen))

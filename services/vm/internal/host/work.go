@@ -23,8 +23,8 @@ const (
 	deleteKind = "host_delete"
 )
 
-// createAttempts last some minutes with the runner's backoff, capped at 30 s. A delete is never given up, because the host is
-// gone only when its node says so.
+// createAttempts last some minutes with the runner's backoff, capped at 30 s. A delete is never given up, because the
+// host is gone only when its node says so.
 const createAttempts = 12
 
 // Tx is what jobs of hosts do in the unit of work in which they end.
@@ -71,8 +71,9 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.
 	})
 }
 
-// confirm confirms the first addresses of a host, by their key: what is reserved beside them is for another job to confirm, or
-// expires. A host without addresses has nothing to confirm. It may run twice: confirming what is confirmed succeeds.
+// confirm confirms the first addresses of a host, by their key: what is reserved beside them is for another job to
+// confirm, or expires. A host without addresses has nothing to confirm. It may run twice: confirming what is confirmed
+// succeeds.
 func (w *worker) confirm(ctx context.Context, run *jobs.Run, a machine.Args) error {
 	list, err := w.steps.Addresses(ctx, run, a)
 	if err != nil || len(list) == 0 {

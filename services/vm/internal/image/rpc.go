@@ -65,7 +65,8 @@ func renderImage(i *image) *vmpb.CatalogueImage {
 	}
 }
 
-// ImportOS starts the import of an image of the catalogue. A caller cannot name a URL: only those of the catalogue are read.
+// ImportOS starts the import of an image of the catalogue. A caller cannot name a URL: only those of the catalogue are
+// read.
 func (s *Server) ImportOS(ctx context.Context, r *vmpb.ImportOSRequest) (*oppb.Operation, error) {
 	for _, i := range images {
 		if i.Name == r.GetName() {

@@ -21,8 +21,9 @@ type described interface {
 	GetMinDiskMib() int32
 }
 
-// Hold records that a node holds a template. A template of the same name with another checksum is a newer version of it, from
-// which hosts made later start. Nodes list their templates with every sign of life: what is known already writes nothing.
+// Hold records that a node holds a template. A template of the same name with another checksum is a newer version of
+// it, from which hosts made later start. Nodes list their templates with every sign of life: what is known already
+// writes nothing.
 func Hold(ctx context.Context, tx *unit.Tx, node int32, t described) error {
 	_, err := tx.Exec(ctx, `
 		WITH changed AS (

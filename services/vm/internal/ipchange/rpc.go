@@ -32,8 +32,8 @@ type Server struct {
 // NewServer returns a Server.
 func NewServer(db *unit.DB, peers address.Reserver) *Server { return &Server{db, peers} }
 
-// AddHostIP reserves what the host is to get, then records that, and what the host is to lose, with the job in one transaction.
-// When the process dies in between, the addresses expire.
+// AddHostIP reserves what the host is to get, then records that, and what the host is to lose, with the job in one
+// transaction. When the process dies in between, the addresses expire.
 func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb.Operation, error) {
 	c := Change{IPv4: r.GetIpv4Number(), Pools: r.GetIpv4Pool(), IPv6: r.Ipv6Enabled}
 	for _, x := range append(r.GetIpList(), r.GetIpAddr()) {

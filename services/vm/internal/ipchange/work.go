@@ -91,8 +91,8 @@ func (w *worker) confirm(ctx context.Context, _ *jobs.Run, a machine.Args) error
 	return nil
 }
 
-// release gives back what the request reserved, once the node has the host as it was before. It may run twice: releasing what is
-// not held succeeds.
+// release gives back what the request reserved, once the node has the host as it was before. It may run twice:
+// releasing what is not held succeeds.
 func (w *worker) release(ctx context.Context, _ *jobs.Run, a machine.Args) error {
 	for _, key := range a.Keys {
 		if _, err := w.ip.Release(ctx, &ippb.ReleaseRequest{Owner: a.UUID, Key: key}); err != nil {
@@ -102,8 +102,8 @@ func (w *worker) release(ctx context.Context, _ *jobs.Run, a machine.Args) error
 	return nil
 }
 
-// changed records what the node has confirmed. Only now are the addresses that the host has no more given back, by a job of
-// their own: it is never given up, and holds up no other job of the host.
+// changed records what the node has confirmed. Only now are the addresses that the host has no more given back, by a
+// job of their own: it is never given up, and holds up no other job of the host.
 func (w *worker) changed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine.Args) error {
 	t := w.in(tx)
 	h, err := t.Host(ctx, a.ID, 0)

@@ -14,8 +14,8 @@ import (
 	"slipway.dev/services/vm/internal/host"
 )
 
-// Strangers returns the observations that no host is, with the evidence on each. They were made at the database's time since, or
-// later: a tombstone that is younger says nothing, because the machine was seen before its host was deleted.
+// Strangers returns the observations that no host is, with the evidence on each. They were made at the database's time
+// since, or later: a tombstone that is younger says nothing, because the machine was seen before its host was deleted.
 func (t tables) Strangers(ctx context.Context, nodeID int32, since time.Time, seen []host.Observation) ([]Stranger, error) {
 	ids := make([]uuid.UUID, len(seen))
 	byID := map[uuid.UUID]host.Observation{}

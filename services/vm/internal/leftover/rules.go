@@ -1,8 +1,9 @@
-// Package leftover finds machines that no host is, and removes those that are proven to be left over from deleted hosts.
+// Package leftover finds machines that no host is, and removes those that are proven to be left over from deleted
+// hosts.
 package leftover
 
-// Evidence is what is known of a machine that no host is: what the machine says of itself, who we are, and whether its host
-// was deleted.
+// Evidence is what is known of a machine that no host is: what the machine says of itself, who we are, and whether its
+// host was deleted.
 type Evidence struct {
 	// Installation and Node are ours: whose database this is, and which node the machine was seen on.
 	Installation, Node string
@@ -27,9 +28,9 @@ const (
 	BreakerOpen Verdict = "breaker"
 )
 
-// Classify decides by positive proof alone: the machine says that it is of this installation and this node, a tombstone says
-// that its host was deleted there, and nothing shaped the machine after that. The lack of a host proves nothing: the database
-// may be an old one.
+// Classify decides by positive proof alone: the machine says that it is of this installation and this node, a tombstone
+// says that its host was deleted there, and nothing shaped the machine after that. The lack of a host proves nothing:
+// the database may be an old one.
 func Classify(e Evidence) Verdict {
 	switch {
 	case e.Installation == "" || e.StackID != e.Installation:

@@ -68,8 +68,8 @@ func New(r *jobs.Runner, s Store, dial node.Dial, log *slog.Logger) *Reaper {
 	return p
 }
 
-// Inspect classifies the strangers among what a node saw after the database's time since, has those removed that are proven to
-// be leftovers, and stores all verdicts.
+// Inspect classifies the strangers among what a node saw after the database's time since, has those removed that are
+// proven to be leftovers, and stores all verdicts.
 func (p *Reaper) Inspect(ctx context.Context, nodeID int32, since time.Time, seen []host.Observation) error {
 	strangers, err := p.store.Strangers(ctx, nodeID, since, seen)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"slipway.dev/services/vm/internal/disk"
 )
 
-// Args is the argument of all jobs of a host. UUID stands beside the id because a delete must go on when the row is gone.
+// Args is the argument of all jobs of a host. UUID stands beside the id because a delete must go on when the row is
+// gone.
 type Args struct {
 	ID    int32  `json:"id"`
 	UUID  string `json:"uuid"`

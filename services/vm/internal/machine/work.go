@@ -75,7 +75,8 @@ func command(run *jobs.Run, a Args) *nodepb.Command {
 	return &nodepb.Command{Machine: a.UUID, Fence: run.Fence(), Step: run.Step()}
 }
 
-// EnsureNetwork gives the bridge the gateways of the host's networks. It may run twice: the agent adds what the bridge lacks.
+// EnsureNetwork gives the bridge the gateways of the host's networks. It may run twice: the agent adds what the bridge
+// lacks.
 func (s *Steps) EnsureNetwork(ctx context.Context, run *jobs.Run, a Args) error {
 	p, agent, err := s.on(ctx, run, a)
 	if err != nil {
@@ -168,8 +169,8 @@ func (s *Steps) Stop(ctx context.Context, run *jobs.Run, a Args) error {
 	return err
 }
 
-// Remove removes the machine with its disks. It may run twice: removing what is gone succeeds, and without a row of the host
-// there is nothing to remove.
+// Remove removes the machine with its disks. It may run twice: removing what is gone succeeds, and without a row of the
+// host there is nothing to remove.
 func (s *Steps) Remove(ctx context.Context, run *jobs.Run, a Args) error {
 	_, agent, err := s.on(ctx, run, a)
 	if errors.Is(err, fault.NotFound) {

@@ -25,8 +25,8 @@ func (s *Steps) RestoreDefinition(ctx context.Context, run *jobs.Run, a Args) er
 	return restored(defineOn(ctx, agent, command(run, a), p))
 }
 
-// restored returns how an undo on the node ended. A machine whose disks are gone has nothing to restore: an error would block
-// all later jobs of the host, its delete too.
+// restored returns how an undo on the node ended. A machine whose disks are gone has nothing to restore: an error would
+// block all later jobs of the host, its delete too.
 func restored(err error) error {
 	if f, ok := fault.From(err); ok && f.Reason == "DISK_NOT_READY" {
 		return nil

@@ -16,8 +16,8 @@ import (
 const fits = `n.ram_allocated + $5 <= n.ram_mib * c.overselling
 	AND n.storage_allocated + $6 <= n.storage_mib AND n.storage_free_mib > $6 / 10`
 
-// Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free RAM
-// that holds the OS. ErrNoCapacity names what is lacking. The room is the host's only after QueueTake.
+// Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free
+// RAM that holds the OS. ErrNoCapacity names what is lacking. The room is the host's only after QueueTake.
 func Choose(ctx context.Context, tx *unit.Tx, cluster, node, os int32, size Size) (int32, error) {
 	if size.Disk > math.MaxInt32 {
 		return 0, noRoom(ctx, tx, cluster, node, os, size)
@@ -42,8 +42,8 @@ const takeRoom = `
 	FROM cluster c
 	WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::int > 0 AND ` + fits
 
-// QueueTake takes room on a node, as the last part of b. done is true after the batch if the room was still free. Every host on
-// the node passes through the row that is locked from here to the commit.
+// QueueTake takes room on a node, as the last part of b. done is true after the batch if the room was still free. Every
+// host on the node passes through the row that is locked from here to the commit.
 func QueueTake(b *pgx.Batch, cluster, node, os int32, s Size, done *bool) {
 	b.Queue(takeRoom, cluster, node, os, s.CPUs, s.RAM, s.Disk).
 		Exec(func(tag pgconn.CommandTag) error { *done = tag.RowsAffected() > 0; return nil })

@@ -11,8 +11,8 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// LockBreaker locks a node's breaker. It returns whether the breaker is open, and since when removals count against it: its last
-// reset, but an hour at most.
+// LockBreaker locks a node's breaker. It returns whether the breaker is open, and since when removals count against it:
+// its last reset, but an hour at most.
 func LockBreaker(ctx context.Context, tx *unit.Tx, id int32) (open bool, since time.Time, err error) {
 	err = tx.QueryRow(ctx, `
 		SELECT breaker_opened_at IS NOT NULL, greatest(breaker_since, now() - interval '1 hour')

@@ -9,7 +9,8 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// checkInstallation compares the installation that a node belongs to with the database's. The first node sets the latter.
+// checkInstallation compares the installation that a node belongs to with the database's. The first node sets the
+// latter.
 func checkInstallation(ctx context.Context, tx *unit.Tx, stack string) error {
 	if stack == "" {
 		return nil
@@ -34,9 +35,9 @@ const (
 	ahead = 10_000
 )
 
-// CatchUp moves the numbers on when the highest fence or host id that is seen on machines of this installation is higher than
-// any that this database gave. Then the database was restored from a backup that is older than the machines, and numbers
-// given since must not be given again. It does so once an hour at most.
+// CatchUp moves the numbers on when the highest fence or host id that is seen on machines of this installation is
+// higher than any that this database gave. Then the database was restored from a backup that is older than the
+// machines, and numbers given since must not be given again. It does so once an hour at most.
 func CatchUp(ctx context.Context, db *unit.DB, fence int64, host int32) (jumped bool, err error) {
 	err = db.QueryRow(ctx, `
 		WITH known AS (

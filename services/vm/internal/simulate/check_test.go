@@ -32,7 +32,7 @@ func (w *world) check() {
 	w.checkCounters()
 }
 
-// sayStates tells which hosts are in another state than before.
+// sayStates logs which hosts are in another state than before.
 func (w *world) sayStates() {
 	for _, id := range sorted(w.mem.hosts) {
 		if h := w.mem.hosts[id]; w.states[id] != h.State {

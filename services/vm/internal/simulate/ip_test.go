@@ -19,7 +19,7 @@ var (
 )
 
 // addresses are ip's, as a model: an address has one row and one owner, the lowest free one is taken, a reservation that
-// nobody confirms lapses, and what is given back is free at once.
+// is not confirmed lapses, and what is given back is free at once.
 type addresses struct {
 	w    *world
 	list []*ipRow

@@ -38,8 +38,8 @@ type memory struct {
 	reaped       []reaped
 	strangers    map[sightOn]leftover.Verdict
 	usage        map[int32]account.Limits
-	changed      bool                                // since somebody looked
-	begun        func(node int32, machine uuid.UUID) // a removal that nobody asked for
+	changed      bool                                // since the last check
+	begun        func(node int32, machine uuid.UUID) // a removal without a request
 	spendy       bool                                // planted: a host that goes gives nothing back
 	said         func(subject, key string)           // what is emitted; taken back with its unit of work it was said all the same
 }

@@ -90,7 +90,7 @@ func (p *process) answer(ctx context.Context, verb string, g *guest) (task int32
 	}
 }
 
-// change is a unit of work that records a wish for a host and the job that fulfils it.
+// change is a unit of work that records a change of a host and the job that makes it.
 func (p *process) change(ctx context.Context, verb string, g *guest, wish func(tx, *hosts.Host) (jobs.New, error)) (task int32, err error) {
 	err = rows{p.w.mem, p.door}.inTx(ctx, verb+" "+g.name, func(t tx) error {
 		h, err := t.Host(ctx, g.id, 0)

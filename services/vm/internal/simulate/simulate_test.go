@@ -199,7 +199,7 @@ func (w *world) node(n *place, what, arg string) {
 		n.backup = n.node.Backup()
 	case "restores":
 		w.restore(n)
-	case "revives": // what was removed is there again, out of somebody's backup
+	case "revives": // what was removed is there again, out of a backup
 		count, _ := strconv.Atoi(arg)
 		w.revive(n, count)
 	case "stray":

@@ -56,7 +56,7 @@ type world struct {
 	broken []string
 	guests map[string]*guest
 	names  map[string]string // of machines
-	begun  []reaped          // removals that nobody asked for
+	begun  []reaped          // removals without a request
 	states map[int32]hosts.State
 	reset  map[int32]time.Time
 	asked  sync.WaitGroup // requests under way
@@ -77,7 +77,7 @@ type plant struct {
 	deaf      bool // a worker does not know that its lease ends, and writes when it has lost it
 	naive     bool // what is not known is removed
 	amnesia   bool // the breaker does not count what was removed before a restart
-	impatient bool // a node that is away is taken to have done what it was told
+	impatient bool // a node that is away is taken to have done what was ordered
 	ageless   bool // addresses are given back without their generation
 	unordered bool // what was done is taken back in the order in which it was done
 	spendy    bool // a host that goes gives nothing back
@@ -157,7 +157,7 @@ func (w *world) happen(f func() error) error {
 	return err
 }
 
-// text is the log, with times as exact as that. What is told in one moment has no order.
+// text is the log, with times as exact as that. Lines of one moment have no order.
 func (w *world) text(exact time.Duration) string {
 	slices.SortStableFunc(w.log, func(a, b line) int {
 		if a.at != b.at {
@@ -333,7 +333,7 @@ func send[A any](ctx context.Context, p *process, to *place, what string, do fun
 	w.mu.Lock()
 	m := w.chance(r, 1)
 	if to == w.ipAway {
-		m.twice = 0 // what ip is told comes late or not at all, but not twice
+		m.twice = 0 // a request to ip comes late or not at all, but not twice
 	}
 	listed := strings.HasPrefix(what, "List")
 	if s := to.script; len(*s) > 0 && !listed {
@@ -457,7 +457,7 @@ type teller struct {
 func (teller) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h teller) Handle(_ context.Context, r slog.Record) error {
-	if h.p.gone() || r.Message == "watch nodes" { // the states of hosts tell that
+	if h.p.gone() || r.Message == "watch nodes" { // the states of hosts show that
 		return nil
 	}
 	var out strings.Builder

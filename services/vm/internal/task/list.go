@@ -26,7 +26,8 @@ type item struct {
 	CreatedAt time.Time `db:"created_at"`
 }
 
-// Sources of the words: clients wait for complete and failed; a job between two attempts, or undoing what it did, is running.
+// Sources of the words: clients wait for complete and failed; a job between two attempts, or undoing what it did, is
+// running.
 const taskStatus = `CASE j.state WHEN 'done' THEN 'complete' WHEN 'undoing' THEN 'running'
 	WHEN 'queued' THEN CASE WHEN j.started_at IS NULL THEN 'created' ELSE 'running' END ELSE j.state END`
 

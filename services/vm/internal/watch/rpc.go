@@ -18,8 +18,8 @@ import (
 // heartbeatSeconds is how often agents send a sign of life; a node is unavailable after about three are missed.
 const heartbeatSeconds = 10
 
-// atOnce is how many signs of life are stored at once: when all nodes come back together, the others must not wait for a
-// connection to the database.
+// atOnce is how many signs of life are stored at once: when all nodes come back together, the others must not wait for
+// a connection to the database.
 const atOnce = 4
 
 // Server answers the part of vm.v3.NodeService that agents call.

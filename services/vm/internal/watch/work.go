@@ -21,8 +21,8 @@ import (
 // watchTimeout is how long a node may take to answer.
 const watchTimeout = 5 * time.Second
 
-// abreast is how many nodes are asked at once: a node that does not answer must not make the others wait. writing is how many
-// answers are stored at once: the database has other work too, the leases of jobs above all.
+// abreast is how many nodes are asked at once: a node that does not answer must not make the others wait. writing is
+// how many answers are stored at once: the database has other work too, the leases of jobs above all.
 const (
 	abreast = 64
 	writing = 4
@@ -50,8 +50,8 @@ func New(s Store, reaper *leftover.Reaper, dial node.Dial, log *slog.Logger) *Wa
 	return &Watcher{s, reaper, dial, log}
 }
 
-// Run looks at all nodes periodically until ctx ends. It corrects states and reports what it does not understand. It removes
-// leftovers that have every proof of being one: absence proves nothing.
+// Run looks at all nodes periodically until ctx ends. It corrects states and reports what it does not understand. It
+// removes leftovers that have every proof of being one: absence proves nothing.
 func (w *Watcher) Run(ctx context.Context, every time.Duration) error {
 	for {
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {

@@ -1,4 +1,5 @@
-// Package worker puts together what vm does besides answering requests: the jobs of all rooms, and the watch of the nodes.
+// Package worker puts together what vm does besides answering requests: the jobs of all rooms, and the watch of the
+// nodes.
 package worker
 
 import (

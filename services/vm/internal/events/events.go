@@ -1,4 +1,5 @@
-package vm
+// Package events says which events of other services vm takes in, and which room makes their effects.
+package events
 
 import (
 	"slipway.dev/pkg/bus"
@@ -9,9 +10,9 @@ import (
 	"slipway.dev/services/vm/internal/ipchange"
 )
 
-// consumers apply the events of auth and ip to vm's copies of accounts, pools, addresses and networks. vm writes the release
-// of an address itself, except when a reservation expires.
-var consumers = []service.Consumer{
+// Consumers apply the events of auth and ip to vm's copies of accounts, pools, addresses and networks. vm writes the
+// release of an address itself, except when a reservation expires.
+var Consumers = []service.Consumer{
 	{Name: "vm-auth", From: "auth", On: map[string]bus.Handle{
 		"auth.v4.user.created": service.On(account.Changed),
 		"auth.v4.user.updated": service.On(account.Changed),
