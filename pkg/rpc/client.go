@@ -55,14 +55,14 @@ func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, erro
 }
 
 // intercepted adds to a local connection what Dial's interceptors add.
-type intercepted struct{ next grpc.ClientConnInterface }
+type intercepted struct{ next func() grpc.ClientConnInterface }
 
 func (i intercepted) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return i.next.Invoke(forward(ctx), method, args, reply, opts...)
+	return i.next().Invoke(forward(ctx), method, args, reply, opts...)
 }
 
 func (i intercepted) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return i.next.NewStream(forward(ctx), desc, method, opts...)
+	return i.next().NewStream(forward(ctx), desc, method, opts...)
 }
 
 // WithRequest makes the calls of ctx belong to the request of this id.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/fullstorydev/grpchan"
@@ -76,15 +77,20 @@ func (s *Server) Observe(f func(method string, code codes.Code, took time.Durati
 // service that fails it must not start.
 func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problems...)...) }
 
-// Local returns a connection for another service of this process. What it calls is called by caller.
+// Local returns a connection within this process for calls by caller. It reaches all services that are registered by the
+// time of its first call, so a service may take a connection to its own server while it is being built.
 func (s *Server) Local(caller string) grpc.ClientConnInterface {
+	return intercepted{sync.OnceValue(func() grpc.ClientConnInterface { return s.channel(caller) })}
+}
+
+func (s *Server) channel(caller string) grpc.ClientConnInterface {
 	ch := (&inprocgrpc.Channel{}).WithCloner(handOver{})
 	ch.WithServerUnaryInterceptor(chainUnary(withCaller(caller), s.unary))
 	ch.WithServerStreamInterceptor(func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
 		return s.stream(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), caller)}, info, h)
 	})
 	s.handlers.ForEach(ch.RegisterService)
-	return intercepted{ch}
+	return ch
 }
 
 // maxAge is how long a connection lives: clients look for replicas when they connect anew, and certificates are checked

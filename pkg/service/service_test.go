@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -35,6 +36,7 @@ type toy struct {
 	*testing.T
 	svc    *service.Service
 	pool   *pgxpool.Pool
+	own    grpc.ClientConnInterface // taken while the service was built
 	refuse atomic.Bool // events
 }
 
@@ -48,7 +50,8 @@ func newToy(t *testing.T, b *bus.Bus) *toy {
 		Tables: pg.Line{Name: "toy", FS: fstest.MapFS{"migrations/0001_gone.sql": &fstest.MapFile{
 			Data: []byte("-- +goose Up\nCREATE TABLE gone (id integer PRIMARY KEY);"),
 		}}},
-		Build: func(context.Context, *service.Kit) (service.Parts, error) {
+		Build: func(_ context.Context, k *service.Kit) (service.Parts, error) {
+			w.own = k.Server.Local("vm")
 			return service.Parts{
 				Keys: func(context.Context) (map[string]ed25519.PublicKey, error) { return nil, nil },
 				Consumers: []service.Consumer{
@@ -125,7 +128,7 @@ func TestParkedEvents(t *testing.T) {
 	publish(t, b, "auth.v4.user.deleted", 7)
 	publish(t, b, "auth.v4.user.deleted", 8)
 	w.wait("two parked events", `SELECT count(*) = 2 FROM inbox_parked`)
-	ctx, c := t.Context(), parkedpb.NewParkedServiceClient(w.svc.Server().Local("vm"))
+	ctx, c := t.Context(), parkedpb.NewParkedServiceClient(w.own)
 	list, err := c.ListParked(ctx, &parkedpb.ListParkedRequest{})
 	if err != nil || len(list.GetList()) != 2 || list.GetList()[0].GetConsumer() != "toy-auth" || list.GetList()[0].GetReason() == "" {
 		t.Fatalf("%v, %v", list, err)
