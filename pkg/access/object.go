@@ -1,8 +1,11 @@
 package access
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	accesspb "slipway.dev/proto/access/v1"
 	restpb "slipway.dev/proto/rest/v1"
@@ -19,6 +22,16 @@ func ObjectOf(d protoreflect.MethodDescriptor) *accesspb.Object {
 
 // Recorded reports whether a call of the method has an audit record of its own.
 func (m Method) Recorded() bool { return m.Mutates && !m.Object.GetPart() }
+
+// ByName returns the method of this full name, such as "/vm.v3.HostService/StartHost", of the protos that are linked.
+func ByName(name string) (Method, bool) {
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", ".")))
+	method, ok := d.(protoreflect.MethodDescriptor)
+	if err != nil || !ok {
+		return Method{}, false
+	}
+	return of(method), true
+}
 
 // ObjectID returns the id of the object that req names; "" when the method does not take it from the request.
 func (m Method) ObjectID(req proto.Message) string {

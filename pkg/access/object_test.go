@@ -75,7 +75,7 @@ func TestObjectID(t *testing.T) {
 		"/vm.v3.FsckService/DropParked":         {&vmpb.DropParkedRequest{Consumer: "vm", Event: uuid}, "event", uuid},
 		"/ip.v3.AddressService/HoldPoolAddress": {&ippb.HoldPoolAddressRequest{Id: 9}, "address", ""},
 		"/ip.v3.PoolService/DeleteRange":        {&ippb.DeleteRangeRequest{Id: 4}, "range", "4"},
-		"/auth.v4.SessionService/KillSession":   {&authpb.KillSessionRequest{Uuid: uuid}, "session", uuid},
+		"/auth.v4.SessionService/KillSession":   {&authpb.KillSessionRequest{Uuid: "canary"}, "session", ""},
 		"/auth.v4.SettingService/UpdateSetting": {&authpb.UpdateSettingRequest{Name: "token_ttl"}, "setting", "token_ttl"},
 		"/auth.v4.TokenService/DeleteToken":     {&authpb.DeleteTokenRequest{Token: "canary"}, "token", ""},
 		"/auth.v4.KeyService/RedeemKey":         {&authpb.RedeemKeyRequest{Key: "canary"}, "user", ""},

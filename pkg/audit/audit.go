@@ -31,6 +31,7 @@ type Call struct {
 	record  *auditpb.Record
 	written bool
 	keep    bool
+	left    bool
 }
 
 type callKey struct{}
@@ -79,6 +80,16 @@ func (c *Call) Keep() {
 	c.keep = true
 }
 
+// Leave leaves the record to the service that is called now: it commits the change and records it with the same actor.
+func (c *Call) Leave() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
+}
+
 func (c *Call) edit(f func(*auditpb.Record)) {
 	if c == nil {
 		return
@@ -108,7 +119,7 @@ func Commit(ctx context.Context, write func(*auditpb.Record) error) error {
 		return nil
 	}
 	c.mu.Lock()
-	written, r := c.written, proto.CloneOf(c.record)
+	written, r := c.written || c.left, proto.CloneOf(c.record)
 	c.mu.Unlock()
 	if written {
 		return nil
@@ -131,7 +142,7 @@ func Committed(ctx context.Context) {
 func (c *Call) End(err error) *auditpb.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && c.written || err != nil && c.record.GetActorId() == 0 && !c.keep {
+	if c.left || err == nil && c.written || err != nil && c.record.GetActorId() == 0 && !c.keep {
 		return nil
 	}
 	r := proto.CloneOf(c.record)

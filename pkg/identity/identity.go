@@ -46,6 +46,8 @@ type Identity struct {
 	// Only are the scopes that a Limited credential is for, whatever else its account may do.
 	Limited bool     `json:"limited,omitempty"`
 	Only    []string `json:"only,omitempty"`
+	// Actor is the service that acts for the account; empty when the account's own credential was used.
+	Actor string `json:"act,omitempty"`
 
 	reachesAll bool
 }
@@ -58,6 +60,14 @@ func (i Identity) Admin() bool { return slices.Contains(i.Roles, RoleAdmin) }
 
 // ReadOnly reports whether the account has the role that may look at everything but not touch it.
 func (i Identity) ReadOnly() bool { return !i.Admin() && slices.Contains(i.Roles, RoleReadOnlyAdmin) }
+
+// Name returns whom records show: the account's e-mail, and the service that acts for it.
+func (i Identity) Name() string {
+	if i.Actor == "" {
+		return i.Email
+	}
+	return i.Email + " (by " + i.Actor + ")"
+}
 
 // ReachesAll reports whether the call may reach the objects of every account, and not only the caller's own.
 func (i Identity) ReachesAll() bool { return i.Admin() || i.reachesAll }

@@ -62,6 +62,9 @@ func (s *Server) allow(ctx context.Context, method string) (context.Context, err
 	if !ok {
 		return nil, fault.Unauthenticated
 	}
+	if id.Actor != "" && (id.Actor != CallerOf(ctx) || !slices.Contains(r.Callers, id.Actor)) {
+		return nil, fault.Denied.With("this method is not for services that act for an account").Requires(r.Demand.Scope)
+	}
 	narrowed, ok := id.For(r.Demand)
 	if ok {
 		return identity.With(ctx, narrowed), nil

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,14 @@ func ClientIP(ctx context.Context) string {
 	return first(ctx, ClientIPKey)
 }
 
+// clientIP is ClientIP for records: a service that the method is for is believed too.
+func clientIP(ctx context.Context, m access.Method) string {
+	if m.Level == levelService && slices.Contains(m.Callers, CallerOf(ctx)) {
+		return first(ctx, ClientIPKey)
+	}
+	return ClientIP(ctx)
+}
+
 // UserAgent returns what the client calls itself, as the gateway says; nobody else is believed.
 func UserAgent(ctx context.Context) string {
 	if CallerOf(ctx) != "gateway" {
@@ -41,17 +50,20 @@ func UserAgent(ctx context.Context) string {
 	return first(ctx, UserAgentKey)
 }
 
-// begin makes the record of a call; nil for one that changes nothing or that no client asked for.
+// begin makes the record of a call. It is nil for a call that changes nothing, and for one of a service that serves no user
+// unless the method is always recorded.
 func (s *Server) begin(ctx context.Context, m access.Method, req any) *audit.Call {
-	if s.record == nil || !m.Recorded() || m.Level == levelService && CallerOf(ctx) != "gateway" {
+	i, known := identity.From(ctx)
+	forUser := known || m.Level != levelService || CallerOf(ctx) == usersCaller
+	if s.record == nil || !m.Recorded() || !forUser && !m.Object.GetAlways() {
 		return nil
 	}
 	r := &auditpb.Record{
 		At: timestamppb.Now(), Service: s.service, Action: strings.TrimPrefix(m.Name, "/"),
-		ClientIp: ClientIP(ctx), RequestId: RequestID(ctx),
+		ClientIp: clientIP(ctx, m), RequestId: RequestID(ctx),
 	}
-	if i, ok := identity.From(ctx); ok {
-		r.ActorId, r.Actor, r.SessionId = i.AccountID, i.Email, i.SessionID
+	if known {
+		r.ActorId, r.Actor, r.SessionId = i.AccountID, i.Name(), i.SessionID
 	}
 	r.ObjectType, r.ObjectId = object(ctx, m, req)
 	return audit.New(r)

@@ -22,7 +22,7 @@ func (s *Server) callers() []string {
 		case r.Level == levelService:
 			list = append(list, r.Callers...)
 		default:
-			list = append(list, usersCaller)
+			list = append(append(list, usersCaller), r.Callers...)
 		}
 	}
 	slices.Sort(list)

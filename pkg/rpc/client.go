@@ -73,8 +73,8 @@ func WithRequest(ctx context.Context, id string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, RequestIDKey, id)
 }
 
-// forward passes the id of the request under way on to the next service. The identity of the user is not passed on: a
-// service that calls another does so in its own name.
+// forward passes the id of the request under way on to the next service. The identity of the user is passed on by OnBehalf
+// alone: over other connections a service calls in its own name.
 func forward(ctx context.Context) context.Context {
 	if id := RequestID(ctx); id != "" {
 		if out, ok := metadata.FromOutgoingContext(ctx); !ok || len(out.Get(RequestIDKey)) == 0 {

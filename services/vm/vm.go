@@ -19,6 +19,7 @@ import (
 	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/service"
 	"slipway.dev/pkg/unit"
@@ -108,7 +109,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		World: world.Compare, Kinds: vmfsck.Kinds,
 		Services: []fsck.Service{{Name: "vm", Conn: own}, {Name: "auth", Conn: auth}, {Name: "ip", Conn: ip}},
 	}, k.Log)
-	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: ip, Own: own, Dial: dial, Fsck: s.fsck})
+	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: rpc.OnBehalf(ip), Own: own, Dial: dial, Fsck: s.fsck})
 	return service.Parts{
 		Consumers: events.Consumers,
 		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery)},

@@ -150,7 +150,9 @@ type Object struct {
 	//	*Object_Caller
 	//	*Object_Handler
 	//	*Object_Part
-	Id            isObject_Id `protobuf_oneof:"id"`
+	Id isObject_Id `protobuf_oneof:"id"`
+	// A call of a service is recorded too when it serves no user: the handler names the actor.
+	Always        bool `protobuf:"varint,6,opt,name=always,proto3" json:"always,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +237,13 @@ func (x *Object) GetPart() bool {
 	return false
 }
 
+func (x *Object) GetAlways() bool {
+	if x != nil {
+		return x.Always
+	}
+	return false
+}
+
 type isObject_Id interface {
 	isObject_Id()
 }
@@ -271,7 +280,8 @@ func (*Object_Part) isObject_Id() {}
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Level Level                  `protobuf:"varint,1,opt,name=level,proto3,enum=access.v1.Level" json:"level,omitempty"`
-	// With LEVEL_SERVICE: names of the services that may call, such as "vm".
+	// With LEVEL_SERVICE: names of the services that may call, such as "vm". With LEVEL_USER and LEVEL_ADMIN: names of the
+	// services that may call with the identity of an account for which they act.
 	Callers []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
 	// The method changes nothing, or only the caller's own tokens: a read-only administrator may call it.
 	Read bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
@@ -385,13 +395,14 @@ var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"\x86\x01\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a google/protobuf/descriptor.proto\"\x9e\x01\n" +
 	"\x06Object\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x05field\x18\x02 \x01(\tH\x00R\x05field\x12\x18\n" +
 	"\x06caller\x18\x03 \x01(\bH\x00R\x06caller\x12\x1a\n" +
 	"\ahandler\x18\x04 \x01(\bH\x00R\ahandler\x12\x14\n" +
-	"\x04part\x18\x05 \x01(\bH\x00R\x04partB\x04\n" +
+	"\x04part\x18\x05 \x01(\bH\x00R\x04part\x12\x16\n" +
+	"\x06always\x18\x06 \x01(\bR\x06alwaysB\x04\n" +
 	"\x02id\"\x9f\x01\n" +
 	"\x06Access\x12&\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x10.access.v1.LevelR\x05level\x12\x18\n" +
