@@ -1060,6 +1060,113 @@ func (x *PublicKey) GetKey() []byte {
 	return nil
 }
 
+// ActForRequest names the account and what the service will do for it.
+type ActForRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccountId int32                  `protobuf:"varint,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Scopes such as "vms.create". At least one; each is one that the account has.
+	Scopes        []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActForRequest) Reset() {
+	*x = ActForRequest{}
+	mi := &file_auth_v4_token_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActForRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActForRequest) ProtoMessage() {}
+
+func (x *ActForRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActForRequest.ProtoReflect.Descriptor instead.
+func (*ActForRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ActForRequest) GetAccountId() int32 {
+	if x != nil {
+		return x.AccountId
+	}
+	return 0
+}
+
+func (x *ActForRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// ActForResponse is what the service calls other services with.
+type ActForResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      string                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActForResponse) Reset() {
+	*x = ActForResponse{}
+	mi := &file_auth_v4_token_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActForResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActForResponse) ProtoMessage() {}
+
+func (x *ActForResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_token_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActForResponse.ProtoReflect.Descriptor instead.
+func (*ActForResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_token_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ActForResponse) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *ActForResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 var File_auth_v4_token_proto protoreflect.FileDescriptor
 
 const file_auth_v4_token_proto_rawDesc = "" +
@@ -1131,7 +1238,16 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x03(\v2\x12.auth.v4.PublicKeyR\x04keys\"-\n" +
 	"\tPublicKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key2\xd5\t\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"F\n" +
+	"\rActForRequest\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\x05R\taccountId\x12\x16\n" +
+	"\x06scopes\x18\x02 \x03(\tR\x06scopes\"m\n" +
+	"\x0eActForResponse\x12 \n" +
+	"\bidentity\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\bidentity\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt2\xbb\n" +
+	"\n" +
 	"\fTokenService\x12y\n" +
 	"\rCreateSession\x12\x1d.auth.v4.CreateSessionRequest\x1a\x0e.auth.v4.Token\"9\xea\xc7\x18\x02\b\x01\xf2\xc7\x18\b\n" +
 	"\x04user \x01\xc2\xc8\x18\x03\b\xc9\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/auth/v4/public/token\x12z\n" +
@@ -1151,7 +1267,10 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x06Whoami\x12\x16.auth.v4.WhoamiRequest\x1a\r.auth.v4.User\"%\xea\xc7\x18\n" +
 	"\b\x02\x18\x01\"\x04self\x82\xd3\xe4\x93\x02\x11\x12\x0f/auth/v4/whoami\x12X\n" +
 	"\n" +
-	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12Z\n" +
+	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12d\n" +
+	"\x06ActFor\x12\x16.auth.v4.ActForRequest\x1a\x17.auth.v4.ActForResponse\")\xea\xc7\x18\r\b\x04\x12\x03dci\x12\x04prov\xf2\xc7\x18\x14\n" +
+	"\x04user0\x01\x12\n" +
+	"account_id\x12Z\n" +
 	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\x19\xea\xc7\x18\x15\b\x04\x12\agateway\x12\x02vm\x12\x02ip\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
@@ -1166,7 +1285,7 @@ func file_auth_v4_token_proto_rawDescGZIP() []byte {
 	return file_auth_v4_token_proto_rawDescData
 }
 
-var file_auth_v4_token_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_auth_v4_token_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_auth_v4_token_proto_goTypes = []any{
 	(*CreateSessionRequest)(nil),       // 0: auth.v4.CreateSessionRequest
 	(*Token)(nil),                      // 1: auth.v4.Token
@@ -1187,46 +1306,51 @@ var file_auth_v4_token_proto_goTypes = []any{
 	(*ListKeysRequest)(nil),            // 16: auth.v4.ListKeysRequest
 	(*ListKeysResponse)(nil),           // 17: auth.v4.ListKeysResponse
 	(*PublicKey)(nil),                  // 18: auth.v4.PublicKey
-	(*wrapperspb.StringValue)(nil),     // 19: google.protobuf.StringValue
-	(*v1.Query)(nil),                   // 20: query.v1.Query
-	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
-	(*User)(nil),                       // 22: auth.v4.User
+	(*ActForRequest)(nil),              // 19: auth.v4.ActForRequest
+	(*ActForResponse)(nil),             // 20: auth.v4.ActForResponse
+	(*wrapperspb.StringValue)(nil),     // 21: google.protobuf.StringValue
+	(*v1.Query)(nil),                   // 22: query.v1.Query
+	(*timestamppb.Timestamp)(nil),      // 23: google.protobuf.Timestamp
+	(*User)(nil),                       // 24: auth.v4.User
 }
 var file_auth_v4_token_proto_depIdxs = []int32{
-	19, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
-	19, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
-	19, // 2: auth.v4.TokenInfo.expires_at:type_name -> google.protobuf.StringValue
-	19, // 3: auth.v4.TokenInfo.valid_until:type_name -> google.protobuf.StringValue
-	20, // 4: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
+	21, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
+	21, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
+	21, // 2: auth.v4.TokenInfo.expires_at:type_name -> google.protobuf.StringValue
+	21, // 3: auth.v4.TokenInfo.valid_until:type_name -> google.protobuf.StringValue
+	22, // 4: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
 	5,  // 5: auth.v4.ListTokensResponse.list:type_name -> auth.v4.TokenInfo
-	19, // 6: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
-	21, // 7: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 6: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
+	23, // 7: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
 	18, // 8: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
-	0,  // 9: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
-	2,  // 10: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
-	3,  // 11: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
-	6,  // 12: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
-	8,  // 13: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
-	9,  // 14: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
-	11, // 15: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
-	13, // 16: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
-	14, // 17: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
-	16, // 18: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
-	1,  // 19: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
-	1,  // 20: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
-	4,  // 21: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
-	7,  // 22: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
-	5,  // 23: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
-	10, // 24: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
-	12, // 25: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
-	22, // 26: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
-	15, // 27: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
-	17, // 28: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
-	19, // [19:29] is the sub-list for method output_type
-	9,  // [9:19] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	23, // 9: auth.v4.ActForResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 10: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
+	2,  // 11: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
+	3,  // 12: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
+	6,  // 13: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
+	8,  // 14: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
+	9,  // 15: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
+	11, // 16: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
+	13, // 17: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
+	14, // 18: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
+	19, // 19: auth.v4.TokenService.ActFor:input_type -> auth.v4.ActForRequest
+	16, // 20: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
+	1,  // 21: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
+	1,  // 22: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
+	4,  // 23: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
+	7,  // 24: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
+	5,  // 25: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
+	10, // 26: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
+	12, // 27: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
+	24, // 28: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
+	15, // 29: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
+	20, // 30: auth.v4.TokenService.ActFor:output_type -> auth.v4.ActForResponse
+	17, // 31: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
+	21, // [21:32] is the sub-list for method output_type
+	10, // [10:21] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_auth_v4_token_proto_init() }
@@ -1241,7 +1365,7 @@ func file_auth_v4_token_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_token_proto_rawDesc), len(file_auth_v4_token_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

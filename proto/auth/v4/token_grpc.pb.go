@@ -28,6 +28,7 @@ const (
 	TokenService_CreateLegacySession_FullMethodName = "/auth.v4.TokenService/CreateLegacySession"
 	TokenService_Whoami_FullMethodName              = "/auth.v4.TokenService/Whoami"
 	TokenService_Introspect_FullMethodName          = "/auth.v4.TokenService/Introspect"
+	TokenService_ActFor_FullMethodName              = "/auth.v4.TokenService/ActFor"
 	TokenService_ListKeys_FullMethodName            = "/auth.v4.TokenService/ListKeys"
 )
 
@@ -59,6 +60,9 @@ type TokenServiceClient interface {
 	Whoami(ctx context.Context, in *WhoamiRequest, opts ...grpc.CallOption) (*User, error)
 	// Introspect exchanges a token for a signed identity. Only the gateway may call it.
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error)
+	// ActFor gives a service the identity of an account, limited to some scopes, for a minute. It is for work that goes on after
+	// the account's request is over. Each call is recorded with both names. An account that is suspended is refused.
+	ActFor(ctx context.Context, in *ActForRequest, opts ...grpc.CallOption) (*ActForResponse, error)
 	// ListKeys returns the public keys that verify signed identities. Other services call it.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 }
@@ -161,6 +165,16 @@ func (c *tokenServiceClient) Introspect(ctx context.Context, in *IntrospectReque
 	return out, nil
 }
 
+func (c *tokenServiceClient) ActFor(ctx context.Context, in *ActForRequest, opts ...grpc.CallOption) (*ActForResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ActForResponse)
+	err := c.cc.Invoke(ctx, TokenService_ActFor_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tokenServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListKeysResponse)
@@ -199,6 +213,9 @@ type TokenServiceServer interface {
 	Whoami(context.Context, *WhoamiRequest) (*User, error)
 	// Introspect exchanges a token for a signed identity. Only the gateway may call it.
 	Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error)
+	// ActFor gives a service the identity of an account, limited to some scopes, for a minute. It is for work that goes on after
+	// the account's request is over. Each call is recorded with both names. An account that is suspended is refused.
+	ActFor(context.Context, *ActForRequest) (*ActForResponse, error)
 	// ListKeys returns the public keys that verify signed identities. Other services call it.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
 	mustEmbedUnimplementedTokenServiceServer()
@@ -237,6 +254,9 @@ func (UnimplementedTokenServiceServer) Whoami(context.Context, *WhoamiRequest) (
 }
 func (UnimplementedTokenServiceServer) Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Introspect not implemented")
+}
+func (UnimplementedTokenServiceServer) ActFor(context.Context, *ActForRequest) (*ActForResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ActFor not implemented")
 }
 func (UnimplementedTokenServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
@@ -424,6 +444,24 @@ func _TokenService_Introspect_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TokenService_ActFor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ActForRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokenServiceServer).ActFor(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TokenService_ActFor_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokenServiceServer).ActFor(ctx, req.(*ActForRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TokenService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListKeysRequest)
 	if err := dec(in); err != nil {
@@ -484,6 +522,10 @@ var TokenService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Introspect",
 			Handler:    _TokenService_Introspect_Handler,
+		},
+		{
+			MethodName: "ActFor",
+			Handler:    _TokenService_ActFor_Handler,
 		},
 		{
 			MethodName: "ListKeys",
