@@ -6,22 +6,26 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/jobs/internal/backend"
 )
 
-// Why a job ended badly, beside the faults of its own steps. ErrCanceled and ErrLeaseLost are also the causes
-// (context.Cause) with which the context of a step ends early.
+// ErrCanceled and ErrLeaseLost are the causes (context.Cause) with which the context of a step ends early. ErrCanceled is
+// also the fault of a canceled job.
 var (
-	ErrCanceled = fault.New(codes.Canceled, "CANCELED", "the task was canceled")
-	ErrLost     = fault.New(codes.Internal, "WORKER_DIED", "the workers that ran the task died repeatedly")
-	ErrPanic    = fault.New(codes.Internal, "PANIC", "internal error")
-	ErrKind     = fault.New(codes.Unimplemented, "UNKNOWN_KIND", "this kind of task is not known")
-	ErrArgs     = fault.New(codes.Internal, "BAD_ARGS", "the task cannot be read")
-	ErrTimeout  = fault.New(codes.DeadlineExceeded, "STEP_TIMEOUT", "a step of the task took too long")
-
-	ErrLeaseLost = errors.New("the lease of the job is lost")
+	ErrCanceled  = backend.ErrCanceled
+	ErrLeaseLost = backend.ErrLeaseLost
 )
 
-// Permanent marks an error that no retry will heal.
+// The faults with which a job fails, beside those of its own steps.
+var (
+	errLost    = fault.New(codes.Internal, "WORKER_DIED", "the workers that ran the task died repeatedly")
+	errPanic   = fault.New(codes.Internal, "PANIC", "internal error")
+	errKind    = fault.New(codes.Unimplemented, "UNKNOWN_KIND", "this kind of task is not known")
+	errArgs    = fault.New(codes.Internal, "BAD_ARGS", "the task cannot be read")
+	errTimeout = fault.New(codes.DeadlineExceeded, "STEP_TIMEOUT", "a step of the task took too long")
+)
+
+// Permanent marks err as one that a retry cannot heal.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -33,8 +37,8 @@ type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
-// IsPermanent reports whether a retry is pointless: err was marked so, or its fault says that the request itself is wrong.
-func IsPermanent(err error) bool {
+// isPermanent reports whether a retry is pointless: err is marked Permanent, or its fault blames the request itself.
+func isPermanent(err error) bool {
 	if _, ok := errors.AsType[permanent](err); ok {
 		return true
 	}
@@ -50,7 +54,7 @@ func IsPermanent(err error) bool {
 	return false
 }
 
-// public is the part of err that a client may see.
+// public returns the part of err that a client may see.
 func public(err error) *fault.Fault {
 	if f, ok := fault.From(err); ok {
 		return f

@@ -1,4 +1,6 @@
 package jobs
 
-// ClaimSQL is what a claim asks.
-const ClaimSQL = claimSQL
+import "slipway.dev/pkg/jobs/internal/tables"
+
+// ClaimSQL is the statement that claims jobs.
+const ClaimSQL = tables.ClaimSQL

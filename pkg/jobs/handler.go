@@ -13,49 +13,48 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Handler carries out one kind of job, whose arguments are an A.
+// Handler carries out one kind of job with arguments of type A.
 type Handler[A any] struct {
 	Steps []Step[A]
-	// Done runs in the very transaction that marks the job done. When it fails the job is not done.
+	// Done runs in the transaction that marks the job done. If Done fails the job is not done.
 	Done func(ctx context.Context, tx pgx.Tx, run *Run, a A) error
-	// Failed runs in the transaction that marks the job failed or canceled, after all undos. It is retried until it
+	// Failed runs in the transaction that marks the job failed or canceled, after all undos. Failed is retried until it
 	// succeeds.
 	Failed func(ctx context.Context, tx pgx.Tx, run *Run, a A, cause *fault.Fault) error
-	// Attempts is how many transient errors are borne before the job is undone; 0 is no limit.
+	// Attempts is the number of transient errors after which the job is undone; 0 is no limit.
 	Attempts int
 	// Backoff and MaxBackoff bound the wait between attempts: full jitter, doubling. Defaults: 500 ms and 30 s.
 	Backoff, MaxBackoff time.Duration
 }
 
-// Step is a part of a job that is recorded. Do and Undo may run several times, also when an earlier run of them did
-// everything, half or nothing: they ensure, they do not toggle.
+// Step is a part of a job that is recorded. Do and Undo may run several times, after earlier runs that did everything,
+// half or nothing: they must ensure a state, not toggle it.
 type Step[A any] struct {
 	Name    string
 	Do      func(ctx context.Context, run *Run, a A) error
-	Undo    func(ctx context.Context, run *Run, a A) error // nil: nothing to take back
+	Undo    func(ctx context.Context, run *Run, a A) error // nil: nothing to undo
 	Timeout time.Duration                                  // of one Do or Undo; default 2 min
 }
 
 // Run is one attempt at a job.
 type Run struct {
 	Job
-	// Memo is the handler's own, to keep between the steps of this attempt what they all need. A later attempt starts
-	// without it.
+	// Memo is for the handler's own use: values that the steps of this attempt share. A later attempt starts with nil.
 	Memo any
 
 	fence int64
 	step  int32
 }
 
-// Fence is the number of this lease. It rises with every lease of any job of the service: whoever is sent a command
-// keeps the highest and refuses older ones, so a worker that lost its lease cannot do harm.
+// Fence returns the number of this lease, which rises with every lease of any job of the service. The receiver of a command
+// keeps the highest number and refuses lower ones, so that a worker that lost its lease can do no harm.
 func (r *Run) Fence() int64 { return r.fence }
 
-// Step counts what was begun in this attempt, done and undone. With Fence it puts all commands of a job in order, those of
-// one attempt too: one that is delivered twice must not undo what came after it.
+// Step returns how many steps and undos this attempt has begun. Fence and Step together order all commands of a job: a
+// command that is delivered twice must not undo a later one.
 func (r *Run) Step() int32 { return r.step }
 
-// Handle registers the handler of a kind. It is called before Run; a mistake in it is the programmer's, so it panics.
+// Handle registers the handler of a kind, before Run. It panics if the handler is malformed.
 func Handle[A any](r *Runner, kind string, h Handler[A]) {
 	if r.kinds[kind] != nil {
 		panic("jobs: two handlers of kind " + kind)
@@ -64,7 +63,7 @@ func Handle[A any](r *Runner, kind string, h Handler[A]) {
 	r.kinds[kind].declare()
 }
 
-// work is a Handler that has forgotten its type.
+// work is a Handler without its type parameter.
 type work struct {
 	kind       string
 	steps      []stage
@@ -74,7 +73,7 @@ type work struct {
 	attempts   int
 	backoff    time.Duration
 	maxBackoff time.Duration
-	takesBack  bool // it has a Failed
+	hasFailed  bool // the handler has a Failed
 }
 
 type stage struct {
@@ -85,7 +84,7 @@ type stage struct {
 
 func erase[A any](kind string, h Handler[A]) *work {
 	w := &work{
-		kind: kind, decode: decode[A], attempts: h.Attempts, takesBack: h.Failed != nil,
+		kind: kind, decode: decode[A], attempts: h.Attempts, hasFailed: h.Failed != nil,
 		backoff: orDefault(h.Backoff, 500*time.Millisecond), maxBackoff: orDefault(h.MaxBackoff, 30*time.Second),
 	}
 	seen := map[string]bool{}
@@ -118,10 +117,11 @@ func untyped[A any](f func(context.Context, *Run, A) error) func(context.Context
 	return func(ctx context.Context, run *Run, a any) error { return f(ctx, run, a.(A)) }
 }
 
-// checker are arguments that know whether they make sense. Those that do not would fail in every step and every undo.
+// checker is implemented by arguments that can be invalid. Invalid arguments would fail in every step and every undo.
 type checker interface{ Check() error }
 
-// decode refuses null, which would pass as an A full of zeros. Unknown fields are a newer program's and are ignored.
+// decode returns the arguments as an A. It refuses null, which would pass as an A full of zeros. Unknown fields come from a
+// newer program and are ignored.
 func decode[A any](raw json.RawMessage) (any, error) {
 	var a A
 	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {

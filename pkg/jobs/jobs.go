@@ -1,5 +1,5 @@
-// Package jobs keeps promises to change the world. A job is a row that commits together with the wish it serves; runners
-// carry it out step by step, survive any crash, and take everything back when it cannot be done.
+// Package jobs is a queue of work in PostgreSQL. A job is a row that commits together with the change that needs it; runners
+// carry the job out step by step, survive any crash, and undo all steps if the job cannot be done.
 package jobs
 
 import (
@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/jobs/internal/backend"
+	"slipway.dev/pkg/jobs/internal/tables"
 	"slipway.dev/pkg/pg"
 )
 
@@ -23,80 +24,39 @@ var files embed.FS
 // Migrations makes the tables job and job_step.
 var Migrations = pg.Line{Name: "jobs", FS: files}
 
-// State is where a job is in its life. The last three are final.
-type State string
+// State is the state of a job. The last three are final.
+type State = backend.State
 
 // A job is queued until a worker takes it, and again between two attempts.
 const (
-	Queued   State = "queued"
-	Running  State = "running"
-	Undoing  State = "undoing"
-	Done     State = "done"
-	Failed   State = "failed"
-	Canceled State = "canceled"
+	Queued   = backend.Queued
+	Running  = backend.Running
+	Undoing  = backend.Undoing
+	Done     = backend.Done
+	Failed   = backend.Failed
+	Canceled = backend.Canceled
 )
 
-// Finished reports whether the state is final.
-func (s State) Finished() bool { return s == Done || s == Failed || s == Canceled }
+// Job is a row of the queue. Error and Reason are those of the last failed attempt and may be shown to the client.
+type Job = backend.Job
 
-// New is a job to be made. Jobs of one key run one at a time, in the order of their ids.
+// StepRecord is the record of one step of a job.
+type StepRecord = backend.StepRecord
+
+// New describes a job for Enqueue. Jobs of one key run one at a time, in the order of their ids.
 type New struct {
 	Kind, Key string
 	Args      any // encoded as JSON; nil is {}
-	// AccountID and CreatedBy say who asked; zero and "" are the system itself.
+	// AccountID and CreatedBy name the account that asked for the job; zero and "" are the system itself.
 	AccountID int32
 	CreatedBy string
 	RequestID string
 	RunAt     time.Time // zero is now
 }
 
-// Job is a job as it stands. Error and Reason are those of the last failed attempt and may be shown to the client.
-type Job struct {
-	ID              int32
-	UUID            uuid.UUID // names the job among those of all services
-	Kind, Key       string
-	Args            json.RawMessage
-	State           State
-	Attempt         int
-	CancelRequested bool
-	Reason, Error   string
-	AccountID       int32
-	CreatedBy       string
-	RequestID       string
-	RunAt           time.Time
-	CreatedAt       time.Time
-	StartedAt       *time.Time
-	FinishedAt      *time.Time
-}
-
-// StepState is how far one step is.
-type StepState string
-
-// A step that is started may have been carried out wholly, partly or not at all.
-const (
-	StepStarted StepState = "started"
-	StepDone    StepState = "done"
-	StepUndone  StepState = "undone"
-)
-
-// StepRecord is what is known of one step of a job.
-type StepRecord struct {
-	Seq        int
-	Name       string
-	State      StepState
-	StartedAt  time.Time
-	FinishedAt *time.Time
-	Error      string
-}
-
-const jobColumns = `id, uuid, kind, key, args, state, attempt, cancel_requested, reason, error,
-	coalesce(account_id, 0) AS account_id, created_by, request_id, run_at, created_at, started_at, finished_at`
-
-const unfinished = `state IN ('queued', 'running', 'undoing')`
-
-// Enqueue makes a job in the caller's transaction. Wake the runner with Poke once that has committed.
+// Enqueue makes a job in the caller's transaction. Wake the runner with Poke once the transaction has committed.
 //
-// Ids of one key rise in the order of commits: the transaction holds a lock of the key until its end. Without it a
+// Ids of one key rise in the order of commits: the transaction holds a lock of the key until its end. Without the lock a
 // later job could be claimed while an earlier one is not visible yet.
 func Enqueue(ctx context.Context, tx pgx.Tx, n New) (Job, error) {
 	args := []byte("{}")
@@ -118,7 +78,7 @@ func Enqueue(ctx context.Context, tx pgx.Tx, n New) (Job, error) {
 			SELECT pg_advisory_xact_lock(hashtextextended('job ' || current_schema() || ' ' || $2, 0)))
 		INSERT INTO job (kind, key, args, run_at, account_id, created_by, request_id)
 		SELECT $1, $2, $3, coalesce($4::timestamptz, now()), $5::integer, $6, $7 FROM l
-		RETURNING `+jobColumns, n.Kind, n.Key, args, runAt, account, n.CreatedBy, n.RequestID)
+		RETURNING `+tables.Columns, n.Kind, n.Key, args, runAt, account, n.CreatedBy, n.RequestID)
 	if err != nil {
 		return Job{}, err
 	}
@@ -129,10 +89,10 @@ func Enqueue(ctx context.Context, tx pgx.Tx, n New) (Job, error) {
 	return j, nil
 }
 
-// Cancel ends all unfinished jobs of a key and returns how many it touched. One that never ran is canceled at once, and
-// its Failed is not called: there is nothing to take back, and the caller's transaction knows what its rows need. One that
-// ran is asked to stop: its runner sees that within two seconds (at once when poked), undoes what was done, calls
-// Failed and ends it canceled. One that is undone already goes on and ends as it would have.
+// Cancel cancels all unfinished jobs of a key and returns how many it changed. A job that never ran is canceled at once,
+// without a call of its Failed: there is nothing to undo, and the caller's transaction knows what its rows need. A job that
+// ran is asked to stop: its runner sees the request within two seconds (at once when poked), undoes the steps, calls Failed
+// and marks the job canceled. A job that is being undone already is left alone.
 func Cancel(ctx context.Context, tx pgx.Tx, key string) (int, error) {
 	tag, err := tx.Exec(ctx, `
 		UPDATE job SET
@@ -153,7 +113,7 @@ func Cancel(ctx context.Context, tx pgx.Tx, key string) (int, error) {
 
 // Get returns one job.
 func Get(ctx context.Context, db pg.DB, id int32) (Job, error) {
-	rows, err := db.Query(ctx, `SELECT `+jobColumns+` FROM job WHERE id = $1`, id)
+	rows, err := db.Query(ctx, `SELECT `+tables.Columns+` FROM job WHERE id = $1`, id)
 	if err != nil {
 		return Job{}, err
 	}
@@ -166,25 +126,10 @@ func Get(ctx context.Context, db pg.DB, id int32) (Job, error) {
 
 // Steps returns the steps of a job in the order in which they were started.
 func Steps(ctx context.Context, db pg.DB, id int32) ([]StepRecord, error) {
-	rows, err := db.Query(ctx, `
-		SELECT seq, name, state, started_at, finished_at, error
-		FROM job_step WHERE job_id = $1 ORDER BY seq`, id)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[StepRecord])
+	return tables.Steps(ctx, db, id)
 }
 
-// Pending returns the unfinished jobs of a key, first the one whose turn it is.
-func Pending(ctx context.Context, db pg.DB, key string) ([]Job, error) {
-	rows, err := db.Query(ctx, `SELECT `+jobColumns+` FROM job WHERE key = $1 AND `+unfinished+` ORDER BY id`, key)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[Job])
-}
-
-// Wait returns the job once it is finished.
+// Wait waits until the job is finished and returns it.
 func Wait(ctx context.Context, db pg.DB, id int32) (Job, error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

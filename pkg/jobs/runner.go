@@ -9,17 +9,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"slipway.dev/pkg/jobs/internal/backend"
+	"slipway.dev/pkg/jobs/internal/tables"
 )
 
 // Config says how a Runner works.
 type Config struct {
-	Name    string        // who holds a lease, stable over restarts, such as the host name
+	Name    string        // of the holder of leases, stable over restarts, such as the host name
 	Workers int           // jobs at a time; default 8
 	Lease   time.Duration // default 15 s
-	Poll    time.Duration // how often it looks without being poked; default 1 s
+	Poll    time.Duration // how often the runner looks for jobs without being poked; default 1 s
 	Log     *slog.Logger
-	// TakeOver releases at start what a predecessor of this Name held, instead of waiting for its leases to end. Only
-	// for a caller that knows that the predecessor is dead.
+	// TakeOver releases at start the jobs that a predecessor of this Name held, instead of waiting for its leases to end.
+	// Set it only if the predecessor is known to be dead.
 	TakeOver bool
 	// Keep is how long a finished job is kept; default 90 days.
 	Keep time.Duration
@@ -29,23 +32,31 @@ type Config struct {
 
 // Runner carries out the jobs of one schema. Several may work on the same schema.
 type Runner struct {
-	book  book
-	cfg   Config
-	kinds map[string]*work
-	wake  chan struct{} // look for due jobs
-	look  chan struct{} // look for canceled ones
+	backend backend.Backend
+	cfg     Config
+	kinds   map[string]*work
+	wake    chan struct{} // asks for a look for due jobs
+	cancels chan struct{} // asks for a look for canceled jobs
 
-	jitter func(*lease, time.Duration) time.Duration // below the duration
-	shaky  atomic.Bool                               // leases could not be renewed: no new work until they can
+	// jitter returns a duration below the one given, to spread out retries.
+	jitter func(l backend.Lease, below time.Duration) time.Duration
+	unsure atomic.Bool // leases could not be renewed: no new work until they can
 
 	mu     sync.Mutex
 	leases map[int32]*lease
 }
 
-// NewRunner makes a runner; give it handlers, then Run it.
-func NewRunner(pool *pgxpool.Pool, cfg Config) *Runner { return newRunner(tables{pool}, cfg) }
+// NewRunner makes a runner of the jobs in the schema of pool. Give it handlers, then Run it.
+func NewRunner(pool *pgxpool.Pool, cfg Config) *Runner {
+	return NewRunnerOn(tables.New(pool), randomJitter, cfg)
+}
 
-func newRunner(b book, cfg Config) *Runner {
+func randomJitter(_ backend.Lease, below time.Duration) time.Duration {
+	return rand.N(below) // #nosec G404 -- no secret
+}
+
+// NewRunnerOn makes a runner on another backend. Only jobsim can call it.
+func NewRunnerOn(b backend.Backend, jitter func(l backend.Lease, below time.Duration) time.Duration, cfg Config) *Runner {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 8
 	}
@@ -56,16 +67,15 @@ func newRunner(b book, cfg Config) *Runner {
 	cfg.Poll = orDefault(cfg.Poll, time.Second)
 	cfg.Keep = orDefault(cfg.Keep, 90*24*time.Hour)
 	return &Runner{
-		book: b, cfg: cfg, kinds: map[string]*work{}, leases: map[int32]*lease{},
-		jitter: func(_ *lease, below time.Duration) time.Duration { return rand.N(below) }, // #nosec G404 -- no secret: it spreads out repeats
-		wake:   make(chan struct{}, 1), look: make(chan struct{}, 1),
+		backend: b, cfg: cfg, kinds: map[string]*work{}, leases: map[int32]*lease{}, jitter: jitter,
+		wake: make(chan struct{}, 1), cancels: make(chan struct{}, 1),
 	}
 }
 
-// Poke makes the runner look for new jobs and cancels now. Call it right after a commit; it never blocks.
+// Poke makes the runner look for new jobs and cancels now. Call Poke right after a commit; the call never blocks.
 func (r *Runner) Poke() {
 	signal(r.wake)
-	signal(r.look)
+	signal(r.cancels)
 }
 
 func signal(c chan struct{}) {
@@ -75,20 +85,20 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Run works until ctx ends. Then it stops what it does, puts its jobs back and returns nil once all is quiet.
+// Run works until ctx ends. Then it stops its jobs, puts them back and returns nil once all workers have ended.
 func (r *Runner) Run(ctx context.Context) error {
 	if r.cfg.TakeOver && !r.takeOver(ctx) {
 		return nil
 	}
-	// Leases are kept alive until the last worker has let go, which is later than ctx.
-	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
-	var beat, workers sync.WaitGroup
-	beat.Go(func() { r.beat(beatCtx) })
+	// Leases are renewed until the last worker has ended, which is later than ctx.
+	heartbeatCtx, stopHeartbeat := context.WithCancel(context.WithoutCancel(ctx))
+	var heartbeat, workers sync.WaitGroup
+	heartbeat.Go(func() { r.heartbeat(heartbeatCtx) })
 	workers.Go(func() { r.prune(ctx) })
 	r.loop(ctx, &workers)
 	workers.Wait()
-	stopBeat()
-	beat.Wait()
+	stopHeartbeat()
+	heartbeat.Wait()
 	return nil
 }
 
@@ -100,7 +110,7 @@ func (r *Runner) loop(ctx context.Context, workers *sync.WaitGroup) {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		wake := r.wake
-		if free > 0 && !r.shaky.Load() {
+		if free > 0 && !r.unsure.Load() {
 			for _, l := range r.claim(ctx, free) {
 				free--
 				workers.Go(func() {
@@ -123,8 +133,8 @@ func (r *Runner) loop(ctx context.Context, workers *sync.WaitGroup) {
 	}
 }
 
-// ready takes all signals that are there: together they are one reason to look, not several. It returns how many workers
-// have finished.
+// ready receives all signals that are waiting, as they are one reason to look for jobs, not several. It returns how many
+// workers have finished.
 func ready(wake <-chan struct{}, tick <-chan time.Time, finished <-chan struct{}) (n int) {
 	for {
 		select {
@@ -141,7 +151,7 @@ func ready(wake <-chan struct{}, tick <-chan time.Time, finished <-chan struct{}
 // takeOver ends the leases of a dead predecessor. It returns false when ctx ended first.
 func (r *Runner) takeOver(ctx context.Context) bool {
 	for {
-		err := r.book.takeOver(ctx, r.cfg.Name)
+		err := r.backend.TakeOver(ctx, r.cfg.Name)
 		if err == nil {
 			return true
 		}
@@ -154,11 +164,4 @@ func (r *Runner) takeOver(ctx context.Context) bool {
 		case <-time.After(r.cfg.Poll):
 		}
 	}
-}
-
-func (t tables) takeOver(ctx context.Context, name string) error {
-	_, err := t.pool.Exec(ctx, `
-		UPDATE job SET lease_until = now() - interval '1 second'
-		WHERE locked_by = $1 AND lease_until > now() AND `+unfinished, name)
-	return err
 }

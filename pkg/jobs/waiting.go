@@ -7,10 +7,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/jobs/internal/tables"
 	"slipway.dev/pkg/pg"
 )
 
-// Backlog is how many jobs of one kind are in one state, and since when the oldest of them exists.
+// Backlog counts the jobs of one kind in one state. Age is that of the oldest of them.
 type Backlog struct {
 	Kind  string
 	State State
@@ -18,11 +19,11 @@ type Backlog struct {
 	Age   time.Duration
 }
 
-// Waiting tells of all jobs that are not over, for metrics.
+// Waiting returns the backlogs of all unfinished jobs, for metrics.
 func Waiting(ctx context.Context, db pg.DB) ([]Backlog, error) {
 	rows, err := db.Query(ctx, `
 		SELECT kind, state, count(*)::integer, now() - min(created_at)
-		FROM job WHERE `+unfinished+` GROUP BY kind, state`)
+		FROM job WHERE `+tables.Unfinished+` GROUP BY kind, state`)
 	if err != nil {
 		return nil, fmt.Errorf("jobs that wait: %w", err)
 	}

@@ -11,13 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/jobs/internal/backend"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/trace"
 )
 
 const (
 	maxPanics = 3
-	// maxLost is how many workers may die on one step before the job is taken to be what kills them.
+	// maxLost is how many workers may die on one step before the job is blamed for their deaths.
 	maxLost = 10
 	// txTime bounds Done and Failed, which wait for nothing but PostgreSQL.
 	txTime = time.Minute
@@ -25,7 +26,7 @@ const (
 
 var pointClaim = crash.At("job.claim.after")
 
-// work makes one attempt at a job and says so in one line.
+// work makes one attempt at a job and writes one line to the log.
 func (r *Runner) work(l *lease) {
 	defer r.drop(l)
 	start := time.Now()
@@ -53,77 +54,77 @@ func (r *Runner) work(l *lease) {
 	r.cfg.Log.LogAttrs(context.WithoutCancel(l.ctx), level, "job", attrs...)
 }
 
-// attempt brings the job as far as it goes and returns how that ended, with the reason when it is not done.
+// attempt carries out the job and returns the outcome, with the reason if the job is not done.
 func (r *Runner) attempt(l *lease) (string, error) {
 	w := r.kinds[l.run.Kind]
 	if l.ctx.Err() != nil {
-		return r.letGo(l, w, context.Cause(l.ctx)) // claimed during the shutdown
+		return r.putBack(l, w, context.Cause(l.ctx)) // claimed during the shutdown
 	}
 	if w == nil {
-		return outcome("failed", r.giveUp(l, ErrKind), ErrKind)
+		return outcome("failed", r.giveUp(l, errKind), errKind)
 	}
 	args, err := w.decode(l.run.Args)
 	if err != nil {
-		return outcome("failed", r.giveUp(l, ErrArgs), ErrArgs.Wrap(err))
+		return outcome("failed", r.giveUp(l, errArgs), errArgs.Wrap(err))
 	}
 	if !l.fresh {
 		if l.steps, err = r.recorded(l); err != nil {
-			return r.letGo(l, w, bookkeeping{err})
+			return r.putBack(l, w, bookkeeping{err})
 		}
 	}
 	if l.run.State == Undoing {
-		return r.takeBack(l, w, args)
+		return r.undoAll(l, w, args)
 	}
 	switch {
 	case l.run.CancelRequested:
 		err = ErrCanceled
 	case l.lost >= maxLost:
-		err = Permanent(ErrLost)
+		err = Permanent(errLost)
 	default:
 		err = r.carryOut(l, w, args)
 	}
 	if err == nil {
 		return "done", nil
 	}
-	return r.judge(l, w, args, err)
+	return r.handleError(l, w, args, err)
 }
 
-// judge decides what an error of carryOut means.
-func (r *Runner) judge(l *lease, w *work, args any, err error) (string, error) {
+// handleError puts the job back for a retry after err, or undoes it.
+func (r *Runner) handleError(l *lease, w *work, args any, err error) (string, error) {
 	lastTry := w.attempts > 0 && l.failures+1 >= w.attempts
 	_, ours := errors.AsType[bookkeeping](err)
 	_, panicked := errors.AsType[panicked](err)
 	switch {
 	case stopped(l.ctx, err):
-		return r.letGo(l, w, err)
+		return r.putBack(l, w, err)
 	case errors.Is(err, ErrCanceled) || errors.Is(context.Cause(l.do), ErrCanceled):
 		err = ErrCanceled
 	case ours, errors.Is(err, pg.ErrUnknownCommit):
-		return r.letGo(l, w, err)
-	case IsPermanent(err), lastTry, panicked && l.panics+1 >= maxPanics:
+		return r.putBack(l, w, err)
+	case isPermanent(err), lastTry, panicked && l.panics+1 >= maxPanics:
 	default:
-		return r.letGo(l, w, err)
+		return r.putBack(l, w, err)
 	}
-	if turnErr := r.turn(l, err); turnErr != nil {
-		return r.letGo(l, w, turnErr)
+	if startErr := r.startUndo(l, err); startErr != nil {
+		return r.putBack(l, w, startErr)
 	}
-	end, undoErr := r.takeBack(l, w, args)
+	end, undoErr := r.undoAll(l, w, args)
 	return end, errors.Join(err, undoErr)
 }
 
-// letGo ends an attempt that is not the last one.
-func (r *Runner) letGo(l *lease, w *work, err error) (string, error) {
+// putBack ends an attempt that is not the last one and returns its outcome.
+func (r *Runner) putBack(l *lease, w *work, err error) (string, error) {
 	if stopped(l.ctx, err) {
 		if errors.Is(err, ErrLeaseLost) || errors.Is(context.Cause(l.ctx), ErrLeaseLost) {
 			return "lost", errors.Join(ErrLeaseLost, err)
 		}
-		return outcome("put back", r.release(l, again{uncount: true}), nil)
+		return outcome("put back", r.release(l, backend.Release{Attempts: -1}), nil)
 	}
 	_, ours := errors.AsType[bookkeeping](err)
 	_, panicked := errors.AsType[panicked](err)
 	wait := min(w.backoff<<min(l.failures, 16), w.maxBackoff)
-	return outcome("retry", r.release(l, again{
-		after: r.jitter(l, wait) + 1, err: err, failure: !ours, panicked: panicked,
+	return outcome("retry", r.release(l, backend.Release{
+		After: r.jitter(l.key(), wait) + 1, Fault: public(err), Failures: count(!ours), Panics: count(panicked),
 	}), err)
 }
 
@@ -132,25 +133,26 @@ func stopped(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, ErrLeaseLost)
 }
 
-// outcome is what was meant to be recorded, unless that failed.
-func outcome(meant string, recordErr, err error) (string, error) {
+// outcome returns the intended outcome, or "lost" if recording it failed.
+func outcome(intended string, recordErr, err error) (string, error) {
 	if recordErr != nil {
 		return "lost", errors.Join(recordErr, err)
 	}
-	return meant, err
+	return intended, err
 }
 
+// recorded returns the steps of the job that earlier attempts recorded.
 func (r *Runner) recorded(l *lease) ([]StepRecord, error) {
 	ctx, stop := recordCtx(l.ctx)
 	defer stop()
-	return r.book.steps(ctx, l.run.ID)
+	return r.backend.Steps(ctx, l.run.ID)
 }
 
-// carryOut does every step that is not done, then Done.
+// carryOut runs every step that is not done, then Done.
 func (r *Runner) carryOut(l *lease, w *work, args any) error {
 	for _, s := range w.steps {
 		rec := l.record(s.name)
-		if rec.State == StepDone {
+		if rec.State == backend.StepDone {
 			continue
 		}
 		if err := r.advance(l, &rec); err != nil {
@@ -173,16 +175,16 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 	}
 	r.hit(l, "done", "before")
 	err := call(context.WithoutCancel(l.ctx), "record", txTime, func(ctx context.Context) error {
-		return r.book.inTx(ctx, func(tx pgx.Tx) error {
+		return r.backend.InTx(ctx, func(tx pgx.Tx) error {
 			if err := w.done(ctx, tx, l.run, args); err != nil {
 				return fmt.Errorf("done: %w", err)
 			}
-			return r.book.finish(ctx, tx, l.held(), l.pending)
+			return booked("record end", r.backend.Finish(ctx, tx, l.key(), l.pending))
 		})
 	})
 	if err != nil {
 		if l.pending > 0 && !errors.Is(err, ErrLeaseLost) {
-			return errors.Join(err, r.advance(l, nil)) // so that the last step is not done again
+			return errors.Join(err, r.advance(l, nil)) // so that the last step does not run again
 		}
 		return err
 	}
@@ -190,21 +192,21 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 	return nil
 }
 
-// record returns what is known of a step, or what to record when it is started.
+// record returns the record of a step, or a new one if the step was never started.
 func (l *lease) record(name string) StepRecord {
 	for _, rec := range l.steps {
 		if rec.Name == name {
 			return rec
 		}
 	}
-	return StepRecord{Seq: len(l.steps) + 1, Name: name, State: StepStarted}
+	return StepRecord{Seq: len(l.steps) + 1, Name: name, State: backend.StepStarted}
 }
 
 // takeBack undoes all steps in reverse, then marks the job failed or canceled.
-func (r *Runner) takeBack(l *lease, w *work, args any) (string, error) {
+func (r *Runner) undoAll(l *lease, w *work, args any) (string, error) {
 	err := r.undo(l, w, args)
 	if err != nil {
-		return r.letGo(l, w, fmt.Errorf("undo: %w", err))
+		return r.putBack(l, w, fmt.Errorf("undo: %w", err))
 	}
 	if errors.Is(l.cause, ErrCanceled) {
 		return "canceled", nil
@@ -212,11 +214,12 @@ func (r *Runner) takeBack(l *lease, w *work, args any) (string, error) {
 	return "failed", nil
 }
 
+// undo undoes all steps in reverse, then marks the job failed or canceled.
 func (r *Runner) undo(l *lease, w *work, args any) error {
 	for i := len(l.steps) - 1; i >= 0; i-- {
 		rec := &l.steps[i]
 		s, known := w.step(rec.Name)
-		if rec.State == StepUndone || !known || s.undo == nil {
+		if rec.State == backend.StepUndone || !known || s.undo == nil {
 			continue
 		}
 		l.current = rec.Seq
@@ -229,15 +232,15 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 		if err := r.undone(l, rec.Seq); err != nil {
 			return err
 		}
-		rec.State, l.current = StepUndone, 0
+		rec.State, l.current = backend.StepUndone, 0
 	}
 	r.hit(l, "failed", "before")
 	err := call(context.WithoutCancel(l.ctx), "record", txTime, func(ctx context.Context) error {
-		return r.book.inTx(ctx, func(tx pgx.Tx) error {
+		return r.backend.InTx(ctx, func(tx pgx.Tx) error {
 			if err := w.failed(ctx, tx, l.run, args, l.cause); err != nil {
 				return fmt.Errorf("failed: %w", err)
 			}
-			return r.book.fail(ctx, tx, l.held())
+			return booked("record end", r.backend.Fail(ctx, tx, l.key()))
 		})
 	})
 	if err == nil {
@@ -246,15 +249,15 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 	return err
 }
 
-// hit is a place where a test may kill the process: job.<kind>.<step>.before, .after, .undo.before, .undo.after, and
-// job.<kind>.done.* and job.<kind>.failed.* round the last transaction. job.claim.after is the one before all of them.
+// hit passes a point where a test may kill the process: job.<kind>.<step>.before, .after, .undo.before, .undo.after, and
+// job.<kind>.done.* and job.<kind>.failed.* around the last transaction. job.claim.after comes before all of them.
 func (r *Runner) hit(l *lease, step, when string) {
 	if crash.Armed() {
 		pointOf(l.run.Kind, step, when).Hit()
 	}
 }
 
-// fail is where a test may make a step fail for good, although it was done.
+// fail returns a permanent error if a test wants the step to fail although it was done.
 func (r *Runner) fail(l *lease, step string) error {
 	if !crash.Armed() {
 		return nil
@@ -266,7 +269,7 @@ func pointOf(kind, step, when string) crash.Point {
 	return crash.Point("job." + kind + "." + step + "." + when)
 }
 
-// declare tells the points of a kind. A step without an undo has none of its undo.
+// declare declares the crash points of a kind. A step without an undo has none for its undo.
 func (w *work) declare() {
 	add := func(step, when string) { crash.Declare(string(pointOf(w.kind, step, when))) }
 	undoes := false
@@ -281,13 +284,13 @@ func (w *work) declare() {
 	}
 	add("done", "before")
 	add("done", "after")
-	if undoes || w.takesBack {
+	if undoes || w.hasFailed {
 		add("failed", "before")
 		add("failed", "after")
 	}
 }
 
-// panicked is a panic of a handler.
+// panicked is the error of a handler that panicked.
 type panicked struct {
 	error
 	stack string
@@ -295,20 +298,20 @@ type panicked struct {
 
 func (p panicked) Unwrap() error { return p.error }
 
-// call runs f with its time and turns a panic into an error.
+// call runs f with a time limit and returns a panic as an error.
 func call(ctx context.Context, name string, limit time.Duration, f func(context.Context) error) (err error) {
-	ctx, stop := context.WithTimeoutCause(ctx, limit, ErrTimeout)
+	ctx, stop := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer stop()
 	ctx, traced := trace.Step(ctx, name)
 	defer func() { traced(err) }()
 	defer func() {
 		if p := recover(); p != nil {
-			err = panicked{ErrPanic.Wrap(fmt.Errorf("panic: %v", p)), string(debug.Stack())}
+			err = panicked{errPanic.Wrap(fmt.Errorf("panic: %v", p)), string(debug.Stack())}
 		}
 	}()
 	err = f(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), ErrTimeout) {
-		return ErrTimeout.Wrap(err)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return errTimeout.Wrap(err)
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/jobs/jobsim"
 )
 
 var (
@@ -55,7 +55,7 @@ func (ip *addresses) free(a *ipRow) {
 	r := w.draw(fmt.Sprint("event of address ", id))
 	time.AfterFunc(between(r, 10*time.Millisecond, 3*time.Second), func() {
 		_ = w.happen(func() error {
-			return w.mem.jobs.Do(func(in *jobs.MemoryTx) error {
+			return w.mem.jobs.Do(func(in *jobsim.Tx) error {
 				return tx{memory: w.mem, in: in}.DropAddress(w.t.Context(), id, generation, owner)
 			})
 		})

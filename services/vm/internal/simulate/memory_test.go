@@ -15,6 +15,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/jobs/jobsim"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
@@ -28,7 +29,7 @@ import (
 
 // memory is what work needs of vm's tables, in memory. TestStoresAgree holds it to the tables.
 type memory struct {
-	jobs         *jobs.Memory
+	jobs         *jobsim.Memory
 	installation string
 	jumpedAt     time.Time
 	lastHost     int32
@@ -79,7 +80,7 @@ type sightOn struct {
 
 func newMemory(now func() time.Time) *memory {
 	return &memory{
-		jobs: jobs.NewMemory(now), nodes: map[int32]node{}, hosts: map[int32]host{}, tombs: map[uuid.UUID]tomb{},
+		jobs: jobsim.New(now), nodes: map[int32]node{}, hosts: map[int32]host{}, tombs: map[uuid.UUID]tomb{},
 		strangers: map[sightOn]leftover.Verdict{}, usage: map[int32]account.Limits{}, said: func(string, string) {}, begun: func(int32, uuid.UUID) {},
 	}
 }
@@ -87,18 +88,18 @@ func newMemory(now func() time.Time) *memory {
 // rows is a process's way to the memory.
 type rows struct {
 	*memory
-	door jobs.Door
+	intercept jobsim.Interceptor
 }
 
 // tx is a unit of work.
 type tx struct {
 	*memory
-	in *jobs.MemoryTx
+	in *jobsim.Tx
 }
 
 // all returns the memory as the worker needs it.
 func (r rows) all() worker.Rows {
-	in := func(t pgx.Tx) tx { return tx{memory: r.memory, in: t.(*jobs.MemoryTx)} }
+	in := func(t pgx.Tx) tx { return tx{memory: r.memory, in: t.(*jobsim.Tx)} }
 	return worker.Rows{
 		Machine: r.Build, Leftovers: r, Watch: r,
 		Host:     func(t pgx.Tx) hosts.Tx { return in(t) },
@@ -107,8 +108,8 @@ func (r rows) all() worker.Rows {
 }
 
 func (r rows) inTx(ctx context.Context, op string, f func(tx) error) error {
-	return r.door(ctx, op, func() error {
-		return r.jobs.Do(func(t *jobs.MemoryTx) error { return f(tx{memory: r.memory, in: t}) })
+	return r.intercept(ctx, op, func() error {
+		return r.jobs.Do(func(t *jobsim.Tx) error { return f(tx{memory: r.memory, in: t}) })
 	})
 }
 

@@ -92,7 +92,7 @@ func (p *process) answer(ctx context.Context, verb string, g *guest) (task int32
 
 // change is a unit of work that records a change of a host and the job that makes it.
 func (p *process) change(ctx context.Context, verb string, g *guest, wish func(tx, *hosts.Host) (jobs.New, error)) (task int32, err error) {
-	err = rows{p.w.mem, p.door}.inTx(ctx, verb+" "+g.name, func(t tx) error {
+	err = rows{p.w.mem, p.intercept}.inTx(ctx, verb+" "+g.name, func(t tx) error {
 		h, err := t.Host(ctx, g.id, 0)
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func (p *process) create(ctx context.Context, g *guest) (task int32, err error) 
 		return 0, err
 	}
 	size := nodes.Size{CPUs: 1, RAM: ramMiB, Disk: diskMiB}
-	err = rows{p.w.mem, p.door}.inTx(ctx, "create "+g.name, func(t tx) error {
+	err = rows{p.w.mem, p.intercept}.inTx(ctx, "create "+g.name, func(t tx) error {
 		if t.isHost(id) {
 			return fault.Invalid // a UUID is made anew for each request; here for each name
 		}
@@ -174,7 +174,7 @@ func (p *process) addIP(ctx context.Context, g *guest) (task int32, err error) {
 // moveIPs records that a host gets addresses, or loses its last one.
 func (p *process) moveIPs(ctx context.Context, g *guest, add []address.Address, keys []string) (task int32, err error) {
 	verb := map[bool]string{true: "delip", false: "addip"}[add == nil]
-	err = rows{p.w.mem, p.door}.inTx(ctx, verb+" "+g.name, func(t tx) error {
+	err = rows{p.w.mem, p.intercept}.inTx(ctx, verb+" "+g.name, func(t tx) error {
 		h, err := t.Host(ctx, g.id, 0)
 		if err != nil {
 			return err

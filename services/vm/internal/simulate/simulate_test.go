@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/jobs/jobsim"
 	"slipway.dev/services/internal/modelnode"
 )
 
@@ -208,7 +209,7 @@ func (w *world) node(n *place, what, arg string) {
 		w.stray(n, arg, modelnode.Machine{Defined: true, Running: true, StackID: "another", NodeID: n.node.ID, HostID: 900, Fence: 7})
 	case "reset":
 		w.reset[n.id] = w.now()
-		_ = w.mem.jobs.Do(func(in *jobs.MemoryTx) error { return tx{memory: w.mem, in: in}.ResetBreaker(w.t.Context(), n.id) })
+		_ = w.mem.jobs.Do(func(in *jobsim.Tx) error { return tx{memory: w.mem, in: in}.ResetBreaker(w.t.Context(), n.id) })
 	default:
 		w.t.Fatalf("unknown: %s %s", n.name, what)
 	}

@@ -19,6 +19,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/jobs/jobsim"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/services/internal/modelnode"
 	hosts "slipway.dev/services/vm/internal/host"
@@ -102,7 +103,7 @@ func newWorld(t *testing.T, seed uint64, p plant, nodes int) *world {
 		script: new([]misfortune),
 	}
 	w.mem = newMemory(w.now)
-	w.mem.spendy, w.mem.jobs.Plant = p.spendy, jobs.Plant{Unguarded: p.deaf, Unordered: p.unordered, Lease: lease}
+	w.mem.spendy, w.mem.jobs.Bugs = p.spendy, jobsim.Bugs{Unguarded: p.deaf, Unordered: p.unordered, Lease: lease}
 	w.mem.said = func(subject, key string) { w.say("%s %s", key, subject) }
 	w.mem.begun = w.judgeReap
 	w.ip = newAddresses(w)
@@ -196,8 +197,8 @@ func (w *world) boot(name string, takeOver bool) {
 	if w.plant.deaf {
 		cfg.Lease = time.Hour
 	}
-	p.runner = jobs.NewMemoryRunner(w.mem.jobs, p.door, cfg)
-	p.worker = worker.New(p.runner, rows{w.mem, p.door}.all(), ipClient{p: p}, p.dial, log)
+	p.runner = jobsim.NewRunner(w.mem.jobs, p.intercept, cfg)
+	p.worker = worker.New(p.runner, rows{w.mem, p.intercept}.all(), ipClient{p: p}, p.dial, log)
 	if w.plant.naive {
 		p.worker.Reaper.Classify = func(leftover.Evidence) leftover.Verdict { return leftover.Removed }
 	}
@@ -262,8 +263,8 @@ func (p *process) pass(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// door is a process's way to the database.
-func (p *process) door(ctx context.Context, op string, do func() error) error {
+// intercept delays a call to the database, and may lose it or its answer.
+func (p *process) intercept(ctx context.Context, op string, do func() error) error {
 	r := p.w.draw(p.boot + " " + op)
 	if err := p.pass(ctx, between(r, time.Millisecond, 5*time.Millisecond)); err != nil {
 		return err
@@ -430,7 +431,7 @@ func (w *world) sign(n *place) {
 // register is what vm does with a sign of life (server.RegisterNode).
 func (w *world) register(n *place) error {
 	n.said.BootID = fmt.Sprint(n.boots)
-	return w.mem.jobs.Do(func(in *jobs.MemoryTx) error {
+	return w.mem.jobs.Do(func(in *jobsim.Tx) error {
 		ctx, t := context.Background(), tx{memory: w.mem, in: in}
 		id, rebooted, err := t.RegisterNode(ctx, n.said)
 		if err != nil || !rebooted {
