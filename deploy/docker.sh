@@ -50,8 +50,11 @@ start() {
 	forget /run/docker/containerd/containerd.pid containerd
 	local group=
 	[ -z "$sudo" ] || group="--group $(id -g)" # who starts it may use it
-	# Outside this script's process group, so that Ctrl-C does not end it.
-	$sudo setsid env PATH="$(iptables_that_works)$PATH" sh -c "exec dockerd $group >>$log 2>&1 </dev/null" &
+	# Outside this script's process group, so that Ctrl-C does not end it, and without the files of its caller: the engine lives
+	# on, and a lock on such a file would stay with it.
+	$sudo setsid env PATH="$(iptables_that_works)$PATH" bash -c "
+		for fd in /proc/self/fd/*; do fd=\${fd##*/}; [ \$fd -le 2 ] || eval \"exec \$fd>&-\"; done
+		exec dockerd $group >>$log 2>&1 </dev/null" &
 	local engine=$!
 	for _ in $(seq 600); do
 		if docker info >/dev/null 2>&1; then
