@@ -355,17 +355,33 @@ func TestOwnMutations(t *testing.T) {
 	}
 }
 
-// TestScopesAreKnown: auth can grant every scope that a method of any service demands.
+// TestScopesAreKnown: auth can grant every scope that a method of any service demands, and lists every route with a scope.
 func TestScopesAreKnown(t *testing.T) {
 	t.Parallel()
 	w := build(t, 1)
-	known := map[string]bool{}
+	calls := map[string][]any{}
 	for _, item := range w.do("GET", "/auth/v4/scope", w.login(adminEmail), "")["list"].([]any) {
-		known[item.(map[string]any)["name"].(string)] = true
+		scope := item.(map[string]any)
+		calls[scope["name"].(string)], _ = scope["routes"].([]any)
 	}
 	for _, scope := range access.Scopes(access.Demands(all(routes()))) {
-		if !known[scope] {
+		if _, known := calls[scope]; !known {
 			t.Errorf("%s cannot be granted: its file is missing in proto/all", scope)
 		}
+	}
+	settings := 0
+	for _, r := range routes() {
+		if r.Demand.Scope == "" || r.Demand.Scope == identity.ScopeSelf {
+			continue
+		}
+		if !slices.Contains(calls[r.Demand.Scope], any(r.verb+" "+r.path)) {
+			t.Errorf("%s %s is not among the calls of scope %s", r.verb, r.path, r.Demand.Scope)
+		}
+		if strings.HasPrefix(r.path, "/ip/v3/setting/") {
+			settings++
+		}
+	}
+	if settings == 0 {
+		t.Error("no route of /ip/v3/setting")
 	}
 }

@@ -3,12 +3,12 @@ package access
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	accesspb "slipway.dev/proto/access/v1"
 
 	"slipway.dev/pkg/access"
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 )
 
@@ -65,7 +65,8 @@ func TestForeignSites(t *testing.T) {
 		for _, cookie := range []string{"ses6", "token", "x-xsrf-token"} {
 			for _, from := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example.com", "Origin: null"} {
 				a := s.send(0, r.verb, r.at("1"), "", "{}", "Cookie: "+cookie+"="+admin.token, from, "Content-Type: text/plain")
-				if a.code != http.StatusForbidden || !strings.Contains(a.body, `"code":3001`) {
+				reason, shaped := s.replicas[0].gateway.ReadError(r.path, []byte(a.body))
+				if a.code != http.StatusForbidden || !shaped || reason != fault.Denied.Reason {
 					t.Errorf("%s %s, %s, %s: %+v", r.verb, r.path, cookie, from, a)
 				}
 			}

@@ -55,7 +55,9 @@ func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, erro
 }
 
 // intercepted adds to a local connection what Dial's interceptors add.
-type intercepted struct{ next func() grpc.ClientConnInterface }
+type intercepted struct {
+	next func() grpc.ClientConnInterface
+}
 
 func (i intercepted) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	return i.next().Invoke(forward(ctx), method, args, reply, opts...)

@@ -37,7 +37,7 @@ type toy struct {
 	svc    *service.Service
 	pool   *pgxpool.Pool
 	own    grpc.ClientConnInterface // taken while the service was built
-	refuse atomic.Bool // events
+	refuse atomic.Bool              // events
 }
 
 func newToy(t *testing.T, b *bus.Bus) *toy {
