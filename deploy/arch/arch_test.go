@@ -89,33 +89,6 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// rooms lists, for each room of a service, the rooms that it may not know.
-var rooms = map[string][]string{
-	"domain": {"store", "server", "work"}, "store": {"server", "work"}, "work": {"server"},
-}
-
-func TestRooms(t *testing.T) {
-	t.Parallel()
-	seen := 0
-	for _, p := range packages(t) {
-		dir, room := filepath.Split(p.ImportPath)
-		if !strings.HasPrefix(p.ImportPath, root+"services/") {
-			continue
-		}
-		seen++
-		for _, forbidden := range rooms[room] {
-			for _, i := range p.Imports {
-				if i == dir+forbidden {
-					t.Errorf("%s imports %s", p.ImportPath, i)
-				}
-			}
-		}
-	}
-	if seen == 0 {
-		t.Fatal("no package of a service was checked")
-	}
-}
-
 // TestReadable holds what a reader expects: every package says what it is for, no file is too long.
 func TestReadable(t *testing.T) {
 	t.Parallel()

@@ -235,8 +235,7 @@ func isAlias(sql, table, alias string) bool {
 // queries returns the texts of a file that may hold SQL. Parts that are joined by + are one text. What a query.List reads from
 // is written as "FROM …".
 func queries(f *ast.File) (list []string) {
-	var visit func(ast.Node) bool
-	visit = func(n ast.Node) bool {
+	visit := func(n ast.Node) bool {
 		switch x := n.(type) {
 		case *ast.ImportSpec:
 			return false

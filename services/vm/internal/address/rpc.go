@@ -70,7 +70,9 @@ func (s *Server) GetHostIPv6(ctx context.Context, r *vmpb.GetHostIPv6Request) (*
 }
 
 // page returns a page of the addresses of one family.
-func (s *Server) page(ctx context.Context, q *querypb.Query, id, family int32) (l query.Rows[item], list []*vmpb.HostIP, err error) {
+func (s *Server) page(ctx context.Context, q *querypb.Query, id, family int32) (
+	l query.Rows[item], list []*vmpb.HostIP, err error,
+) {
 	h, err := namesOf(ctx, s.db, id, listing.Owner(ctx))
 	if err != nil {
 		return l, nil, err

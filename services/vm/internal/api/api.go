@@ -84,6 +84,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
 	})
 	vmpb.RegisterFsckServiceServer(r, vmfsck.NewServer(p.Fsck, map[string]parkedpb.ParkedServiceClient{
-		"vm": parkedpb.NewParkedServiceClient(p.Own), "auth": parkedpb.NewParkedServiceClient(p.Auth), "ip": parkedpb.NewParkedServiceClient(p.IP),
+		"vm": parkedpb.NewParkedServiceClient(p.Own), "auth": parkedpb.NewParkedServiceClient(p.Auth),
+		"ip": parkedpb.NewParkedServiceClient(p.IP),
 	}))
 }

@@ -56,8 +56,11 @@ func (s *Server) GetHost(ctx context.Context, r *vmpb.GetHostRequest) (*vmpb.Hos
 func render(h *item) *vmpb.Host {
 	p := &vmpb.Host{
 		Id: h.ID, Name: h.Name, Comment: h.Comment, State: h.State, Domain: h.Domain, CpuNumber: h.CPUs, RamMib: h.RAM,
-		Disk:    &vmpb.HostDisk{Id: h.DiskID, DiskMib: h.DiskMiB, Name: h.DiskName},
-		Cluster: &vmpb.HostCluster{Id: h.ClusterID, Name: h.Cluster, DatacenterType: cluster.DatacenterType, VirtualizationType: cluster.VirtualizationType},
+		Disk: &vmpb.HostDisk{Id: h.DiskID, DiskMib: h.DiskMiB, Name: h.DiskName},
+		Cluster: &vmpb.HostCluster{
+			Id: h.ClusterID, Name: h.Cluster,
+			DatacenterType: cluster.DatacenterType, VirtualizationType: cluster.VirtualizationType,
+		},
 		Node:    &vmpb.HostNode{Id: h.NodeID, Name: h.Node, IpAddr: node.HostOf(h.Endpoint), MaintenanceMode: h.Maintenance},
 		Account: &vmpb.HostAccount{Id: h.AccountID, Email: h.Email},
 		Os:      &vmpb.HostOS{Id: h.OSID, Name: h.OS},

@@ -138,7 +138,8 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 	if wanted == 0 || wanted == caller.AccountID {
 		return caller.AccountID, nil
 	}
-	missing := fault.Invalid.With("there is no account %d", wanted).On("account") // status 400: clients print the body of 400 only
+	// Status 400: clients print the body of 400 only.
+	missing := fault.Invalid.With("there is no account %d", wanted).On("account")
 	if !caller.ReachesAll() {
 		return 0, missing
 	}
@@ -160,8 +161,8 @@ func hashPassword(password string) (string, error) {
 // reserve reserves the addresses of a new host, under its UUID.
 func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]address.Address, error) {
 	req := &ippb.ReserveRequest{
-		Owner: h.UUID.String(), ClusterId: h.ClusterID, AccountId: h.AccountID, PoolIds: spec.IPv4Pools, Ipv4Count: spec.IPv4Number,
-		Wish: spec.Address, NetworkId: spec.Network,
+		Owner: h.UUID.String(), ClusterId: h.ClusterID, AccountId: h.AccountID, PoolIds: spec.IPv4Pools,
+		Ipv4Count: spec.IPv4Number, Wish: spec.Address, NetworkId: spec.Network,
 	}
 	if spec.IPv6 {
 		req.Ipv6Count = 1
@@ -174,7 +175,9 @@ func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]addr
 
 // record stores the host. When other hosts take the room that was chosen, it chooses again; that ends, because they use
 // it up.
-func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []address.Address) (resp *vmpb.CreateHostResponse, err error) {
+func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []address.Address) (
+	resp *vmpb.CreateHostResponse, err error,
+) {
 	usage := spec.usage(address.CountIPv4(addrs))
 	size := node.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: disk.Total(spec.Disks)}
 	for {

@@ -63,7 +63,9 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 }
 
 // reserve reserves what a change adds to a host, under keys that are returned also when something fails.
-func (s *Server) reserve(ctx context.Context, h target, c *Change, list []address.Address) (keys []string, added []address.Address, err error) {
+func (s *Server) reserve(ctx context.Context, h target, c *Change, list []address.Address) (
+	keys []string, added []address.Address, err error,
+) {
 	var requests []*ippb.ReserveRequest
 	first := &ippb.ReserveRequest{PoolIds: c.Pools, Ipv4Count: max(0, c.IPv4)}
 	if c.IPv6 != nil && *c.IPv6 && !hasIPv6(list) {
@@ -124,7 +126,8 @@ func (s *Server) change(ctx context.Context, id int32, kind string, keys []strin
 		if err := address.Change(ctx, tx, id, job.ID, added, gone); err != nil {
 			return err
 		}
-		if err := account.Charge(ctx, tx, h.AccountID, account.Usage{account.IPv4Number: address.CountIPv4(added)}); err != nil {
+		usage := account.Usage{account.IPv4Number: address.CountIPv4(added)}
+		if err := account.Charge(ctx, tx, h.AccountID, usage); err != nil {
 			return err
 		}
 		op = task.Operation(id, job)

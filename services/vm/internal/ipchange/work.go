@@ -120,7 +120,8 @@ func (w *worker) changed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machin
 			f.Addresses[x.IPID] = x.Generation
 		}
 		_, err := t.Enqueue(ctx, jobs.New{
-			Kind: freeKind, Key: "address/" + a.UUID, Args: f, AccountID: h.AccountID, CreatedBy: run.CreatedBy, RequestID: run.RequestID,
+			Kind: freeKind, Key: "address/" + a.UUID, Args: f,
+			AccountID: h.AccountID, CreatedBy: run.CreatedBy, RequestID: run.RequestID,
 		})
 		if err != nil {
 			return err

@@ -41,7 +41,9 @@ func (t tables) KeepStrangers(ctx context.Context, nodeID int32, list []Stranger
 
 // Reap asks the breaker of a node for the removal of a machine, counts the removal, and adds its job. Units of work on
 // one node wait for each other here. pending reports that the machine is being removed already.
-func (t tables) Reap(ctx context.Context, nodeID int32, machine uuid.UUID, machines int, job jobs.New) (may, pending bool, err error) {
+func (t tables) Reap(ctx context.Context, nodeID int32, machine uuid.UUID, machines int, job jobs.New) (
+	may, pending bool, err error,
+) {
 	err = t.db.InTx(ctx, func(tx *unit.Tx) error {
 		if may, pending, err = mayReap(ctx, tx, nodeID, machine, machines); err != nil || !may {
 			return err
@@ -54,7 +56,9 @@ func (t tables) Reap(ctx context.Context, nodeID int32, machine uuid.UUID, machi
 
 // mayReap counts the removal of a machine unless the node's breaker is open. It opens the breaker when there are too
 // many.
-func mayReap(ctx context.Context, tx *unit.Tx, nodeID int32, machine uuid.UUID, machines int) (may, pending bool, err error) {
+func mayReap(ctx context.Context, tx *unit.Tx, nodeID int32, machine uuid.UUID, machines int) (
+	may, pending bool, err error,
+) {
 	open, since, err := node.LockBreaker(ctx, tx, nodeID)
 	if err != nil {
 		return false, false, err

@@ -42,7 +42,8 @@ func Register(r *jobs.Runner, in func(pgx.Tx) host.Tx, steps *machine.Steps) {
 		Steps: []jobs.Step[machine.Args]{down}, Done: w.done(host.Stopped, "stopped"), Failed: w.failed(host.Unknown),
 	})
 	handle(restartKind, jobs.Handler[machine.Args]{
-		Steps: []jobs.Step[machine.Args]{down, network, up}, Done: w.done(host.Active, "started"), Failed: w.failed(host.Unknown),
+		Steps: []jobs.Step[machine.Args]{down, network, up},
+		Done:  w.done(host.Active, "started"), Failed: w.failed(host.Unknown),
 	})
 }
 

@@ -49,7 +49,8 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 		var rebooted bool
 		nodeID, rebooted, err = node.Register(ctx, tx, node.Description{
 			StackID: d.GetStackId(), UUID: id, Name: d.GetHostname(), Endpoint: r.GetEndpoint(),
-			CPUs: d.GetCpuNumber(), CPUModel: d.GetCpuModel(), RAM: d.GetRamMib(), StorageMiB: d.GetStorageMib(), StorageFreeMiB: d.GetStorageFreeMib(),
+			CPUs: d.GetCpuNumber(), CPUModel: d.GetCpuModel(), RAM: d.GetRamMib(),
+			StorageMiB: d.GetStorageMib(), StorageFreeMiB: d.GetStorageFreeMib(),
 			Hypervisor: d.GetHypervisor(), Accel: d.GetAccel(), Kernel: d.GetKernelVersion(), OS: d.GetOsVersion(),
 			QEMU: d.GetQemuVersion(), Libvirt: d.GetLibvirtVersion(), BootID: d.GetBootId(), Bridge: d.GetBridge(), DNS: d.GetDns(),
 		})
