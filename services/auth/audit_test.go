@@ -273,8 +273,8 @@ func TestAuditTakesEvents(t *testing.T) {
 	}
 }
 
-// TestMutationsAreRecorded: every method of auth that changes something is one that the server records. The names are here so
-// that no method of this kind is made by mistake.
+// TestMutationsAreRecorded: every method of auth that changes something is one that the server records. The names are
+// here so that no method of this kind is made by mistake.
 func TestMutationsAreRecorded(t *testing.T) {
 	t.Parallel()
 	for _, m := range access.In(all.In("auth.v4")...) {

@@ -29,9 +29,9 @@ import (
 
 // Config comes from variables that begin with SLIPWAY_AUTH_.
 type Config struct {
-	// MasterKey is 32 random bytes in base64 that seal secrets in the database; without it they cannot be read, so keep it
-	// apart from the database's backups. To replace it, give several with a comma between them: first the new one last, to
-	// every process, then the new one first. What the old one sealed is sealed anew then, and it can go.
+	// MasterKey is 32 random bytes in base64 that seal secrets in the database; without it they cannot be read, so
+	// keep it apart from the database's backups. To replace it, give several with a comma between them: first the new
+	// one last, to every process, then the new one first. What the old one sealed is sealed anew then, and it can go.
 	MasterKey string `env:"MASTER_KEY"`
 
 	// AdminEmail and AdminPassword are for the first administrator, made when there is no account at all.

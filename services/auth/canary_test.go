@@ -33,8 +33,9 @@ var open = []string{
 
 const canary = "canary"
 
-// TestSecretsStayInside: no secret that a client sends, or gets, is found in the audit log, in the log, in the outbox or on the
-// bus. Every method of the service that changes something is called, also those that this test does not name.
+// TestSecretsStayInside: no secret that a client sends, or gets, is found in the audit log, in the log, in the outbox
+// or on the bus. Every method of the service that changes something is called, also those that this test does not
+// name.
 func TestSecretsStayInside(t *testing.T) {
 	t.Parallel()
 	var logged lockedBuffer

@@ -21,7 +21,8 @@ func (p Program) Place() program.Place {
 	return program.Place{Name: "auth", Process: p.Process, Listen: p.Listen}
 }
 
-// memoryLimit makes the collector give back what password hashes took, 19 MiB each, before the process grows over its share.
+// memoryLimit makes the collector give back what password hashes took, 19 MiB each, before the process grows over its
+// share.
 const memoryLimit = 40 << 20
 
 // New makes the service.

@@ -218,7 +218,8 @@ func TestCodeOnce(t *testing.T) {
 	}
 }
 
-// TestGuessingCodes: whoever knows the password has as many guesses at the code as at a password, and no way to get more.
+// TestGuessingCodes: whoever knows the password has as many guesses at the code as at a password, and no way to get
+// more.
 func TestGuessingCodes(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)

@@ -107,8 +107,8 @@ func Outdate(ctx context.Context, tx *unit.Tx, ids ...int32) error {
 	return nil
 }
 
-// ShareSQL returns SQL that selects id, email and epoch of the active account whose id is the SQL id, and locks the account
-// against changes until the end of the unit of work.
+// ShareSQL returns SQL that selects id, email and epoch of the active account whose id is the SQL id, and locks the
+// account against changes until the end of the unit of work.
 func ShareSQL(id string) string {
 	return `SELECT id, email, epoch FROM user_account WHERE state = 'active' AND id = ` + id + ` FOR SHARE`
 }

@@ -1,4 +1,5 @@
-// Package audit keeps the log of calls that changed something, in a chain of hashes that shows whether the log was altered.
+// Package audit keeps the log of calls that changed something, in a chain of hashes that shows whether the log was
+// altered.
 package audit
 
 import (
@@ -100,7 +101,8 @@ func (w *walk) step(is head, r record) {
 	w.head = is
 }
 
-// end returns the verdict. gone is the record whose link stands where the walk stopped; stray a record outside of the chain.
+// end returns the verdict. gone is the record whose link stands where the walk stopped; stray a record outside of the
+// chain.
 func (w *walk) end(gone, stray *int64) verdict {
 	switch {
 	case gone != nil && w.broken == 0:

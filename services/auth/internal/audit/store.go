@@ -9,8 +9,8 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// Write stores a record: of a call of auth's own, or of another service's, with the id of the event that brought it. The
-// same event again changes nothing.
+// Write stores a record: of a call of auth's own, or of another service's, with the id of the event that brought it.
+// The same event again changes nothing.
 func Write(ctx context.Context, tx *unit.Tx, event string, r *auditpb.Record) error {
 	at := time.Now()
 	if r.GetAt().IsValid() {

@@ -12,8 +12,8 @@ import (
 
 const linkBatch = 500
 
-// link appends records that wait to the chain, on the connection of the leader, so that there are no two chains. It returns
-// the head and how many records it appended.
+// link appends records that wait to the chain, on the connection of the leader, so that there are no two chains. It
+// returns the head and how many records it appended.
 func link(ctx context.Context, l *lead.Leader) (last head, n int, err error) {
 	err = l.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `

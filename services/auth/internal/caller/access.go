@@ -58,8 +58,8 @@ func (x Access) Named(ctx context.Context, text string) (account.Account, error)
 	return account.Find(ctx, x.db, 0)
 }
 
-// Mine is Named for the caller's own account, or any account where the caller reaches all. To other callers a foreign account
-// is one that does not exist.
+// Mine is Named for the caller's own account, or any account where the caller reaches all. To other callers a foreign
+// account is one that does not exist.
 func (x Access) Mine(ctx context.Context, text string) (account.Account, error) {
 	me, err := Of(ctx)
 	if err != nil {

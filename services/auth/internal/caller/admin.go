@@ -9,13 +9,14 @@ import (
 	"slipway.dev/services/auth/internal/account"
 )
 
-// Administer runs do, in a unit of work, with an account that may do no more than the caller, and with the caller as it is now.
+// Administer runs do, in a unit of work, with an account that may do no more than the caller, and with the caller as
+// it is now.
 func (x Access) Administer(ctx context.Context, id int32, do func(tx *unit.Tx, by identity.Identity, a *account.Account) error) error {
 	return x.AdministerAs(ctx, id, func(_, a identity.Identity) identity.Identity { return a }, do)
 }
 
-// AdministerAs is Administer where the caller comes to act for the account with fewer rights than the account has: rights
-// returns them, and they may not exceed the caller's.
+// AdministerAs is Administer where the caller comes to act for the account with fewer rights than the account has:
+// rights returns them, and they may not exceed the caller's.
 func (x Access) AdministerAs(ctx context.Context, id int32, rights func(by, a identity.Identity) identity.Identity,
 	do func(tx *unit.Tx, by identity.Identity, a *account.Account) error,
 ) error {
@@ -38,8 +39,8 @@ func (x Access) AdministerAs(ctx context.Context, id int32, rights func(by, a id
 	})
 }
 
-// ByAdmin runs do, in a unit of work, with the caller as it is now: an identity may be a minute old. One such unit of work runs
-// at a time, so that two administrators cannot remove each other.
+// ByAdmin runs do, in a unit of work, with the caller as it is now: an identity may be a minute old. One such unit of
+// work runs at a time, so that two administrators cannot remove each other.
 func (x Access) ByAdmin(ctx context.Context, do func(tx *unit.Tx, by identity.Identity) error) error {
 	me, err := Of(ctx)
 	if err != nil {

@@ -26,8 +26,8 @@ func Sees(me identity.Identity) int32 {
 	return me.AccountID
 }
 
-// Ends returns the account whose credentials the caller may end; 0 is all. A caller who may only look at everything ends none
-// but its own.
+// Ends returns the account whose credentials the caller may end; 0 is all. A caller who may only look at everything
+// ends none but its own.
 func Ends(me identity.Identity, scope string) int32 {
 	if me.Admin() || slices.Contains(me.GrantsAll, scope) {
 		return 0

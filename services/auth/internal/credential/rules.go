@@ -1,5 +1,5 @@
-// Package credential owns the rows of token: every credential that lives, whatever its kind, so that all of them end alike.
-// What is special to a kind stands in the packages below this one.
+// Package credential owns the rows of token: every credential that lives, whatever its kind, so that all of them end
+// alike. What is special to a kind stands in the packages below this one.
 package credential
 
 import (

@@ -19,8 +19,9 @@ import (
 // apiKeyShown is how long an API key stays in the lists after its end, so that its owner finds out why it is refused.
 const apiKeyShown = 30 * 24 * time.Hour
 
-// Maker returns the API key that limits what is made with a credential; nil for none. The credential is locked until the end of
-// the unit of work. ErrInvalid: the credential is gone, the identity is older than that. session 0 is the installation.
+// Maker returns the API key that limits what is made with a credential; nil for none. The credential is locked until
+// the end of the unit of work. ErrInvalid: the credential is gone, the identity is older than that. session 0 is the
+// installation.
 func Maker(ctx context.Context, tx *unit.Tx, session int32) (maker *int32, err error) {
 	if session == 0 {
 		return nil, nil
@@ -33,8 +34,9 @@ func Maker(ctx context.Context, tx *unit.Tx, session int32) (maker *int32, err e
 	return maker, err
 }
 
-// Delete ends one credential and, if it is an API key, all that it made, and emits events. owner is the account whose it must
-// be, 0 for any; which is SQL over a row t of token, with args from $2 on. It returns the id of the credential.
+// Delete ends one credential and, if it is an API key, all that it made, and emits events. owner is the account whose
+// it must be, 0 for any; which is SQL over a row t of token, with args from $2 on. It returns the id of the
+// credential.
 func Delete(ctx context.Context, tx *unit.Tx, owner int32, which string, args ...any) (id int32, err error) {
 	var of int32
 	var made []int32
@@ -85,7 +87,8 @@ func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error 
 	return nil
 }
 
-// OutdateMade revokes the identities of other accounts whose sessions were made by API keys of this account, before these end.
+// OutdateMade revokes the identities of other accounts whose sessions were made by API keys of this account, before
+// these end.
 func OutdateMade(ctx context.Context, tx *unit.Tx, by int32) error {
 	rows, err := tx.Query(ctx, `
 		SELECT DISTINCT t.account_id FROM token t JOIN token m ON m.id = t.maker

@@ -11,8 +11,8 @@ import (
 	"slipway.dev/services/auth/internal/password"
 )
 
-// Open makes a session, unless the account was suspended or got another password since it was read. The statement that inserts
-// the session also checks the account and locks it.
+// Open makes a session, unless the account was suspended or got another password since it was read. The statement
+// that inserts the session also checks the account and locks it.
 func Open(ctx context.Context, tx *unit.Tx, a account.Account, o Opening) (s Opened, err error) {
 	err = tx.QueryRow(ctx, `
 		INSERT INTO token (account_id, hash, sliding, kind, expires_at, method, ip, user_agent, maker)

@@ -14,8 +14,8 @@ import (
 // ErrLimited refuses a login because too many failed before.
 var ErrLimited = fault.New(codes.ResourceExhausted, "RATE_LIMITED", "too many login attempts, try again later")
 
-// counter is one count of failed logins. key is a hash, so that its size does not depend on what the client sent; limit names
-// the setting that bounds the count.
+// counter is one count of failed logins. key is a hash, so that its size does not depend on what the client sent;
+// limit names the setting that bounds the count.
 type counter struct {
 	key   []byte
 	limit setting.Name

@@ -62,8 +62,8 @@ func (g Guess) Forget(ctx context.Context, tx *unit.Tx) error {
 	return err
 }
 
-// Return takes back what Count counted, and no more, where the answer to the client is err and its secret was not wrong. It
-// returns err.
+// Return takes back what Count counted, and no more, where the answer to the client is err and its secret was not
+// wrong. It returns err.
 func (g Guess) Return(ctx context.Context, err error) error {
 	if back := g.db.Aside(ctx, func(tx *unit.Tx) error { return takeBack(ctx, tx, g.counters) }); back != nil {
 		return errors.Join(err, back)

@@ -20,8 +20,8 @@ import (
 const (
 	// life is how long a key signs.
 	life = 30 * 24 * time.Hour
-	// notice is how long a key is known before it signs. A verifier that meets a key id that it does not know fetches the
-	// keys, unless it did just now; and then it knows this one.
+	// notice is how long a key is known before it signs. A verifier that meets a key id that it does not know fetches
+	// the keys, unless it did just now; and then it knows this one.
 	notice = time.Minute
 	// Overlap is how long a key verifies after it signed for the last time: longer than anything that it signed lives.
 	Overlap = 25 * time.Hour
@@ -40,8 +40,8 @@ type signing struct {
 	signer  *identity.Signer
 }
 
-// Open reads the keys, and makes the first. Those in plain or under an older master key are sealed with the newest, all or
-// none, so that a master key that is not the right one changes nothing.
+// Open reads the keys, and makes the first. Those in plain or under an older master key are sealed with the newest,
+// all or none, so that a master key that is not the right one changes nothing.
 func Open(ctx context.Context, db *unit.DB, b *seal.Box) (*Ring, error) {
 	r := &Ring{db: db, box: b}
 	err := r.change(ctx, func(tx *unit.Tx, keys []signingKey) error {

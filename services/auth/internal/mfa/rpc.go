@@ -133,8 +133,8 @@ func (s *MFA) DeleteTOTP(ctx context.Context, r *authpb.DeleteTOTPRequest) (*aut
 	return &authpb.DeleteTOTPResponse{}, nil
 }
 
-// guarded runs a unit of work on the caller's account that fails with ErrInvalidCode on a wrong code. A wrong code counts as a
-// failed login, also when many come at the same time.
+// guarded runs a unit of work on the caller's account that fails with ErrInvalidCode on a wrong code. A wrong code
+// counts as a failed login, also when many come at the same time.
 func (s *MFA) guarded(ctx context.Context, do func(tx *unit.Tx, a *account.Account) error) error {
 	me, err := s.access.Me(ctx)
 	if err != nil {

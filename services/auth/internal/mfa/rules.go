@@ -56,8 +56,8 @@ func newSecret(email string) (secret, uri string, err error) {
 	return k.Secret(), k.URL(), nil
 }
 
-// step returns the step that a code is of. ok is false for a code that is wrong, or of the last step that a code was accepted
-// of, or of an earlier one.
+// step returns the step that a code is of. ok is false for a code that is wrong, or of the last step that a code was
+// accepted of, or of an earlier one.
 func (f factor) step(code string, now time.Time) (step int64, ok bool) {
 	code = strings.ReplaceAll(strings.TrimSpace(code), " ", "")
 	current := now.Unix() / stepSeconds

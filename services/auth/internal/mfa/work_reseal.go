@@ -7,7 +7,8 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// Reseal seals with the newest master key what an older one has sealed, all or nothing, so that the older key can be removed.
+// Reseal seals with the newest master key what an older one has sealed, all or nothing, so that the older key can be
+// removed.
 func (s *MFA) Reseal(ctx context.Context) error {
 	return s.db.InTx(ctx, func(tx *unit.Tx) error {
 		all, err := sealedSecrets(ctx, tx)

@@ -26,8 +26,8 @@ func New(db *unit.DB, x caller.Access) (*Passwords, error) {
 	return &Passwords{db, x, h}, err
 }
 
-// Prove finds the account that has this folded e-mail and password, at the same cost when there is none. The login is counted as
-// failed by then: a caller that makes something of it forgets the guess, or returns it.
+// Prove finds the account that has this folded e-mail and password, at the same cost when there is none. The login is
+// counted as failed by then: a caller that makes something of it forgets the guess, or returns it.
 func (p *Passwords) Prove(ctx context.Context, email, password string) (account.Account, guess.Guess, error) {
 	leave, err := p.hasher.enter()
 	if err != nil {

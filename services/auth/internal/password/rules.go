@@ -1,5 +1,5 @@
-// Package password proves, checks and hashes the passwords of accounts, at a price that does not depend on the account and
-// that is bounded for the machine.
+// Package password proves, checks and hashes the passwords of accounts, at a price that does not depend on the
+// account and that is bounded for the machine.
 package password
 
 import (
@@ -25,8 +25,8 @@ func Check(s string) error {
 	return nil
 }
 
-// checkNew demands a password of at least so many characters, see the setting. By default one is enough: billing systems make
-// accounts with passwords of their own making, and the limit on guesses protects a short one.
+// checkNew demands a password of at least so many characters, see the setting. By default one is enough: billing
+// systems make accounts with passwords of their own making, and the limit on guesses protects a short one.
 func checkNew(s string, least int) error {
 	if err := Check(s); err != nil {
 		return err

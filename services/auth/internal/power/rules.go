@@ -1,5 +1,5 @@
-// Package power compares what callers may do: all methods that there are, the scopes that they demand, and whether one identity
-// may do more than another.
+// Package power compares what callers may do: all methods that there are, the scopes that they demand, and whether
+// one identity may do more than another.
 package power
 
 import (

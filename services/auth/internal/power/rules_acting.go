@@ -7,7 +7,8 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// ActingScopes checks the scopes that a service asks for to act as i. Patterns are refused: a service names what it will do.
+// ActingScopes checks the scopes that a service asks for to act as i. Patterns are refused: a service names what it
+// will do.
 func (p Powers) ActingScopes(i identity.Identity, list []string) ([]string, error) {
 	if len(list) == 0 {
 		return nil, fault.Invalid.With("at least one is required").On("scopes")

@@ -10,8 +10,8 @@ import (
 
 const maxScopes = 200 // of one credential
 
-// NewScopes checks the scopes of a credential that i makes, or patterns of them: i must have each. An empty list stands for all
-// that i may do, now and later, and is limited as i is.
+// NewScopes checks the scopes of a credential that i makes, or patterns of them: i must have each. An empty list
+// stands for all that i may do, now and later, and is limited as i is.
 func (p Powers) NewScopes(i identity.Identity, list []string) ([]string, error) {
 	if len(list) == 0 || slices.Equal(list, []string{"*"}) {
 		if i.Limited {

@@ -9,8 +9,8 @@ import (
 	"slipway.dev/services/auth/internal/power"
 )
 
-// CheckGrant refuses roles that do not exist, or that are more than by may give. field is the field of the request that names
-// them. The roles are locked until the end of the unit of work.
+// CheckGrant refuses roles that do not exist, or that are more than by may give. field is the field of the request
+// that names them. The roles are locked until the end of the unit of work.
 func CheckGrant(ctx context.Context, tx *unit.Tx, p power.Powers, by identity.Identity, field string, names []string) error {
 	var given identity.Identity
 	for _, name := range names {

@@ -98,7 +98,8 @@ func (r role) shown(p power.Powers) []string {
 	return r.Scopes
 }
 
-// CheckNames checks the form of the names of an account's roles and returns each once. CheckGrant finds out whether they exist.
+// CheckNames checks the form of the names of an account's roles and returns each once. CheckGrant finds out whether
+// they exist.
 func CheckNames(field string, list []string) ([]string, error) {
 	if len(list) == 0 || len(list) > maxRoles {
 		return nil, fault.Invalid.With("one to %d roles are required", maxRoles).On(field)

@@ -28,8 +28,8 @@ import (
 	"slipway.dev/services/auth/internal/user"
 )
 
-// Server answers all rpcs of auth. Each room has the methods of its noun; TokenService, UserService and TOTPService span
-// several.
+// Server answers all rpcs of auth. Each room has the methods of its noun; TokenService, UserService and TOTPService
+// span several.
 type Server struct {
 	unimplemented
 	kinds.Kinds
@@ -46,8 +46,8 @@ type Server struct {
 	ttl       time.Duration
 }
 
-// unimplemented has the methods that gRPC demands of a server. Each is embedded deeper than the same method of a room, so that
-// the room's wins.
+// unimplemented has the methods that gRPC demands of a server. Each is embedded deeper than the same method of a
+// room, so that the room's wins.
 type unimplemented struct{ deeper }
 
 type deeper struct {
@@ -64,8 +64,8 @@ type deeper struct {
 	authpb.UnimplementedKeystoneServiceServer
 }
 
-// New makes the rooms, each of those below it. ttl is how long a session may be unused where token_ttl was never set; box seals
-// secrets in the database.
+// New makes the rooms, each of those below it. ttl is how long a session may be unused where token_ttl was never set;
+// box seals secrets in the database.
 func New(db *unit.DB, ring *keyring.Ring, box *seal.Box, ttl time.Duration, now func() time.Time) (*Server, error) {
 	powers := power.New()
 	access := caller.New(db, powers)

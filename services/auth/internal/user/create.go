@@ -20,8 +20,8 @@ type newAccount struct {
 	password, role string
 }
 
-// insertFunc inserts an account in a unit of work and returns its id. by grants the role; nil is the installation, which may
-// grant all.
+// insertFunc inserts an account in a unit of work and returns its id. by grants the role; nil is the installation,
+// which may grant all.
 type insertFunc func(tx *unit.Tx, by *identity.Identity) (int32, error)
 
 // CreateUser makes an account whose role is no more than the caller may do.

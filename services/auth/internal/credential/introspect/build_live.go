@@ -25,8 +25,8 @@ type Live struct {
 	Scopes   []string // that its own limits and those of the API key that made it leave; nil: not limited
 }
 
-// live selects a credential that is good now. A session that a one-time key opened is used elsewhere than the API key that made
-// the one-time key.
+// live selects a credential that is good now. A session that a one-time key opened is used elsewhere than the API key
+// that made the one-time key.
 func live(which string) string {
 	return `
 	SELECT t.id, ` + account.IdentityColumns + `,
@@ -48,8 +48,8 @@ var (
 	byUUID = live(`t.uuid = $2 AND t.kind = 'refresh'`)
 )
 
-// use looks a credential up for a client and notes that it was used: at most once a minute, and for short lives more often. ttl
-// is the default of setting.Idle.
+// use looks a credential up for a client and notes that it was used: at most once a minute, and for short lives more
+// often. ttl is the default of setting.Idle.
 func use(ctx context.Context, db *unit.DB, query string, arg any, ttl time.Duration, ip string) (Live, error) {
 	var l Live
 	var own, made limit // made is the limit of the API key that made the credential

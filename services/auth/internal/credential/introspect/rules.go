@@ -15,8 +15,8 @@ type limit struct {
 	cidrs  []netip.Prefix // none: good from anywhere
 }
 
-// admits reports whether the credential may be used from this address. A credential that is bound to networks is refused where
-// the address is not known.
+// admits reports whether the credential may be used from this address. A credential that is bound to networks is
+// refused where the address is not known.
 func (l limit) admits(ip string) bool {
 	if len(l.cidrs) == 0 {
 		return true
@@ -46,8 +46,8 @@ func both(a, b limit) []string {
 	return left
 }
 
-// lease returns how long an identity signed now may live, when its credential lives for left; nil is without end. It bounds how
-// long a service that misses a revocation goes on to accept the identity.
+// lease returns how long an identity signed now may live, when its credential lives for left; nil is without end. It
+// bounds how long a service that misses a revocation goes on to accept the identity.
 func lease(left *time.Duration) time.Duration {
 	if left == nil {
 		return identity.MaxLife

@@ -148,8 +148,8 @@ func (s *Keystone) RevokeToken(ctx context.Context, r *authpb.RevokeTokenRequest
 	return &authpb.RevokeTokenResponse{}, nil
 }
 
-// subjectOf looks up a token that must be of account owner, unless owner is 0. A caller that has the value of a token may learn that
-// the token exists.
+// subjectOf looks up a token that must be of account owner, unless owner is 0. A caller that has the value of a token
+// may learn that the token exists.
 func (s *Keystone) subjectOf(ctx context.Context, owner int32, text string) (introspect.Live, error) {
 	hash, err := secret.Hash(text)
 	if err != nil {

@@ -19,8 +19,8 @@ var (
 	errSuspended = fault.New(codes.FailedPrecondition, "ACCOUNT_SUSPENDED", "the account is suspended")
 )
 
-// hashOf returns what is stored of a key, which has the form of a token. A value of another form is refused as an unknown one
-// is.
+// hashOf returns what is stored of a key, which has the form of a token. A value of another form is refused as an
+// unknown one is.
 func hashOf(value string) ([]byte, error) {
 	hash, err := secret.Hash(strings.TrimSpace(value))
 	if err != nil {

@@ -19,8 +19,9 @@ func create(ctx context.Context, tx *unit.Tx, of int32, hash []byte, maker *int3
 	return err
 }
 
-// redeem uses a key up and returns its maker and the account, which is locked until the end of the unit of work. The account is
-// locked before the key, in the order in which changes of an account end its keys; a value that is no key locks nothing.
+// redeem uses a key up and returns its maker and the account, which is locked until the end of the unit of work. The
+// account is locked before the key, in the order in which changes of an account end its keys; a value that is no key
+// locks nothing.
 func redeem(ctx context.Context, tx *unit.Tx, hash []byte) (a account.Account, maker *int32, err error) {
 	err = tx.QueryRow(ctx, account.ShareSQL(`(
 		SELECT account_id FROM login_key WHERE hash = $1 AND used_at IS NULL AND expires_at > now())`), hash).Scan(&a.ID, &a.Email, &a.Epoch)

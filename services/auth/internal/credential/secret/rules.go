@@ -20,8 +20,8 @@ func NewToken(account int32) string {
 
 var tokenForm = regexp.MustCompile(`^[0-9]{1,10}-[0-9a-f]{64}$`)
 
-// Hash returns what is stored of a token or an API key. A plain hash is enough: 256 random bits cannot be guessed. A value of
-// another form is refused as an unknown one is.
+// Hash returns what is stored of a token or an API key. A plain hash is enough: 256 random bits cannot be guessed. A
+// value of another form is refused as an unknown one is.
 func Hash(value string) ([]byte, error) {
 	if !tokenForm.MatchString(value) && !isAPIKey(value) {
 		return nil, identity.ErrInvalid

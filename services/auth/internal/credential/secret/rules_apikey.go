@@ -17,8 +17,8 @@ const (
 
 var apiKeyForm = regexp.MustCompile(`^slw_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$`)
 
-// NewAPIKey makes the value of an API key. By its prefix and checksum, scanners of published code find a key, and know it from
-// a text that only looks like one, without a look-up.
+// NewAPIKey makes the value of an API key. By its prefix and checksum, scanners of published code find a key, and
+// know it from a text that only looks like one, without a look-up.
 func NewAPIKey() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails

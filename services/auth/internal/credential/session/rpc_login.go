@@ -32,7 +32,8 @@ func New(db *unit.DB, p *password.Passwords, m *mfa.MFA, b *bearer.Writer, ttl t
 	return &Sessions{db, p, m, b, ttl, now}
 }
 
-// CreateSession logs in. The work and the answer are the same for an account that is unknown, suspended or has another password.
+// CreateSession logs in. The work and the answer are the same for an account that is unknown, suspended or has
+// another password.
 func (s *Sessions) CreateSession(ctx context.Context, r *authpb.CreateSessionRequest) (*authpb.Token, error) {
 	id, token, err := s.openByPassword(ctx, r.GetEmail(), r.GetPassword(), r.GetTotp())
 	if err != nil {
@@ -66,7 +67,8 @@ func (s *Sessions) openByPassword(ctx context.Context, email, password, code str
 	return a.ID, token, err
 }
 
-// LogIn proves the password and, where the account has a second factor, the code. Then open makes a session of any kind.
+// LogIn proves the password and, where the account has a second factor, the code. Then open makes a session of any
+// kind.
 func (s *Sessions) LogIn(
 	ctx context.Context, email, pass, code string, open func(*unit.Tx, account.Account) error,
 ) (account.Account, error) {

@@ -109,8 +109,8 @@ func newSalt() []byte {
 	return b
 }
 
-// nextRefreshToken makes the value of the token after value. It needs both: the database has only the salt, and a thief of the
-// token only its value.
+// nextRefreshToken makes the value of the token after value. It needs both: the database has only the salt, and a
+// thief of the token only its value.
 func nextRefreshToken(value string, salt []byte) string {
 	mac := hmac.New(sha256.New, []byte(value))
 	mac.Write(salt)
