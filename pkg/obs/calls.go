@@ -10,13 +10,13 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Call counts one rpc that was answered. It is for rpc.Server.Observe. Of one process with several services each has its own.
+// Call returns a function for rpc.Server.Observe that counts the answered rpcs of a service.
 func (o *Obs) Call(service string) func(method string, code codes.Code, took time.Duration) {
 	type key struct {
 		method string
 		code   codes.Code
 	}
-	// Looking labels up costs more than counting; the pairs are few and stay.
+	// A look-up of labels costs more than the counting; the pairs are few and are kept.
 	var known sync.Map
 	return func(method string, code codes.Code, took time.Duration) {
 		k := key{method, code}
@@ -28,7 +28,7 @@ func (o *Obs) Call(service string) func(method string, code codes.Code, took tim
 	}
 }
 
-// Request counts one HTTP request that was answered, by the group of its path. Groups are few: what clients send must not make
+// Request counts one answered HTTP request by the group of its path. Groups must be few: a client must not be able to make
 // series.
 func (o *Obs) Request(method, group string, status int, took time.Duration) {
 	o.requests.WithLabelValues(verb(method), group, strconv.Itoa(status)).Observe(took.Seconds())

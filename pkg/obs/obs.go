@@ -1,5 +1,5 @@
-// Package obs shows an operator how a process does: metrics for Prometheus and the two questions of a supervisor, whether
-// it lives and whether it can work. It answers on a port of its own that nobody outside reaches.
+// Package obs serves metrics for Prometheus and the health checks of a supervisor, /healthz and /readyz, on a port of their
+// own that is not reachable from outside.
 package obs
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// Obs is what one process tells of itself. Give it what to watch, then Run it.
+// Obs serves the metrics and health of one process. Add what to observe, then call Serve.
 type Obs struct {
 	registry *prometheus.Registry
 	calls    *prometheus.HistogramVec
@@ -19,10 +19,10 @@ type Obs struct {
 	leaving  atomic.Bool
 }
 
-// buckets reach from a look-up in memory to the longest request, coarsely: each costs a series for each method.
+// buckets range from a look-up in memory to the longest request. They are few, because each costs a series for each method.
 var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
 
-// New makes one that tells of the Go runtime and the process. Ready are asked for /readyz, in order; all must answer nil.
+// New makes an Obs with metrics of the Go runtime and the process. /readyz calls ready in order; all must return nil.
 func New(ready ...func(context.Context) error) *Obs {
 	o := &Obs{
 		registry: prometheus.NewRegistry(),
@@ -41,5 +41,5 @@ func New(ready ...func(context.Context) error) *Obs {
 	return o
 }
 
-// Leave makes /readyz say no: the process is about to stop and shall get nothing new.
+// Leave makes /readyz fail: the process is about to stop and must get no new work.
 func (o *Obs) Leave() { o.leaving.Store(true) }

@@ -43,9 +43,11 @@ func TestMetrics(t *testing.T) {
 	o := obs.New()
 	o.Database("vm", pool)
 	o.Jobs("vm", pool)
-	o.Findings(func() map[string]int { return map[string]int{"disk_orphan": 2} })
-	o.Breakers(func(context.Context) ([]obs.Breaker, error) {
-		return []obs.Breaker{{Node: "1", Open: true, Removed: 3}, {Node: "2"}}, nil
+	temperature := obs.Desc("temperature", "Of rooms.", "room")
+	o.Gauges(func(_ context.Context, set obs.Set) error {
+		set(temperature, 21, "kitchen")
+		set(temperature, 19, "hall")
+		return errors.New("the other rooms are locked")
 	})
 	call := o.Call("vm")
 	call("/vm.v3.HostService/GetHost", codes.OK, 3*time.Millisecond)
@@ -59,9 +61,6 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`slipway_jobs{kind="host_create",service="vm",state="queued"} 2`,
 		`slipway_jobs_age_seconds{kind="host_create",service="vm",state="queued"} 360`,
-		`slipway_reap_breaker_open{node="1"} 1`,
-		`slipway_reap_breaker_open{node="2"} 0`,
-		`slipway_reaped_machines{node="1"} 3`,
 		`slipway_outbox_events{service="vm"} 1`,
 		`slipway_outbox_age_seconds{service="vm"} 60`,
 		`slipway_db_connections{service="vm",state="max"}`,
@@ -69,7 +68,7 @@ func TestMetrics(t *testing.T) {
 		`slipway_rpc_seconds_count{code="NotFound",method="vm.v3.HostService/GetHost",service="vm"} 1`,
 		`slipway_http_seconds_count{api="/vm/v3",method="GET",status="200"} 1`,
 		`slipway_http_seconds_count{api="other",method="other",status="404"} 1`,
-		`slipway_fsck_findings{kind="disk_orphan"} 2`,
+		`temperature{room="kitchen"} 21`, `temperature{room="hall"} 19`,
 		"go_goroutines", "process_resident_memory_bytes",
 	} {
 		if !strings.Contains(text, want) {
@@ -102,16 +101,16 @@ func TestReady(t *testing.T) {
 		t.Errorf("not ready: %v", err)
 	}
 	if status, _ := get(t, o, "/healthz"); status != http.StatusOK {
-		t.Errorf("it lives all the same: %d", status)
+		t.Errorf("not alive: %d", status)
 	}
 	away = nil
 	o.Leave()
 	if err := obs.Check(t.Context(), addr); err == nil {
 		t.Error("ready while it stops")
 	}
-	for _, nobody := range []string{"", "127.0.0.1:1"} {
-		if err := obs.Check(t.Context(), nobody); err == nil {
-			t.Errorf("%q answered", nobody)
+	for _, addr := range []string{"", "127.0.0.1:1"} {
+		if err := obs.Check(t.Context(), addr); err == nil {
+			t.Errorf("%q answered", addr)
 		}
 	}
 }

@@ -13,15 +13,14 @@ import (
 )
 
 const (
-	readyWithin = 3 * time.Second
-	// asks is how long Check waits: longer than a ready that waits for its database.
-	asks = 4 * time.Second
+	readyTimeout = 3 * time.Second
+	checkTimeout = 4 * time.Second // longer than readyTimeout
 )
 
-// ErrLeaving is why a process that was told to stop is not ready.
-var ErrLeaving = errors.New("it is stopping")
+// ErrLeaving is returned by Ready while the process stops.
+var ErrLeaving = errors.New("the process is stopping")
 
-// Serve answers /metrics, /healthz and /readyz on addr until ctx ends. An empty addr serves nobody.
+// Serve answers /metrics, /healthz and /readyz on addr until ctx ends. If addr is empty, Serve only waits.
 func (o *Obs) Serve(ctx context.Context, addr string) error {
 	if addr == "" {
 		<-ctx.Done()
@@ -32,7 +31,7 @@ func (o *Obs) Serve(ctx context.Context, addr string) error {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	srv := &http.Server{Handler: o.Handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // nobody waits for these answers
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // no client waits for these answers
 	defer stop()
 	if err := srv.Serve(l); ctx.Err() == nil {
 		return fmt.Errorf("metrics: %w", err)
@@ -40,7 +39,7 @@ func (o *Obs) Serve(ctx context.Context, addr string) error {
 	return nil
 }
 
-// Handler answers what Serve serves.
+// Handler returns the handler of /metrics, /healthz and /readyz.
 func (o *Obs) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
@@ -55,12 +54,12 @@ func (o *Obs) Handler() http.Handler {
 	return mux
 }
 
-// Ready returns why the process cannot work now, or nil.
+// Ready returns the reason why the process cannot work now, or nil.
 func (o *Obs) Ready(ctx context.Context) error {
 	if o.leaving.Load() {
 		return ErrLeaving
 	}
-	ctx, stop := context.WithTimeout(ctx, readyWithin)
+	ctx, stop := context.WithTimeout(ctx, readyTimeout)
 	defer stop()
 	for _, ready := range o.ready {
 		if err := ready(ctx); err != nil {
@@ -70,14 +69,14 @@ func (o *Obs) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Check asks the process that serves on addr, of this machine, whether it is ready. It is the health check of images that
-// hold nothing but the program.
+// Check returns an error unless the process that serves on the port of addr, on this machine, is ready. It is the health
+// check of images that hold nothing but the program.
 func Check(ctx context.Context, addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("no metrics are served, so there is nobody to ask: %w", err)
+		return fmt.Errorf("no metrics are served, so /readyz cannot be asked: %w", err)
 	}
-	ctx, stop := context.WithTimeout(ctx, asks)
+	ctx, stop := context.WithTimeout(ctx, checkTimeout)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/readyz", nil)
 	if err != nil {

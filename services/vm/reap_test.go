@@ -3,6 +3,9 @@ package vm_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/obs"
 )
 
 // with changes the fake agent under its lock.
@@ -276,6 +280,8 @@ func TestBreaker(t *testing.T) {
 		}
 		return n
 	}
+	o := obs.New()
+	w.svc.Observe(o)
 	for want := range 2 {
 		w.wait("the breaker opens", func() bool { return breaker() == "open" })
 		w.looks()
@@ -284,8 +290,12 @@ func TestBreaker(t *testing.T) {
 		if n := gone(); n != 3*(want+1) {
 			t.Errorf("%d were removed, the breaker open", n)
 		}
-		if list, err := w.svc.Breakers(t.Context()); err != nil || len(list) != 1 || !list[0].Open || list[0].Removed != 3 {
-			t.Errorf("the metrics say %+v %v", list, err)
+		metrics := httptest.NewRecorder()
+		o.Handler().ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		for _, line := range []string{`slipway_reap_breaker_open{node="%d"} 1`, `slipway_reaped_machines{node="%d"} 3`} {
+			if line = fmt.Sprintf(line, w.nodeID); !strings.Contains(metrics.Body.String(), line) {
+				t.Errorf("no %s in the metrics", line)
+			}
 		}
 		if want == 0 {
 			// Deletes that were asked for go on.

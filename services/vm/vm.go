@@ -17,7 +17,6 @@ import (
 	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/lead"
-	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
@@ -27,7 +26,6 @@ import (
 	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/events"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
-	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/schema"
 	"slipway.dev/services/vm/internal/worker"
 )
@@ -118,17 +116,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	}, nil
 }
 
-func (s *Service) observe(o *obs.Obs) {
-	o.Findings(s.fsck.Findings)
-	o.Breakers(s.Breakers)
-}
-
 // DeclareJobs declares the crash points of all jobs, for a program that only lists them.
 func DeclareJobs(log *slog.Logger) {
 	worker.New(jobs.NewRunner(nil, jobs.Config{Log: log}), worker.Tables(nil), nil, nil, log)
-}
-
-// Breakers returns the breakers of all nodes.
-func (s *Service) Breakers(ctx context.Context) ([]obs.Breaker, error) {
-	return leftover.Breakers(ctx, s.db)
 }

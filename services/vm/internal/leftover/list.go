@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/host"
@@ -51,8 +50,15 @@ func (t tables) Leftover(ctx context.Context, nodeID int32, machine string) (end
 	return endpoint, isHost, err
 }
 
+// Breaker is the breaker of one node, which stops the removal of too many machines.
+type Breaker struct {
+	Node    string
+	Open    bool
+	Removed int // machines whose removal counts
+}
+
 // Breakers returns the breakers of all nodes, with how many removals count against each.
-func Breakers(ctx context.Context, db *unit.DB) ([]obs.Breaker, error) {
+func Breakers(ctx context.Context, db *unit.DB) ([]Breaker, error) {
 	rows, err := db.Query(ctx, `
 		SELECT n.id::text, n.breaker_opened_at IS NOT NULL,
 		       (SELECT count(*) FROM reaped r WHERE r.node_id = n.id AND r.at > greatest(n.breaker_since, now() - interval '1 hour'))
@@ -60,5 +66,5 @@ func Breakers(ctx context.Context, db *unit.DB) ([]obs.Breaker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[obs.Breaker])
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Breaker])
 }
