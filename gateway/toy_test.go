@@ -1,8 +1,12 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -174,16 +178,22 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
+// impatient is a server whose own deadline for an answer is over before the answer begins.
+func impatient(t *testing.T, log *slog.Logger) *httptest.Server {
+	t.Helper()
+	ts := httptest.NewUnstartedServer(nil)
+	ts.Config = newToys(t, log).Server("")
+	ts.Config.WriteTimeout = time.Nanosecond
+	ts.Start()
+	t.Cleanup(ts.Close)
+	return ts
+}
+
 // TestDeadlinesOfARoute: on the wire, a route with limits of its own replaces the server's deadlines.
 func TestDeadlinesOfARoute(t *testing.T) {
 	t.Parallel()
-	s := newToys(t, slog.New(slog.DiscardHandler))
-	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = s.Server("")
-	ts.Config.WriteTimeout = time.Nanosecond // every answer comes too late
-	ts.Start()
-	defer ts.Close()
-	status := func(path string) int {
+	ts := impatient(t, slog.New(slog.DiscardHandler))
+	get := func(path string) string {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ts.URL+path, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
@@ -191,12 +201,80 @@ func TestDeadlinesOfARoute(t *testing.T) {
 		r.Header.Set("X-Toy-Key", "user")
 		resp, err := ts.Client().Do(r)
 		if err != nil {
-			return 0
+			return ""
 		}
 		defer resp.Body.Close()
-		return resp.StatusCode
+		body, _ := io.ReadAll(resp.Body)
+		return fmt.Sprintf("%d %s", resp.StatusCode, body)
 	}
-	if a, b := status("/toy/v1/machines/1"), status("/toy/v1/events"); a != 0 || b != 200 {
-		t.Errorf("%d %d", a, b)
+	for path, want := range map[string]string{
+		"/toy/v1/machines/1": "", // too late
+		"/toy/v1/events":     "200 limited false, <nil>",
+		"/toy/v1/wait":       `200 {"machineId":"90",`,
+	} {
+		if got := get(path); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
 	}
+}
+
+// TestUpgrade: a handler of the dialect takes over the connection, which has no deadline then. A page of another site cannot
+// make a browser open one with its cookie.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	log := make(logLines, 10)
+	ts := impatient(t, slog.New(slog.NewJSONHandler(log, nil)))
+	open := func(machine string, headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
+		var d net.Dialer
+		conn, err := d.DialContext(t.Context(), "tcp", ts.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = fmt.Fprintf(conn, "GET /toy/v1/machines/%s/console HTTP/1.1\r\nHost: panel.test\r\n%s\r\n\r\n", machine, strings.Join(headers, "\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return conn, in, resp
+	}
+	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Cookie: toy=user"}
+	conn, in, resp := open("21", append(upgrade, "Origin: http://panel.test")...)
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp.Status)
+	}
+	for _, line := range []string{"one\n", "two\n"} {
+		_, _ = io.WriteString(conn, line)
+		if got, err := in.ReadString('\n'); got != line {
+			t.Errorf("%q, %v, want %q", got, err, line)
+		}
+	}
+	_ = conn.Close()
+	if line := <-log; !strings.Contains(line, `"status":101`) {
+		t.Errorf("logged %s", line)
+	}
+	for what, tt := range map[string][]string{
+		"a foreign page": append([]string{"21", "Origin: https://evil.example.com"}, upgrade...),
+		"no credential":  {"21", upgrade[0], upgrade[1]},
+		"no machine":     append([]string{"404"}, upgrade...),
+		"no upgrade":     {"21", "X-Toy-Key: user"},
+	} {
+		if _, _, resp := open(tt[0], tt[1:]...); resp.StatusCode != http.StatusTeapot {
+			t.Errorf("%s: %s", what, resp.Status)
+		}
+	}
+}
+
+// logLines is a log that a test reads line by line.
+type logLines chan string
+
+// Write implements io.Writer.
+func (l logLines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
 }

@@ -27,6 +27,7 @@ type API struct {
 	// muxes by the first segments of their paths, as many as are the same text in every route: a mux tries its routes one by one.
 	muxes map[string]*runtime.ServeMux
 	depth int
+	raw   map[protoreflect.FullName]http.Handler
 }
 
 // New makes the API of a dialect of the routes that files declare for it. It fails when a route leads to a service without
@@ -42,6 +43,9 @@ func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, err
 	own := local{}
 	if d.Serve != nil {
 		d.Serve(own, all)
+	}
+	if d.Raw != nil {
+		a.raw = d.Raw(all)
 	}
 	var problems []error
 	for _, r := range a.routes {

@@ -43,7 +43,7 @@ type call struct {
 func (a *API) call(r Route, own local, conns Conns) (*call, error) {
 	c := &call{
 		Route: r, api: a, status: r.Status(), name: fmt.Sprintf("/%s/%s", r.RPC.Parent().FullName(), r.RPC.Name()),
-		params: map[string]protoreflect.FieldDescriptor{}, raw: a.dialect.Raw[r.RPC.FullName()],
+		params: map[string]protoreflect.FieldDescriptor{}, raw: a.raw[r.RPC.FullName()],
 		repeats: access.Of(r.RPC).GetRepeat() != accesspb.Repeat_REPEAT_UNSPECIFIED,
 	}
 	service, _, _ := strings.Cut(string(r.RPC.FullName()), ".")
@@ -88,7 +88,10 @@ var bodyMessage = (*httpbody.HttpBody)(nil).ProtoReflect().Descriptor().FullName
 // serve answers a request.
 func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]string) {
 	if c.raw != nil {
-		c.raw.ServeHTTP(w, r)
+		for name, value := range path {
+			r.SetPathValue(name, value)
+		}
+		c.raw.ServeHTTP(w, r.WithContext(outgoing(r.Context())))
 		return
 	}
 	in := c.in.New()

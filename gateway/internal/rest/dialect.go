@@ -47,8 +47,9 @@ type Dialect struct {
 	// core services.
 	Files []protoreflect.FileDescriptor
 	Serve func(grpc.ServiceRegistrar, Conns)
-	// Raw answers routes that are no rpc call, such as uploads and WebSockets, by the full name of their method.
-	Raw map[protoreflect.FullName]http.Handler
+	// Raw returns the handlers of routes that are no rpc call, such as uploads and WebSockets, by the full name of their method.
+	// A handler checks its caller by calling a core rpc in the request's context. Parameters of the path are its path values.
+	Raw func(Conns) map[protoreflect.FullName]http.Handler
 }
 
 // Conns are the connections to the services, by the first part of the services' names, such as "vm".

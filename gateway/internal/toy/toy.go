@@ -1,5 +1,6 @@
 // Package toy is a dialect for tests of the kit. It differs from ispsystem in every way that a dialect may: names and numbers in
-// JSON, errors, credentials, limits, a proto of its own whose service it implements by core rpcs, an upload and a stream.
+// JSON, errors, credentials, limits, a proto of its own whose service it implements by core rpcs, an upload, a stream, an upgraded
+// connection and a long request.
 package toy
 
 import (
@@ -8,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -43,9 +46,12 @@ func Dialect() rest.Dialect {
 		Serve: func(s grpc.ServiceRegistrar, c rest.Conns) {
 			RegisterMachineServiceServer(s, &server{hosts: vmpb.NewHostServiceClient(c["vm"])})
 		},
-		Raw: map[protoreflect.FullName]http.Handler{
-			"toy.v1.MachineService.Upload": http.HandlerFunc(upload),
-			"toy.v1.MachineService.Watch":  http.HandlerFunc(watch),
+		Raw: func(c rest.Conns) map[protoreflect.FullName]http.Handler {
+			return map[protoreflect.FullName]http.Handler{
+				"toy.v1.MachineService.Upload":  http.HandlerFunc(upload),
+				"toy.v1.MachineService.Watch":   http.HandlerFunc(watch),
+				"toy.v1.MachineService.Console": console{vmpb.NewHostServiceClient(c["vm"])},
+			}
 		},
 	}
 }
@@ -94,6 +100,12 @@ func (s *server) FollowLink(ctx context.Context, _ *FollowLinkRequest) (*Machine
 	return &Machine{MachineId: int64(op.GetId())}, err
 }
 
+// Wait implements MachineServiceServer.
+func (s *server) Wait(ctx context.Context, _ *GetMachineRequest) (*Machine, error) {
+	end, _ := ctx.Deadline()
+	return &Machine{MachineId: int64(time.Until(end).Round(time.Second).Seconds())}, nil
+}
+
 func upload(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
 	if f, ok := edge.TooLarge(err); ok {
@@ -110,4 +122,28 @@ func watch(w http.ResponseWriter, r *http.Request) {
 		err = nil
 	}
 	_, _ = fmt.Fprintf(w, "limited %v, %v", limited, err) // an error means that the client went away
+}
+
+// console upgrades the connection, as a WebSocket does, and echoes bytes until the client closes it.
+type console struct{ hosts vmpb.HostServiceClient }
+
+// ServeHTTP implements http.Handler.
+func (c console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, _ := strconv.ParseInt(r.PathValue("machine_id"), 10, 32)
+	if _, err := c.hosts.GetHost(r.Context(), &vmpb.GetHostRequest{Id: int32(id)}); err != nil {
+		fail(w, r, err)
+		return
+	}
+	if r.Header.Get("Upgrade") == "" {
+		fail(w, r, fault.Invalid.With("an upgrade is required"))
+		return
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	_, _ = io.Copy(conn, rw) // an error means that the client went away
 }

@@ -406,7 +406,7 @@ const file_toy_v1_toy_proto_rawDesc = "" +
 	"\rinternal_note\x18\x04 \x01(\tB\x04\xd0\xc8\x18\x01R\finternalNote*,\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
-	"\bSTATE_ON\x10\x012\xfe\x04\n" +
+	"\bSTATE_ON\x10\x012\xfc\x06\n" +
 	"\x0eMachineService\x12~\n" +
 	"\n" +
 	"GetMachine\x12\x19.toy.v1.GetMachineRequest\x1a\x0f.toy.v1.Machine\"D\xc2\xc8\x18\x1b\x1a\x19vm.v3.HostService/GetHost\x82\xd3\xe4\x93\x02\x1f\x12\x1d/toy/v1/machines/{machine_id}\x12\x81\x01\n" +
@@ -415,7 +415,9 @@ const file_toy_v1_toy_proto_rawDesc = "" +
 	"\n" +
 	"FollowLink\x12\x19.toy.v1.FollowLinkRequest\x1a\x0f.toy.v1.Machine\">\xc2\xc8\x18\x1f\x10\x01\x1a\x1bvm.v3.HostService/StartHost\x82\xd3\xe4\x93\x02\x15\x12\x13/toy/v1/links/{key}\x12w\n" +
 	"\x06Upload\x12\x19.toy.v1.GetMachineRequest\x1a\x0f.toy.v1.Machine\"A\xc2\xc8\x18$\x1a\x1cvm.v3.HostService/CreateHost \x88'(\xac\x02\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/toy/v1/upload\x12u\n" +
-	"\x05Watch\x12\x19.toy.v1.GetMachineRequest\x1a\x0f.toy.v1.Machine\"@\xc2\xc8\x18&\x1a\x19vm.v3.HostService/GetHost(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/toy/v1/eventsB-\xba\xc8\x18\x03toyZ$slipway.dev/gateway/internal/toy;toyb\x06proto3"
+	"\x05Watch\x12\x19.toy.v1.GetMachineRequest\x1a\x0f.toy.v1.Machine\"@\xc2\xc8\x18&\x1a\x19vm.v3.HostService/GetHost(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/toy/v1/events\x12\x90\x01\n" +
+	"\aConsole\x12\x19.toy.v1.GetMachineRequest\x1a\x0f.toy.v1.Machine\"Y\xc2\xc8\x18(\x10\x01\x1a\x19vm.v3.HostService/GetHost(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x82\xd3\xe4\x93\x02'\x12%/toy/v1/machines/{machine_id}/console\x12i\n" +
+	"\x04Wait\x12\x19.toy.v1.GetMachineRequest\x1a\x0f.toy.v1.Machine\"5\xc2\xc8\x18\x1d\x1a\x19vm.v3.HostService/GetHost(Z\x82\xd3\xe4\x93\x02\x0e\x12\f/toy/v1/waitB-\xba\xc8\x18\x03toyZ$slipway.dev/gateway/internal/toy;toyb\x06proto3"
 
 var (
 	file_toy_v1_toy_proto_rawDescOnce sync.Once
@@ -451,13 +453,17 @@ var file_toy_v1_toy_proto_depIdxs = []int32{
 	2,  // 7: toy.v1.MachineService.FollowLink:input_type -> toy.v1.FollowLinkRequest
 	1,  // 8: toy.v1.MachineService.Upload:input_type -> toy.v1.GetMachineRequest
 	1,  // 9: toy.v1.MachineService.Watch:input_type -> toy.v1.GetMachineRequest
-	4,  // 10: toy.v1.MachineService.GetMachine:output_type -> toy.v1.Machine
-	4,  // 11: toy.v1.MachineService.PutMachine:output_type -> toy.v1.Machine
-	4,  // 12: toy.v1.MachineService.FollowLink:output_type -> toy.v1.Machine
-	4,  // 13: toy.v1.MachineService.Upload:output_type -> toy.v1.Machine
-	4,  // 14: toy.v1.MachineService.Watch:output_type -> toy.v1.Machine
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
+	1,  // 10: toy.v1.MachineService.Console:input_type -> toy.v1.GetMachineRequest
+	1,  // 11: toy.v1.MachineService.Wait:input_type -> toy.v1.GetMachineRequest
+	4,  // 12: toy.v1.MachineService.GetMachine:output_type -> toy.v1.Machine
+	4,  // 13: toy.v1.MachineService.PutMachine:output_type -> toy.v1.Machine
+	4,  // 14: toy.v1.MachineService.FollowLink:output_type -> toy.v1.Machine
+	4,  // 15: toy.v1.MachineService.Upload:output_type -> toy.v1.Machine
+	4,  // 16: toy.v1.MachineService.Watch:output_type -> toy.v1.Machine
+	4,  // 17: toy.v1.MachineService.Console:output_type -> toy.v1.Machine
+	4,  // 18: toy.v1.MachineService.Wait:output_type -> toy.v1.Machine
+	12, // [12:19] is the sub-list for method output_type
+	5,  // [5:12] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name

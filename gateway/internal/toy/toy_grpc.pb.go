@@ -26,6 +26,8 @@ const (
 	MachineService_FollowLink_FullMethodName = "/toy.v1.MachineService/FollowLink"
 	MachineService_Upload_FullMethodName     = "/toy.v1.MachineService/Upload"
 	MachineService_Watch_FullMethodName      = "/toy.v1.MachineService/Watch"
+	MachineService_Console_FullMethodName    = "/toy.v1.MachineService/Console"
+	MachineService_Wait_FullMethodName       = "/toy.v1.MachineService/Wait"
 )
 
 // MachineServiceClient is the client API for MachineService service.
@@ -34,16 +36,20 @@ const (
 //
 // MachineService has shapes of its own, and core rpcs behind them.
 type MachineServiceClient interface {
-	// GetMachine shows a machine.
+	// GetMachine reads a machine.
 	GetMachine(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error)
-	// PutMachine makes a machine.
+	// PutMachine creates a machine.
 	PutMachine(ctx context.Context, in *PutMachineRequest, opts ...grpc.CallOption) (*Machine, error)
 	// FollowLink starts a machine, though it is a GET.
 	FollowLink(ctx context.Context, in *FollowLinkRequest, opts ...grpc.CallOption) (*Machine, error)
-	// Upload takes more than the dialect's other routes.
+	// Upload accepts larger bodies than the other routes of the dialect.
 	Upload(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error)
 	// Watch is a stream without end.
 	Watch(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error)
+	// Console upgrades the connection and echoes what the client sends.
+	Console(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error)
+	// Wait is a long request. The id of the machine that it returns is the number of seconds that the request may take.
+	Wait(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error)
 }
 
 type machineServiceClient struct {
@@ -104,22 +110,46 @@ func (c *machineServiceClient) Watch(ctx context.Context, in *GetMachineRequest,
 	return out, nil
 }
 
+func (c *machineServiceClient) Console(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Machine)
+	err := c.cc.Invoke(ctx, MachineService_Console_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineServiceClient) Wait(ctx context.Context, in *GetMachineRequest, opts ...grpc.CallOption) (*Machine, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Machine)
+	err := c.cc.Invoke(ctx, MachineService_Wait_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MachineServiceServer is the server API for MachineService service.
 // All implementations must embed UnimplementedMachineServiceServer
 // for forward compatibility.
 //
 // MachineService has shapes of its own, and core rpcs behind them.
 type MachineServiceServer interface {
-	// GetMachine shows a machine.
+	// GetMachine reads a machine.
 	GetMachine(context.Context, *GetMachineRequest) (*Machine, error)
-	// PutMachine makes a machine.
+	// PutMachine creates a machine.
 	PutMachine(context.Context, *PutMachineRequest) (*Machine, error)
 	// FollowLink starts a machine, though it is a GET.
 	FollowLink(context.Context, *FollowLinkRequest) (*Machine, error)
-	// Upload takes more than the dialect's other routes.
+	// Upload accepts larger bodies than the other routes of the dialect.
 	Upload(context.Context, *GetMachineRequest) (*Machine, error)
 	// Watch is a stream without end.
 	Watch(context.Context, *GetMachineRequest) (*Machine, error)
+	// Console upgrades the connection and echoes what the client sends.
+	Console(context.Context, *GetMachineRequest) (*Machine, error)
+	// Wait is a long request. The id of the machine that it returns is the number of seconds that the request may take.
+	Wait(context.Context, *GetMachineRequest) (*Machine, error)
 	mustEmbedUnimplementedMachineServiceServer()
 }
 
@@ -144,6 +174,12 @@ func (UnimplementedMachineServiceServer) Upload(context.Context, *GetMachineRequ
 }
 func (UnimplementedMachineServiceServer) Watch(context.Context, *GetMachineRequest) (*Machine, error) {
 	return nil, status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedMachineServiceServer) Console(context.Context, *GetMachineRequest) (*Machine, error) {
+	return nil, status.Error(codes.Unimplemented, "method Console not implemented")
+}
+func (UnimplementedMachineServiceServer) Wait(context.Context, *GetMachineRequest) (*Machine, error) {
+	return nil, status.Error(codes.Unimplemented, "method Wait not implemented")
 }
 func (UnimplementedMachineServiceServer) mustEmbedUnimplementedMachineServiceServer() {}
 func (UnimplementedMachineServiceServer) testEmbeddedByValue()                        {}
@@ -256,6 +292,42 @@ func _MachineService_Watch_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MachineService_Console_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).Console(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_Console_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).Console(ctx, req.(*GetMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MachineService_Wait_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServiceServer).Wait(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MachineService_Wait_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServiceServer).Wait(ctx, req.(*GetMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // MachineService_ServiceDesc is the grpc.ServiceDesc for MachineService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -282,6 +354,14 @@ var MachineService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Watch",
 			Handler:    _MachineService_Watch_Handler,
+		},
+		{
+			MethodName: "Console",
+			Handler:    _MachineService_Console_Handler,
+		},
+		{
+			MethodName: "Wait",
+			Handler:    _MachineService_Wait_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
