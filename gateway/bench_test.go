@@ -16,7 +16,7 @@ import (
 	"slipway.dev/gateway/internal/rest"
 )
 
-// nowhere is a reply that nobody reads.
+// nowhere is a reply that is discarded.
 type nowhere struct{ h http.Header }
 
 func (n nowhere) Header() http.Header         { return n.h }
@@ -49,7 +49,7 @@ func BenchmarkFilter(b *testing.B) {
 	benchmark(b, "/vm/v3/host?where=(name+CP+'%25web%25')+AND+(account.id+EQ+4)&limit=0,50", "user")
 }
 
-// BenchmarkSessionCheck measures what is kept of the requests per second when somebody looks whose a token is: the same request
+// BenchmarkSessionCheck measures how much the lookup of a token's session costs: the same request
 // in turn through the same edge and dialect, once with the guard, once with an identity that is there already.
 func BenchmarkSessionCheck(b *testing.B) {
 	s, conns := newServices(b)

@@ -23,8 +23,8 @@ import (
 
 //go:generate go run ./internal/openapigen -root ..
 
-// Dialects lists what the gateway speaks. The first one also answers the paths that no other claims, and its document is the one
-// of the page to try the API on.
+// Dialects lists what the gateway speaks. The first one also serves the paths that no other claims, and the Swagger
+// page shows its document.
 func Dialects() []rest.Dialect {
 	return []rest.Dialect{
 		ispsystem.Dialect(),
@@ -36,15 +36,15 @@ type Config struct {
 	MaxBody int64         // bytes of a body; default 1 MiB
 	MaxURL  int           // bytes of a URL; default 16 KiB
 	Timeout time.Duration // of one request; default 30 s
-	// SessionTTL is how long a token is believed without asking auth again; default 5 s.
+	// SessionTTL is how long the gateway uses auth's answer about a token before it asks again; default 5 s.
 	SessionTTL time.Duration
-	// TrustedProxies may name the client in X-Forwarded-For; what others put there is ignored.
+	// TrustedProxies may name the client in X-Forwarded-For. From other peers the header is ignored.
 	TrustedProxies []netip.Prefix
 	// Secure: clients come by HTTPS, and browsers must not come without.
 	Secure bool
-	// PanelURL is where a login by a one-time link leads; empty for a page that names the account.
+	// PanelURL is where a login by a one-time link redirects to; empty for a page that names the account.
 	PanelURL string
-	// HideDocs takes /openapi.json and /swagger/ away.
+	// HideDocs disables /openapi.json and /swagger/.
 	HideDocs bool
 	// Observe, when it is set, is called for every request that was answered, with the group of its path, such as "/vm/v3".
 	Observe func(method, group string, status int, took time.Duration)
@@ -93,7 +93,8 @@ func speaking(dialects []rest.Dialect, cfg Config, conns Conns, log *slog.Logger
 		g.mounts = append(g.mounts, api.Mount(edge.Guard(g.sessions, api)))
 		documents[d.Document.Path] = openapi.Of(d.Name)
 	}
-	// What else the first dialect's paths have: one-time links in browsers, the documents, and the state of the process.
+	// Handlers in front of the first dialect: one-time links in browsers, the documents, and the state of the
+	// process.
 	home := g.mounts[0]
 	links, err := keypage.Handler(keypage.Config{Secure: cfg.Secure, Panel: cfg.PanelURL}, auth, g.sessions, home.Handler)
 	if err != nil {
@@ -106,8 +107,8 @@ func speaking(dialects []rest.Dialect, cfg Config, conns Conns, log *slog.Logger
 	return g, nil
 }
 
-// ReadError reads the body of a refusal at path as clients of the path's dialect do. It returns the reason of the fault; ok is false
-// for a body of another shape. It is for tests of whole stacks, which know no dialect.
+// ReadError reads the body of a refusal at path as clients of the path's dialect do. It returns the reason of the
+// fault; ok is false for a body of another shape. It serves tests of whole stacks, which do not depend on a dialect.
 func (g *Gateway) ReadError(path string, body []byte) (reason string, ok bool) {
 	name := edge.MountOf(g.mounts, path).Name
 	for _, d := range g.dialects {
@@ -121,16 +122,16 @@ func (g *Gateway) ReadError(path string, body []byte) (reason string, ok bool) {
 // Handler answers HTTP requests.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
-// Revoke makes the gateway forget a session at once, or with session 0 all sessions of an account.
+// Revoke removes a session from the cache, or all sessions of an account if session is 0.
 func (g *Gateway) Revoke(session, account int32) { g.sessions.Revoke(session, account) }
 
-// ForgetAll makes the gateway forget all sessions: revocations may have been missed.
+// ForgetAll empties the cache of sessions, for when revocations may have been missed.
 func (g *Gateway) ForgetAll() { g.sessions.ForgetAll() }
 
-// Server is an HTTP server for all dialects whose limits leave no room for slow clients.
+// Server returns an HTTP server for all dialects, with deadlines against slow clients.
 func (g *Gateway) Server(addr string) *http.Server { return g.server(addr, g.handler) }
 
-// ServerOf is an HTTP server of its own for one dialect, which gets every path there.
+// ServerOf returns an HTTP server of one dialect, to which every path belongs there.
 func (g *Gateway) ServerOf(dialect, addr string) (*http.Server, error) {
 	for _, m := range g.mounts {
 		if m.Name == dialect {

@@ -64,9 +64,9 @@ func TestKeyPageRefuses(t *testing.T) {
 		code int
 		text string
 	}{
-		"a used key":             {press(t, h, "/auth/key/4-used"), 403, "It was used already, it has expired"},
-		"nonsense":               {press(t, h, "/auth/key/%3Cscript%3E"), 403, "It was used already, it has expired"},
-		"auth is away":           {press(t, h, "/auth/key/4-later"), 503, "as good as before"},
+		"a used key":             {press(t, h, "/auth/key/4-used"), 403, "It has been used already, has expired"},
+		"nonsense":               {press(t, h, "/auth/key/%3Cscript%3E"), 403, "It has been used already, has expired"},
+		"auth is away":           {press(t, h, "/auth/key/4-later"), 503, "The link is still valid"},
 		"another site":           {press(t, h, "/auth/key/4-key", "Sec-Fetch-Site: cross-site", "Origin: null"), 403, "not pressed on this page"},
 		"a neighbour":            {press(t, h, "/auth/key/4-key", "Sec-Fetch-Site: same-site"), 403, "not pressed on this page"},
 		"an old browser":         {press(t, h, "/auth/key/4-key", "Origin: https://evil.example.com"), 403, "not pressed on this page"},

@@ -78,7 +78,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestExportBreaksOff: nobody takes a part for the whole.
+// TestExportBreaksOff: a client cannot mistake a part of an export for the whole.
 func TestExportBreaksOff(t *testing.T) {
 	t.Parallel()
 	s := newQuietStack(t)

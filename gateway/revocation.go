@@ -8,8 +8,8 @@ import (
 	"slipway.dev/pkg/bus"
 )
 
-// Watch makes the gateway forget sessions as soon as auth tells that they are worth less than they were, until ctx ends.
-// When something may have been missed, all are forgotten.
+// Watch applies auth's revocations to the cache of sessions until ctx ends. It empties the cache whenever events may
+// have been missed.
 func (g *Gateway) Watch(ctx context.Context, b *bus.Bus) error {
 	return b.Watch(ctx, []string{"auth.v4.session.revoked"}, func(e bus.Event) {
 		var r authpb.SessionRevoked

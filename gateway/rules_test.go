@@ -182,7 +182,7 @@ func TestRule11NoQuotedErrorInASuccess(t *testing.T) {
 			t.Errorf("%s: %d %s", line, rec.Code, rec.Body)
 		}
 	}
-	// The pool is called "error", and is for everybody who reads the JSON.
+	// The pool is called "error"; every JSON reader still reads that name.
 	if _, pool := call(t, h, "GET /ip/v3/ippool/1"); pool["name"] != "error" {
 		t.Errorf("%v", pool)
 	}

@@ -25,13 +25,13 @@ import (
 	"slipway.dev/gateway"
 )
 
-// drainFor is how long requests under way may take when the process is told to stop.
+// drainFor is how long requests under way may take when the process stops.
 const drainFor = 20 * time.Second
 
 type config struct {
 	program.Settings
 	Listen string `env:"LISTEN" envDefault:":8080"`
-	// ListenOwn are addresses at which one dialect has every path, such as "ispsystem=:8083".
+	// ListenOwn are addresses at which every path belongs to one dialect, such as "ispsystem=:8083".
 	ListenOwn map[string]string `env:"LISTEN_OWN" envKeyValSeparator:"="`
 	// Certs is the directory of ca.crt, gateway.crt and gateway.key, for the services.
 	Certs string `env:"CERTS,required"`
@@ -48,8 +48,8 @@ type config struct {
 	HideDocs       bool           `env:"HIDE_DOCS"`
 	// PanelURL is where a one-time link leads after the login.
 	PanelURL string `env:"PANEL_URL"`
-	// Leave is how long the process goes on after it was told to stop and /readyz says so: what distributes requests over
-	// several gateways needs that long to notice.
+	// Leave is how long the process goes on serving after a request to stop, while /readyz reports that it leaves:
+	// load balancers need that long to notice.
 	Leave time.Duration `env:"LEAVE"`
 }
 

@@ -1,4 +1,4 @@
-// Package docs serves what needs no credential: the description of the API, a page to try it on, and the state of the
+// Package docs serves what needs no credential: the OpenAPI documents, the Swagger page, and the state of the
 // process.
 package docs
 

@@ -1,5 +1,5 @@
-// Package edge is what every request passes before a dialect sees it: a request id, limits, one spelling of the URL,
-// whose the credential is, and one line of the access log.
+// Package edge is the part of the gateway that every request passes before its dialect: it sets a request id, applies
+// limits, normalizes the URL, finds the caller of a credential, and writes one line to the access log.
 package edge
 
 import (
@@ -24,14 +24,14 @@ import (
 // Refusals of the edge itself.
 var (
 	ErrTooLarge  = fault.New(codes.InvalidArgument, "BODY_TOO_LARGE", "the body is too large")
-	ErrURLLength = fault.New(codes.InvalidArgument, "URL_TOO_LONG", "the address is too long")
+	ErrURLLength = fault.New(codes.InvalidArgument, "URL_TOO_LONG", "the URL is too long")
 	ErrPanic     = fault.Internal
 )
 
 // Config is what the edge does for all mounts. Limits of 0 mean 1 MiB of body, 16 KiB of URL, 30 s for the whole request.
 type Config struct {
 	Limits Limits
-	// TrustedProxies may say in X-Forwarded-For whom they speak for.
+	// TrustedProxies may name the client in X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 	// Secure: clients come by HTTPS, and browsers must not come without.
 	Secure bool
@@ -39,24 +39,24 @@ type Config struct {
 	Observe func(method, group string, status int, took time.Duration)
 }
 
-// Request is what the edge knows of a request, and what a dialect wants to have logged.
+// Request is what the edge knows about a request, and what a dialect adds to its log line.
 type Request struct {
 	ID     string
 	Client string // address, without port
-	// UserAgent is what the client calls itself, so much of it as gRPC can carry.
+	// UserAgent is the client's User-Agent, limited to what gRPC can carry.
 	UserAgent string
 	// Identity is the signed identity of the caller; empty when there is none.
 	Identity string
 	Account  int32
 	// OnceKey is the client's Idempotency-Key, if it sent one.
 	OnceKey string
-	// Ignored are fields of the body that nothing reads.
+	// Ignored are unknown fields of the body.
 	Ignored []string
-	// Reason is why the request was refused; Err is set besides when that is ours to mend.
+	// Reason is why the request was refused. Err is also set if the cause is an error of the server.
 	Reason string
 	Err    error
-	// Renew asks auth again for the identity of the credential, unless the gateway knows a newer one than stale. It is nil when the
-	// request has no credential.
+	// Renew asks auth again for the identity of the credential, unless the gateway has a newer one than stale. It is
+	// nil if the request has no credential.
 	Renew func(ctx context.Context, stale string) (string, error)
 
 	mount *Mount
@@ -67,8 +67,8 @@ type Request struct {
 // Mount returns the name of the mount that the path of the request belongs to.
 func (q *Request) Mount() string { return q.mount.Name }
 
-// Extend is a context for the next part of an answer that has several, with the time of a whole request. It ends with
-// the connection.
+// Extend returns a context for the next part of an answer that has several. It has the time limit of a whole request,
+// and ends with the connection.
 func Extend(ctx context.Context) (context.Context, context.CancelFunc) {
 	q := Of(ctx)
 	if q.whole == nil {
@@ -79,7 +79,7 @@ func Extend(ctx context.Context) (context.Context, context.CancelFunc) {
 
 type requestKey struct{}
 
-// Of returns what the edge knows of the request of ctx.
+// Of returns what the edge knows about the request of ctx.
 func Of(ctx context.Context) *Request {
 	if q, ok := ctx.Value(requestKey{}).(*Request); ok {
 		return q
@@ -87,8 +87,9 @@ func Of(ctx context.Context) *Request {
 	return &Request{}
 }
 
-// Handler puts the edge round mounts. A request goes to the mount with the longest prefix of its path; the first mount also gets
-// those that no mount claims. The edge knows the mount before it refuses anything, so every refusal has the mount's shape.
+// Handler returns the edge in front of mounts. A request goes to the mount with the longest matching prefix; the
+// first mount also gets requests that no mount claims. The edge finds the mount before it refuses anything, so every
+// refusal has the mount's shape.
 func Handler(cfg Config, log *slog.Logger, mounts ...*Mount) http.Handler {
 	cfg.Limits = cfg.Limits.or(Limits{Body: 1 << 20, URL: 16 << 10, Time: 30 * time.Second})
 	e := &edge{cfg: cfg, log: log}
@@ -181,17 +182,17 @@ func (e *edge) headers(h http.Header, id string) {
 	}
 }
 
-// prepare brings the request into the one spelling that everything behind it understands. r is the edge's own copy, u its URL
-// without the alias.
+// prepare checks the limits and normalizes the request for the handlers behind the edge. r is the edge's own copy, u
+// its URL without the alias.
 func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits) (err error) {
 	if n := limits.URL; n >= 0 && (len(r.RequestURI) > n || len(r.URL.Path)+len(r.URL.RawQuery) > n) {
-		return ErrURLLength.With("the address is longer than %d bytes", n)
+		return ErrURLLength.With("the URL is longer than %d bytes", n)
 	}
 	if !utf8.ValidString(u.Path) || strings.IndexByte(u.Path, 0) >= 0 {
-		return fault.Invalid.With("the path is not text")
+		return fault.Invalid.With("the path is not valid UTF-8")
 	}
 	r.URL = u
-	// Set here, the query is not parsed another time, with other rules.
+	// With Form set here, net/http does not parse the query again by other rules.
 	if r.Form, err = Query(u.RawQuery); err != nil {
 		return err
 	}
@@ -202,8 +203,8 @@ func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits) 
 	return nil
 }
 
-// plainURL returns u without the alias that may stand before its path and the slash that may stand behind. Both are looked for
-// in the escaped path alone: an escaped slash separates nothing.
+// plainURL returns u without the alias before its path and without a trailing slash. Only the escaped path is
+// searched for both, because an escaped slash is no separator.
 func plainURL(u *url.URL, alias string) *url.URL {
 	plain := *u
 	escaped := u.EscapedPath()

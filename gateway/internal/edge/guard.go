@@ -8,7 +8,7 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// maxToken bounds a credential: what is longer is none.
+// maxToken is the greatest length of a credential; a longer one is ignored.
 const maxToken = 1024
 
 // credential is a token as a client sent it.
@@ -67,8 +67,8 @@ func bearer(text string) string {
 	return strings.TrimSpace(token)
 }
 
-// Guard finds out whose the credential of a request is before next answers. A token that is unknown or expired counts as none:
-// the service decides what a caller without one may do.
+// Guard finds the account of a request's credential before it calls next. An unknown or expired token counts as no
+// token: the service decides what such a caller may do.
 func Guard(sessions *Sessions, next http.Handler) http.Handler {
 	g := &guard{sessions: sessions, origin: http.NewCrossOriginProtection(), next: next}
 	return g
@@ -111,7 +111,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// sameOrigin refuses a request that a page of another site made a browser send, if the request may change something.
+// sameOrigin refuses a request that a browser sent on behalf of another site, if the request may change something.
 func (g *guard) sameOrigin(m *Mount, r *http.Request) error {
 	if (r.Method == http.MethodGet || r.Method == http.MethodHead) && m.acts(r.Method, r.URL.Path) {
 		as := *r

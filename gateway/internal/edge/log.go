@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// maxLogged bounds what of a client's text gets into one line.
+// maxLogged is the greatest length of a client's text in a log line.
 const maxLogged = 256
 
 // report writes the line of a request, without its headers, query and body.
@@ -45,8 +45,8 @@ func (e *edge) report(r *http.Request, path string, rec *recorder, q *Request, t
 	e.log.LogAttrs(r.Context(), level, "http", attrs...)
 }
 
-// loggedPath returns the path of a request without credentials: those that the routes declare, and long segments that look like
-// one, for a random text at a mistyped path may be a credential.
+// loggedPath returns the path of a request without credentials: those that the routes declare, and long segments that
+// look like one, because a client may have mistyped the path.
 func loggedPath(m *Mount, path string) string {
 	if masked, ok := m.masked(path); ok {
 		return clip(masked)
@@ -59,7 +59,7 @@ const longSegment = 20
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// withoutTokens hides segments that look like credentials: long, with letters and digits. A UUID names an object.
+// withoutTokens masks segments that look like credentials: long ones with digits, except UUIDs, which name objects.
 func withoutTokens(path string) string {
 	if len(path) <= longSegment {
 		return path
@@ -80,7 +80,7 @@ func clip(s string) string {
 	return s
 }
 
-// recorder remembers what was answered.
+// recorder records the status and the size of the answer.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -103,7 +103,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hijack hands the connection to the handler, such as one of WebSockets, and records that the protocol was switched.
+// Hijack hands over the connection, for instance to a WebSocket handler, and records the switch of protocols.
 func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err == nil {
@@ -115,7 +115,7 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap is for http.ResponseController.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// requestID takes the id that came, if it is harmless, or makes one.
+// requestID returns the id that the client sent, if it is harmless, or a new one.
 func requestID(came string) string {
 	if len(came) == 0 || len(came) > 64 {
 		return rand.Text()
@@ -129,7 +129,7 @@ func requestID(came string) string {
 	return came
 }
 
-// userAgent is as much of the header as may travel on: gRPC takes printable ASCII alone.
+// userAgent returns the header cut and cleaned for gRPC metadata, which may hold only printable ASCII.
 func userAgent(came string) string {
 	if len(came) > maxLogged {
 		came = came[:maxLogged]
@@ -142,7 +142,7 @@ func userAgent(came string) string {
 	}, came)
 }
 
-// clientAddr is the address of who asks: the last one that a proxy of ours saw, or the other end of the connection.
+// clientAddr returns the client's address: the last one that a trusted proxy saw, or the peer of the connection.
 func clientAddr(r *http.Request, trusted []netip.Prefix) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

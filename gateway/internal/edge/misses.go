@@ -9,7 +9,8 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Bounds of look-ups that find nothing, for one address. A client that polls with one expired token makes one each second.
+// Limits on lookups of unknown tokens by one address. A client that polls with an expired token causes one each
+// second.
 const (
 	missBurst = 100
 	missEvery = 200 * time.Millisecond
@@ -19,12 +20,12 @@ const (
 // ErrGuesses refuses an address that sent too many unknown tokens.
 var ErrGuesses = fault.New(codes.ResourceExhausted, "TOO_MANY_ATTEMPTS", "too many unknown tokens from this address, wait a while")
 
-// misses bounds how many unknown tokens an address may have looked up. Each address has the time at which all of its misses
-// will have been made up for, one every missEvery. The lock of Sessions guards it.
+// misses limits how many unknown tokens an address may have looked up. For each address it holds the time at which
+// all of its misses will have expired, one every missEvery. The lock of Sessions guards it.
 type misses map[netip.Prefix]time.Time
 
-// take counts a look-up as a miss before it is made, so that many at a time are bounded too. It returns how long the address must
-// wait instead; 0 when it need not.
+// take counts a lookup as a miss before it is made, so that concurrent lookups are limited too. It returns how long
+// the address must wait; 0 if the lookup may go ahead.
 func (m misses) take(client string, now time.Time) time.Duration {
 	n := network(client)
 	until := m[n]
@@ -41,14 +42,14 @@ func (m misses) take(client string, now time.Time) time.Duration {
 	return 0
 }
 
-// found takes back the miss of a look-up that auth answered otherwise.
+// found removes the miss of a lookup that found a token.
 func (m misses) found(client string) {
 	if until, ok := m[network(client)]; ok {
 		m[network(client)] = until.Add(-missEvery)
 	}
 }
 
-// sweep forgets the addresses that owe nothing; all of them when that is too few.
+// sweep removes addresses without current misses, or all addresses if too few can be removed.
 func (m misses) sweep(now time.Time) {
 	for n, until := range m {
 		if !until.After(now) {
@@ -60,7 +61,7 @@ func (m misses) sweep(now time.Time) {
 	}
 }
 
-// network returns what counts as one address: a client has a whole /64 of IPv6.
+// network returns the prefix that counts as one address: a /64 for IPv6, since a client has a whole /64.
 func network(client string) netip.Prefix {
 	a, err := netip.ParseAddr(client)
 	if err != nil {

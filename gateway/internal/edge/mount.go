@@ -8,35 +8,35 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Mount is one API behind the edge: the paths that are its own, and how it refuses.
+// Mount is one API behind the edge: its paths, and how it refuses requests.
 type Mount struct {
 	// Name is that of its dialect.
 	Name string
 	// Prefixes of the paths that belong to the mount, such as "/vm/v3"; "/" for every path that no other mount claims.
 	Prefixes []string
-	// Alias may stand before every path and means nothing, such as "/api".
+	// Alias is a prefix that clients may add to every path, such as "/api".
 	Alias string
 	// Fail writes a refusal in the shape of the dialect.
 	Fail func(http.ResponseWriter, *http.Request, error)
-	// Credentials are where a token may be, in the order in which they count.
+	// Credentials are the places of a token, in order of precedence.
 	Credentials []Credential
 	Limits      Limits
-	// Groups are prefixes of paths that metrics keep apart, such as "/vm/v3".
+	// Groups are the prefixes of paths by which metrics are grouped, such as "/vm/v3".
 	Groups []string
-	// Routes are those that are unusual in a way that the edge must know.
+	// Routes are those with properties that the edge must know.
 	Routes  []Route
 	Handler http.Handler
 }
 
-// Limits bound a request. 0 means the limit of the level above: a route's are those of its mount, a mount's those of the edge.
-// Below 0 there is no limit.
+// Limits are the limits of a request. 0 means the limit of the level above: a route inherits from its mount, a mount
+// from the edge. A negative value means no limit.
 type Limits struct {
 	Body int64         // bytes
 	URL  int           // bytes; only of a mount
 	Time time.Duration // of the whole request
 }
 
-// or returns the limits with those of outer where they are 0.
+// or returns the limits, with those of outer in place of zeros.
 func (l Limits) or(outer Limits) Limits {
 	if l.Body == 0 {
 		l.Body = outer.Body
@@ -50,20 +50,20 @@ func (l Limits) or(outer Limits) Limits {
 	return l
 }
 
-// Route is what the edge must know of a route before the dialect sees the request.
+// Route is what the edge must know about a route before the dialect sees the request.
 type Route struct {
 	// Method is that of HTTP.
 	Method string
 	// Path is the template, such as "/auth/v4/token/{token}".
 	Path   string
 	Limits Limits
-	// Acts: it changes something although it is a GET.
+	// Acts: the route changes something although it is a GET.
 	Acts bool
-	// Secret is the name of the variable of the path that holds a credential; "" when none does.
+	// Secret is the name of the path variable that holds a credential; "" for none.
 	Secret string
 }
 
-// Match reports whether path is one of template. A variable stands for one segment that is not empty.
+// Match reports whether path matches template. A variable matches one segment that is not empty.
 func Match(template, path string) bool {
 	for {
 		t, restT, moreT := strings.Cut(template, "/")
@@ -78,7 +78,7 @@ func Match(template, path string) bool {
 	}
 }
 
-// claims returns the length of the longest prefix of the mount that path has; 0 when it has none.
+// claims returns the length of the longest prefix of the mount that matches path; 0 for none.
 func (m *Mount) claims(path string) int {
 	longest := 0
 	for _, p := range m.Prefixes {
@@ -91,7 +91,7 @@ func (m *Mount) claims(path string) int {
 	return longest
 }
 
-// MountOf returns the mount with the longest prefix of path; the first one where no mount claims it.
+// MountOf returns the mount with the longest prefix of path, or the first mount if no prefix matches.
 func MountOf(mounts []*Mount, path string) *Mount {
 	found, longest := mounts[0], 0
 	for _, m := range mounts {
@@ -114,7 +114,7 @@ func cutAlias(path, alias string) (string, bool) {
 	return rest, true
 }
 
-// group returns the group of a path. Clients may send any path, and must not make series of metrics with it.
+// group returns the metrics group of a path. Clients may send any path, so the path itself must not become a label.
 func (m *Mount) group(path string) string {
 	for _, g := range m.Groups {
 		if strings.HasPrefix(path, g) {
@@ -124,7 +124,7 @@ func (m *Mount) group(path string) string {
 	return "other"
 }
 
-// limitsOf returns the limits of a request and whether they are those of a route of its own.
+// limitsOf returns the limits of a request and whether its route declares limits of its own.
 func (m *Mount) limitsOf(method, path string) (l Limits, own bool) {
 	for i := range m.Routes {
 		r := &m.Routes[i]
@@ -135,7 +135,7 @@ func (m *Mount) limitsOf(method, path string) (l Limits, own bool) {
 	return m.Limits, false
 }
 
-// acts reports whether a request changes something although it is a GET.
+// acts reports whether the route of a GET request changes something.
 func (m *Mount) acts(method, path string) bool {
 	for i := range m.Routes {
 		if r := &m.Routes[i]; r.Acts && sameMethod(r.Method, method) && Match(r.Path, path) {
@@ -149,7 +149,7 @@ func sameMethod(route, request string) bool {
 	return route == request || route == http.MethodGet && request == http.MethodHead
 }
 
-// masked returns path with asterisks from the first credential on, as the routes declare it.
+// masked returns path with asterisks in place of the credential that its route declares, and of the rest of the path.
 func (m *Mount) masked(path string) (string, bool) {
 	for i := range m.Routes {
 		r := &m.Routes[i]

@@ -10,15 +10,16 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// maxParams bounds how many parameters a query may have.
+// maxParams is the greatest number of parameters in a query.
 const maxParams = 256
 
-// ErrTooManyParams refuses a query with too many parameters. None is dropped: a list without its where would be longer than asked.
+// ErrTooManyParams refuses a query with too many parameters. The edge drops no parameter, because a list without its
+// where would be longer than requested.
 var ErrTooManyParams = fault.New(codes.InvalidArgument, "TOO_MANY_PARAMETERS", "the query has too many parameters")
 
-// Query reads the query of a URL as clients really send it: a % that begins no escape and a ; are themselves, + is a
-// space. net/url refuses both, and with them the filters of half of the clients. An escape that is no UTF-8 is literal
-// too, so that a raw '%admin%' means what it says, though %ad is hexadecimal.
+// Query parses the query of a URL as clients really send it: a % that begins no escape and a ; stand for themselves,
+// + is a space. net/url refuses both, and with them the filters of half of the clients. An escape that is not valid
+// UTF-8 is literal too, so that a raw '%admin%' keeps its meaning, although %ad is hexadecimal.
 func Query(raw string) (url.Values, error) {
 	v := url.Values{}
 	for n := 0; raw != ""; {
@@ -61,7 +62,7 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// escaped reads the one character that s begins with in its escaped form, and how long that form is; 0 if there is none.
+// escaped returns the character that s begins with in escaped form, and the length of that form; 0 if there is none.
 func escaped(s string) (string, int) {
 	var buf [utf8.UTFMax]byte
 	n := 0

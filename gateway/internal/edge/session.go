@@ -31,8 +31,9 @@ type Session struct {
 	until time.Time
 }
 
-// Sessions remembers for a few seconds whose a token is, by the hash of it and of the client's address: some are good from
-// some addresses alone. A revocation drops it at once; the few seconds are for revocations that got lost.
+// Sessions caches the session of a token for a few seconds, by a hash of the token and the client's address, because
+// some tokens are limited to some addresses. A revocation removes a session at once; the short lifetime covers
+// revocations that got lost.
 type Sessions struct {
 	auth authpb.TokenServiceClient
 	ttl  time.Duration
@@ -47,7 +48,7 @@ type Sessions struct {
 
 type tokenHash [sha256.Size]byte
 
-// flight is a question to auth that all who want the answer wait for.
+// flight is a lookup at auth that all requests with the same token wait for.
 type flight struct {
 	done    chan struct{}
 	session Session
@@ -58,7 +59,7 @@ type flight struct {
 	counted bool // as a miss, until auth answers otherwise
 }
 
-// NewSessions asks auth and keeps answers for ttl; 0 means 5 s.
+// NewSessions returns a cache that asks auth and keeps answers for ttl; 0 means 5 s.
 func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration) *Sessions {
 	if ttl <= 0 {
 		ttl = 5 * time.Second
@@ -68,7 +69,8 @@ func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration) *Sessions {
 	return s
 }
 
-// Find returns the session of a token; false when auth does not know it. The error means that auth could not be asked.
+// Find returns the session of a token; false if auth does not know the token. An error means that auth could not be
+// asked.
 func (s *Sessions) Find(ctx context.Context, token string) (Session, bool, error) {
 	key := hashOf(token, Of(ctx).Client)
 	now := s.now()
@@ -108,15 +110,15 @@ func (s *Sessions) Renew(ctx context.Context, token, stale string) (Session, boo
 	return s.Find(ctx, token)
 }
 
-// hashOf takes a separator that is in no address and in no token that a client can send.
+// hashOf uses a separator that occurs in no address and in no token.
 func hashOf(token, client string) tokenHash {
 	var room [192]byte // on the stack: this is done for every request
 	text := append(append(append(room[:0], token...), 0), client...)
 	return sha256.Sum256(text)
 }
 
-// fly joins the flight for a token or starts it. The flight outlives a caller who goes away. An address with too many misses gets
-// none and must wait; a token that was good a moment ago is no guess.
+// fly joins the flight for a token or starts it. The flight goes on when its caller is gone. An address with too many
+// misses gets no flight and must wait; a token that was valid a moment ago is not counted as a guess.
 func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) (*flight, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +161,8 @@ func (s *Sessions) ask(ctx context.Context, f *flight, token string) {
 	}
 }
 
-// notFound is nil for the answer that there is no such token, else what the client is told instead: to repeat the
-// request, if that may help.
+// notFound returns nil if err means that there is no such token, else the error for the client, which asks it to
+// repeat the request if that may help.
 func notFound(err error) error {
 	f, ok := fault.From(err)
 	if !ok {
@@ -179,7 +181,7 @@ func notFound(err error) error {
 	}
 }
 
-// keep remembers an answer, unless a revocation came while it was on its way: it may be the one that was revoked.
+// keep caches an answer, unless a revocation arrived in the meantime, because that session may be the revoked one.
 func (s *Sessions) keep(key tokenHash, f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +207,7 @@ func (s *Sessions) keep(key tokenHash, f *flight) {
 	}
 }
 
-// sweep makes room: first of what is over, then of anything.
+// sweep makes room in the cache: it removes expired entries first, then any.
 func (s *Sessions) sweep() {
 	now := s.now()
 	for k, v := range s.live {
@@ -221,7 +223,7 @@ func (s *Sessions) sweep() {
 	}
 }
 
-// Revoke forgets a session, or with session 0 all of an account.
+// Revoke removes a session from the cache, or all sessions of an account if session is 0.
 func (s *Sessions) Revoke(session, account int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +235,7 @@ func (s *Sessions) Revoke(session, account int32) {
 	}
 }
 
-// ForgetAll is for when revocations may have been missed.
+// ForgetAll empties the cache, for when revocations may have been missed.
 func (s *Sessions) ForgetAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 	"slipway.dev/pkg/rpc"
 )
 
-// auth is an auth service that answers as told, after a second.
+// auth is an auth service with scripted answers, which take a second.
 type auth struct {
 	authpb.TokenServiceClient
 	mu    sync.Mutex
@@ -44,7 +44,7 @@ func (a *auth) Introspect(_ context.Context, r *authpb.IntrospectRequest, _ ...g
 
 func (a *auth) answer(err error) { a.mu.Lock(); defer a.mu.Unlock(); a.err = err }
 
-// bubble runs a test in time of its own, that waits for nobody.
+// bubble runs a test with a fake clock.
 func bubble(t *testing.T, f func(t *testing.T, s *Sessions, a *auth)) {
 	t.Helper()
 	t.Parallel()

@@ -1,5 +1,5 @@
-// Package ispsystem is the dialect of VMmanager 6 and DCImanager 6: their query parameters, their error numbers and their
-// credentials. Everything else of it is in the protos and in the kit, package rest.
+// Package ispsystem is the dialect of VMmanager 6 and DCImanager 6: their query parameters, their error numbers and
+// their credentials. Everything else about the dialect is in the protos and in the kit, package rest.
 package ispsystem
 
 import (
@@ -13,7 +13,7 @@ import (
 // SessionCookie is the cookie that carries a session in a browser.
 const SessionCookie = "ses6"
 
-// StaleCookies would count as well, were SessionCookie not there.
+// StaleCookies are accepted too if SessionCookie is absent.
 func StaleCookies() []string { return []string{"x-xsrf-token", "token"} }
 
 // Dialect returns the dialect.

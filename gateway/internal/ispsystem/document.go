@@ -10,7 +10,7 @@ import (
 
 type object = map[string]any
 
-// document is what the OpenAPI document says besides the routes.
+// document returns the parts of the OpenAPI document besides the routes.
 func document() rest.Document {
 	return rest.Document{
 		Title:       "Slipway, VMmanager 6 dialect",
@@ -20,8 +20,8 @@ func document() rest.Document {
 		Path:        "/openapi.json",
 		Security:    schemes(),
 		Lists:       parameters(),
-		Repeat: "Any text that no other request of the account has within a day, a UUID for instance. A repeat with the same " +
-			"key and the same body does nothing and gets the first answer; with another body it is refused (90020). What was refused may be repeated.",
+		Repeat: "Text that no other request of the account has within a day, such as a UUID. A repeat with the same " +
+			"key and the same body has no effect and gets the first answer; with another body it is refused (90020). A refused request may be repeated.",
 		Error: errorSchema,
 	}
 }
@@ -31,15 +31,15 @@ func parameters() []rest.Parameter {
 		{Name: where.ParamWhere, Description: "Condition. Operators EQ NE GT GE LT LE CP (pattern with %), IS null, IS NOT null; " +
 			"AND, OR, NOT, brackets; text in single quotes. Several where parameters must all hold.", Example: "(name CP 'web%') AND (account.id EQ 3)"},
 		{Name: where.ParamOrder, Description: "Fields with asc or desc, separated by commas. Default: id asc.", Example: "cluster.name desc"},
-		{Name: where.ParamLimit, Description: "Number of rows, or first row (from 0) and number. An export has all rows, whatever the limit.", Example: "0,50"},
-		{Name: where.ParamFields, Description: "Fields of the items that the answer shall have, separated by commas, " +
-			"dotted for those of objects in them. Default: all.", Example: "id,name,cluster.name"},
-		{Name: where.ParamCursor, Description: "Pages that cost the same however deep they are, and in which no row is missed or comes twice " +
-			"because others come and go. Empty for the first page, then what the page before has as next, with the same where and orderby. " +
-			"Not together with a first row in limit.", Example: ""},
-		{Name: where.ParamExplain, Description: "1 answers how the list is read, as {\"explain\": …}: the filter as it was understood, " +
-			"the SQL, and what PostgreSQL did. For administrators.", Example: "1"},
-		{Name: where.ParamCount, Description: "0 leaves out the number of all rows: size is 0 then.", Example: "0"},
+		{Name: where.ParamLimit, Description: "Number of rows, or first row (from 0) and number. An export has all rows, regardless of the limit.", Example: "0,50"},
+		{Name: where.ParamFields, Description: "Fields of the items in the answer, separated by commas, " +
+			"dotted for fields of nested objects. Default: all.", Example: "id,name,cluster.name"},
+		{Name: where.ParamCursor, Description: "Pages of constant cost at any depth, in which no row is missing or duplicated " +
+			"when other rows are added or removed. Empty for the first page, then next of the previous page, with the same where and orderby. " +
+			"Cannot be combined with a first row in limit.", Example: ""},
+		{Name: where.ParamExplain, Description: "1: the answer explains how the list is read, as {\"explain\": …}: the parsed filter, " +
+			"the SQL, and PostgreSQL's plan. For administrators.", Example: "1"},
+		{Name: where.ParamCount, Description: "0: do not count all rows; size is then 0.", Example: "0"},
 	}
 }
 
@@ -72,13 +72,13 @@ func errorSchema() object {
 			"required": []string{"code", "msg", "value"},
 			"properties": object{
 				"code": object{"type": "integer", "format": "int32", "description": strings.Join(lines, "\n")},
-				"msg":  object{"type": "string", "description": "For people."},
+				"msg":  object{"type": "string", "description": "A message for people."},
 				"value": object{
 					"type": "object", "additionalProperties": object{"type": "string"},
 					"properties": object{
-						"reason":  object{"type": "string", "description": "A word that never changes, such as NOT_FOUND."},
-						"field":   object{"type": "string", "description": "The field or parameter that is wrong."},
-						"request": object{"type": "string", "description": "Id of the request, to be found in the log."},
+						"reason":  object{"type": "string", "description": "A stable identifier of the reason, such as NOT_FOUND."},
+						"field":   object{"type": "string", "description": "The field or parameter at fault."},
+						"request": object{"type": "string", "description": "Id of the request, for a search in the log."},
 					},
 				},
 			},

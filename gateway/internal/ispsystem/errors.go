@@ -18,8 +18,8 @@ import (
 	"slipway.dev/gateway/internal/edge"
 )
 
-// Kind is one line of the table of errors. A fault is the first line whose Reason is its own, else the line without a
-// Reason whose Code is its own, else the last line.
+// Kind is one line of the table of errors. A fault maps to the first line with its Reason, else to the line with its
+// Code and no Reason, else to the last line.
 type Kind struct {
 	Reason  string
 	Code    codes.Code
@@ -28,44 +28,44 @@ type Kind struct {
 	Meaning string
 }
 
-// Errors is the table. 1000, 1106, 3001, 3080 and 22013 are numbers of the original; those from 90000 are our own.
+// Errors is the table. 1000, 1106, 3001, 3080 and 22013 are VMmanager's numbers; those from 90000 are our own.
 //
-// A wrong password is 400: Terraform's provider shows the body of 400 and 500 alone, and clients that log in again
-// after a 401 would do so for ever. So would they with a one-time key, which is 3001 as in the original, hence 403. A code
-// that is missing is 401, for another login is what helps, but never 1000, on which clients repeat the same one.
+// A wrong password is 400: Terraform's provider shows only the bodies of 400 and 500, and clients that log in again
+// after a 401 would never stop. The same holds for a one-time key, which is 3001 as in VMmanager, hence 403. A
+// missing TOTP code is 401, because another login helps, but never 1000, on which clients repeat the same login.
 var Errors = []Kind{
 	{"UNAUTHENTICATED", codes.Unauthenticated, 1000, http.StatusUnauthorized, "no credential, or one that is unknown or expired: log in again"},
-	{"NO_METHOD", codes.NotFound, 1106, http.StatusMethodNotAllowed, "the path does not take this method"},
-	{"NO_HANDLER", codes.NotFound, 1106, http.StatusNotFound, "there is nothing at this path"},
+	{"NO_METHOD", codes.NotFound, 1106, http.StatusMethodNotAllowed, "the path does not accept this method"},
+	{"NO_HANDLER", codes.NotFound, 1106, http.StatusNotFound, "no such path"},
 	{"INVALID_PASSWORD", codes.Unauthenticated, 22013, http.StatusBadRequest, "wrong e-mail or password"},
 	{"TOTP_REQUIRED", codes.Unauthenticated, 90012, http.StatusUnauthorized, "the password is right and the account has a second factor: log in again with totp"},
 	{"INVALID_KEY", codes.Unauthenticated, 3001, http.StatusForbidden, "the one-time key is unknown, used or expired, or its account may not log in"},
 	{"BODY_TOO_LARGE", codes.InvalidArgument, 90010, http.StatusRequestEntityTooLarge, "the body is too large"},
-	{"URL_TOO_LONG", codes.InvalidArgument, 90011, http.StatusRequestURITooLong, "the address is too long"},
+	{"URL_TOO_LONG", codes.InvalidArgument, 90011, http.StatusRequestURITooLong, "the URL is too long"},
 	{"QUERY_TOO_COSTLY", codes.InvalidArgument, 90030, http.StatusBadRequest, "the filter or order of a list takes too long: narrow it, or page by cursor"},
 	{"NO_FREE_ADDRESS", codes.ResourceExhausted, 90004, http.StatusBadRequest, "the pools have no free address left"},
-	{"NO_CAPACITY", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has room for the host"},
-	{"STORAGE_FULL", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has room for the disk"},
+	{"NO_CAPACITY", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has enough room for the host"},
+	{"STORAGE_FULL", codes.ResourceExhausted, 90005, http.StatusBadRequest, "no node has enough room for the disk"},
 	{"IDEMPOTENCY_KEY_REUSED", codes.InvalidArgument, 90020, http.StatusBadRequest, "the Idempotency-Key was used for another request within a day"},
-	{"IDEMPOTENCY_UNDER_WAY", codes.Aborted, 90021, http.StatusConflict, "a request with this Idempotency-Key is being carried out: repeat it later"},
-	{"IDEMPOTENCY_NOT_HERE", codes.InvalidArgument, 90022, http.StatusBadRequest, "the answer of this call holds a secret, so none is kept: send no Idempotency-Key"},
+	{"IDEMPOTENCY_UNDER_WAY", codes.Aborted, 90021, http.StatusConflict, "a request with this Idempotency-Key is still being processed: repeat it later"},
+	{"IDEMPOTENCY_NOT_HERE", codes.InvalidArgument, 90022, http.StatusBadRequest, "the answer of this call holds a secret and is therefore not kept: send no Idempotency-Key"},
 	{"QUOTA_EXCEEDED", codes.ResourceExhausted, 90023, http.StatusBadRequest, "a limit of the account is reached; value.field says which"},
-	{"", codes.Unauthenticated, 1000, http.StatusUnauthorized, "the credential is not enough: log in again"},
+	{"", codes.Unauthenticated, 1000, http.StatusUnauthorized, "the credential is not sufficient: log in again"},
 	{"", codes.PermissionDenied, 3001, http.StatusForbidden, "the account may not do this"},
 	{"", codes.NotFound, 3080, http.StatusNotFound, "no such object, or none that the account may see"},
-	{"", codes.InvalidArgument, 90001, http.StatusBadRequest, "the request is not valid; value.field names what is wrong, if one thing is"},
+	{"", codes.InvalidArgument, 90001, http.StatusBadRequest, "the request is not valid; value.field names the field at fault, if it is a single one"},
 	{"", codes.OutOfRange, 90001, http.StatusBadRequest, "a value is out of range"},
-	{"", codes.AlreadyExists, 90002, http.StatusConflict, "the object exists already"},
-	{"", codes.FailedPrecondition, 90003, http.StatusConflict, "the object is in a state that does not allow this; value.reason says which"},
-	{"", codes.Aborted, 90003, http.StatusConflict, "another change came first; value.reason says which"},
+	{"", codes.AlreadyExists, 90002, http.StatusConflict, "the object already exists"},
+	{"", codes.FailedPrecondition, 90003, http.StatusConflict, "the state of the object does not allow this; value.reason says why"},
+	{"", codes.Aborted, 90003, http.StatusConflict, "another change came first; value.reason says why"},
 	{"", codes.ResourceExhausted, 90006, http.StatusTooManyRequests, "too many requests: wait as long as Retry-After says"},
-	{"", codes.Unavailable, 90007, http.StatusServiceUnavailable, "not available just now: repeat the request"},
+	{"", codes.Unavailable, 90007, http.StatusServiceUnavailable, "temporarily unavailable: repeat the request"},
 	{"", codes.DeadlineExceeded, 90008, http.StatusGatewayTimeout, "the request took too long"},
 	{"", codes.Canceled, 90009, statusClientGone, "the client went away"},
 	{"", codes.Internal, 90000, http.StatusInternalServerError, "internal error; value.request finds it in the log"},
 }
 
-// statusClientGone is for the log: no client is left to read it.
+// statusClientGone is only logged: the client no longer reads the answer.
 const statusClientGone = 499
 
 const contentType = "application/json"
@@ -94,7 +94,7 @@ type errorBody struct {
 	Value map[string]string `json:"value"`
 }
 
-// WriteError answers with an error, whatever it is.
+// WriteError writes err as the answer. err may be any error.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	q := edge.Of(r.Context())
 	f := faultOf(err)
@@ -128,10 +128,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		body = []byte(`{"error":{"code":90000,"msg":"internal error","value":{}}}`)
 	}
 	w.WriteHeader(k.HTTP)
-	_, _ = w.Write(body) // the client went away: nobody is left to tell
+	_, _ = w.Write(body) // an error means that the client went away
 }
 
-// text is the message as this dialect spells it: the field in front, unless the message is a sentence that needs none.
+// text returns the message as this dialect spells it: with the field in front, unless the message is a complete
+// sentence.
 func text(f *fault.Fault) string {
 	if f.Code == codes.AlreadyExists || strings.HasPrefix(f.Reason, "IDEMPOTENCY_") {
 		return f.Msg
@@ -151,7 +152,7 @@ func readError(body []byte) (reason string, ok bool) {
 	return reason, e.Error.Code != 0 && e.Error.Msg != "" && reason != ""
 }
 
-// seconds is a wait as the header wants it, never too short.
+// seconds returns a wait for the header Retry-After, rounded up.
 func seconds(wait time.Duration, otherwise int) string {
 	if wait > 0 {
 		otherwise = int((wait + time.Second - 1) / time.Second)
@@ -159,7 +160,7 @@ func seconds(wait time.Duration, otherwise int) string {
 	return strconv.Itoa(otherwise)
 }
 
-// faultOf finds the fault in an error: that of a service, or that of the gateway.
+// faultOf returns the fault of an error, from a service or from the gateway.
 func faultOf(err error) *fault.Fault {
 	if f, ok := fault.From(err); ok {
 		return f

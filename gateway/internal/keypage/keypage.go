@@ -1,5 +1,5 @@
-// Package keypage is what a one-time link opens in a browser: a page with a button, which logs in. Opening it alone does nothing,
-// for programs that look at links in mail open them too.
+// Package keypage is the page that a one-time link opens in a browser, with a button that logs in. Opening the page
+// has no effect, because programs that check links in mail open it too.
 package keypage
 
 import (
@@ -25,18 +25,18 @@ import (
 	"slipway.dev/gateway/internal/ispsystem"
 )
 
-// Config says where people are.
+// Config is how browsers reach the page and where they go next.
 type Config struct {
 	// Secure: browsers come by HTTPS.
 	Secure bool
-	// Panel is where people go when they are logged in; empty for a page that says who they are.
+	// Panel is where browsers are redirected after the login; empty for a page that names the account.
 	Panel string
 }
 
-// paths come before a key.
+// paths are the prefixes before a key.
 var paths = []string{"/auth/key/", "/auth/key-v4/"}
 
-// Routes says to the edge that the paths end in a credential.
+// Routes declares to the edge that the paths end in a credential.
 func Routes() []edge.Route {
 	var all []edge.Route
 	for _, p := range paths {
@@ -92,15 +92,15 @@ func keyIn(path string) (key string, ok bool) {
 	return "", false
 }
 
-// offer shows the button. The proof that it sends back is in a cookie as well, which no other site can read or set.
+// offer shows the button. The form sends back a proof, which is also in a cookie that no other site can read or set.
 func (h *handler) offer(w http.ResponseWriter, r *http.Request) {
 	proof := rand.Text()
 	if c, err := r.Cookie(h.proofCookie()); err == nil && len(c.Value) == len(proof) {
-		proof = c.Value // of another tab, which shall go on working
+		proof = c.Value // of another tab, which must keep working
 	}
 	h.setCookie(w, h.proofCookie(), proof, http.SameSiteStrictMode)
 	h.show(w, http.StatusOK, page{
-		Title: "Log in", Text: []string{"Somebody gave you this link so that you can log in without a password. It works once."}, Proof: proof,
+		Title: "Log in", Text: []string{"You were given this link to log in without a password. It works once."}, Proof: proof,
 	})
 }
 
@@ -130,8 +130,8 @@ func (h *handler) redeem(w http.ResponseWriter, r *http.Request, key string) {
 	h.show(w, http.StatusOK, h.welcome(ctx, q, s.GetToken()))
 }
 
-// pressedHere refuses a form of another site, which would log its victim in as somebody else. This page tells browsers to send no
-// referrer, and then their Origin is "null": where they say nothing of Sec-Fetch-Site either, the proof decides alone.
+// pressedHere refuses a form of another site, which would log its victim in to another account. This page forbids
+// referrers, so browsers send the Origin "null"; if they send no Sec-Fetch-Site either, only the proof decides.
 func (h *handler) pressedHere(r *http.Request) error {
 	if r.Header.Get("Origin") != "null" || r.Header.Get("Sec-Fetch-Site") != "" {
 		if err := h.origin.Check(r); err != nil {
@@ -170,7 +170,7 @@ func (h *handler) refuse(w http.ResponseWriter, q *edge.Request, err error) {
 	}
 }
 
-// welcome says who is logged in now and until when. That is a courtesy: the session is there without it.
+// welcome shows the account and the end of the session. It is optional: the session exists without it.
 func (h *handler) welcome(ctx context.Context, q *edge.Request, token string) page {
 	p := page{Title: "You are logged in"}
 	s, ok, err := h.sessions.Find(ctx, token)
@@ -196,7 +196,8 @@ func (h *handler) welcome(ctx context.Context, q *edge.Request, token string) pa
 	return p
 }
 
-// proofCookie has a name that only this very host can set, where there is such a thing.
+// proofCookie returns the cookie's name. With HTTPS it has a prefix that makes browsers accept it only from this
+// host.
 func (h *handler) proofCookie() string {
 	if h.Secure {
 		return "__Host-slipway-key"
@@ -204,7 +205,7 @@ func (h *handler) proofCookie() string {
 	return "slipway-key"
 }
 
-// setCookie sets a cookie until the browser ends; "" takes it away.
+// setCookie sets a cookie for the browser session; "" deletes it.
 func (h *handler) setCookie(w http.ResponseWriter, name, value string, site http.SameSite) {
 	c := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: h.Secure, SameSite: site}
 	if value == "" {

@@ -15,11 +15,11 @@ var source string
 
 var layout = template.Must(template.New("page").Parse(source))
 
-// page is what a person sees.
+// page is the content of a page.
 type page struct {
 	Title string
 	Text  []string
-	// Proof makes a button, which sends it back.
+	// Proof, if not empty, adds a button that sends it back.
 	Proof string
 }
 
@@ -27,23 +27,23 @@ var (
 	pageRefused = page{
 		Title: "This link does not work",
 		Text: []string{
-			"It was used already, it has expired, or a part of it is missing. Nobody was logged in.",
-			"Ask whoever gave it to you for a new one.",
+			"It has been used already, has expired, or is incomplete. You are not logged in.",
+			"Ask for a new link where you got this one.",
 		},
 	}
 	pageForeign = page{
-		Title: "Nobody was logged in",
+		Title: "You are not logged in",
 		Text:  []string{"The button was not pressed on this page. Open the link again and press it there; cookies must be allowed."},
 	}
 	pageLater = page{
-		Title: "Not available just now",
-		Text:  []string{"The link is as good as before. Open it again in a moment."},
+		Title: "Temporarily unavailable",
+		Text:  []string{"The link is still valid. Open it again in a moment."},
 	}
-	pageBroken = page{Title: "Something went wrong", Text: []string{"It is in the log, and not your fault."}}
+	pageBroken = page{Title: "Something went wrong", Text: []string{"The error has been logged."}}
 )
 
-// policy lets a page have its own style and its own form and nothing else: no script, no picture, no frame. panel is where the form
-// may lead to: browsers hold a redirect against the policy too.
+// policy returns the page's Content-Security-Policy, which allows its own style and form and nothing else: no script,
+// image or frame. panel is the target of the form's redirect, which browsers check against the policy too.
 func policy(panel string) string {
 	_, rest, _ := strings.Cut(source, "<style>")
 	style, _, _ := strings.Cut(rest, "</style>")
@@ -60,5 +60,5 @@ func (h *handler) show(w http.ResponseWriter, status int, p page) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", h.policy)
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the client went away: nobody is left to tell
+	_, _ = w.Write(b.Bytes()) // an error means that the client went away
 }

@@ -24,14 +24,14 @@ import (
 type API struct {
 	dialect Dialect
 	routes  []Route
-	// muxes by the first segments of their paths, as many as are the same text in every route: a mux tries its routes one by one.
+	// muxes by the first depth segments of their paths, because a mux tries its routes one by one.
 	muxes map[string]*runtime.ServeMux
 	depth int
 	raw   map[protoreflect.FullName]http.Handler
 }
 
-// New makes the API of a dialect of the routes that files declare for it. It fails when a route leads to a service without
-// connection, or when a message has a field that the kit cannot write or read.
+// New returns the API of a dialect with the routes that files declare for it. It fails if a route leads to a service
+// without connection, or if a message has a field that the kit cannot read or write.
 func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, error) {
 	files = append(slices.Clone(files), d.Files...)
 	a := &API{dialect: d, routes: Routes(d.Name, files)}
@@ -63,7 +63,7 @@ func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, err
 	return a, errors.Join(problems...)
 }
 
-// fixed returns how many segments of the paths of routes are text in every route, at most three.
+// fixed returns the number of leading segments that are text in the paths of all routes, at most three.
 func fixed(routes []Route) int {
 	depth := 3
 	for _, r := range routes {
@@ -79,7 +79,7 @@ func fixed(routes []Route) int {
 	return depth
 }
 
-// group returns the first segments of a path, as many as are text in every route.
+// group returns the first depth segments of a path.
 func (a *API) group(path string) string {
 	end := 0
 	for range a.depth {
@@ -95,7 +95,7 @@ func (a *API) group(path string) string {
 	return path[:end]
 }
 
-// mux returns the mux for a path of a route, and makes it the first time.
+// mux returns the mux for a path of a route and creates it if needed.
 func (a *API) mux(path string) *runtime.ServeMux {
 	group := a.group(path)
 	if a.muxes[group] == nil {
@@ -104,7 +104,7 @@ func (a *API) mux(path string) *runtime.ServeMux {
 			runtime.WithRoutingErrorHandler(a.onRoutingError),
 			runtime.WithDisablePathLengthFallback(),
 			runtime.WithDisableHTTPMethodOverride(),
-			// The path comes escaped and is unescaped once; a %2F never separates.
+			// The path is unescaped once, segment by segment, so a %2F is no separator.
 			runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
 		)
 	}
@@ -128,7 +128,7 @@ func (a *API) Mount(handler http.Handler) *edge.Mount {
 	return m
 }
 
-// ServeHTTP answers a request. Of its headers, only Accept and Idempotency-Key mean anything.
+// ServeHTTP answers a request. It reads only the headers Accept and Idempotency-Key.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		if err := takeOnceKey(r); err != nil {
@@ -148,7 +148,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.dialect.Fail(w, r, ErrNoHandler)
 }
 
-// takeOnceKey checks the Idempotency-Key of a request and keeps it for the calls of the request.
+// takeOnceKey checks the Idempotency-Key of a request and stores it for the calls of the request.
 func takeOnceKey(r *http.Request) error {
 	keys := r.Header["Idempotency-Key"]
 	if len(keys) == 0 {
@@ -161,7 +161,8 @@ func takeOnceKey(r *http.Request) error {
 	return nil
 }
 
-// outgoing returns a context for calls with all that a service learns of a request besides its message.
+// outgoing returns a context for calls that carries the caller's identity, the request id and the rest of the
+// request's metadata.
 func outgoing(ctx context.Context) context.Context {
 	q := edge.Of(ctx)
 	md := metadata.MD{rpc.RequestIDKey: {q.ID}, rpc.ClientIPKey: {q.Client}}
@@ -188,7 +189,7 @@ func (a *API) onError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshale
 func (a *API) onRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
 	if code == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", strings.Join(a.allowed(r.URL.Path), ", "))
-		a.dialect.Fail(w, r, ErrMethod.With("this path does not take %s", r.Method))
+		a.dialect.Fail(w, r, ErrMethod.With("this path does not accept %s", r.Method))
 		return
 	}
 	a.dialect.Fail(w, r, ErrNoHandler)

@@ -24,7 +24,7 @@ import (
 	"slipway.dev/gateway/internal/edge"
 )
 
-// call answers one route by one rpc.
+// call serves one route by one rpc.
 type call struct {
 	Route
 	api     *API
@@ -39,7 +39,7 @@ type call struct {
 	repeats bool // it declares what a repeat with the same Idempotency-Key does
 }
 
-// call prepares a route. All that can be wrong with it is found here, when the gateway starts.
+// call prepares a route. It finds every mistake in the route when the gateway starts.
 func (a *API) call(r Route, own local, conns Conns) (*call, error) {
 	c := &call{
 		Route: r, api: a, status: r.Status(), name: fmt.Sprintf("/%s/%s", r.RPC.Parent().FullName(), r.RPC.Name()),
@@ -115,7 +115,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]str
 	c.write(w, out, page, trailer)
 }
 
-// read fills the message of a request from its body, its query and its path. What the path says counts.
+// read fills the message of a request from its body, its query and its path. Values of the path take precedence.
 func (c *call) read(r *http.Request, in protoreflect.Message, path map[string]string) (page Page, err error) {
 	switch {
 	case c.Body && r.Body != nil && r.Body != http.NoBody:
@@ -168,7 +168,7 @@ func (c *call) write(w http.ResponseWriter, out proto.Message, page Page, traile
 // jsonType is shared by all answers; a header is replaced, never changed in place.
 var jsonType = []string{"application/json"}
 
-// writeRaw answers with a body that a service made. Text is never a page.
+// writeRaw writes a body that a service made. Text is sent with its own content type, never as HTML.
 func (c *call) writeRaw(w http.ResponseWriter, out proto.Message) {
 	body, ok := out.(*httpbody.HttpBody)
 	if !ok {

@@ -21,14 +21,14 @@ import (
 	"slipway.dev/gateway/internal/edge"
 )
 
-// Bounds of a body, besides its length.
+// Limits of a body, besides its length.
 const (
 	maxDepth   = 32
 	maxIgnored = 20 // names that are worth a place in the log
 )
 
-// decode reads a message, and keeps for the log what nothing reads. Nothing at all, null and [] (an empty object as PHP writes it)
-// are the empty message.
+// decode reads a message and records unknown fields for the log. No text at all, null and [] (an empty object as PHP
+// writes it) are the empty message.
 func (c Codec) decode(r io.Reader, msg proto.Message, q *edge.Request) error {
 	data, err := io.ReadAll(r)
 	if err != nil {
@@ -53,7 +53,7 @@ func (c Codec) decode(r io.Reader, msg proto.Message, q *edge.Request) error {
 	return nil
 }
 
-// clearHidden removes what a client set in fields that do not exist for it.
+// clearHidden clears the hidden fields that a client set.
 func clearHidden(m protoreflect.Message) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -70,8 +70,8 @@ func clearHidden(m protoreflect.Message) {
 	})
 }
 
-// checker compares JSON with what a message wants, and says what is wrong in the client's words: protojson speaks of
-// fields by other names, and quotes values.
+// checker compares JSON with the message's fields and reports errors in the client's spelling. protojson would name
+// fields differently and quote values.
 type checker struct {
 	dec     *json.Decoder
 	depth   int
@@ -156,7 +156,7 @@ func (c *checker) message(md protoreflect.MessageDescriptor, path string) error 
 		}
 		name := path + string(fd.Name())
 		if seen[fd.Number()] {
-			return fault.Invalid.With("given twice").On(name)
+			return fault.Invalid.With("given more than once").On(name)
 		}
 		seen[fd.Number()] = true
 		if err := c.field(fd, name); err != nil {
@@ -180,7 +180,7 @@ func (c *checker) ignore(name string) {
 	}
 }
 
-// skip reads one value that nothing wants.
+// skip reads the value of an unknown field.
 func (c *checker) skip() error {
 	tok, err := c.dec.Token()
 	if err != nil {
@@ -293,7 +293,7 @@ var wellKnown = map[protoreflect.FullName]struct {
 	expected string
 	fits     func(json.Token) bool
 }{
-	// A field in which null means something else than absence. Dialects have that for numbers.
+	// A field in which null differs from absence. Dialects have such fields for numbers.
 	"google.protobuf.Value": {"a number or null", func(tok json.Token) bool {
 		_, ok := number(tok)
 		return ok
@@ -333,7 +333,8 @@ func fits(fd protoreflect.FieldDescriptor, tok json.Token) bool {
 	}
 }
 
-// bounds are the least and the greatest number of a kind. Those of 64 bits are compared as what a float can tell apart.
+// bounds are the smallest and the greatest number of a kind. 64-bit numbers are compared with the precision of a
+// float64.
 func bounds(k protoreflect.Kind) (least, most float64) {
 	switch k {
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
@@ -388,7 +389,7 @@ func wrong(path, want string, tok json.Token) error {
 	return fault.Invalid.With("expected %s, found %s", want, found(tok)).On(path)
 }
 
-// found names what a token is, never what is in it.
+// found names the kind of a token, never its value.
 func found(tok json.Token) string {
 	switch v := tok.(type) {
 	case nil:

@@ -1,6 +1,6 @@
-// Package rest is the kit of every dialect: it serves the routes that protos declare. It decodes a request, calls the rpc and
-// encodes the answer; how clients spell all of that, a Dialect says. It knows no service: what a call means is the service's
-// business.
+// Package rest is the kit of every dialect: it serves the routes that protos declare. It decodes a request, calls the
+// rpc and encodes the answer; a Dialect defines how clients spell requests and answers. The kit does not depend on
+// any service.
 package rest
 
 import (
@@ -20,8 +20,8 @@ import (
 
 // Refusals of the kit itself.
 var (
-	ErrNoHandler = fault.New(codes.NotFound, "NO_HANDLER", "there is nothing at this path")
-	ErrMethod    = fault.New(codes.NotFound, "NO_METHOD", "this path does not take this method")
+	ErrNoHandler = fault.New(codes.NotFound, "NO_HANDLER", "no such path")
+	ErrMethod    = fault.New(codes.NotFound, "NO_METHOD", "this path does not accept this method")
 )
 
 // Dialect is one REST API: how its clients spell requests, answers and errors.
@@ -32,7 +32,7 @@ type Dialect struct {
 	Prefixes []string
 	// Alias may stand before every path, such as "/api".
 	Alias string
-	// Fail writes an error, whatever it is.
+	// Fail writes any error as the answer.
 	Fail func(http.ResponseWriter, *http.Request, error)
 	// ReadError reads what Fail wrote, as clients do. It returns the reason of the fault; ok is false for a body of another shape.
 	ReadError func(body []byte) (reason string, ok bool)
@@ -58,11 +58,11 @@ type Conns map[string]grpc.ClientConnInterface
 // Page is what a request wants of a list.
 type Page struct {
 	Query *querypb.Query // nil for all rows
-	// Fields are those that items of the answer have; none means all.
+	// Fields are the fields of items in the answer; none means all.
 	Fields []string
-	// Cursor: the answer says where the next page begins.
+	// Cursor: the answer has the cursor of the next page.
 	Cursor bool
-	// Explain: the answer is how the list is read.
+	// Explain: the answer explains how the list is read.
 	Explain bool
 }
 
@@ -84,13 +84,13 @@ func (c Codec) Name(fd protoreflect.FieldDescriptor) string {
 	return string(fd.Name())
 }
 
-// Document is what the OpenAPI document of a dialect says besides its routes.
+// Document is the part of a dialect's OpenAPI document besides its routes.
 type Document struct {
 	Title, Version, Description string
 	Servers                     []string
 	// Path where the document is served.
 	Path string
-	// Security are the schemes of OpenAPI by name, in the order in which clients should choose.
+	// Security are the OpenAPI security schemes, in order of preference.
 	Security []Scheme
 	// Lists are the parameters of lists.
 	Lists []Parameter

@@ -22,8 +22,8 @@ const maxBuffer = 1 << 20
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// slowly appends what protojson writes with UseProtoNames and EmitUnpopulated, compact. Plans write the same many times faster,
-// always in the same bytes.
+// slowly appends the compact output of protojson with UseProtoNames and EmitUnpopulated. Plans write the same JSON
+// many times faster, and always the same bytes.
 func slowly(b []byte, msg proto.Message) []byte {
 	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(msg)
 	if err != nil {
@@ -121,7 +121,7 @@ func (f *planField) single(c Codec, b []byte, v reflect.Value) []byte {
 	return b
 }
 
-// enum appends the name of a value, or its number where it has no name.
+// enum appends the name of a value, or its number if it has no name.
 func (c Codec) enum(b []byte, fd protoreflect.FieldDescriptor, n protoreflect.EnumNumber) []byte {
 	if v := fd.Enum().Values().ByNumber(n); v != nil {
 		return c.text(b, string(v.Name()))
@@ -135,7 +135,7 @@ func appendBytes(b, data []byte) []byte {
 	return append(b, '"')
 }
 
-// rareField appends a map or a member of a oneof, by way of reflection on the message. A member that is not set is left out.
+// rareField appends a map or a member of a oneof by reflection. It omits members that are not set.
 func (p *plan) rareField(b []byte, f *planField, v reflect.Value, first bool) ([]byte, bool) {
 	m := v.Addr().Interface().(proto.Message).ProtoReflect()
 	if !f.fd.IsMap() && !m.Has(f.fd) {
@@ -198,7 +198,7 @@ func compareKeys(a, b protoreflect.MapKey) int {
 
 const hexDigits = "0123456789abcdef"
 
-// text appends a string as the codec spells it.
+// text appends a string in the codec's spelling.
 func (c Codec) text(b []byte, s string) []byte {
 	if c.HideError && s == "error" {
 		return append(b, `"\u0065rror"`...)

@@ -26,9 +26,9 @@ func wantsLines(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), Lines)
 }
 
-// export answers with all rows of a list by reading page after page, each where the one before ended. Neither end holds
-// more than a page. It is no snapshot, but no row that is there all the time is left out or comes twice. An error on
-// the way breaks the connection off, so that a client cannot take a part for the whole.
+// export answers with all rows of a list by reading page after page by cursor. Neither side holds more than a page in
+// memory. The export is no snapshot, but every row that exists throughout appears exactly once. An error aborts the
+// connection, so that a client cannot mistake a part for the whole.
 func (c *call) export(w http.ResponseWriter, r *http.Request, in protoreflect.Message, page Page) {
 	q := &querypb.Query{}
 	if page.Query != nil {
@@ -40,7 +40,7 @@ func (c *call) export(w http.ResponseWriter, r *http.Request, in protoreflect.Me
 	next := q.GetCursor()
 	for begun := false; ; begun = true {
 		q.Cursor = proto.String(next)
-		_ = out.SetWriteDeadline(time.Now().Add(pageTime)) // a writer that knows none has no limit either
+		_ = out.SetWriteDeadline(time.Now().Add(pageTime)) // a writer without deadlines has no limit either
 		text, following, err := c.lines(r, in, page, begun)
 		switch {
 		case err != nil && begun:
@@ -55,14 +55,15 @@ func (c *call) export(w http.ResponseWriter, r *http.Request, in protoreflect.Me
 		if _, err := w.Write(text); err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		_ = out.Flush() // nor has it anything to flush
+		_ = out.Flush() // a writer that cannot flush does not buffer
 		if next = following; next == "" {
 			return
 		}
 	}
 }
 
-// lines reads one page and returns where the next begins. Before each page but the first, the credential is looked at again.
+// lines reads one page and returns where the next begins. The credential is checked again before each page but the
+// first.
 func (c *call) lines(r *http.Request, in protoreflect.Message, page Page, begun bool) (text []byte, next string, err error) {
 	ctx, cancel := edge.Extend(r.Context())
 	defer cancel()

@@ -53,7 +53,7 @@ func (l local) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 	return nil, fmt.Errorf("rest: a dialect answers streams by Raw")
 }
 
-// trailers takes what a handler sets by grpc.SetTrailer. Headers have no meaning here.
+// trailers collects the trailers that a handler sets. Headers are ignored.
 type trailers struct {
 	method string
 	md     metadata.MD

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// plan is how messages of one type are written.
+// plan is the precomputed way to write messages of one type.
 type plan struct {
 	codec  Codec
 	form   form
@@ -39,7 +39,8 @@ type planField struct {
 	message *plan
 }
 
-// newPlan returns how messages of the struct type that t points to are written. It fails for what the kit cannot write.
+// newPlan returns the plan for messages of the struct type that t points to. It fails for fields that the kit cannot
+// write.
 func newPlan(codec Codec, md protoreflect.MessageDescriptor, t reflect.Type) (*plan, error) {
 	return makePlan(codec, md, t, map[reflect.Type]*plan{})
 }
@@ -120,7 +121,8 @@ func is64(fd protoreflect.FieldDescriptor) bool {
 	}
 }
 
-// structIndex is where alone the layout of generated code is known: a struct field for each field, with its number in the tag.
+// structIndex is the only function that relies on the layout of generated code: a struct field for each field, with
+// its number in the tag.
 func structIndex(t reflect.Type) map[protoreflect.FieldNumber]int {
 	index := map[protoreflect.FieldNumber]int{}
 	for i := range t.NumField() {

@@ -12,8 +12,8 @@ import (
 	"slipway.dev/gateway/internal/edge"
 )
 
-// renewing repeats a call once that a service refused because the caller's identity is too old. Services learn of a change of
-// rights by the bus, and may do so before the gateway does; the session can be as good as before. The refusal comes before the
+// renewing repeats a call once if a service refused it because the caller's identity is too old. A service may learn
+// of a change of rights before the gateway does, while the session is still valid. The refusal comes before the
 // handler runs, or from a unit of work that is rolled back, so nothing is done twice.
 type renewing struct{ grpc.ClientConnInterface }
 
@@ -41,7 +41,7 @@ func (c renewing) Invoke(ctx context.Context, method string, in, out any, opts .
 	return c.ClientConnInterface.Invoke(metadata.NewOutgoingContext(ctx, md), method, in, out, opts...)
 }
 
-// refusesIdentity reports whether err is identity.ErrInvalid, which has come over the wire.
+// refusesIdentity reports whether err is identity.ErrInvalid, received over the wire.
 func refusesIdentity(err error) bool {
 	f, ok := fault.From(err)
 	return ok && f.Is(identity.ErrInvalid) && f.Msg == identity.ErrInvalid.Msg

@@ -23,7 +23,7 @@ type Route struct {
 	Path string
 	// Body: the message is in the body; else in the query.
 	Body bool
-	// Also: another spelling of a route that came before.
+	// Also: an additional path of a preceding route.
 	Also bool
 	RPC  protoreflect.MethodDescriptor
 }
@@ -64,12 +64,12 @@ func (r Route) Params() []string {
 	return names
 }
 
-// queryField is the field that lists declare for their condition, order and page.
+// queryField is the request field of lists that holds condition, order and page.
 const queryField = "query"
 
 var queryMessage = (*querypb.Query)(nil).ProtoReflect().Descriptor().FullName()
 
-// Lists reports whether the route is that of a list, which takes a condition, an order and a page.
+// Lists reports whether the route is a list, with condition, order and page.
 func (r Route) Lists() bool { return !r.Body && queryOf(r.RPC.Input()) != nil }
 
 func queryOf(md protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
@@ -80,7 +80,7 @@ func queryOf(md protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
 	return fd
 }
 
-// Status is what a success answers.
+// Status returns the HTTP status of a success.
 func (r Route) Status() int {
 	if s := access.RestOf(r.RPC).GetStatus(); s != 0 {
 		return int(s)
@@ -94,13 +94,13 @@ func Secret(fd protoreflect.FieldDescriptor) bool {
 	return secret
 }
 
-// Hidden reports whether a field does not exist for REST clients.
+// Hidden reports whether a field is hidden from REST clients.
 func Hidden(fd protoreflect.FieldDescriptor) bool {
 	hidden, _ := proto.GetExtension(fd.Options(), restpb.E_Hidden).(bool)
 	return hidden
 }
 
-// edge returns what the edge must know of the route; false when there is nothing unusual.
+// edge returns what the edge must know about the route; false if the route has no special properties.
 func (r Route) edge() (edge.Route, bool) {
 	o := access.RestOf(r.RPC)
 	e := edge.Route{

@@ -9,13 +9,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// shape is how the answer of a list differs from its message, because the request asked for that.
+// shape is how the answer of a list differs from its message at the client's request.
 type shape struct {
 	Page
-	next, explain string // as the service says
+	next, explain string // from the service
 }
 
-// answer appends an answer in its shape.
+// answer appends msg in the shape s.
 func (p *plan) answer(b []byte, msg proto.Message, s shape) []byte {
 	if s.Explain {
 		text := []byte(s.explain)
@@ -54,7 +54,7 @@ func (p *plan) lines(msg proto.Message, fields []string) (b []byte) {
 	return b
 }
 
-// with is the plan with another one for a field.
+// with returns a copy of the plan with another plan for a field.
 func (p *plan) with(name string, change func(*plan) *plan) *plan {
 	out := *p
 	out.fields = slices.Clone(p.fields)
@@ -66,7 +66,7 @@ func (p *plan) with(name string, change func(*plan) *plan) *plan {
 	return &out
 }
 
-// only is the plan without the fields that are not wanted. "a.b" wants b of a.
+// only returns a copy of the plan with only the given fields. "a.b" wants b of a.
 func (p *plan) only(paths []string) *plan {
 	out := *p
 	out.fields = nil

@@ -16,20 +16,20 @@ const (
 	ParamWhere = "where"
 	ParamOrder = "orderby"
 	ParamLimit = "limit"
-	// ParamFields are the fields of an item that the answer shall have.
+	// ParamFields are the fields of an item in the answer.
 	ParamFields = "fields"
-	// ParamCursor goes on where a page ended; empty, it begins.
+	// ParamCursor is the cursor of a page; empty for the first page.
 	ParamCursor = "cursor"
-	// ParamExplain asks how the list is read.
+	// ParamExplain asks for an explanation of how the list is read.
 	ParamExplain = "explain"
-	// ParamCount, when it is 0, leaves the number of all rows out.
+	// ParamCount, if 0, omits the number of all rows.
 	ParamCount = "count"
 )
 
 var params = []string{ParamWhere, ParamOrder, ParamLimit, ParamCursor, ParamExplain, ParamCount}
 
-// Query reads the parameters of a list. Several where parameters must hold together; of several limits the last counts.
-// It is nil when there are none of them.
+// Query reads the parameters of a list and returns nil if there are none. All where parameters must hold; of several
+// limits the last one applies.
 func Query(v url.Values) (*querypb.Query, error) {
 	if !slices.ContainsFunc(params, v.Has) {
 		return nil, nil
@@ -64,13 +64,13 @@ func Query(v url.Values) (*querypb.Query, error) {
 	return q, nil
 }
 
-// Explain reports whether explain is asked for.
+// Explain reports whether the client asks for an explanation.
 func Explain(v url.Values) bool {
 	list := v[ParamExplain]
 	return len(list) > 0 && list[len(list)-1] != "0" && list[len(list)-1] != "false"
 }
 
-// Fields reads the fields that an item shall have; none means all of them.
+// Fields reads the fields of an item in the answer; none means all.
 func Fields(v url.Values) []string {
 	var names []string
 	for _, text := range v[ParamFields] {

@@ -1,5 +1,5 @@
-// Package where reads the filter language of the dialects into query.v1: where, orderby and limit. It knows words, not
-// fields: what may be filtered is for the service to say.
+// Package where parses the filter language of the dialects, where, orderby and limit, into query.v1. It knows the
+// syntax but not the fields: a service declares which fields can be filtered.
 package where
 
 import (
@@ -12,13 +12,14 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Bounds of one filter. A service has its own; these keep the edge from building what no service would take.
+// Limits of one filter. Services have limits of their own; these keep the gateway from building filters that no
+// service accepts.
 const (
 	maxDepth    = 32
 	maxCompares = 1000
 )
 
-// Parse reads one condition. Text without one means all rows and gives nil.
+// Parse reads one condition. Empty text means all rows and yields nil.
 //
 //	expr    = and { "OR" and }
 //	and     = not { "AND" not }
@@ -45,7 +46,7 @@ func Parse(text string) (*querypb.Expr, error) {
 	return e, nil
 }
 
-// badByte returns where text stops being what a database can hold; -1 when it does not.
+// badByte returns the position of the first byte that a database cannot store; -1 for none.
 func badByte(text string) int {
 	for i, r := range text {
 		if r == 0 {
@@ -74,7 +75,7 @@ func (p *parser) expr(depth int) (*querypb.Expr, error) {
 	return or(list...), err
 }
 
-// chain reads what next reads, as often as word stands between.
+// chain reads operands by next, separated by word.
 func (p *parser) chain(word string, next func() (*querypb.Expr, error)) ([]*querypb.Expr, error) {
 	var list []*querypb.Expr
 	for {
@@ -192,7 +193,7 @@ func (p *parser) value() (string, error) {
 	return "", p.fail(start, "text with a closing quote")
 }
 
-// keyword takes word if it comes next and ends there.
+// keyword consumes word if it is the next word.
 func (p *parser) keyword(word string) bool {
 	end := p.pos + len(word)
 	if end > len(p.text) || !strings.EqualFold(p.text[p.pos:end], word) || end < len(p.text) && isField(p.text[end]) {
@@ -221,7 +222,7 @@ func (p *parser) run(in func(byte) bool) string {
 func (p *parser) space()    { p.run(isSpace) }
 func (p *parser) end() bool { return p.pos == len(p.text) }
 
-// fail says what was expected at a position, and what is there.
+// fail returns a fault that names the expected token and what is at the position.
 func (p *parser) fail(at int, expected string) error {
 	rest := p.text[at:]
 	there := "the end"

@@ -1,5 +1,5 @@
-// Package openapi writes the OpenAPI document of a dialect from the descriptors of the protos. The generators that
-// come with grpc-gateway know neither a dialect's spelling of fields nor its parameters and errors.
+// Package openapi writes the OpenAPI document of a dialect from the descriptors of the protos. The generators of
+// grpc-gateway do not support a dialect's spelling of fields, parameters and errors.
 package openapi
 
 import (
@@ -21,7 +21,8 @@ import (
 
 type object = map[string]any
 
-// Build writes the document of a dialect for the services in files. Comments are in it if the descriptors have them.
+// Build returns the document of a dialect for the services in files. It includes the comments if the descriptors have
+// them.
 func Build(d rest.Dialect, files []protoreflect.FileDescriptor) ([]byte, error) {
 	b := builder{dialect: d, paths: object{}, schemas: object{}}
 	routes := rest.Routes(d.Name, files)
@@ -127,17 +128,18 @@ func (b *builder) answer(md protoreflect.MessageDescriptor) object {
 	return object{"description": "Done.", "content": jsonContent(b.ref(md))}
 }
 
-// list adds to the answer of a list what only some requests get: the cursor of the next page, and the export.
+// list adds to the answer of a list the parts that depend on the request: the cursor of the next page, and the
+// export.
 func (b *builder) list(answer object, md protoreflect.MessageDescriptor) {
 	schema := b.schemas[string(md.FullName())].(object)
 	schema["properties"].(object)["next"] = object{
-		"type": []string{"string", "null"}, "description": "Cursor of the next page, null when there is none. Only with cursor=.",
+		"type": []string{"string", "null"}, "description": "Cursor of the next page; null on the last page. Only with cursor=.",
 	}
 	answer["content"].(object)[rest.Lines] = object{"schema": b.ref(md.Fields().ByName("list").Message())}
-	answer["description"] = "Done. With Accept: " + rest.Lines + " all rows, one JSON object a line, as long as it takes."
+	answer["description"] = "Done. With Accept: " + rest.Lines + " all rows, one JSON object per line, without a time limit."
 }
 
-// body is a schema of its own, without what the path says already.
+// body returns a schema of the body, without the fields that the path holds.
 func (b *builder) body(r rest.Route) object {
 	props := object{}
 	for fd := range fieldsOf(r.RPC.Input(), r.Params()) {
@@ -158,7 +160,7 @@ func fieldsOf(md protoreflect.MessageDescriptor, without []string) func(func(pro
 	}
 }
 
-// ref names the schema of a message, and makes it the first time.
+// ref returns a reference to the schema of a message and creates the schema if needed.
 func (b *builder) ref(md protoreflect.MessageDescriptor) object {
 	name := string(md.FullName())
 	ref := object{"$ref": "#/components/schemas/" + name}
@@ -178,7 +180,7 @@ func (b *builder) ref(md protoreflect.MessageDescriptor) object {
 	}
 	s["properties"] = props
 	if len(always) > 0 {
-		s["required"] = always // an answer has all of its fields; what is not there is null
+		s["required"] = always // an answer has all of its fields; absent values are null
 	}
 	return ref
 }
@@ -244,7 +246,7 @@ func scalar(c rest.Codec, fd protoreflect.FieldDescriptor) object {
 	}
 }
 
-// wellKnown are the schemas of messages that JSON spells as one value.
+// wellKnown are the schemas of messages that are a single value in JSON.
 var wellKnown = map[protoreflect.FullName]object{
 	"google.protobuf.Value":     {"type": []string{"number", "null"}},
 	"google.protobuf.Timestamp": {"type": []string{"string", "null"}, "format": "date-time"},
@@ -260,7 +262,7 @@ func (b *builder) parameter(fd protoreflect.FieldDescriptor, in string) object {
 	return p
 }
 
-// describe takes over the comment of the proto: the first sentence of a method is its summary.
+// describe copies the comment of the proto. The first sentence of a method becomes its summary.
 func describe(o object, d protoreflect.Descriptor) {
 	text := strings.Join(strings.Fields(d.ParentFile().SourceLocations().ByDescriptor(d).LeadingComments), " ")
 	if text == "" {

@@ -8,7 +8,7 @@ import (
 	"slipway.dev/gateway/internal/rest"
 )
 
-// tags names the services of routes, in their order.
+// tags returns the services of routes, in their order.
 func tags(routes []rest.Route) []object {
 	var all []object
 	seen := map[protoreflect.FullName]bool{}
@@ -48,7 +48,7 @@ func servers(d rest.Document) []object {
 	return all
 }
 
-// security returns the schemes of a dialect, and that any one of them will do.
+// security returns the schemes of a dialect, any one of which is sufficient.
 func security(d rest.Document) (schemes object, any []object) {
 	schemes = object{}
 	for _, s := range d.Security {

@@ -20,7 +20,7 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// script answers the calls of one exchange after the other. It is a connection to every service.
+// script answers the calls of each exchange in turn. It serves as the connection to every service.
 type script struct {
 	tokens map[string]int32
 
@@ -65,7 +65,7 @@ func (s *script) expect(lines []string) error {
 	return nil
 }
 
-// done returns what went wrong: calls that were not expected, and those that did not come.
+// done returns the unexpected calls and the missing ones.
 func (s *script) done() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,6 @@
-// Package resttest replays transcripts of a dialect against services that answer by script, so that a transcript shows the request
-// of a client, the rpc that it leads to, and the exact reply. No service has to run, and none has to be imitated.
+// Package resttest replays transcripts of a dialect against services that answer by script, so that a transcript
+// shows the request of a client, the rpc that it leads to, and the exact reply. No service has to run, and no fake is
+// needed.
 //
 //	> GET /vm/v3/host/21               the request: first line, headers, an empty line, the body
 //	> x-xsrf-token: user
@@ -26,17 +27,17 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the replies in testdata")
 
-// shown are the headers of a reply that a transcript holds.
+// shown are the headers of a reply that a transcript records.
 var shown = []string{"Content-Type", "Allow", "Retry-After", "Location", "Www-Authenticate"}
 
-// exchange is one request of a transcript with all that follows it, or one line of comment.
+// exchange is one request of a transcript with its calls and its reply, or one line of comment.
 type exchange struct {
 	comment               string
 	request, calls, reply []string
 }
 
-// Run replays the transcripts in dir. handler makes what is tested, in front of services whose connections it is given. tokens are
-// the accounts of the tokens that auth knows.
+// Run replays the transcripts in dir. handler returns the handler under test for connections to the services. tokens
+// are the accounts of the tokens that auth knows.
 func Run(t *testing.T, dir string, tokens map[string]int32, handler func(*testing.T, rest.Conns) http.Handler) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
