@@ -24,7 +24,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/journal"
 	"slipway.dev/services/node/internal/libvirt"
-	"slipway.dev/services/node/internal/shelf"
+	"slipway.dev/services/node/internal/ostemplate"
 	"slipway.dev/services/node/internal/sim"
 	"slipway.dev/services/node/internal/template"
 	"slipway.dev/services/node/internal/traced"
@@ -80,7 +80,7 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	oses, err := shelf.Open(cfg.Root, images)
+	oses, err := ostemplate.Open(cfg.Root, images)
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}

@@ -14,24 +14,24 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/journal"
-	"slipway.dev/services/node/internal/shelf"
+	"slipway.dev/services/node/internal/ostemplate"
 )
 
 // Agent implements nodepb.NodeServiceServer.
 type Agent struct {
 	nodepb.UnimplementedNodeServiceServer
 
-	driver  hyper.Driver
-	journal *journal.Journal
-	shelf   *shelf.Shelf
-	stackID string
-	nodeID  string
-	web     *http.Client
+	driver    hyper.Driver
+	journal   *journal.Journal
+	templates *ostemplate.Store
+	stackID   string
+	nodeID    string
+	web       *http.Client
 }
 
 // New makes the agent of a node.
-func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *shelf.Shelf) *Agent {
-	return &Agent{driver: d, journal: j, shelf: s, stackID: stackID, nodeID: nodeID, web: shelf.Client()}
+func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store) *Agent {
+	return &Agent{driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: ostemplate.Client()}
 }
 
 // command runs f for the machine of c, unless a newer command overtook it.
@@ -235,7 +235,7 @@ func (a *Agent) ReadConsole(ctx context.Context, r *nodepb.ReadConsoleRequest) (
 
 // ImportTemplate downloads an image.
 func (a *Agent) ImportTemplate(ctx context.Context, r *nodepb.ImportTemplateRequest) (*nodepb.ImportTemplateResponse, error) {
-	o, err := a.shelf.Import(ctx, a.web, shelf.OS{
+	o, err := a.templates.Import(ctx, a.web, ostemplate.OS{
 		Name: r.GetName(), Title: r.GetTitle(), MinRAMMiB: r.GetMinRamMib(), MinDiskMiB: r.GetMinDiskMib(),
 		OSType: "linux", OSGroup: r.GetOsGroup(),
 	}, r.GetUrl(), r.GetChecksumsUrl())

@@ -11,7 +11,7 @@ import (
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/node/internal/hyper"
-	"slipway.dev/services/node/internal/shelf"
+	"slipway.dev/services/node/internal/ostemplate"
 )
 
 // Describe returns what the node is and has.
@@ -20,7 +20,7 @@ func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodep
 	if err != nil {
 		return nil, err
 	}
-	oses, err := a.shelf.List()
+	oses, err := a.templates.List()
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodep
 	return d, nil
 }
 
-func templateOf(o shelf.OS) *nodepb.Template {
+func templateOf(o ostemplate.OS) *nodepb.Template {
 	return &nodepb.Template{
 		Name: o.Name, Title: o.Title, Sha256: o.SHA256, MinRamMib: o.MinRAMMiB, MinDiskMib: o.MinDiskMiB,
 		OsType: o.OSType, OsGroup: o.OSGroup, Version: o.Version,

@@ -1,5 +1,5 @@
-// Package shelf knows the OS templates of a node by name: which image is which OS, and what it needs.
-package shelf
+// Package ostemplate knows the OS templates of a node by name: which image is which OS, and what it needs.
+package ostemplate
 
 import (
 	"context"
@@ -35,15 +35,15 @@ type OS struct {
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,62}$`)
 
-// Shelf is a directory of descriptions over a store of images. Several goroutines may read; adding is one at a time.
-type Shelf struct {
+// Store is a directory of descriptions over a store of images. Several goroutines may read; adding is one at a time.
+type Store struct {
 	dir    string
 	images *template.Store
 }
 
 // Open uses root/os for the descriptions.
-func Open(root string, images *template.Store) (*Shelf, error) {
-	s := &Shelf{dir: filepath.Join(root, "os"), images: images}
+func Open(root string, images *template.Store) (*Store, error) {
+	s := &Store{dir: filepath.Join(root, "os"), images: images}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of OS descriptions: %w", err)
 	}
@@ -51,7 +51,7 @@ func Open(root string, images *template.Store) (*Shelf, error) {
 }
 
 // List returns every OS whose image is there, by name.
-func (s *Shelf) List() ([]OS, error) {
+func (s *Store) List() ([]OS, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (s *Shelf) List() ([]OS, error) {
 }
 
 // Get returns the OS of this name; false when it is not here.
-func (s *Shelf) Get(name string) (OS, bool) {
+func (s *Store) Get(name string) (OS, bool) {
 	if !nameForm.MatchString(name) {
 		return OS{}, false
 	}
@@ -85,7 +85,7 @@ func (s *Shelf) Get(name string) (OS, bool) {
 
 // Add installs an image file under an OS name. An image of that name that is there already stays for the disks that
 // stand on it; new disks take the new one.
-func (s *Shelf) Add(ctx context.Context, file string, o OS) error {
+func (s *Store) Add(ctx context.Context, file string, o OS) error {
 	if !nameForm.MatchString(o.Name) {
 		return fault.Invalid.With("%.60q is not a name for an OS", o.Name).On("name")
 	}
@@ -104,7 +104,7 @@ func (s *Shelf) Add(ctx context.Context, file string, o OS) error {
 }
 
 // AddAll installs every description of a directory with the image beside it. A directory that is not there holds none.
-func (s *Shelf) AddAll(ctx context.Context, dir string) error {
+func (s *Store) AddAll(ctx context.Context, dir string) error {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -1,4 +1,4 @@
-package shelf
+package ostemplate
 
 import (
 	"bufio"
@@ -46,7 +46,7 @@ func Client() *http.Client {
 
 // Import downloads an image, checks it against the publisher's list of checksums and installs it. The image is inspected
 // like any other: it may refer to nothing outside itself.
-func (s *Shelf) Import(ctx context.Context, c *http.Client, o OS, imageURL, checksumsURL string) (OS, error) {
+func (s *Store) Import(ctx context.Context, c *http.Client, o OS, imageURL, checksumsURL string) (OS, error) {
 	if have, ok := s.Get(o.Name); ok {
 		return have, nil
 	}

@@ -1,4 +1,4 @@
-package shelf_test
+package ostemplate_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/node/internal/image"
-	"slipway.dev/services/node/internal/shelf"
+	"slipway.dev/services/node/internal/ostemplate"
 	"slipway.dev/services/node/internal/template"
 )
 
@@ -38,14 +38,14 @@ func disk(t *testing.T) []byte {
 	return text
 }
 
-func open(t *testing.T) *shelf.Shelf {
+func open(t *testing.T) *ostemplate.Store {
 	t.Helper()
 	root := t.TempDir()
 	images, err := template.Open(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := shelf.Open(root, images)
+	s, err := ostemplate.Open(root, images)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func open(t *testing.T) *shelf.Shelf {
 func TestAddAll(t *testing.T) {
 	t.Parallel()
 	s, dir, img := open(t), t.TempDir(), disk(t)
-	o := shelf.OS{Name: "tiny", File: "tiny.qcow2", SHA256: fmt.Sprintf("%x", sha256.Sum256(img)), MinRAMMiB: 128, MinDiskMiB: 1}
+	o := ostemplate.OS{Name: "tiny", File: "tiny.qcow2", SHA256: fmt.Sprintf("%x", sha256.Sum256(img)), MinRAMMiB: 128, MinDiskMiB: 1}
 	write := func() {
 		text, _ := json.Marshal(o)
 		for name, b := range map[string][]byte{"tiny.json": text, "tiny.qcow2": img} {
@@ -112,7 +112,7 @@ func TestImport(t *testing.T) {
 	mux.Handle("/away/d.qcow2", http.RedirectHandler(plain.URL, http.StatusFound))
 	srv := httptest.NewTLSServer(mux)
 	defer srv.Close()
-	client := shelf.Client()
+	client := ostemplate.Client()
 	client.Transport = srv.Client().Transport
 
 	for _, tt := range []struct {
@@ -130,17 +130,17 @@ func TestImport(t *testing.T) {
 		t.Run(tt.dir, func(t *testing.T) {
 			s := open(t)
 			base := srv.URL + "/" + tt.dir + "/"
-			o, err := s.Import(t.Context(), client, shelf.OS{Name: "debian-12"}, base+"d.qcow2", base+tt.sums)
+			o, err := s.Import(t.Context(), client, ostemplate.OS{Name: "debian-12"}, base+"d.qcow2", base+tt.sums)
 			if (err == nil) != tt.ok {
 				t.Fatalf("import: %v", err)
 			}
 			l, err := s.List()
 			if err != nil || (len(l) == 1) != tt.ok || tt.ok && o.SHA256 != l[0].SHA256 {
-				t.Errorf("shelf %v %v", l, err)
+				t.Errorf("store %v %v", l, err)
 			}
 		})
 	}
-	if _, err := open(t).Import(t.Context(), client, shelf.OS{Name: "x"}, plain.URL, plain.URL); !errors.Is(err, fault.Invalid) {
+	if _, err := open(t).Import(t.Context(), client, ostemplate.OS{Name: "x"}, plain.URL, plain.URL); !errors.Is(err, fault.Invalid) {
 		t.Errorf("import over plain HTTP: %v", err)
 	}
 }
