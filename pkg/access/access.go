@@ -1,5 +1,5 @@
-// Package access reads from the protos what each method demands of its caller. Servers enforce it, auth knows by it which
-// scopes there are and who may do more than whom.
+// Package access reads from the protos what each method demands of its caller. Servers enforce these rules; auth derives from
+// them the list of scopes and the comparison of rights.
 package access
 
 import (
@@ -19,25 +19,25 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// Method is an rpc with what it demands.
+// Method is an rpc with its access rule and its routes.
 type Method struct {
 	// Name is the full name, such as "/vm.v3.HostService/StartHost".
 	Name    string
 	Level   accesspb.Level
 	Callers []string
 	Demand  identity.Demand
-	// Routes are the paths that clients reach it by, such as "POST /vm/v3/host/{id}/start". Methods without are for services.
+	// Routes are the REST paths of the method, such as "POST /vm/v3/host/{id}/start". A method without routes is for services.
 	Routes []string
-	// Mutates: it may change something. A GET only reads, unless the method declares that it acts.
+	// Mutates reports that the method may change something. A GET only reads, unless the method declares that it acts.
 	Mutates bool
-	// Repeat is what a second call with the same key leads to.
+	// Repeat says what a second call with the same idempotency key does.
 	Repeat accesspb.Repeat
-	// Object is what a method that changes something changes.
+	// Object is the kind of object that the method changes, and where its id is; nil for a method that only reads.
 	Object *accesspb.Object
 }
 
-// Methods lists the methods of a service. It also returns the names of those that do not say who may call them, or, where
-// that matters, under which scope.
+// Methods lists the methods of a service. It also returns the names of methods that lack an access level, or a scope where
+// one is needed.
 func Methods(s protoreflect.ServiceDescriptor) (list []Method, silent []string) {
 	for i := range s.Methods().Len() {
 		d := s.Methods().Get(i)
@@ -81,8 +81,8 @@ func of(d protoreflect.MethodDescriptor) Method {
 	return m
 }
 
-// Of returns what a method demands of its caller: what it declares, or what the core rpc demands that it names as the one whose
-// scope counts. It returns nil when there is neither.
+// Of returns the access rule of a method: its own, or that of the core rpc that it names in the option "calls". It returns nil
+// when there is neither.
 func Of(d protoreflect.MethodDescriptor) *accesspb.Access {
 	if a, _ := proto.GetExtension(d.Options(), accesspb.E_Access).(*accesspb.Access); a != nil {
 		return a
@@ -96,23 +96,23 @@ func Of(d protoreflect.MethodDescriptor) *accesspb.Access {
 	return nil
 }
 
-// RestOf returns what a method declares about its routes; nil for a method of ordinary routes.
+// RestOf returns the options of a method's routes, or nil if it has none.
 func RestOf(d protoreflect.MethodDescriptor) *restpb.Route {
 	r, _ := proto.GetExtension(d.Options(), restpb.E_Route).(*restpb.Route)
 	return r
 }
 
-// Route is a path that clients reach a method by.
+// Route is a REST path of a method.
 type Route struct {
 	// Verb is the method of HTTP.
 	Verb string
 	// Path is the template, such as /vm/v3/host/{id}.
 	Path string
-	// Body: the message is in the body; else in the query.
+	// Body reports that the message is in the body and not in the query.
 	Body bool
 }
 
-// RoutesOf lists the routes that a method declares, the main one first; none for a method that is for services.
+// RoutesOf lists the routes that a method declares, the main one first.
 func RoutesOf(d protoreflect.MethodDescriptor) []Route {
 	rule, _ := proto.GetExtension(d.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if rule == nil {
@@ -143,7 +143,7 @@ func verbOf(r *annotations.HttpRule) (verb, path string) {
 	}
 }
 
-// Demands lists what methods demand of users, each demand once, in the order of scopes.
+// Demands lists the demands of methods on users, each demand once, in the order of scopes.
 func Demands(methods []Method) []identity.Demand {
 	var list []identity.Demand
 	for _, m := range methods {

@@ -33,7 +33,7 @@ func ByName(name string) (Method, bool) {
 	return of(method), true
 }
 
-// ObjectID returns the id of the object that req names; "" when the method does not take it from the request.
+// ObjectID returns the id of the object that req names, or "" if the id of the object is not in the request.
 func (m Method) ObjectID(req proto.Message) string {
 	if m.Object.GetField() == "" || req == nil {
 		return ""
@@ -50,7 +50,7 @@ func (m Method) ObjectID(req proto.Message) string {
 	return text
 }
 
-// HoldsID reports whether a field may be the id of an object in the audit log: a number or a text, and no secret.
+// HoldsID reports whether a field can be the id of an object in the audit log: a number or a text, and no secret.
 func HoldsID(fd protoreflect.FieldDescriptor) bool {
 	secret, _ := proto.GetExtension(fd.Options(), restpb.E_Secret).(bool)
 	if fd.IsList() || secret {

@@ -19,13 +19,13 @@ func Scopes(demands []identity.Demand) []string {
 	return list
 }
 
-// Expand returns the known scopes that patterns name: "vms.read" names itself, "vms.*" all that begin with "vms.", "*.read"
-// all that end with ".read", "*" all there are. It also returns the patterns that name none.
+// Expand returns the known scopes that match patterns: "vms.read" matches itself, "vms.*" all that begin with "vms.", "*.read"
+// all that end with ".read", "*" all. It also returns the patterns that match no scope.
 func Expand(patterns, known []string) (scopes, strange []string) {
 	for _, p := range patterns {
 		found := false
 		for _, s := range known {
-			if !names(p, s) {
+			if !matches(p, s) {
 				continue
 			}
 			found = true
@@ -41,7 +41,8 @@ func Expand(patterns, known []string) (scopes, strange []string) {
 	return scopes, strange
 }
 
-func names(pattern, scope string) bool {
+// matches reports whether pattern matches scope.
+func matches(pattern, scope string) bool {
 	head, star := strings.CutSuffix(pattern, "*")
 	tail, tailStar := strings.CutPrefix(pattern, "*")
 	switch {
@@ -56,17 +57,17 @@ func names(pattern, scope string) bool {
 	}
 }
 
-// Reach is how far a caller gets with a demand.
+// Reach says which objects a caller can reach through a demand.
 type Reach int
 
-// Nowhere is refused, Own are the caller's own objects, All those of everybody.
+// Nowhere means that the call is refused, Own the caller's own objects, All the objects of every account.
 const (
 	Nowhere Reach = iota
 	Own
 	All
 )
 
-// ReachOf returns how far i gets with d.
+// ReachOf returns the reach of i through d.
 func ReachOf(i identity.Identity, d identity.Demand) Reach {
 	n, ok := i.For(d)
 	switch {
@@ -79,7 +80,8 @@ func ReachOf(i identity.Identity, d identity.Demand) Reach {
 	}
 }
 
-// Covers reports whether i may do all that other may, and as far. When not, it names a scope that other has more of.
+// Covers reports whether i reaches at least as far as other in every demand. If not, it returns a scope in which other reaches
+// further.
 func Covers(demands []identity.Demand, i, other identity.Identity) (more string, ok bool) {
 	for _, d := range demands {
 		if ReachOf(other, d) > ReachOf(i, d) {

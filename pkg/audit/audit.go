@@ -1,5 +1,5 @@
 // Package audit carries the record of a call through its handler into the transaction of the change, so that no change
-// commits without its record. What is refused is recorded when the call ends.
+// commits without its record. A refused call is recorded when it ends.
 package audit
 
 import (
@@ -24,8 +24,8 @@ const (
 	Failed = "failed"
 )
 
-// Call is the record of a call that changes something, while the call is under way. Its methods do nothing on a nil Call,
-// which is what calls that change nothing have.
+// Call is the record of a call that changes something, while the call is under way. Calls that change nothing have a nil Call,
+// on which all methods do nothing.
 type Call struct {
 	mu      sync.Mutex
 	record  *auditpb.Record
@@ -42,7 +42,7 @@ func New(r *auditpb.Record) *Call { return &Call{record: r} }
 // With returns a context whose units of work write c's record.
 func With(ctx context.Context, c *Call) context.Context { return context.WithValue(ctx, callKey{}, c) }
 
-// Without returns a context for units of work that are not the change that was asked for, such as counting a guess.
+// Without returns a context for units of work that are not the requested change, such as counting a failed login.
 func Without(ctx context.Context) context.Context {
 	return context.WithValue(ctx, callKey{}, (*Call)(nil))
 }
@@ -53,24 +53,24 @@ func Of(ctx context.Context) *Call {
 	return c
 }
 
-// Object says what the call is about. The last one told counts, so a unit of work may run twice.
+// Object sets the object of the call. The last value counts, so a unit of work may run twice.
 func (c *Call) Object(kind string, id any) {
 	c.edit(func(r *auditpb.Record) { r.ObjectType, r.ObjectId = kind, fmt.Sprint(id) })
 }
 
-// Actor says who it is where no credential does, as with a login.
+// Actor sets the account that makes the call where no credential names it, as with a login.
 func (c *Call) Actor(id int32, email string) {
 	c.edit(func(r *auditpb.Record) { r.ActorId, r.Actor = id, email })
 }
 
-// Change says what changed. The values become JSON as they are: give nothing but fields that everybody may see who may see
-// the object, chosen one by one. nil is nothing.
+// Change sets the values before and after the change, which are stored as JSON. Pass only fields that every reader of the
+// object may see, chosen one by one. nil is no value.
 func (c *Call) Change(before, after any) {
 	c.edit(func(r *auditpb.Record) { r.Before, r.After = text(before), text(after) })
 }
 
-// Keep has the call recorded even if it is refused, though nobody's credential came with it. Something else must bound how
-// often that can happen.
+// Keep makes a refused call recorded although it had no valid credential. The caller of Keep must bound how often that can
+// happen.
 func (c *Call) Keep() {
 	if c == nil {
 		return
@@ -105,13 +105,13 @@ func text(v any) string {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		return "" // it is ours: maps and structs of plain values
+		return "" // cannot happen: v is a map or struct of plain values
 	}
 	return string(b)
 }
 
-// Commit has write put the record of the call under way into the unit of work that makes the change. It does nothing when
-// there is no such call, or when an earlier unit of work of the call has committed the record. Call it last in the unit of
+// Commit calls write with the record of the call under way, in the unit of work that makes the change. Commit does nothing if
+// there is no such call, or if an earlier unit of work of the call has committed the record. Call Commit last in the unit of
 // work, and Committed after the commit.
 func Commit(ctx context.Context, write func(*auditpb.Record) error) error {
 	c := Of(ctx)
@@ -128,7 +128,7 @@ func Commit(ctx context.Context, write func(*auditpb.Record) error) error {
 	return write(r)
 }
 
-// Committed says that the record of the call is safe.
+// Committed marks the record of the call as written.
 func Committed(ctx context.Context) {
 	if c := Of(ctx); c != nil {
 		c.mu.Lock()
@@ -137,8 +137,8 @@ func Committed(ctx context.Context) {
 	}
 }
 
-// End returns the record that is yet to be written now that the call ended with err; nil when there is none: it is
-// written already, or nobody is to be recorded.
+// End returns the record that is still to be written after the call ended with err. It returns nil if the record is written
+// already, or if the call is refused and has no actor.
 func (c *Call) End(err error) *auditpb.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package bus carries events between services over NATS JetStream. NATS is a delivery wire and never the truth: what it
-// loses is sent again from the outbox, and what it delivers twice is dropped by the inbox.
+// Package bus carries events between services over NATS JetStream. NATS only delivers: events that it loses are sent again
+// from the outbox, and events that it delivers twice are dropped by the inbox.
 package bus
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Bus is a connection to NATS. It reconnects for ever.
+// Bus is a connection to NATS that reconnects until it is closed.
 type Bus struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
@@ -24,7 +24,7 @@ type Bus struct {
 
 	mu      sync.Mutex
 	streams map[string]bool            // known to exist on this connection
-	gaps    map[chan struct{}]struct{} // who wants to know when messages may have been missed
+	gaps    map[chan struct{}]struct{} // subscribers of Gaps
 }
 
 // Option changes how Connect works.
@@ -47,8 +47,8 @@ func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
 // WithLog sets the logger.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// Connect returns a Bus on the servers at url (comma separated). It returns also while none of them answers: events
-// wait in the outbox until one does.
+// Connect returns a Bus on the servers at url (comma separated). It succeeds even while no server answers: events wait in the
+// outbox until one does.
 func Connect(_ context.Context, url string, opts ...Option) (*Bus, error) {
 	o := options{replicas: 1, log: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
@@ -61,7 +61,7 @@ func Connect(_ context.Context, url string, opts ...Option) (*Bus, error) {
 		nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectJitter(300*time.Millisecond, time.Second),
 		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2),
-		// Publishing while disconnected fails at once: what is buffered could overtake what was lost before it.
+		// Publishing while disconnected fails at once: a buffered event could overtake an earlier one that was lost.
 		nats.ReconnectBufSize(-1),
 		nats.ConnectHandler(func(*nats.Conn) { b.gap() }),
 		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connected to the bus again"); b.gap() }),
@@ -79,7 +79,7 @@ func Connect(_ context.Context, url string, opts ...Option) (*Bus, error) {
 	return b, nil
 }
 
-// Close ends the connection; whatever waits on it returns.
+// Close closes the connection; calls that wait for the bus return.
 func (b *Bus) Close() { b.nc.Close() }
 
 // Connected reports whether a server answers now.
@@ -98,7 +98,7 @@ func (b *Bus) trouble(err error) {
 	}
 }
 
-// gap tells everybody that messages may have been missed and streams may be gone.
+// gap signals all subscribers of Gaps.
 func (b *Bus) gap() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,13 +106,13 @@ func (b *Bus) gap() {
 	for c := range b.gaps {
 		select {
 		case c <- struct{}{}:
-		default: // it has not read the last one yet
+		default: // a signal is waiting already
 		}
 	}
 }
 
-// Gaps returns a channel that gets a value whenever messages may have been missed or streams may be gone, which is after
-// every reconnect, and a func that ends that.
+// Gaps returns a channel that gets a value whenever messages may have been missed or streams may be gone, that is after
+// every reconnect, and a func that ends the subscription.
 func (b *Bus) Gaps() (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	b.mu.Lock()
@@ -142,8 +142,8 @@ func (b *Bus) EnsureStream(ctx context.Context, service string) error {
 	return err
 }
 
-// StreamCreated returns when the stream of a service was made, after making it if need be. A stream that was made
-// later than another time it was looked at is not the same one: what the first one held is gone.
+// StreamCreated returns the time at which the stream of a service was made; it makes a missing stream. If the time has changed
+// since an earlier call, the stream was replaced and the events of the old one are lost.
 func (b *Bus) StreamCreated(ctx context.Context, service string) (time.Time, error) {
 	s, err := b.stream(ctx, service)
 	if err != nil {
@@ -174,14 +174,14 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 	return s, nil
 }
 
-// stream is the name of the one that holds an event: that of the service that made it.
+// stream returns the name of the stream that holds e, which is the name of the service that emitted e.
 func stream(e Event) string {
 	service, _, _ := strings.Cut(e.Subject, ".")
 	return service
 }
 
-// Publish sends events in order and waits until JetStream has them on disk. It returns how many of them, from the
-// first, are safe; the rest may have arrived or not and is to be sent again, later.
+// Publish sends events in order and waits until JetStream has them on disk. It returns how many of them, from the first, are
+// on disk. The others may have arrived or not; the caller must publish them again.
 func (b *Bus) Publish(ctx context.Context, events ...Event) (int, error) {
 	for _, e := range events {
 		if err := b.EnsureStream(ctx, stream(e)); err != nil {
@@ -202,9 +202,9 @@ func (b *Bus) Publish(ctx context.Context, events ...Event) (int, error) {
 	return len(acks), sendErr
 }
 
-// send stops at the first doubt: an event must not overtake an earlier one that got lost with the connection. Each but the first
-// says which one it follows, so that JetStream refuses it when that did not arrive, or arrives later. Whoever was refused is the
-// first of the next Publish.
+// send sends events and stops at the first error: an event must not overtake an earlier one that was lost with the connection.
+// Each event but the first names its predecessor, so that JetStream refuses the event unless the predecessor arrived before it.
+// A refused event is the first of the next Publish.
 func (b *Bus) send(events []Event) ([]jetstream.PubAckFuture, error) {
 	acks := make([]jetstream.PubAckFuture, 0, len(events))
 	link := b.nc.Stats().Reconnects
@@ -225,7 +225,7 @@ func (b *Bus) send(events []Event) ([]jetstream.PubAckFuture, error) {
 	return acks, nil
 }
 
-// forget makes the next Publish look for its streams: one of them may have been deleted.
+// forget makes the next Publish check its streams again, because one of them may have been deleted.
 func (b *Bus) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

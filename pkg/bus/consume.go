@@ -28,20 +28,20 @@ type Consumer struct {
 	Subjects []string // which of them; none is all
 }
 
-// Handle makes the effect of an event in tx. It touches nothing but tx.
+// Handle applies an event in tx. It must have no effect outside tx.
 type Handle func(ctx context.Context, tx pgx.Tx, e Event) error
 
 const (
 	handleTries = 3                   // as many failures park the event
-	together    = 64                  // events that are there already and take effect in one transaction
-	inboxKept   = 30 * 24 * time.Hour // longer than a stream and an outbox keep an event together
+	batchSize   = 64                  // the most events in one transaction
+	inboxKept   = 30 * 24 * time.Hour // longer than a stream and an outbox keep an event in sum
 )
 
 // Duty is the work of a consumer, for the leader of the schema that pool is on: it calls handle for every event, in order.
-// The event is remembered in the transaction of its effect, so that a second delivery does nothing; so is the position in
-// the stream, so that nothing is passed over, not even after a crash or when the database was restored from a backup. An
-// event that handle refuses for good, or three times, is put into inbox_parked and logged. While NATS, the stream or a row
-// is away the consumer waits; a stream that is missing in NATS is made anew.
+// The transaction that applies an event also stores its id, so that a second delivery does nothing, and the position in the
+// stream, so that no event is skipped, even after a crash or a restore of the database from a backup. An event that handle
+// refuses permanently, or three times, is put into inbox_parked and logged. The consumer waits while NATS is unreachable or a
+// row is locked; it makes a stream that is missing in NATS.
 func (b *Bus) Duty(c Consumer, handle Handle) lead.Duty {
 	return lead.Duty{Name: "consume " + c.Name, Run: func(ctx context.Context, l *lead.Leader) error {
 		r := reader{Bus: b, c: c, leader: l, handle: handle}
@@ -59,7 +59,7 @@ var (
 	pointTaken  = crash.At("inbox.taken")
 )
 
-// reader is a Consume that leads.
+// reader reads the events of one consumer, in the process that leads.
 type reader struct {
 	*Bus
 	c       Consumer
@@ -75,7 +75,7 @@ var (
 	errMiss = errors.New("a message was missed")
 )
 
-// run reads until there is trouble.
+// run reads events until an error.
 func (r *reader) run(ctx context.Context) error {
 	gaps, end := r.Gaps()
 	defer end()
@@ -109,15 +109,15 @@ func (r *reader) run(ctx context.Context) error {
 	}
 }
 
-// delivery is a message, or why there is none any more.
+// delivery is a message, or the error that ended the delivery.
 type delivery struct {
 	msg jetstream.Msg
 	err error
 }
 
-// pump delivers until there is an error or ctx ends.
+// pump sends the messages of a subscription to a channel until an error or the end of ctx.
 func pump(ctx context.Context, msgs jetstream.MessagesContext) <-chan delivery {
-	ready := make(chan delivery, together)
+	ready := make(chan delivery, batchSize)
 	go func() {
 		for {
 			m, err := msgs.Next(jetstream.NextContext(ctx))
@@ -142,9 +142,9 @@ type item struct {
 	failed bool // the last attempt, and by this one
 }
 
-// gather waits for an event and takes with it those that are there already, up to together.
+// gather waits for an event and returns it with those that have arrived already, at most batch events in all.
 func (r *reader) gather(ctx context.Context, ready <-chan delivery) (list []item, err error) {
-	for len(list) < together {
+	for len(list) < batchSize {
 		var d delivery
 		if len(list) == 0 {
 			select {
@@ -183,7 +183,7 @@ func (r *reader) item(m jetstream.Msg) (i item, ok bool, err error) {
 	case meta.Sequence.Consumer < r.next:
 		return i, false, nil // it came twice on the way to us
 	case meta.Sequence.Consumer > r.next:
-		return i, false, errMiss // one got lost on the way to us; without acknowledgements only its number tells
+		return i, false, errMiss // a gap in the numbers: without acknowledgements it is the only sign of a lost message
 	}
 	r.next++
 	i = item{Event: event(m.Subject(), m.Headers(), m.Data()), seq: meta.Sequence.Stream}
@@ -194,7 +194,7 @@ func (r *reader) item(m jetstream.Msg) (i item, ok bool, err error) {
 	return i, true, nil
 }
 
-// open subscribes from the position that the database knows. NATS keeps no state for us that could disagree with it.
+// open subscribes from the position stored in the database. NATS keeps no position that could disagree with the database.
 func (r *reader) open(ctx context.Context) (jetstream.MessagesContext, error) {
 	stream, err := r.stream(ctx, r.c.Service)
 	if err != nil {
@@ -231,8 +231,8 @@ func (r *reader) open(ctx context.Context) (jetstream.MessagesContext, error) {
 		jetstream.PullHeartbeat(2*time.Second), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 }
 
-// take makes the effects of events, all of them at once or, when that fails, one after the other. An error means that the
-// database or NATS is in trouble.
+// take applies events, all in one transaction or, if that fails, one after the other. It returns an error if the database or
+// NATS failed.
 func (r *reader) take(ctx context.Context, list []item) error {
 	if len(list) > 1 && r.attempt(ctx, list) == nil {
 		return nil
@@ -245,7 +245,7 @@ func (r *reader) take(ctx context.Context, list []item) error {
 	return nil
 }
 
-// takeOne makes the effect of one event, or parks it.
+// takeOne applies one event, or parks it.
 func (r *reader) takeOne(ctx context.Context, one []item) error {
 	i, try := one[0], 1
 	if i.failed {
@@ -270,7 +270,7 @@ func (r *reader) takeOne(ctx context.Context, one []item) error {
 	}
 }
 
-// attempt runs handle for each event that the inbox has not, in one transaction.
+// attempt runs handle, in one transaction, for each event that is not in the inbox yet.
 func (r *reader) attempt(ctx context.Context, list []item) (err error) {
 	pointTaking.Hit()
 	defer pointTaken.Hit()
@@ -300,7 +300,7 @@ func (r *reader) attempt(ctx context.Context, list []item) (err error) {
 	})
 }
 
-// receive moves the position behind list and returns the ids that are seen for the first time.
+// receive moves the position behind list and returns the ids that were not in the inbox before.
 func (r *reader) receive(ctx context.Context, tx pgx.Tx, list []item) (isNew map[pgtype.UUID]bool, err error) {
 	ids := make([]pgtype.UUID, len(list))
 	for n, i := range list {
@@ -351,7 +351,7 @@ func (r *reader) prune(ctx context.Context) error {
 	})
 }
 
-// hopeless reports whether the event itself is wrong, so that no retry will help.
+// hopeless reports whether err blames the event itself, so that a retry cannot help.
 func hopeless(err error) bool {
 	f, ok := fault.From(err)
 	if !ok {

@@ -10,8 +10,8 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Event is a fact that already happened. Subject is <service>.<version>.<noun>.<verb in the past>; events of one Key (a
-// host, an account) come in order; Type is the full name of the proto message in Data.
+// Event describes a committed change. Subject is <service>.<version>.<noun>.<verb in the past>; events of one Key (a host, an
+// account) are delivered in order; Type is the full name of the proto message in Data.
 type Event struct {
 	ID      string
 	Subject string

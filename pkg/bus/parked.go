@@ -14,7 +14,7 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// Parked is an event that a consumer could not take in.
+// Parked is an event that a consumer could not apply.
 type Parked struct {
 	Consumer string
 	Event    Event
@@ -22,7 +22,7 @@ type Parked struct {
 	At       time.Time
 }
 
-// ErrRefused says that a replay failed for a reason that only the list of parked events tells.
+// ErrRefused is the error of a replay that failed with an internal error, which is shown in the list of parked events only.
 var ErrRefused = fault.New(codes.FailedPrecondition, "EVENT_REFUSED", "the event was refused again; the list of parked events gives the reason")
 
 const parkedColumns = `consumer, event_id::text, subject, key, type, data, occurred_at, error, parked_at`
@@ -32,7 +32,7 @@ func parked(row pgx.CollectableRow) (p Parked, err error) {
 	return p, row.Scan(&p.Consumer, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Data, &e.Time, &p.Error, &p.At)
 }
 
-// ListParked returns the events that wait for a person, the oldest first.
+// ListParked returns the parked events, the oldest first.
 func ListParked(ctx context.Context, db pg.DB, limit int) ([]Parked, error) {
 	rows, err := db.Query(ctx, `SELECT `+parkedColumns+` FROM inbox_parked ORDER BY parked_at, event_id LIMIT $1`, limit)
 	if err != nil {
@@ -41,8 +41,8 @@ func ListParked(ctx context.Context, db pg.DB, limit int) ([]Parked, error) {
 	return pgx.CollectRows(rows, parked)
 }
 
-// Replay makes the effect of a parked event, which is parked no longer then. When handle refuses it again it stays, and
-// the fault says why. Later events of its key may have been taken in already, as at every redelivery.
+// Replay applies a parked event and removes it from the list. If handle refuses the event again, the event stays and Replay
+// returns the fault. Later events of its key may have been applied already, as at every redelivery.
 func Replay(ctx context.Context, pool *pgxpool.Pool, consumer, id string, handle Handle) error {
 	var refused error
 	err := pg.InTx(ctx, pool, func(tx pgx.Tx) error {
@@ -71,7 +71,7 @@ func Replay(ctx context.Context, pool *pgxpool.Pool, consumer, id string, handle
 	return ErrRefused.Wrap(refused)
 }
 
-// attempt runs handle in a savepoint: what it did before it failed is taken back.
+// attempt runs handle in a savepoint, so that the changes of a failed attempt are undone.
 func attempt(ctx context.Context, tx pgx.Tx, e Event, handle Handle) (err error) {
 	inner, err := tx.Begin(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ func attempt(ctx context.Context, tx pgx.Tx, e Event, handle Handle) (err error)
 	return inner.Commit(ctx)
 }
 
-// Drop forgets a parked event for good.
+// Drop deletes a parked event.
 func Drop(ctx context.Context, db pg.DB, consumer, id string) error {
 	tag, err := db.Exec(ctx, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
 	if err == nil && tag.RowsAffected() == 0 {

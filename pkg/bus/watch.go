@@ -10,9 +10,9 @@ import (
 // watchBuffer is how many events may wait for fn before some are dropped, which counts as a gap.
 const watchBuffer = 4096
 
-// Watch calls fn for every new event on the subjects ("auth.v4.session.*", "ip.>") until ctx ends. It is for caches:
-// nothing is kept for a watcher that is away. It calls onGap when events may have been missed, the first time right
-// after the start: what was cached before must be dropped. Both are called from this goroutine, one at a time.
+// Watch calls fn for every new event on the subjects ("auth.v4.session.*", "ip.>") until ctx ends. It is for caches: events
+// are not stored for a watcher that is disconnected. Watch calls onGap whenever events may have been missed, first at the
+// start; the caller must then drop its cache. Both functions are called from this goroutine, one at a time.
 func (b *Bus) Watch(ctx context.Context, subjects []string, fn func(Event), onGap func()) error {
 	msgs := make(chan *nats.Msg, watchBuffer)
 	gaps, end := b.Gaps()
@@ -40,8 +40,8 @@ func (b *Bus) Watch(ctx context.Context, subjects []string, fn func(Event), onGa
 	}
 }
 
-// sync waits until the server has seen the subscriptions, so that nothing is missed after it. While the server is away
-// it gives up: the connection that comes next tells a gap.
+// sync waits until the server has the subscriptions, so that no later event is missed. It gives up if the server is
+// unreachable: the next connection signals a gap.
 func (b *Bus) sync(ctx context.Context) bool {
 	if !b.nc.IsConnected() {
 		return false

@@ -1,4 +1,4 @@
-// Package clamp makes numbers fit: what is too large for its type becomes the largest that it holds, never another number.
+// Package clamp converts numbers to narrower types. A number that does not fit becomes the nearest that does.
 package clamp
 
 import "math"
@@ -7,7 +7,7 @@ type integer interface {
 	~int | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64
 }
 
-// Int32 is n, or the end of the range that is nearest.
+// Int32 returns n, or the nearest end of the range.
 func Int32[T integer](n T) int32 {
 	switch {
 	case n > 0 && uint64(n) > math.MaxInt32: // #nosec G115 -- above zero
@@ -18,12 +18,12 @@ func Int32[T integer](n T) int32 {
 	return int32(n) // #nosec G115 -- bounded above
 }
 
-// Int64 is n, or the largest that there is.
+// Int64 returns n, or the largest int64.
 func Int64(n uint64) int64 {
 	return int64(min(n, math.MaxInt64)) // #nosec G115 -- bounded
 }
 
-// Uint is n, or 0 for less.
+// Uint returns n, or 0 if n is negative.
 func Uint[T ~int | ~int32 | ~int64](n T) uint {
 	return uint(max(n, 0)) // #nosec G115 -- bounded
 }

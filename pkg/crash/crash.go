@@ -1,5 +1,5 @@
-// Package crash kills the process at a named point, so that tests can prove that any crash is survived. It also makes a
-// named point fail, so that they can prove that what was done is taken back.
+// Package crash kills the process at a named point, so that tests can prove that the service survives any crash. It can also
+// make a named point fail, so that tests can prove that earlier steps are undone.
 package crash
 
 import (
@@ -14,15 +14,15 @@ import (
 	"syscall"
 )
 
-// What arms the points of a process.
+// Environment variables that arm the points of a process.
 const (
-	// Env names the point that kills: "name" or "name:n" for its n-th hit.
+	// Env names the point that kills the process: "name" or "name:n" for its n-th hit.
 	Env = "SLIPWAY_CRASH_AT"
-	// EnvWhen is a file without which no point kills: a test prepares in peace, then makes it.
+	// EnvWhen names a file without which no point kills: a test makes the file once its preparations are done.
 	EnvWhen = "SLIPWAY_CRASH_WHEN"
-	// EnvFail names the point that fails for good, each time.
+	// EnvFail names the point that fails at every hit.
 	EnvFail = "SLIPWAY_FAIL_AT"
-	// EnvLog is a file that gets the name of each point once it is hit, one a line: the proof that a test reached it.
+	// EnvLog names a file to which the name of each point that is hit is added, one a line, as proof that a test reached it.
 	EnvLog = "SLIPWAY_CRASH_LOG"
 )
 
@@ -66,14 +66,14 @@ func Points() []string {
 	return slices.Sorted(maps.Keys(known))
 }
 
-// Hit kills the process with SIGKILL, as a power cut would, when this point is armed. Otherwise it does nothing.
+// Hit kills the process with SIGKILL, as a power cut would, if this point is armed.
 func (p Point) Hit() {
 	if armed {
 		hit(string(p))
 	}
 }
 
-// Fail is an error when this point shall fail.
+// Fail returns an error if this point is armed to fail.
 func (p Point) Fail() error {
 	if failing == "" || failing != string(p) || !due() {
 		return nil
@@ -81,7 +81,7 @@ func (p Point) Fail() error {
 	return fmt.Errorf("%s=%s", EnvFail, failing)
 }
 
-// Armed reports whether any point is armed. Callers use it to spare building a name.
+// Armed reports whether any point is armed. Callers use it to avoid building names in vain.
 func Armed() bool { return armed }
 
 func hit(name string) {
@@ -102,7 +102,7 @@ func due() bool {
 	return err == nil
 }
 
-// note writes the name down before anything happens at the point.
+// note writes the name of the point to the log before the point kills or fails.
 func note(name string) {
 	path := os.Getenv(EnvLog)
 	if path == "" {

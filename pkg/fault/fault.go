@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Kinds that every service needs. A rule of one service defines its own kind where the rule lives.
+// Kinds of faults for every service. The kind of a rule of one service is defined beside the rule.
 var (
 	Invalid         = New(codes.InvalidArgument, "INVALID_ARGUMENT", "the request is not valid")
 	NotFound        = New(codes.NotFound, "NOT_FOUND", "no such object")
@@ -51,7 +51,7 @@ type Violation struct {
 	Msg    string
 }
 
-// New makes a kind of fault. Reason is upper snake case and never changes once released.
+// New returns a kind of fault. Reason is upper snake case and must not change after a release.
 func New(code codes.Code, reason, msg string) *Fault {
 	return &Fault{Code: code, Reason: reason, Msg: msg}
 }
@@ -102,7 +102,7 @@ func (f *Fault) Wrap(err error) *Fault {
 	return &c
 }
 
-// Error is for logs: field, message and cause.
+// Error returns field, message and cause, for logs.
 func (f *Fault) Error() string {
 	if f.cause != nil {
 		return f.Text() + ": " + f.cause.Error()

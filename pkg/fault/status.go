@@ -18,8 +18,8 @@ const (
 	scopeKey = "scope"
 )
 
-// Status turns any error into what may leave the process: a fault as it is, a cancelled or late call as such,
-// everything else as a bare internal error that says nothing.
+// Status converts any error into a status that may leave the process: a fault keeps its parts, a canceled or late call its
+// code, and every other error becomes an internal error without a text.
 func Status(err error) *status.Status {
 	if err == nil {
 		return nil
@@ -41,7 +41,7 @@ func Status(err error) *status.Status {
 	return st
 }
 
-// details returns what Google's error model has standard messages for: reason and scope, fields, wait.
+// details returns the parts of f for which Google's error model has standard messages: reason and scope, fields, wait.
 func (f *Fault) details() []protoadapt.MessageV1 {
 	info := &errdetails.ErrorInfo{Reason: f.Reason, Domain: domain}
 	if f.Scope != "" {
@@ -73,7 +73,7 @@ func (f *Fault) badRequest() *errdetails.BadRequest {
 	return bad
 }
 
-// blame sets Field, and Violations unless the one violation says what Field and Msg say.
+// blame sets Field, and Violations unless the only violation repeats Field and Msg.
 func (f *Fault) blame(bad *errdetails.BadRequest) {
 	for _, v := range bad.GetFieldViolations() {
 		f.Violations = append(f.Violations, Violation{Field: v.GetField(), Reason: v.GetReason(), Msg: v.GetDescription()})
@@ -129,7 +129,8 @@ func fromStatus(err error) (*Fault, bool) {
 	}
 }
 
-// statusMessage is the message of the status itself: status.FromError prefixes it with the text of what wraps it.
+// statusMessage returns the message of the status itself, without the text of the errors that wrap it, which status.FromError
+// puts in front.
 func statusMessage(err error, st *status.Status) string {
 	if g, ok := errors.AsType[interface {
 		error

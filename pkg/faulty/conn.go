@@ -11,10 +11,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// DialFunc is how PostgreSQL's client connects.
+// DialFunc is the dial function of PostgreSQL's client.
 type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Dial makes the connections that dial opens faulty.
+// Dial returns a DialFunc whose connections are faulty.
 func (p *Plan) Dial(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
@@ -25,9 +25,9 @@ func (p *Plan) Dial(dial DialFunc) DialFunc {
 	}
 }
 
-// Conn makes a connection faulty: each write may break it, before the bytes go out or after, when the other side acts on
-// them and nobody hears the answer. A commit whose outcome is unknown is one of these. Bytes of a stream come neither twice nor in
-// another order.
+// Conn returns a faulty connection: each write may break it, before the bytes are sent or after, when the other side acts on
+// them and its answer is lost. This is how a commit gets an unknown outcome. Bytes of a stream are neither repeated nor
+// reordered.
 func (p *Plan) Conn(c net.Conn) net.Conn { return &conn{Conn: c, plan: p} }
 
 type conn struct {
@@ -54,7 +54,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Read hears that there is an answer, so what was asked for is done, and breaks off.
+// Read waits for the answer, which proves that the request was carried out, and then breaks the connection.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if c.deaf.Load() {
@@ -64,7 +64,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Calls makes rpcs faulty.
+// Calls returns an interceptor that makes rpcs faulty.
 func (p *Plan) Calls(next grpc.ClientConnInterface) grpc.ClientConnInterface { return calls{next, p} }
 
 type calls struct {

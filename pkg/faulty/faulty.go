@@ -1,6 +1,6 @@
-// Package faulty makes connections fail, late, double or after the fact, for tests: "it was done, but says that it was not" is
-// the fault that finds most mistakes. Database, bus and calls between services are wrapped from outside; the code under test
-// does not know.
+// Package faulty makes connections fail, delay or repeat messages, for tests. The fault that finds most mistakes is an operation
+// that was carried out although its answer is an error. Database, bus and calls between services are wrapped from outside; the
+// code under test is unchanged.
 package faulty
 
 import (
@@ -26,17 +26,17 @@ const (
 	kinds
 )
 
-// Err is what an operation fails with.
+// Err is the error of an operation that a fault hit.
 var Err = errors.New("faulty: the connection broke")
 
-// Plan decides which operations fail. The same seed makes the same decisions in the same order; which operation asks
-// first is for the scheduler.
+// Plan decides which operations fail. The same seed makes the same decisions in the same order; the order of concurrent
+// operations depends on the scheduler.
 type Plan struct {
 	// Rate is the share of operations that each fault hits; 0.05 makes a quarter of all operations go wrong somehow.
 	Rate float64
 	// MaxDelay bounds a Delay.
 	MaxDelay time.Duration
-	// Commits makes every fault of a database an After, of a commit: whether it happened is unknown to its caller.
+	// Commits makes every fault of a database an After of a commit, whose outcome is then unknown to the caller.
 	Commits bool
 
 	on    atomic.Bool
@@ -47,21 +47,21 @@ type Plan struct {
 	waits []chan struct{} // calls that let another one pass
 }
 
-// New makes a plan that lets everything pass until On.
+// New makes a plan without faults until On.
 func New(seed uint64, rate float64) *Plan {
 	return &Plan{Rate: rate, MaxDelay: 20 * time.Millisecond, rng: rand.New(rand.NewPCG(seed, seed))} // #nosec G404 -- tests repeat what a seed decided
 }
 
-// On and Off begin and end the faults.
+// On starts the faults.
 func (p *Plan) On() { p.on.Store(true) }
 
-// Off lets everything pass.
+// Off stops the faults.
 func (p *Plan) Off() { p.on.Store(false) }
 
-// Count is how many operations a fault has hit.
+// Count returns how many operations a fault has hit.
 func (p *Plan) Count(f Fault) int64 { return p.count[f].Load() }
 
-// next decides about one operation, which can have these faults. A delay is carried out here.
+// next returns the fault of one operation, of those that are possible. It waits for the time of a Delay.
 func (p *Plan) next(faults ...Fault) Fault {
 	if !p.on.Load() {
 		return None
@@ -82,7 +82,7 @@ func (p *Plan) next(faults ...Fault) Fault {
 	return f
 }
 
-// overtaken waits until another call was made, for as long as a delay may take.
+// overtaken waits until another call is made, at most for MaxDelay.
 func (p *Plan) overtaken(ctx context.Context) {
 	w := make(chan struct{})
 	p.mu.Lock()
@@ -95,7 +95,7 @@ func (p *Plan) overtaken(ctx context.Context) {
 	}
 }
 
-// passed lets those go that waited for a call to overtake them.
+// passed ends the wait of all calls in overtaken.
 func (p *Plan) passed() {
 	p.mu.Lock()
 	waits := p.waits

@@ -16,8 +16,8 @@ type inProcess interface {
 	InProcessConn() (net.Conn, error)
 }
 
-// InProcess is a NATS server whose messages are faulty, those that are published and those that are delivered: one breaks
-// the connection before it arrives or after, comes late, comes twice, or is overtaken by the next.
+// InProcess returns a NATS server whose messages, published and delivered, are faulty: a message breaks the connection before
+// or after it arrives, is delayed, is repeated, or is overtaken by the next.
 func (p *Plan) InProcess(s inProcess) inProcess { return server{s, p} }
 
 type server struct {
@@ -37,7 +37,7 @@ func (s server) InProcessConn() (net.Conn, error) {
 	return near, nil
 }
 
-// link stands between a client and its server and understands as much of what they say as tells messages apart.
+// link relays between a client and its server and parses just enough of their protocol to split it into messages.
 type link struct {
 	plan *Plan
 	a, b net.Conn
@@ -76,7 +76,7 @@ func (l link) carry(to *lane, from net.Conn, verbs ...string) {
 	}
 }
 
-// frame is the next thing that is said: a line, and with a message what the line announces.
+// frame reads the next protocol line, with the payload if the line begins a message.
 func frame(r *bufio.Reader, verbs []string) (f []byte, message bool, err error) {
 	f, err = r.ReadBytes('\n')
 	if err != nil {
@@ -111,7 +111,7 @@ func (l *lane) put(f []byte) error {
 	return err
 }
 
-// pass lets a message through, and behind it the one that it overtakes.
+// pass sends a message, and after it the held one, which it thus overtakes.
 func (l *lane) pass(f []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +122,7 @@ func (l *lane) pass(f []byte) error {
 	return err
 }
 
-// hold keeps a message until the next has passed, or for a while when none comes.
+// hold keeps a message until the next has passed, or until patience is over.
 func (l *lane) hold(f []byte, patience time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	"slipway.dev/pkg/lead"
 )
 
-// Report is the result of one look at everything.
+// Report is the result of running every check once.
 type Report struct {
 	Findings []Finding
 	// Unchecked names what could not be checked, and why. While it is not empty, a lack of findings proves nothing.
@@ -32,7 +32,7 @@ type Service struct {
 
 // Config is what a Checker runs.
 type Config struct {
-	// World compares what is recorded with what is there outside the database.
+	// World compares the database with the state of the nodes.
 	World func(context.Context) (Report, error)
 	// Services are asked for the checks that they registered.
 	Services []Service
@@ -52,8 +52,8 @@ type Checker struct {
 // NewChecker returns a Checker.
 func NewChecker(cfg Config, log *slog.Logger) *Checker { return &Checker{cfg: cfg, log: log} }
 
-// Settled looks at everything, and at once more after the time settle if there are findings. It returns the findings of both
-// looks: work goes on meanwhile, and what the first look saw half done, the second sees done.
+// Settled runs every check, and if there are findings runs all checks again after the time settle. It returns the findings that
+// both runs have: work goes on meanwhile, and a change that was half done in the first run is complete in the second.
 func (c *Checker) Settled(ctx context.Context, settle time.Duration) (Report, error) {
 	r, err := c.look(ctx)
 	if err != nil || len(r.Findings) == 0 {
@@ -92,10 +92,10 @@ func (c *Checker) look(ctx context.Context) (Report, error) {
 	return r, nil
 }
 
-// settleTime is how long a periodic check waits before its second look.
+// settleTime is how long a periodic check waits before its second run.
 const settleTime = 5 * time.Second
 
-// Duty checks periodically, in one of several processes at a time. Findings go to the log and to Findings.
+// Duty returns the periodic check, for the leader. Its findings go to the log and to Findings.
 func (c *Checker) Duty(every time.Duration) lead.Duty {
 	return lead.Duty{Name: "fsck", Run: func(ctx context.Context, _ *lead.Leader) error {
 		defer c.forget()
@@ -103,6 +103,7 @@ func (c *Checker) Duty(every time.Duration) lead.Duty {
 	}}
 }
 
+// lead runs the check periodically until ctx ends.
 func (c *Checker) lead(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -137,6 +138,7 @@ func (c *Checker) Findings() map[string]int {
 	return c.last
 }
 
+// keep stores the number of findings of each kind for Findings.
 func (c *Checker) keep(list []Finding) {
 	counts := map[string]int{}
 	for _, k := range slices.Concat(kinds, c.cfg.Kinds) {

@@ -1,5 +1,5 @@
 // Package fsck is the consistency check. A service registers checks of its own bookkeeping, such as jobs without a worker and
-// events that were not sent or not applied; a Checker runs the checks of all services. It only reads.
+// events that were not sent or not applied; a Checker runs the checks of all services. Checks only read.
 package fsck
 
 import (
@@ -11,14 +11,14 @@ import (
 	fsckpb "slipway.dev/proto/fsck/v1"
 )
 
-// Finding is one thing that is not as it should be.
+// Finding is one inconsistency.
 type Finding struct {
 	Kind   string // such as JobOverdue; a service has kinds of its own besides those of this package
 	Object string // such as "job 100012"
 	Detail string // for people
 }
 
-// Kinds of findings that every service may have.
+// Kinds of findings for every service.
 const (
 	JobOverdue      = "job_overdue"      // a job is past its time and no worker runs it
 	EventUnsent     = "event_unsent"     // events wait in the outbox for too long

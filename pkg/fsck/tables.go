@@ -10,8 +10,8 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// How long things may take before they count as left behind. A relay sends within a second, and tries again every five;
-// a lease that ends is taken over within a second by a runner that has a worker free.
+// The times after which events and jobs count as left behind. A relay sends within a second, and tries again every five; a
+// lease that ends is taken over within a second by a runner with a free worker.
 const (
 	unsentAfter  = 30 * time.Second
 	leaseAfter   = 30 * time.Second
@@ -20,7 +20,7 @@ const (
 	most         = 1000 // findings of one check
 )
 
-// rows reads object and detail of findings of one kind.
+// rows returns a check that reads object and detail of its findings by one query.
 func rows(db pg.DB, kind, sql string, args ...any) Check {
 	return func(ctx context.Context) ([]Finding, error) {
 		rows, err := db.Query(ctx, sql, append(args, most)...)
@@ -38,7 +38,7 @@ func rows(db pg.DB, kind, sql string, args ...any) Check {
 	}
 }
 
-// Jobs finds jobs that nobody works on though they are due, and those that take longer than a day.
+// Jobs returns a check for due jobs without a worker, and for jobs that take longer than a day.
 func Jobs(db pg.DB) Check {
 	return rows(db, JobOverdue, `
 		SELECT 'job ' || id, kind || ' of ' || key || ' is ' || state ||
@@ -53,7 +53,7 @@ func Jobs(db pg.DB) Check {
 		ORDER BY id LIMIT $4`, leaseAfter, untakenAfter, agedAfter)
 }
 
-// Outbox finds events that were not sent in time.
+// Outbox returns a check for events that were not sent in time.
 func Outbox(db pg.DB, service string) Check {
 	return rows(db, EventUnsent, `
 		SELECT 'outbox of `+service+`', count(*) || ' events wait, the oldest since ' || min(occurred_at)
@@ -61,7 +61,7 @@ func Outbox(db pg.DB, service string) Check {
 		HAVING count(*) > 0 LIMIT $2`, unsentAfter)
 }
 
-// Parked finds events that could not be taken in.
+// Parked returns a check for events that could not be applied.
 func Parked(db pg.DB) Check {
 	return rows(db, EventParked, `
 		SELECT 'event ' || event_id || ' for ' || consumer, subject || ' since ' || parked_at || ': ' || error

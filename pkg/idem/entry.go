@@ -15,10 +15,10 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// MaxKey is how many bytes a key may have.
+// MaxKey is the largest length of a key in bytes.
 const MaxKey = 255
 
-// CheckKey refuses a key that is empty, too long or not of printable ASCII.
+// CheckKey returns an error if the key is empty, too long or not printable ASCII.
 func CheckKey(key string) error {
 	bad := len(key) == 0 || len(key) > MaxKey
 	for i := 0; i < len(key) && !bad; i++ {
@@ -30,7 +30,7 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// entry is a request with a key, as it is known here.
+// entry is the row of a request with a key.
 type entry struct {
 	account int32
 	key     []byte
@@ -56,7 +56,7 @@ func newEntry(c Call) (*entry, error) {
 
 type entryKey struct{}
 
-// Keep stores the answer in the transaction of the effect. It does nothing when the request of ctx has no key.
+// Keep stores the answer in the transaction of the effect. It does nothing if the request of ctx has no key.
 func Keep(ctx context.Context, tx pgx.Tx, answer proto.Message) error {
 	e, ok := ctx.Value(entryKey{}).(*entry)
 	if !ok {

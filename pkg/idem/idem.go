@@ -1,5 +1,5 @@
-// Package idem makes a request with an idempotency key happen once: its answer commits with its effect, and a repeat gets
-// that answer, also when the first answer was lost on its way.
+// Package idem carries out a request with an idempotency key once: the answer commits with the effect, and a repeat of the
+// request gets the stored answer, even if the client never received the first one.
 package idem
 
 import (
@@ -22,10 +22,10 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
-// Migrations makes the table.
+// Migrations makes the table of answers.
 var Migrations = pg.Line{Name: "idem", FS: files}
 
-// Refusals.
+// Faults of requests with a key.
 var (
 	ErrReused = fault.New(codes.InvalidArgument, "IDEMPOTENCY_KEY_REUSED",
 		"this Idempotency-Key was used for another request").On("Idempotency-Key")
@@ -36,14 +36,14 @@ var (
 )
 
 const (
-	// keep is how long an answer is repeated.
+	// keep is how long an answer is stored.
 	keep = `interval '24 hours'`
-	// lease is how long a request may take before its owner counts as dead. An owner that was only slow does no harm: its
-	// commit fails.
+	// lease is how long a request may take before its owner counts as dead. An owner that is only slow does no harm, because
+	// its commit fails.
 	lease = `interval '1 minute'`
-	// patience is how long a repeat waits for the first.
+	// patience is how long a repeat waits for the first request.
 	patience = 10 * time.Second
-	// look is the time between two looks at it.
+	// look is the time between two queries for the answer of the first request.
 	look = 50 * time.Millisecond
 )
 
@@ -55,14 +55,14 @@ type Call struct {
 	Request proto.Message
 }
 
-// Keeper keeps the answers of one service, in its schema.
+// Keeper stores the answers of one service, in its schema.
 type Keeper struct{ pool *pgxpool.Pool }
 
 // New makes a keeper on a pool whose schema is migrated.
 func New(pool *pgxpool.Pool) *Keeper { return &Keeper{pool} }
 
-// Do has do carry the call out, unless that was done before: then it returns the answer of that time. do must call Keep in
-// the transaction of its effect. What do refuses is not kept: a repeat is tried anew.
+// Do carries out the call by do, or returns the stored answer if the call was carried out before. do must call Keep in the
+// transaction of its effect. Errors of do are not stored, so that a repeat is carried out.
 func (k *Keeper) Do(ctx context.Context, c Call, do func(context.Context) (proto.Message, error)) (proto.Message, error) {
 	e, err := newEntry(c)
 	if err != nil {
@@ -97,12 +97,12 @@ func (k *Keeper) Do(ctx context.Context, c Call, do func(context.Context) (proto
 	}
 }
 
-// claim makes the entry the caller's, when there is none, or one that is too old, or one whose owner died.
+// claim makes this call the owner of the entry, if there is no entry, or one that is too old, or one with a dead owner.
 func (k *Keeper) claim(ctx context.Context, e *entry) (mine bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	// A client that goes away just now must not leave a claim of which nobody knows.
+	// A client that disconnects now must not leave a claim without an owner.
 	ctx, stop := apart(ctx)
 	defer stop()
 	tag, err := k.pool.Exec(ctx, `
@@ -129,7 +129,7 @@ func (k *Keeper) carryOut(ctx context.Context, e *entry, do func(context.Context
 	if k.drop(ctx, e) {
 		return nil, err
 	}
-	// The connection broke during the commit, and the commit had happened: the answer tells.
+	// The connection broke during the commit, but the answer is there, so the commit has happened.
 	ctx, stop := apart(ctx)
 	defer stop()
 	if kept, readErr := k.read(ctx, e); readErr == nil && kept != nil && kept.Owner == e.owner && kept.Answer != nil {
@@ -138,7 +138,7 @@ func (k *Keeper) carryOut(ctx context.Context, e *entry, do func(context.Context
 	return nil, err
 }
 
-// drop forgets a claim that led to nothing; false when it had led to something. When it fails, the lease ends by itself.
+// drop removes a claim without an answer. It returns false if there is an answer. If drop fails, the claim ends with its lease.
 func (k *Keeper) drop(ctx context.Context, e *entry) (nothing bool) {
 	ctx, stop := apart(ctx)
 	defer stop()
@@ -147,7 +147,7 @@ func (k *Keeper) drop(ctx context.Context, e *entry) (nothing bool) {
 	return err != nil || tag.RowsAffected() > 0
 }
 
-// apart is a context that goes on when the client went away, for a while.
+// apart returns a context with a timeout of its own, which the end of ctx does not cancel.
 func apart(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
@@ -170,7 +170,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
 	for {
-		// When it fails the next round removes more. The batches are small, so that nobody waits for them.
+		// After an error the next round removes more. Batches are small, so that no request waits for the locks.
 		for n := int64(1); n > 0; {
 			tag, err := k.pool.Exec(ctx, `
 				DELETE FROM idem WHERE (account_id, key) IN (

@@ -1,5 +1,5 @@
-// Package identity says who asks. auth signs an identity for each live token; every service verifies it for itself, so
-// that being inside the network gives no rights.
+// Package identity is the signed identity of the account that makes a request. auth signs an identity for each live token, and
+// every service verifies the identity, so that access to the internal network gives no rights.
 package identity
 
 import (
@@ -25,10 +25,10 @@ const (
 // MetadataKey carries the signed identity from the gateway to the services.
 const MetadataKey = "slipway-identity"
 
-// ErrInvalid refuses an identity that is forged, foreign or over.
+// ErrInvalid is the fault of an identity that is forged, expired or signed by another installation.
 var ErrInvalid = fault.Unauthenticated.With("the token is unknown or expired")
 
-// Identity is an account as it was when its token was looked at.
+// Identity is an account as it was when its token was checked.
 type Identity struct {
 	AccountID int32     `json:"sub"`
 	SessionID int32     `json:"sid"`
@@ -36,14 +36,14 @@ type Identity struct {
 	Roles     []string  `json:"roles"`
 	Issued    time.Time `json:"iat"`
 	Expires   time.Time `json:"exp"`
-	// Revision counts what changed of the account's rights. A revocation names the first that is still good.
+	// Revision counts the changes of the account's rights. A revocation names the first revision that is still valid.
 	Revision int32 `json:"rev,omitempty"`
 
 	// Grants are the scopes that the account's custom roles give it for its own objects, GrantsAll those for the objects of
-	// every account. They add to what the built-in roles give.
+	// every account. Both add to the scopes of the built-in roles.
 	Grants    []string `json:"grants,omitempty"`
 	GrantsAll []string `json:"grants_all,omitempty"`
-	// Only are the scopes that a Limited credential is for, whatever else its account may do.
+	// Only are the scopes of a Limited credential, whatever else its account may do.
 	Limited bool     `json:"limited,omitempty"`
 	Only    []string `json:"only,omitempty"`
 	// Actor is the service that acts for the account; empty when the account's own credential was used.
@@ -52,16 +52,16 @@ type Identity struct {
 	reachesAll bool
 }
 
-// ScopeSelf is the scope of methods that concern nobody but the credential of the call. Every identity has it.
+// ScopeSelf is the scope of methods that concern only the credential of the call. Every identity has this scope.
 const ScopeSelf = "self"
 
 // Admin reports whether the account may do everything. The credential may still be Limited.
 func (i Identity) Admin() bool { return slices.Contains(i.Roles, RoleAdmin) }
 
-// ReadOnly reports whether the account has the role that may look at everything but not touch it.
+// ReadOnly reports whether the account may read everything and change nothing.
 func (i Identity) ReadOnly() bool { return !i.Admin() && slices.Contains(i.Roles, RoleReadOnlyAdmin) }
 
-// Name returns whom records show: the account's e-mail, and the service that acts for it.
+// Name returns the name for records: the account's e-mail, and the service that acts for the account.
 func (i Identity) Name() string {
 	if i.Actor == "" {
 		return i.Email
@@ -72,7 +72,7 @@ func (i Identity) Name() string {
 // ReachesAll reports whether the call may reach the objects of every account, and not only the caller's own.
 func (i Identity) ReachesAll() bool { return i.Admin() || i.reachesAll }
 
-// Demand is what a method wants of its caller.
+// Demand is the access rule of a method for users.
 type Demand struct {
 	Scope string
 	// Admin: of the built-in roles, only those of administrators may call.
@@ -81,8 +81,8 @@ type Demand struct {
 	Read bool
 }
 
-// For returns the identity as a method sees it: with the reach that the caller has there. It is false when the caller may
-// not call the method at all.
+// For returns the identity with the reach that the caller has in methods of this demand. It returns false if the caller may not
+// call them at all.
 func (i Identity) For(d Demand) (Identity, bool) {
 	if d.Scope == ScopeSelf {
 		return i, true
@@ -119,7 +119,7 @@ func (s *Signer) Sign(i Identity) (string, error) {
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(s.key, []byte(text))), nil
 }
 
-// open checks the signature of text and reads the identity. The key is found by its id.
+// open checks the signature of text with the key of the id in text, and returns the identity.
 func open(text string, key func(id string) ed25519.PublicKey) (Identity, error) {
 	var i Identity
 	cut := strings.LastIndexByte(text, '.')
@@ -147,12 +147,12 @@ func open(text string, key func(id string) ed25519.PublicKey) (Identity, error) 
 
 type contextKey struct{}
 
-// With returns a context of a request made by i.
+// With returns a context for a request made by i.
 func With(ctx context.Context, i Identity) context.Context {
 	return context.WithValue(ctx, contextKey{}, i)
 }
 
-// From returns who made the request; false for nobody.
+// From returns the identity that made the request, and false for an anonymous request.
 func From(ctx context.Context) (Identity, bool) {
 	i, ok := ctx.Value(contextKey{}).(Identity)
 	return i, ok

@@ -2,11 +2,11 @@ package identity
 
 import "time"
 
-// MaxLife is the longest that an identity lives: so long must a revocation be remembered, and so long an identity is good
-// to a service that missed its revocation.
+// MaxLife is the longest validity of an identity. Revocations must be remembered at least as long, and a service that missed a
+// revocation accepts the identity at most as long.
 const MaxLife = time.Minute
 
-// revocations are those of the last minutes. They compare revisions, not times: no two clocks agree.
+// revocations holds the revocations of the last minutes. It compares revisions and not times, because clocks differ.
 type revocations struct {
 	sessions map[int32]time.Time // when it was revoked
 	accounts map[int32]revocation
@@ -39,7 +39,7 @@ func (r *revocations) has(i Identity) bool {
 	return ok && i.Revision < a.revision
 }
 
-// sweep forgets what is older than any identity that it could be about.
+// sweep removes revocations that are older than any valid identity.
 func (r *revocations) sweep(now time.Time) {
 	const kept = 2 * MaxLife
 	if now.Sub(r.swept) < MaxLife {

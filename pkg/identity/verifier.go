@@ -11,11 +11,11 @@ import (
 // every request.
 const refetchAfter = 2 * time.Second
 
-// maxVerified bounds the memory that remembered identities take.
+// maxVerified bounds the number of cached identities.
 const maxVerified = 10_000
 
-// Verifier checks signed identities. A signature costs some 70 µs to verify, so what was verified is remembered until
-// it expires.
+// Verifier checks signed identities. A signature costs some 70 µs to verify, so verified identities are cached until they
+// expire.
 type Verifier struct {
 	fetch func(context.Context) (map[string]ed25519.PublicKey, error)
 	now   func() time.Time
@@ -27,7 +27,7 @@ type Verifier struct {
 	revoked  revocations
 }
 
-// NewVerifier makes a verifier that gets its keys from fetch, when it meets a key id that it does not know.
+// NewVerifier makes a verifier that calls fetch for keys when it meets an unknown key id.
 func NewVerifier(fetch func(context.Context) (map[string]ed25519.PublicKey, error)) *Verifier {
 	return &Verifier{fetch: fetch, now: time.Now, verified: map[string]Identity{}, revoked: newRevocations()}
 }
@@ -51,8 +51,7 @@ func (v *Verifier) Verify(ctx context.Context, text string) (Identity, error) {
 	return i, nil
 }
 
-// Revoke refuses from now on the identities of a session, or, with session 0, those of an account whose revision is below
-// revision.
+// Revoke makes Verify refuse the identities of a session, or, with session 0, those of an account with a lower revision.
 func (v *Verifier) Revoke(session, account, revision int32) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -76,7 +75,7 @@ func (v *Verifier) open(ctx context.Context, text string) (Identity, error) {
 	if same {
 		return Identity{}, err
 	}
-	return open(text, v.key) // with keys that came meanwhile, whoever fetched them
+	return open(text, v.key) // another call may have fetched newer keys
 }
 
 func (v *Verifier) key(id string) ed25519.PublicKey {
@@ -85,7 +84,7 @@ func (v *Verifier) key(id string) ed25519.PublicKey {
 	return v.keys[id]
 }
 
-// refresh fetches the keys unless that was done just now.
+// refresh fetches the keys unless they were fetched less than refetchAfter ago.
 func (v *Verifier) refresh(ctx context.Context) error {
 	now := v.now()
 	v.mu.RLock()
@@ -104,7 +103,7 @@ func (v *Verifier) refresh(ctx context.Context) error {
 	return nil
 }
 
-// remember also tells whether the identity is revoked.
+// remember caches the identity and reports whether it is revoked.
 func (v *Verifier) remember(text string, i Identity) (revoked bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

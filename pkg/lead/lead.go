@@ -1,5 +1,5 @@
-// Package lead gives the work that one process of a service does at a time, such as the relay and the consumers, one leader
-// and one connection to the database.
+// Package lead elects a leader among the processes of a service. The leader does the work that must run in one process at a
+// time, such as the relay and the consumers, on one connection to the database.
 package lead
 
 import (
@@ -19,7 +19,7 @@ type Duty struct {
 	// Name is that of a lock in the service's schema. It stays the same from version to version: while an old process leads
 	// a duty, a new one does not lead.
 	Name string
-	// Run works until ctx ends. When it returns earlier it is run again, after a pause that grows from failure to failure.
+	// Run works until ctx ends. If Run returns earlier it is called again, after a pause that grows from failure to failure.
 	Run func(ctx context.Context, l *Leader) error
 }
 

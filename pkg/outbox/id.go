@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// newID makes a UUID of version 7: milliseconds first, so that the indexes of outbox and inbox grow at one end.
+// newID returns a UUID of version 7, which begins with the time, so that the indexes of outbox and inbox grow at one end.
 func newID() string {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16) // #nosec G115 -- after 1970

@@ -1,5 +1,5 @@
-// Package outbox sends events that commit together with what they tell. Emit writes a row in the caller's transaction; a
-// relay publishes it later, and again when the bus has lost it.
+// Package outbox sends events that commit together with the change that they describe. Emit writes a row in the caller's
+// transaction; a relay publishes the event later, and again if the bus has lost it.
 package outbox
 
 import (
@@ -21,8 +21,8 @@ var files embed.FS
 // Migrations makes the tables of the relay (outbox) and of the consumers in package bus (inbox, inbox_parked).
 var Migrations = pg.Line{Name: "outbox", FS: files}
 
-// maxSize keeps an event well below what NATS takes in one message (1 MiB): one that is too large would hold up the
-// relay for ever. An event tells what happened, not whole rows.
+// maxSize keeps an event well below the largest message of NATS (1 MiB): an event that is too large would block the relay.
+// Events describe a change and do not carry whole rows.
 const maxSize = 512 << 10
 
 var subjectForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[A-Za-z0-9_-]+)+$`)
@@ -30,7 +30,7 @@ var subjectForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[A-Za-z0-9_-]+)+$`)
 const insert = `INSERT INTO outbox (event_id, subject, key, type, data) VALUES ($1, $2, $3, $4, $5)`
 
 // Emit adds an event to the caller's transaction. Subject is <service>.<version>.<noun>.<verb in the past>. Events of one
-// key keep their order as long as their transactions lock the thing that the key names. Poke the relay after the commit.
+// key keep their order as long as their transactions lock the object that the key names. Poke the relay after the commit.
 func Emit(ctx context.Context, tx pgx.Tx, subject, key string, msg proto.Message) error {
 	args, err := columns(subject, key, msg)
 	if err == nil {

@@ -27,7 +27,7 @@ var (
 	pointMarked    = crash.At("outbox.marked")
 )
 
-// Relay publishes what is in the outbox. One relay of a schema works at a time, the others stand by.
+// Relay publishes the events in the outbox. One relay of a schema works at a time, the others stand by.
 type Relay struct {
 	pool *pgxpool.Pool
 	bus  *bus.Bus
@@ -40,7 +40,7 @@ func NewRelay(pool *pgxpool.Pool, b *bus.Bus, log *slog.Logger) *Relay {
 	return &Relay{pool: pool, bus: b, log: log, poke: make(chan struct{}, 1)}
 }
 
-// Poke makes the relay look at once. Call it right after a commit; it never blocks.
+// Poke makes the relay look for events now. Call Poke right after a commit; the call never blocks.
 func (r *Relay) Poke() {
 	select {
 	case r.poke <- struct{}{}:
@@ -48,15 +48,15 @@ func (r *Relay) Poke() {
 	}
 }
 
-// Duty is the relay's work, for the leader of its schema.
+// Duty returns the relay's work, for the leader of its schema.
 func (r *Relay) Duty() lead.Duty { return lead.Duty{Name: "outbox", Run: r.lead} }
 
 // Run publishes until ctx ends, for a schema with no other duties.
 func (r *Relay) Run(ctx context.Context) error { return lead.Run(ctx, r.pool, r.log, r.Duty()) }
 
-// Republish sends everything again that happened since then, for a bus that lost it. Consumers drop what they had. It
-// returns how many events that are.
-func (r *Relay) Republish(ctx context.Context, since time.Time) (int, error) {
+// republish marks the events since then as unsent, for a bus that lost them, and returns their number. Consumers drop the
+// events that they have already.
+func (r *Relay) republish(ctx context.Context, since time.Time) (int, error) {
 	tag, err := r.pool.Exec(ctx, `
 		UPDATE outbox SET sent_at = NULL
 		WHERE occurred_at >= $1 AND sent_at IS NOT NULL`, since)
@@ -67,7 +67,7 @@ func (r *Relay) Republish(ctx context.Context, since time.Time) (int, error) {
 	return int(tag.RowsAffected()), nil
 }
 
-// lead sends until something breaks.
+// lead publishes events until an error or the end of ctx.
 func (r *Relay) lead(ctx context.Context, l *lead.Leader) error {
 	gaps, end := r.bus.Gaps()
 	defer end()
@@ -111,8 +111,8 @@ type row struct {
 	Event bus.Event
 }
 
-// send publishes one batch and returns its size. It takes what is not marked as sent, never "all after the last": ids
-// rise in another order than transactions commit.
+// send publishes one batch and returns its size. The batch is of events that are not marked as sent, and not of all events after
+// the last one, because ids rise in another order than transactions commit.
 func (r *Relay) send(ctx context.Context, l *lead.Leader, streams map[string]bool) (int, error) {
 	rows, err := unsent(ctx, l)
 	if err != nil || len(rows) == 0 {
@@ -164,7 +164,7 @@ func unsent(ctx context.Context, l *lead.Leader) (list []row, err error) {
 	return list, nil
 }
 
-// checkStreams looks at every stream that was ever sent to. It returns those that are in order.
+// checkStreams checks every stream that events were ever sent to, and returns the streams without an error.
 func (r *Relay) checkStreams(ctx context.Context, l *lead.Leader) (map[string]bool, error) {
 	var names []string
 	err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
@@ -187,8 +187,8 @@ func (r *Relay) checkStreams(ctx context.Context, l *lead.Leader) (map[string]bo
 	return checked, nil
 }
 
-// checkStream makes sure that the stream is still the one that the sent events went to. A new one is empty, because NATS
-// lost its disk or was set up anew: everything that is kept is sent again.
+// checkStream checks that the stream is still the one that the sent events went to. A new stream is empty, because NATS lost its
+// disk or was installed again; then all stored events are sent again.
 func (r *Relay) checkStream(ctx context.Context, l *lead.Leader, service string, checked map[string]bool) error {
 	if checked[service] {
 		return nil

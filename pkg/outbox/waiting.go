@@ -8,7 +8,7 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// Waiting tells how many events are not on the bus yet, and how old the oldest of them is.
+// Waiting returns how many events are not on the bus yet, and the age of the oldest of them.
 func Waiting(ctx context.Context, db pg.DB) (n int, age time.Duration, err error) {
 	err = db.QueryRow(ctx, `
 		SELECT count(*)::integer, coalesce(now() - min(occurred_at), interval '0')

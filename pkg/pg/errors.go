@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// CodeCanceled is that of a statement that took too long, or whose caller went away.
+	// CodeCanceled is the code of a statement that took too long, or was canceled by its caller.
 	CodeCanceled = "57014"
 
-	// CodeLockTimeout is that of a statement that waited too long for a lock.
+	// CodeLockTimeout is the code of a statement that waited too long for a lock.
 	CodeLockTimeout = "55P03"
 
 	codeReadOnly        = "25006"
@@ -19,12 +19,11 @@ const (
 	codeDeadlock        = "40P01"
 	codeForeignKey      = "23503"
 	codeUnique          = "23505"
-	codeCheck           = "23514"
 	codeExclusion       = "23P01"
 	codeDuplicateSchema = "42P06"
 )
 
-// Code is the SQLSTATE of err, or "" when it did not come from the server.
+// Code returns the SQLSTATE of err, or "" if err did not come from the server.
 func Code(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code
@@ -39,9 +38,6 @@ func IsUnique(err error, constraint string) bool { return violates(err, codeUniq
 func IsForeignKey(err error, constraint string) bool {
 	return violates(err, codeForeignKey, constraint)
 }
-
-// IsCheck reports whether err is a violation of this check constraint; "" means any.
-func IsCheck(err error, constraint string) bool { return violates(err, codeCheck, constraint) }
 
 // IsExclusion reports whether err is a violation of this exclusion constraint; "" means any.
 func IsExclusion(err error, constraint string) bool { return violates(err, codeExclusion, constraint) }

@@ -19,7 +19,7 @@ type Line struct {
 	FS   fs.FS
 }
 
-// Migrate brings every line up to date, in the order given. Processes that start together wait for each other.
+// Migrate brings every line up to date, in the order given. Processes that migrate at the same time wait for each other.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, lines ...Line) error {
 	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close()
@@ -49,8 +49,8 @@ func (l Line) up(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// locker is goose's session lock, per schema and without its full second between two looks. It looks instead of waiting
-// inside PostgreSQL, because a waiter holds a snapshot and CREATE INDEX CONCURRENTLY would wait for it in turn.
+// locker is goose's session lock, but per schema and with shorter pauses than a second between two attempts. It polls instead of
+// waiting inside PostgreSQL, because a waiter holds a snapshot for which CREATE INDEX CONCURRENTLY would wait in turn.
 type locker struct{}
 
 const migrateLock = `hashtextextended('migrate ' || current_schema(), 0)`

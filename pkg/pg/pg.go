@@ -1,4 +1,4 @@
-// Package pg is how a service talks to its PostgreSQL schema: one pool, forward-only migrations, one transaction helper.
+// Package pg connects a service to its PostgreSQL schema: one pool, forward-only migrations, one transaction helper.
 package pg
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// DB is what reads and writes: a pool, a connection or a transaction.
+// DB is a pool, a connection or a transaction.
 type DB interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -22,7 +22,7 @@ type DB interface {
 // defaultConns is the size of a pool whose URL says nothing. pool_max_conns in the URL, which Budget computes, overrides it.
 const defaultConns = 16
 
-// Open returns a pool whose search_path is schema and nothing else; the schema is made when it is missing.
+// Open returns a pool with schema as its search_path; a missing schema is made.
 //
 // The pool only accepts a primary: after a failover a connection to a node that became read-only closes itself.
 func Open(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
@@ -65,7 +65,7 @@ func config(url, schema string) (*pgxpool.Config, error) {
 	}
 	c.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
 	c.RuntimeParams["timezone"] = "UTC"
-	// A transaction never waits for the world, so one that idles has lost its owner and holds locks.
+	// A transaction never waits for other systems, so an idle one has lost its owner and only holds locks.
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "slipway/" + schema
@@ -73,8 +73,8 @@ func config(url, schema string) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// keepConn says whether a connection is still good after this error. A read-only node answers pings, so without this
-// rule a pool stays on a demoted primary for as long as the process lives.
+// keepConn reports whether a connection is usable after this error. A read-only server answers pings, so without this rule a
+// pool would stay on a demoted primary for as long as the process lives.
 func keepConn(_ *pgconn.PgConn, err *pgconn.PgError) bool {
 	switch err.Code {
 	case codeReadOnly, codeAdminShutdown:
@@ -83,7 +83,8 @@ func keepConn(_ *pgconn.PgConn, err *pgconn.PgError) bool {
 	return err.SeverityUnlocalized != "FATAL" && err.SeverityUnlocalized != "PANIC"
 }
 
-// ensureSchema looks first: a service whose role may not create schemas still starts when its schema exists.
+// ensureSchema makes the schema if it is missing. It checks first, so that a service with a role that may not create schemas can
+// still start if the schema exists.
 func ensureSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	var ok bool
 	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, schema).Scan(&ok)
@@ -91,7 +92,7 @@ func ensureSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error 
 		return err
 	}
 	_, err = pool.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+pgx.Identifier{schema}.Sanitize())
-	// Two processes that start together both pass IF NOT EXISTS; the loser's unique violation means that it is there.
+	// Two processes that start together both pass IF NOT EXISTS; a unique violation means that the schema exists now.
 	if code := Code(err); code == codeUnique || code == codeDuplicateSchema {
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// One returns the single row of a query, its columns by name, or notFound when there is none.
+// One returns the single row of a query, its columns by name, or notFound if there is none.
 func One[T any](rows pgx.Rows, err, notFound error) (T, error) {
 	var zero T
 	if err != nil {

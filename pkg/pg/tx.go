@@ -14,8 +14,8 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// ErrUnknownCommit says that the connection broke while the commit was under way: it may or may not have happened. The
-// caller looks up what it wrote, by an id of its own, before it repeats anything.
+// ErrUnknownCommit is the error of a connection that broke during the commit: the transaction may or may not have committed. The
+// caller must look up its rows, by an id of its own, before it repeats them.
 var ErrUnknownCommit = fault.New(codes.Unavailable, "COMMIT_UNKNOWN",
 	"the service lost its database while it was saving; look whether the change was made before repeating the request")
 
@@ -24,9 +24,9 @@ const (
 	baseDelay = 10 * time.Millisecond
 )
 
-// InTx runs fn in a transaction (READ COMMITTED) and commits it. A serialization failure or a deadlock is retried, at
-// most five times in all, so fn may run again: it must not keep state from an earlier run. An unknown commit is never
-// retried. A panic in fn rolls back.
+// InTx runs fn in a transaction (READ COMMITTED) and commits it. After a serialization failure or a deadlock fn runs again, at
+// most five times in all, so fn must not keep state from an earlier run. An unknown commit is never retried. A panic in fn
+// rolls back.
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
 	return inTx(ctx, pool, fn)
 }
@@ -86,7 +86,7 @@ func commit(ctx context.Context, tx pgx.Tx) error {
 	if err == nil {
 		return nil
 	}
-	// Only a plain ERROR, after which the session goes on, says for sure that the transaction was rolled back.
+	// Only a plain ERROR, after which the session goes on, proves that the transaction was rolled back.
 	e, answered := errors.AsType[*pgconn.PgError](err)
 	if answered && e.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
 		rollback(ctx, tx)
@@ -95,7 +95,7 @@ func commit(ctx context.Context, tx pgx.Tx) error {
 	return ErrUnknownCommit.Wrap(err)
 }
 
-// rollback has its own time: the usual reason for it is that ctx is over.
+// rollback rolls back under a timeout of its own, because the usual reason for a rollback is that ctx has ended.
 func rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()

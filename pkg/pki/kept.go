@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// kept is a certificate in files that somebody else renews.
+// kept is a certificate in files that another process renews.
 type kept struct {
 	crt, key string
 
@@ -16,8 +16,8 @@ type kept struct {
 	written time.Time
 }
 
-// current returns what the files hold. While they do not fit each other, or are gone, it is what they held before: that
-// is valid for as long as it ever was.
+// current returns the certificate in the files. If the files are missing or do not match each other, it returns the previous
+// certificate, which is still valid.
 func (k *kept) current() (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

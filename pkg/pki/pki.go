@@ -73,13 +73,13 @@ func (a *Authority) Issue(service string, life time.Duration) (tls.Certificate, 
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
 }
 
-// Config returns the TLS settings of a service with this certificate, for both directions: TLS 1.3, and only peers that
-// the authority signed.
+// Config returns the TLS settings of a service with this certificate, for both directions: TLS 1.3, and only peers with a
+// certificate of the authority.
 func (a *Authority) Config(cert tls.Certificate) *tls.Config {
 	return config(a.cert, func() (*tls.Certificate, error) { return &cert, nil })
 }
 
-// config takes the certificate that is current at each handshake.
+// config returns TLS settings that use the current certificate at each handshake.
 func config(ca *x509.Certificate, current func() (*tls.Certificate, error)) *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
@@ -95,7 +95,7 @@ func config(ca *x509.Certificate, current func() (*tls.Certificate, error)) *tls
 }
 
 // Write puts the authority and one certificate for each service into dir: ca.crt, ca.key, <service>.crt, <service>.key.
-// An authority that is there already is kept; the services' certificates are made anew.
+// Write keeps an existing authority and replaces the certificates of the services.
 func Write(dir string, life time.Duration, services ...string) error {
 	a, err := OpenAuthority(dir)
 	if err != nil {
@@ -124,8 +124,8 @@ func OpenAuthority(dir string) (*Authority, error) {
 	return a, err
 }
 
-// Deliver puts a new certificate of a service into dir, and the authority's own beside it. A service that runs takes it
-// for its next connections.
+// Deliver puts a new certificate of a service into dir, and the authority's own beside it. A running service uses the new
+// certificate for its next connections.
 func (a *Authority) Deliver(dir, service string, life time.Duration) error {
 	cert, err := a.Issue(service, life)
 	if err != nil {
@@ -140,8 +140,8 @@ func (a *Authority) Deliver(dir, service string, life time.Duration) error {
 	return save(dir, service+".crt", service+".key", cert)
 }
 
-// Due reports whether the certificate or key of a service in dir is missing or damaged, is not of this authority, or has less
-// than half of its life left at the time of now.
+// Due reports whether the certificate or key of a service in dir is missing or damaged, was signed by another authority, or has
+// less than half of its life left at the time now.
 func (a *Authority) Due(dir, service string, now time.Time) bool {
 	cert, err := readCert(filepath.Join(dir, service+".crt"))
 	if err != nil || cert.CheckSignatureFrom(a.cert) != nil {
@@ -153,8 +153,8 @@ func (a *Authority) Due(dir, service string, now time.Time) bool {
 	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/2
 }
 
-// Load reads the TLS settings of a service from a directory that Write made; ca.key need not be there. A certificate that
-// is replaced there counts from the next connection on.
+// Load reads the TLS settings of a service from a directory that Write made; ca.key may be missing. A certificate that is
+// replaced in the directory is used from the next connection on.
 func Load(dir, service string) (*tls.Config, error) {
 	k := &kept{crt: filepath.Join(dir, service+".crt"), key: filepath.Join(dir, service+".key")}
 	if _, err := k.current(); err != nil {
@@ -196,7 +196,7 @@ func readCert(path string) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// save writes a pair of key and certificate. Between the two writes a reader may find a pair that does not match.
+// save writes a key and its certificate. Between the two writes a reader may find files that do not match.
 func save(dir, certName, keyName string, c tls.Certificate) error {
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package program is what the programs of the services have in common: the sub-command that a supervisor asks for health,
-// metrics on a port of their own, traces, and an end that clients hardly notice.
+// Package program is the common part of the programs of the services: the sub-command "healthcheck", metrics on a port of their
+// own, traces, and a graceful stop.
 package program
 
 import (
@@ -15,20 +15,20 @@ import (
 	"slipway.dev/pkg/trace"
 )
 
-// Settings are those that every service has besides its own.
+// Settings are the settings that every service has besides its own.
 type Settings struct {
-	// Metrics is the address of /metrics, /healthz and /readyz; empty serves nobody. It is not for the outside.
+	// Metrics is the internal address of /metrics, /healthz and /readyz; if it is empty they are not served.
 	Metrics string `env:"METRICS"`
-	// NATSReplicas is how many servers of a NATS cluster keep each event.
+	// NATSReplicas is how many servers of a NATS cluster store each event.
 	NATSReplicas int `env:"NATS_REPLICAS" envDefault:"1"`
 }
 
-// Bus is how a program connects to NATS.
+// Bus is the settings of the connection to NATS.
 func (s Settings) Bus(log *slog.Logger) []bus.Option {
 	return []bus.Option{bus.WithLog(log), bus.WithReplicas(max(1, s.NATSReplicas))}
 }
 
-// Process are the settings that every service with a database has besides its own.
+// Process is the settings that every service with a database has besides its own.
 type Process struct {
 	Settings
 	// Database is the URL of the PostgreSQL server; the schema has the name of the service.
@@ -38,8 +38,8 @@ type Process struct {
 	NATS  string `env:"NATS" envDefault:"nats://127.0.0.1:4222"`
 }
 
-// Main runs the program of a service. "healthcheck" as its only argument asks the process that runs already, with the
-// same settings, whether it is ready, and exits with 0 when it is.
+// Main runs the program of a service. With "healthcheck" as its only argument Main instead asks the running process with the
+// same settings whether it is ready, and exits with 0 if so.
 func Main(service string, serve func(ctx context.Context, log *slog.Logger) error) {
 	run.Main(func(ctx context.Context, log *slog.Logger) error {
 		switch args := os.Args[1:]; {

@@ -17,13 +17,13 @@ import (
 	"slipway.dev/pkg/service"
 )
 
-// Program is the settings of a service as a process of its own, and what makes the service.
+// Program is the settings of a service as a process of its own, and the function that makes the service.
 type Program interface {
 	Place() Place
 	New(ctx context.Context, d service.Deps) (Service, error)
 }
 
-// Place is where a process is and what it reaches.
+// Place describes a process and the services that it calls.
 type Place struct {
 	// Name of the service: of its schema and its certificate.
 	Name    string
@@ -35,14 +35,14 @@ type Place struct {
 	Agents string
 }
 
-// Service is a service that runs, answers calls and has metrics.
+// Service runs, answers calls and has metrics.
 type Service interface {
 	Callable
 	Observe(o *obs.Obs)
 }
 
-// Serve is the main function of a service: it reads the settings from variables that begin with prefix, reaches what the
-// service works with, and runs the service and its metrics until it is asked to stop.
+// Serve is the main function of a service: it reads the settings from variables that begin with prefix, connects to database, bus
+// and peers, and runs the service and its metrics until a signal to stop.
 func Serve[P Program](prefix string) {
 	Main(strings.ToLower(strings.TrimPrefix(prefix, "SLIPWAY_")), func(ctx context.Context, log *slog.Logger) error {
 		p, err := conf.Load[P](prefix)
@@ -89,7 +89,7 @@ func (p Place) serve(ctx context.Context, make func(context.Context, service.Dep
 	return p.Process.Serve(ctx, p.Listen, svc, certs, o)
 }
 
-// Callable is a service that other services call.
+// Callable is a service with rpcs.
 type Callable interface {
 	run.Service
 	Server() *rpc.Server

@@ -16,7 +16,7 @@ var operators = map[querypb.Operator]string{
 	querypb.Operator_OPERATOR_LE: "<=",
 }
 
-// compare writes one comparison. It is true or false for every row, never null: NOT turns each round.
+// compare returns the SQL of one comparison. The SQL is true or false for every row and never null, so that NOT negates it.
 func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 	name, at := cmp.GetField(), cmp.GetPosition()
 	f, ok := c.list.field(name, c.admin)
@@ -55,7 +55,7 @@ func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 	return sql, nil
 }
 
-// null is IS null; a list is null when it is empty.
+// null returns the SQL of IS null. A list is null if it is empty.
 func (f Field) null() string {
 	if f.Each != "" {
 		return "(NOT EXISTS (SELECT FROM " + f.Each + "))"
@@ -63,7 +63,7 @@ func (f Field) null() string {
 	return "(" + f.SQL + " IS NULL)"
 }
 
-// holds compares the field, or one item of it.
+// holds returns the SQL that compares the field, or one item of a list.
 func (c *compiler) holds(f Field, op querypb.Operator, value string) (string, error) {
 	if v, ok := f.Alias[value]; ok {
 		value = v
@@ -82,8 +82,9 @@ func (c *compiler) holds(f Field, op querypb.Operator, value string) (string, er
 	return fmt.Sprintf("(%s %s %s)", f.SQL, sql, c.param(v, f.Type.cast())), nil
 }
 
-// pattern is CP: any text for %, everything else literal. Letters compare without regard to case, as in the original.
-// What has no % is equality, which every index knows; the front of an address is a network, which one on addresses does.
+// pattern returns the SQL of CP: % matches any text, other characters match themselves, in either case. A pattern without %
+// becomes an equality, which can use any index; the first bytes of an address become a network, which can use an index on
+// addresses.
 func (c *compiler) pattern(f Field, value string) (string, error) {
 	text := f.SQL
 	switch f.Type {
@@ -116,10 +117,10 @@ func (c *compiler) pattern(f Field, value string) (string, error) {
 	return fmt.Sprintf("(lower(%s) LIKE lower(%s))", text, c.param(like, "text")), nil
 }
 
-// literal makes all of a pattern mean itself but %.
+// literal escapes a pattern so that every character but % matches itself.
 var literal = strings.NewReplacer(`\`, `\\`, `_`, `\_`)
 
-// front reads "192.0.2.%" as a network: whole numbers of an IPv4 address, then anything.
+// front parses a pattern such as "192.0.2.%", the first whole numbers of an IPv4 address, as a network.
 func front(value string) (netip.Prefix, bool) {
 	numbers, ok := strings.CutSuffix(value, ".%")
 	if !ok {

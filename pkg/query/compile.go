@@ -9,32 +9,32 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 )
 
-// Caller is who asks, and what a page may cost.
+// Caller is the account that asks for a page, and the bounds of the page.
 type Caller struct {
-	// Admin sees the rows of everybody.
+	// Admin sees the rows of every account.
 	Admin bool
-	// MaxRows bounds a page of a list that has no bound of its own.
+	// MaxRows bounds a page of a list without a bound of its own.
 	MaxRows int
 }
 
 // Page is a compiled request.
 type Page struct {
-	// SQL reads the rows of the page, Count the number of all that match; Args are the parameters of both.
+	// SQL reads the rows of the page, Count the number of all rows that match; Args are the parameters of both.
 	SQL, Count string
 	Args       []any
-	// CountArgs are how many of Args the count has.
+	// CountArgs is how many of Args Count has.
 	CountArgs int
-	// Limit is the number of rows that were asked for. With Paged, SQL reads one more, and the keys of its row last.
+	// Limit is the number of requested rows. If Paged, SQL reads one row more, and the order keys as the last column.
 	Limit int
 	Paged bool
-	// Skewed: how many rows match depends on the values so much that a plan made without them may be a bad one.
+	// Skewed reports that the number of matching rows depends so much on the values that a generic plan may be bad.
 	Skewed bool
 
 	keys []orderKey
 	sum  string
 }
 
-// Compile checks a request against the list.
+// Compile checks a request against the list and returns the SQL of its page.
 func (l List) Compile(q *querypb.Query, scope Scope, by Caller) (Page, error) {
 	c := compiler{list: l, admin: by.Admin, args: slices.Clone(scope.Args), joins: map[string]bool{}, fields: map[string]bool{}}
 	p := Page{Paged: q != nil && q.Cursor != nil}
@@ -96,7 +96,7 @@ type compiler struct {
 	skewed   bool
 }
 
-// page picks the rows of the page first, with no more joins than that takes, and then reads what belongs to them.
+// page returns SQL that selects the rows of the page first, with only the joins which that needs, and then reads their columns.
 func (c *compiler) page(conditions string, p Page, rows, offset int) string {
 	l, order := c.list, orderSQL(p.keys)
 	columns := l.Columns
@@ -107,7 +107,7 @@ func (c *compiler) page(conditions string, p Page, rows, offset int) string {
 		columns, l.alias(), l.From, l.joins(c.joins, false), conditions, order, rows, offset, l.alias(), l.joins(nil, true), order)
 }
 
-// count counts from a counter where one knows all that is asked for.
+// count returns SQL that counts the rows, from a counter if one has all fields of the condition.
 func (c *compiler) count(conditions string, scope Scope) string {
 	l := c.list
 	for _, k := range l.Counters {
@@ -128,7 +128,7 @@ func (c *compiler) knows(k Counter) bool {
 	return true
 }
 
-// and joins conditions; those that are empty do not count.
+// and joins conditions by AND and skips empty ones.
 func and(conditions ...string) string {
 	var list []string
 	for _, c := range conditions {

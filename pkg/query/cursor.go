@@ -11,8 +11,8 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 )
 
-// cursor is where a page ended: the order keys of its last row, for the filter and order with this sum. It is no secret
-// and proves nothing: what a forged one selects is still within the caller's scope.
+// cursor is the end of a page: the order keys of its last row, for the filter and order with this sum. A cursor is no secret
+// and no proof: the rows after a forged one are still within the caller's scope.
 type cursor struct {
 	Version int       `json:"v"`
 	Sum     string    `json:"q"`
@@ -29,7 +29,7 @@ func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// sum tells filters and orders apart.
+// sum returns a checksum of the filter and order.
 func sum(from, where string, args []any, keys []orderKey) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%s\n", from, where, orderSQL(keys))
@@ -39,7 +39,7 @@ func sum(from, where string, args []any, keys []orderKey) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// cursorColumn reads the keys of a row as text.
+// cursorColumn returns the SQL of the order keys of a row as text.
 func cursorColumn(keys []orderKey) string {
 	parts := make([]string, len(keys))
 	for i, k := range keys {
@@ -51,7 +51,7 @@ func cursorColumn(keys []orderKey) string {
 	return "ARRAY[" + strings.Join(parts, ", ") + "] AS cursor_keys"
 }
 
-// after is the condition on rows that come behind the cursor.
+// after returns the condition on rows that come after the cursor.
 func (c *compiler) after(p Page, q *querypb.Query) (string, error) {
 	if q.GetOffset() != 0 {
 		return "", badCursor("a page is found by a cursor or by an offset, not by both")
@@ -94,8 +94,8 @@ func readCursor(text string) (at cursor, err error) {
 
 func badCursor(why string) error { return ErrFilter.With("%s", why).On("cursor") }
 
-// behind is true for rows that come after the one with these values; "" is null. PostgreSQL puts nulls last, and first
-// in a descending order.
+// behind returns SQL that is true for rows that come after the row with these values; "" is null. PostgreSQL puts nulls last,
+// and first in a descending order.
 func behind(keys []orderKey, values []string) string {
 	var ways []string
 	equal := ""

@@ -14,7 +14,7 @@ import (
 	querypb "slipway.dev/proto/query/v1"
 )
 
-// explanation is how a list is read.
+// explanation is the plan and SQL of a list.
 type explanation struct {
 	Tree   json.RawMessage `json:"tree"`
 	Page   statement       `json:"page"`
@@ -28,7 +28,7 @@ type statement struct {
 	Plan json.RawMessage `json:"plan"`
 }
 
-// explain reads the list as Read does, under the same limits, and answers how in the trailer instead of what.
+// explain reads the list as Read does, under the same limits, and returns the plan in the trailer instead of the rows.
 func (r Reader) explain(ctx context.Context, l List, q *querypb.Query, p Page) error {
 	tree, err := protojson.Marshal(q)
 	if err != nil {

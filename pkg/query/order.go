@@ -14,7 +14,7 @@ type orderKey struct {
 	descending bool
 }
 
-// order compiles the keys. The list's own key ends them: a page is only stable when the order is total.
+// order compiles the order keys and adds the list's own key as the last one: pages are stable only if the order is total.
 func (c *compiler) order(wanted []*querypb.Order) ([]orderKey, error) {
 	l := c.list
 	if len(wanted) > maxOrder {

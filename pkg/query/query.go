@@ -1,6 +1,6 @@
 // Package query runs the lists of a service: it compiles the filter, order and page of a request into SQL and reads the
-// page and the number of all rows. What may be named is what the list declares; values become parameters; no text of a
-// request ever becomes SQL text.
+// page and the number of all rows. A request can name only fields that the list declares; values become parameters; no text of
+// a request ever becomes SQL text.
 package query
 
 import (
@@ -11,10 +11,10 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Type says how values of a field are read.
+// Type is the type of a field's values.
 type Type int
 
-// Types of fields. Mail is text in which a space stands for a + that the client did not encode: no address has a space.
+// Types of fields. Mail is text in which a space means a + that the client did not encode, because no address has a space.
 const (
 	Int Type = iota
 	Text
@@ -24,30 +24,30 @@ const (
 	Mail
 )
 
-// Field is something of a row that clients may filter and order by.
+// Field is a property of a row by which clients may filter and order.
 type Field struct {
-	// SQL is the expression, written by us.
+	// SQL is the expression, which is a constant of the program.
 	SQL  string
 	Type Type
-	// Null: the expression may be null. Only "IS null", NE and NOT hold for a row without a value.
+	// Null reports that the expression may be null. Only "IS null", NE and NOT are true for a row without a value.
 	Null bool
-	// Needs is the join that SQL looks into, by its alias. The others are left out where only rows are counted.
+	// Needs is the alias of the join that SQL reads from. Other joins are left out where rows are only counted.
 	Needs string
-	// Each makes the field a list, from which SQL reads one item: "host_address x WHERE x.host_id = h.id". A comparison
-	// holds when it holds for one of the items, NE when EQ holds for none. Nothing can be ordered by it.
+	// Each makes the field a list, from which SQL reads one item: "host_address x WHERE x.host_id = h.id". A comparison is
+	// true if it is true for one of the items, NE if EQ is true for none. Rows cannot be ordered by a list.
 	Each string
-	// Admin: the rows show the field only to those who see the rows of everybody. To others it does not exist.
+	// Admin hides the field from callers who do not see the rows of every account.
 	Admin bool
-	// Alias maps other spellings of a value to the stored one, such as "fail" to "failed".
+	// Alias maps other spellings of a value to the stored spelling, such as "fail" to "failed".
 	Alias map[string]string
 }
 
-// Join brings in what belongs to a row. It never changes the number of rows: where something may be missing it is a
-// LEFT JOIN.
+// Join adds columns of another table to a row. It must not change the number of rows: use a LEFT JOIN if the other row may be
+// missing.
 type Join struct{ Alias, SQL string }
 
-// Counter is a table that knows how many rows have which values. It has the columns of some fields, and n. It stands in
-// for the list's table, under the same alias, where a query asks for those fields alone.
+// Counter is a table of how many rows have which values. It has the columns of some fields, and n. It replaces the list's
+// table, under the same alias, in queries that use only those fields.
 type Counter struct {
 	Table  string
 	Fields []string
@@ -58,38 +58,38 @@ type List struct {
 	// From is the table and its alias: "host h".
 	From  string
 	Joins []Join
-	// Columns are what is read of each row.
+	// Columns are the columns that are read of each row.
 	Columns string
-	// Only is a condition on every row; empty for none. Counters know nothing of it.
+	// Only is a condition on every row; empty for none. Counters do not apply it.
 	Only   string
 	Fields map[string]Field
-	// Key is the field that is unique in the list and ends every order; "id" when empty. Newest turns the order round
-	// for requests that ask for none.
+	// Key is the field that is unique in the list and ends every order; "id" if empty. Newest reverses the order for requests
+	// without one.
 	Key    string
 	Newest bool
 	// Counters make the number of all rows cheap.
 	Counters []Counter
 	// LastNotify is an expression for the number of the last change.
 	LastNotify string
-	// Default and Max bound the page; 0 stands for what the reader allows.
+	// Default and Max bound the page; 0 means the bound of the Reader.
 	Default, Max int
 }
 
-// Scope is the caller's own condition on a list: it is part of the page and of the number alike. Parameters of the
-// condition are $1 and so on. The zero Scope is every row.
+// Scope is the condition that limits a list to the rows of the caller; it applies to the page and to the number of rows.
+// Parameters of the condition are $1 and so on. The zero Scope is every row.
 type Scope struct {
 	SQL  string
 	Args []any
 }
 
-// limits of a filter, so that no request costs more than its share.
+// Limits of a filter, which bound the cost of a request.
 const (
 	maxDepth    = 32
 	maxCompares = 1000
 	maxOrder    = 16
 )
 
-// ErrFilter refuses a filter, an order or a page. Source: the dialect's clients print the message of HTTP 400.
+// ErrFilter is the fault of a filter, an order or a page.
 var ErrFilter = fault.Invalid
 
 func (l List) key() string {
@@ -99,10 +99,10 @@ func (l List) key() string {
 	return l.Key
 }
 
-// alias is the name under which expressions know the list's table.
+// alias returns the alias of the list's table in expressions.
 func (l List) alias() string { return l.From[strings.LastIndexByte(l.From, ' ')+1:] }
 
-// joins are those of the list that are wanted, or all.
+// joins returns the SQL of the wanted joins of the list, or of all.
 func (l List) joins(wanted map[string]bool, all bool) string {
 	var b strings.Builder
 	for _, j := range l.Joins {
@@ -113,13 +113,13 @@ func (l List) joins(wanted map[string]bool, all bool) string {
 	return b.String()
 }
 
-// field finds what a caller may name.
+// field returns the field of this name, if the caller may use it.
 func (l List) field(name string, admin bool) (Field, bool) {
 	f, ok := l.Fields[name]
 	return f, ok && (admin || !f.Admin)
 }
 
-// names lists what a caller may name, for messages.
+// names returns the names of the fields that a caller may use, for messages.
 func (l List) names(admin bool, ok func(Field) bool) string {
 	var names []string
 	for _, n := range slices.Sorted(maps.Keys(l.Fields)) {
@@ -134,7 +134,7 @@ func anyField(Field) bool { return true }
 
 func single(f Field) bool { return f.Each == "" }
 
-// Row reads what the page shows of rows under a condition, for those that are asked for one by one.
+// Row returns SQL that reads the columns of the page for rows under a condition, for rpcs that return one row.
 func (l List) Row(condition string) string {
 	return "SELECT " + l.Columns + " FROM " + l.From + l.joins(nil, true) + " WHERE " + condition
 }

@@ -20,19 +20,19 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// ErrTooCostly says that a list could not be read in the time that one request may cost.
+// ErrTooCostly is the fault of a list that cannot be read within the time limit of a request.
 var ErrTooCostly = fault.New(codes.InvalidArgument, "QUERY_TOO_COSTLY",
 	"this filter or order takes too long here: narrow it, filter by an indexed field such as id, or page by cursor")
 
-// Keys of the metadata that an answer carries beside its message, in the trailer.
+// Keys of the metadata in the trailer of an answer.
 const (
-	// NextKey is the cursor of the next page; absent when this is the last one.
+	// NextKey is the cursor of the next page; the last page has none.
 	NextKey = "slipway-next"
-	// ExplainKey is how the list was read, as JSON.
+	// ExplainKey is the explanation of how the list was read, as JSON.
 	ExplainKey = "slipway-explain-bin"
 )
 
-// Limits bound what one request may cost. Zero values mean the defaults named.
+// Limits bound the cost of one request. Zero values mean the defaults named.
 type Limits struct {
 	MaxRows int           `env:"MAX_ROWS"` // rows of a page, 1000
 	Timeout time.Duration `env:"TIMEOUT"`  // of each statement, 2 s
@@ -55,15 +55,15 @@ func NewReader(pool *pgxpool.Pool, l Limits) Reader {
 	return Reader{pool, l}
 }
 
-// Rows are a page of a list and what its envelope says.
+// Rows is a page of a list with the number of all rows and of the last change.
 type Rows[T any] struct {
 	LastNotify, Size int32
 	Rows             []T
 }
 
-// Read reads the page that q asks for of what scope lets the caller see. Who asks is in ctx. Page, number and number of
-// the last change are one round trip, one statement each however many rows there are. The cursor of the next page goes
-// into the trailer of the rpc.
+// Read reads the page that q asks for, of the rows within scope; the caller is the identity in ctx. Page, number of rows and
+// number of the last change take one round trip, with one statement each. The cursor of the next page goes into the trailer of
+// the rpc.
 func Read[T any](ctx context.Context, r Reader, l List, q *querypb.Query, scope Scope) (Rows[T], error) {
 	me, _ := identity.From(ctx)
 	if q.GetExplain() && !me.Admin() && !me.ReadOnly() {
@@ -110,8 +110,8 @@ func read[T any](ctx context.Context, r Reader, l List, p Page, counted bool) (o
 	return out, next, nil
 }
 
-// guarded is the statement before the others of a request, in the one transaction that they are: they may not write nor
-// run for long, and are planned for their values where those decide much.
+// guarded returns the first statement of a request's transaction: the others may not write or run for long, and skewed ones are
+// planned for their values.
 func (r Reader) guarded(l List) string {
 	notify := l.LastNotify
 	if notify == "" {
@@ -129,7 +129,7 @@ func (r Reader) settings(p Page) []any {
 	return []any{strconv.FormatInt(r.limits.Timeout.Milliseconds(), 10), mode}
 }
 
-// collect reads the rows; of a page by cursor also where it ends, unless nothing comes behind it.
+// collect reads the rows, and for a page by cursor also the cursor of the next page if there is one.
 func collect[T any](rows pgx.Rows, p Page) ([]T, string, error) {
 	if !p.Paged {
 		list, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[T])
@@ -150,7 +150,7 @@ func collect[T any](rows pgx.Rows, p Page) ([]T, string, error) {
 	return list[:p.Limit], cursor{cursorVersion, p.sum, ends}.String(), nil
 }
 
-// keyed is a row whose last column is its order keys, which the struct of the row knows nothing of.
+// keyed is a row with an additional last column for its order keys, which the struct of the row does not have.
 type keyed struct {
 	pgx.CollectableRow
 	keys *[]*string
@@ -165,7 +165,7 @@ func (k keyed) FieldDescriptions() []pgconn.FieldDescription {
 // Scan implements pgx.CollectableRow.
 func (k keyed) Scan(dest ...any) error { return k.CollectableRow.Scan(append(dest, k.keys)...) }
 
-// costly says of a statement that took too long that it did.
+// costly returns ErrTooCostly if err is that of a statement that took too long, else err.
 func costly(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() == nil && pg.Code(err) == pg.CodeCanceled {
 		return ErrTooCostly.Wrap(err).On("where")

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// cast is the type of a parameter that is compared with a field of this type.
+// cast returns the SQL type of a parameter that is compared with a field of this type.
 func (t Type) cast() string {
 	switch t {
 	case Int:
@@ -25,7 +25,7 @@ func (t Type) cast() string {
 	}
 }
 
-// read turns the text of a value into what a field of the type holds.
+// read parses the text of a value of this type.
 func (t Type) read(value string) (any, error) {
 	switch t {
 	case Int:
@@ -72,7 +72,7 @@ func parseAddr(s string) (netip.Addr, error) {
 
 func plus(s string) string { return strings.ReplaceAll(s, " ", "+") }
 
-// plain refuses what PostgreSQL's text cannot hold.
+// plain returns an error if PostgreSQL's text cannot hold s.
 func plain(s string) error {
 	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
 		return fmt.Errorf("not a text")

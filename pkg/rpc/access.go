@@ -21,7 +21,7 @@ const (
 	levelService = accesspb.Level_LEVEL_SERVICE
 )
 
-// ErrNoRule refuses a method without an access rule.
+// ErrNoRule is the fault of a call of a method without an access rule.
 var ErrNoRule = fault.New(codes.PermissionDenied, "PERMISSION_DENIED", "not allowed")
 
 // rulesOf reads the rules of a service's methods from its descriptor, by full method name. Methods without a rule, or
@@ -42,8 +42,8 @@ func rulesOf(service string) (map[string]access.Method, error) {
 	return rules, nil
 }
 
-// allow returns the context for the handler when the caller of ctx satisfies the rule of method: the identity in it has the
-// reach that the caller has there.
+// allow returns the context for the handler if the caller of ctx satisfies the rule of method. The identity in that context has
+// the reach that the caller has in the method.
 func (s *Server) allow(ctx context.Context, method string) (context.Context, error) {
 	r, ok := s.rules[method]
 	if !ok {

@@ -17,16 +17,16 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// recordFor is how long a record may take that is written when its call is over.
+// recordFor bounds the time for writing a record after its call has ended.
 const recordFor = 5 * time.Second
 
-// Audit has calls of clients that may change something recorded, in the name of service. Units of work write the record with
-// the change; write is for what is refused, in a unit of work of its own.
+// Audit makes the server record client calls that may change something, in the name of service. Units of work write the record
+// with the change; write records refused calls, in a unit of work of its own.
 func (s *Server) Audit(service string, write func(context.Context, *auditpb.Record) error) {
 	s.service, s.record = service, write
 }
 
-// ClientIP returns the address of the client, as the gateway says; nobody else is believed.
+// ClientIP returns the address of the client if the gateway made the call, because other callers are not trusted with it.
 func ClientIP(ctx context.Context) string {
 	if CallerOf(ctx) != "gateway" {
 		return ""
@@ -34,7 +34,7 @@ func ClientIP(ctx context.Context) string {
 	return first(ctx, ClientIPKey)
 }
 
-// clientIP is ClientIP for records: a service that the method is for is believed too.
+// clientIP is ClientIP for records, which also trusts a service that the method is for.
 func clientIP(ctx context.Context, m access.Method) string {
 	if m.Level == levelService && slices.Contains(m.Callers, CallerOf(ctx)) {
 		return first(ctx, ClientIPKey)
@@ -42,7 +42,7 @@ func clientIP(ctx context.Context, m access.Method) string {
 	return ClientIP(ctx)
 }
 
-// UserAgent returns what the client calls itself, as the gateway says; nobody else is believed.
+// UserAgent returns the User-Agent of the client if the gateway made the call, because other callers are not trusted with it.
 func UserAgent(ctx context.Context) string {
 	if CallerOf(ctx) != "gateway" {
 		return ""
@@ -50,8 +50,8 @@ func UserAgent(ctx context.Context) string {
 	return first(ctx, UserAgentKey)
 }
 
-// begin makes the record of a call. It is nil for a call that changes nothing, and for one of a service that serves no user
-// unless the method is always recorded.
+// begin returns the record of a call. It returns nil for a call that changes nothing, and for a call that a service makes for no
+// user, unless the method is always recorded.
 func (s *Server) begin(ctx context.Context, m access.Method, req any) *audit.Call {
 	i, known := identity.From(ctx)
 	forUser := known || m.Level != levelService || CallerOf(ctx) == usersCaller
@@ -69,7 +69,7 @@ func (s *Server) begin(ctx context.Context, m access.Method, req any) *audit.Cal
 	return audit.New(r)
 }
 
-// end writes what the call's units of work did not.
+// end writes the record of the call unless one of its units of work has written it.
 func (s *Server) end(ctx context.Context, c *audit.Call, err error) {
 	if c == nil {
 		return
@@ -93,7 +93,7 @@ func (s *Server) end(ctx context.Context, c *audit.Call, err error) {
 	}
 }
 
-// object returns what a call is about, as its method declares.
+// object returns the kind and id of the object of a call, as its method declares.
 func object(ctx context.Context, m access.Method, req any) (kind, id string) {
 	if i, ok := identity.From(ctx); ok && m.Object.GetCaller() {
 		return m.Object.GetKind(), strconv.Itoa(int(i.AccountID))

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// usersCaller is the service that calls in the name of users.
+// usersCaller is the service that makes calls for users.
 const usersCaller = "gateway"
 
-// ErrCaller refuses a connection of a service that has nothing to ask here.
+// ErrCaller is the error of a connection by a service that may call no method of this server.
 var ErrCaller = errors.New("rpc: this service may not call here")
 
-// callers are the services that some method of this server is for.
+// callers returns the services that may call some method of this server.
 func (s *Server) callers() []string {
 	var list []string
 	for method, r := range s.rules {
@@ -29,7 +29,7 @@ func (s *Server) callers() []string {
 	return slices.Compact(list)
 }
 
-// only makes a TLS configuration refuse who is no caller, before it can send anything.
+// only returns a TLS configuration that refuses all services but callers during the handshake.
 func (s *Server) only(c *tls.Config) *tls.Config {
 	callers := s.callers()
 	c = c.Clone()

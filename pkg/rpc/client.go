@@ -17,20 +17,20 @@ import (
 )
 
 const (
-	// keepaliveTime and keepaliveTimeout find out about a replica that died without a word. gRPC takes no shorter time.
+	// keepaliveTime and keepaliveTimeout detect a replica that died without closing the connection. gRPC takes no shorter time.
 	keepaliveTime    = 10 * time.Second
 	keepaliveTimeout = 3 * time.Second
-	// resolveEvery is how often names are looked up at most: what was restarted has another address.
+	// resolveEvery is the least time between two look-ups of a name: a restarted replica may have another address.
 	resolveEvery = time.Second
 )
 
-// setResolver is of the process: gRPC knows no other place for it.
+// setResolver sets resolveEvery once for the process, because gRPC has only a global setting.
 var setResolver = sync.OnceFunc(func() { dns.SetMinResolutionInterval(resolveEvery) })
 
 // Dial connects to the service at target ("host:port") over mTLS. service is the name that its certificate must carry.
 // The connection is made when it is first needed, and again when it breaks. Calls go to all addresses that host has, in
-// turn. One that never left for a replica that went away goes to another; one that did is answered Unavailable, because
-// nobody knows what became of it.
+// turn. A call that was not sent before its replica went away goes to another replica; a call that was sent gets Unavailable,
+// because its outcome is unknown.
 func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, error) {
 	setResolver()
 	c := tlsConfig.Clone()
@@ -47,14 +47,14 @@ func Dial(target, service string, tlsConfig *tls.Config) (*grpc.ClientConn, erro
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: 3 * time.Second},
 			MinConnectTimeout: 3 * time.Second,
 		}),
-		// Nobody publishes settings of ours in the DNS, and where it leads nowhere each look for them takes ten seconds.
+		// Skip service-config TXT lookups: we publish none, and an unreachable resolver costs 10 s per lookup.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 	)...)
 }
 
-// intercepted adds to a local connection what Dial's interceptors add.
+// intercepted is a local connection with the interceptors of Dial.
 type intercepted struct {
 	next func() grpc.ClientConnInterface
 }
@@ -67,7 +67,7 @@ func (i intercepted) NewStream(ctx context.Context, desc *grpc.StreamDesc, metho
 	return i.next().NewStream(forward(ctx), desc, method, opts...)
 }
 
-// WithRequest makes the calls of ctx belong to the request of this id.
+// WithRequest returns a context whose calls carry this request id.
 func WithRequest(ctx context.Context, id string) context.Context {
 	if id == "" {
 		return ctx

@@ -8,9 +8,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// handOver passes messages between services of one process. A request is copied, because its caller may go on with it. An
-// answer is the caller's from the moment that it is given: only its outermost message is made anew, for that is all that
-// gRPC lets one have, and a page of a list is not copied row by row. So a handler never touches again what it answered.
+// handOver passes messages between services of one process. It copies a request, because its caller may change the request
+// later. It does not copy an answer deeply, so that a page of a list is not copied row by row; only the outermost message is
+// new, as gRPC's interface demands. A handler must therefore not change a message that it has returned.
 type handOver struct{ inprocgrpc.ProtoCloner }
 
 // Copy implements inprocgrpc.Cloner.

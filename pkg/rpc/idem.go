@@ -17,7 +17,7 @@ import (
 // IdemKey is the metadata key of the Idempotency-Key that a client sent.
 const IdemKey = "slipway-idempotency-key"
 
-// Keep makes methods that declare it answer a repeat with what they answered first. Their handlers call idem.Keep.
+// Keep makes methods that are declared idempotent answer a repeat with the first answer. Their handlers must call idem.Keep.
 func (s *Server) Keep(k *idem.Keeper) { s.keeper = k }
 
 // idem calls h, or returns the kept answer if a call with the same key was carried out before.

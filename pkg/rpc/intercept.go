@@ -21,15 +21,15 @@ import (
 // RequestIDKey is the metadata key of the request id, one for all calls that a request of a client leads to.
 const RequestIDKey = "x-request-id"
 
-// ClientIPKey is the metadata key of the client's address. Only what the gateway says of it is believed.
+// ClientIPKey is the metadata key of the client's address, which only the gateway may set.
 const ClientIPKey = "slipway-client-ip"
 
-// UserAgentKey is the metadata key of what the client calls itself, as the gateway says.
+// UserAgentKey is the metadata key of the client's User-Agent, which only the gateway may set.
 const UserAgentKey = "slipway-user-agent"
 
 type callerKey struct{}
 
-// CallerOf names the service that called, as its certificate or its connection says; "" when it did not say.
+// CallerOf returns the name of the calling service, from its certificate or local connection, or "" if it is unknown.
 func CallerOf(ctx context.Context) string {
 	name, _ := ctx.Value(callerKey{}).(string)
 	return name
@@ -65,7 +65,7 @@ func peerName(ctx context.Context) string {
 	return info.State.PeerCertificates[0].DNSNames[0]
 }
 
-// unary is what happens round every call: status outside, then log, identity, audit, recover, access.
+// unary wraps every call: conversion to a status outermost, then log, identity, audit, recover, access.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 	start := time.Now()
 	resp, err := s.guarded(ctx, info.FullMethod, req, func(ctx context.Context) (any, error) {
@@ -87,7 +87,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	return fault.Status(err).Err()
 }
 
-// guarded calls h with the identity in its context, if the caller may.
+// guarded calls h with the identity in its context, if the caller may call the method.
 func (s *Server) guarded(ctx context.Context, method string, req any, h func(context.Context) (any, error)) (any, error) {
 	if text := first(ctx, identity.MetadataKey); text != "" && s.verifier != nil {
 		id, err := s.verifier.Verify(ctx, text)
@@ -115,7 +115,7 @@ func (s *Server) handle(ctx context.Context, method string, h func(context.Conte
 	return h(ctx)
 }
 
-// report writes the one line of a call: errors that are ours to mend as errors, the callers' as debug.
+// report writes one log line for a call: at level error for faults of this service, at level debug for faults of the caller.
 func (s *Server) report(ctx context.Context, method string, start time.Time, err error) {
 	if s.observe != nil {
 		s.observe(method, fault.Status(err).Code(), time.Since(start))

@@ -1,5 +1,5 @@
-// Package rpc is how services talk: one server that answers over mTLS and, for services of the same process, by plain
-// calls; the same interceptors on both ways decide who may call what, log, and turn errors into statuses.
+// Package rpc connects services: one server that answers over mTLS and, within the same process, by plain calls. On both ways
+// the same interceptors check access, log, and convert errors to statuses.
 package rpc
 
 import (
@@ -46,7 +46,7 @@ type Server struct {
 	observe func(method string, code codes.Code, took time.Duration)
 }
 
-// NewServer makes a server that verifies the identity of users with verifier; nil when no method is for users.
+// NewServer makes a server that verifies the identity of users with verifier, which is nil if no method is for users.
 func NewServer(log *slog.Logger, verifier *identity.Verifier) *Server {
 	s := &Server{
 		log: log, verifier: verifier, rules: map[string]access.Method{}, handlers: grpchan.HandlerMap{}, health: health.NewServer(),
@@ -70,11 +70,11 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.handlers.RegisterService(desc, impl)
 }
 
-// Observe has f called for every call that was answered, for metrics. Call it before the first Local or Serve.
+// Observe makes the server call f for every answered call, for metrics. Call Observe before the first Local or Serve.
 func (s *Server) Observe(f func(method string, code codes.Code, took time.Duration)) { s.observe = f }
 
-// Check returns an error when a registered method lacks its access rule, or its answers a place where they are kept. A
-// service that fails it must not start.
+// Check returns an error if a registered method lacks its access rule, or an idempotent one a keeper for its answers. A service
+// with such an error must not start.
 func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problems...)...) }
 
 // Local returns a connection within this process for calls by caller. It reaches all services that are registered by the
@@ -93,12 +93,12 @@ func (s *Server) channel(caller string) grpc.ClientConnInterface {
 	return ch
 }
 
-// maxAge is how long a connection lives: clients look for replicas when they connect anew, and certificates are checked
-// again. Calls under way are finished.
+// maxAge is how long a connection lives: when clients reconnect they find new replicas, and certificates are checked again.
+// Calls under way are finished.
 const maxAge = time.Minute
 
 // Serve answers on l until ctx ends; then calls under way are finished. tlsConfig must demand client certificates: the
-// caller is the first DNS name of the certificate. Who is no caller of any method gets no connection.
+// caller is the first DNS name of the certificate. A service that may call no method gets no connection.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
 	if err := s.Check(); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package run starts and stops a process: signals, logger, the goroutines of its services.
+// Package run starts and stops the services of a process, and handles its signals and log.
 package run
 
 import (
@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Service is something that works until its context ends. It returns nil for a normal end.
+// Service works until its context ends. Run returns nil for a normal end.
 type Service interface {
 	Run(ctx context.Context) error
 }
 
-// Func makes a Service of a function.
+// Func is a function as a Service.
 type Func func(ctx context.Context) error
 
 // Run calls f.
 func (f Func) Run(ctx context.Context) error { return f(ctx) }
 
-// All runs services until ctx ends or one of them fails; then all are stopped and waited for. The first failure is
-// returned; a service that ends without ctx having ended counts as failed.
+// All runs services until ctx ends or one of them fails, then stops all and waits for them. It returns the first failure. A
+// service that ends before ctx does counts as failed.
 func All(ctx context.Context, services ...Service) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range services {
@@ -36,7 +36,7 @@ func All(ctx context.Context, services ...Service) error {
 			case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
 				return nil
 			case err == nil:
-				return fmt.Errorf("service %T ended by itself", s)
+				return fmt.Errorf("service %T ended unexpectedly", s)
 			default:
 				return err
 			}

@@ -11,10 +11,10 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// parkedMost is how many parked events are listed.
+// parkedMost is the most parked events that are listed.
 const parkedMost = 1000
 
-// parked lists and replays the events that the consumers of the service could not take in.
+// parked lists and replays the events that the consumers of the service could not apply.
 type parked struct {
 	parkedpb.UnimplementedParkedServiceServer
 	*Service
@@ -40,7 +40,7 @@ func (s parked) ListParked(ctx context.Context, _ *parkedpb.ListParkedRequest) (
 	return resp, nil
 }
 
-// ReplayParked takes a parked event in.
+// ReplayParked applies a parked event again.
 func (s parked) ReplayParked(ctx context.Context, r *parkedpb.ReplayParkedRequest) (*parkedpb.ReplayParkedResponse, error) {
 	for _, c := range s.parts.Consumers {
 		if c.Name != r.GetConsumer() {

@@ -71,7 +71,7 @@ func (s *Service) newKit(d Deps) *Kit {
 	return k
 }
 
-// checks look into what every service keeps, and into what this one does.
+// checks returns the consistency checks of the chassis and of this service.
 func (s *Service) checks() []fsck.Check {
 	list := []fsck.Check{fsck.Outbox(s.kit.Pool, s.spec.Name), fsck.Parked(s.kit.Pool)}
 	if s.kit.Jobs != nil {
@@ -95,7 +95,7 @@ func (s *Service) Observe(o *obs.Obs) {
 	s.kit.Server.Observe(o.Call(s.spec.Name))
 }
 
-// Run carries out jobs, sends and takes in events, applies revocations and does the service's own work, until ctx ends.
+// Run carries out jobs, sends and applies events, applies revocations and does the service's own work, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	all := []run.Service{s.keeper, run.Func(s.revocations), run.Func(s.lead)}
 	if s.kit.Jobs != nil {
@@ -107,7 +107,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return run.All(ctx, all...)
 }
 
-// lead does what one process of the service does at a time, on one connection.
+// lead does the work that is for one process of the service at a time, on one connection.
 func (s *Service) lead(ctx context.Context) error {
 	duties := append([]lead.Duty{s.kit.Relay.Duty()}, s.parts.Duties...)
 	for _, c := range s.parts.Consumers {

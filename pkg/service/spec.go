@@ -29,7 +29,7 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// Spec is what makes one service differ from another.
+// Spec describes one service to the chassis.
 type Spec struct {
 	// Name of the service: of its schema, its stream of events and its certificate.
 	Name string
@@ -74,11 +74,11 @@ type Parts struct {
 	Keys func(context.Context) (map[string]ed25519.PublicKey, error)
 	// Consumers take in events of other services.
 	Consumers []Consumer
-	// Duties are work that one process of the service does at a time, besides the relay and the consumers.
+	// Duties are work for one process of the service at a time, besides the relay and the consumers.
 	Duties []lead.Duty
 	// Loops are work that every process does.
 	Loops []run.Func
-	// Checks look into the service's bookkeeping, besides that of the chassis.
+	// Checks are consistency checks of the service, besides those of the chassis.
 	Checks []fsck.Check
 	// Observe adds metrics.
 	Observe func(*obs.Obs)
@@ -88,7 +88,7 @@ type Parts struct {
 type Consumer struct {
 	Name string
 	From string
-	// On makes the effect of each kind of event: subject to handler.
+	// On maps the subject of events to the function that applies them.
 	On map[string]bus.Handle
 }
 
@@ -96,7 +96,7 @@ func (c Consumer) bus() bus.Consumer {
 	return bus.Consumer{Name: c.Name, Service: c.From, Subjects: slices.Sorted(maps.Keys(c.On))}
 }
 
-// take makes the effect of an event.
+// take applies an event.
 func (c Consumer) take(ctx context.Context, tx pgx.Tx, e bus.Event) error {
 	handle, ok := c.On[e.Subject]
 	if !ok { // parked by an earlier version, which took it in
@@ -105,7 +105,7 @@ func (c Consumer) take(ctx context.Context, tx pgx.Tx, e bus.Event) error {
 	return handle(ctx, tx, e)
 }
 
-// On returns a handler of events that carry an M. f makes the effect of one event and touches nothing but tx.
+// On returns a handler of events that carry an M. f applies one event and must have no effect outside tx.
 func On[T any, M interface {
 	*T
 	proto.Message

@@ -1,8 +1,8 @@
-// Package trace sends traces over OTLP where a collector is configured by OpenTelemetry's own variables
-// (OTEL_EXPORTER_OTLP_ENDPOINT). Where none is, nothing of it is installed.
+// Package trace sends traces over OTLP if a collector is configured by OpenTelemetry's own variables
+// (OTEL_EXPORTER_OTLP_ENDPOINT). Without a collector tracing is off.
 //
-// A trace's id follows from the request id, so that the job which a request left behind, and which another process
-// carries out, is in the trace of that request without any word between them.
+// The id of a trace is derived from the request id, so that a job that a request made, and that another process carries out,
+// is in the trace of that request without further communication.
 package trace
 
 import (
@@ -27,13 +27,13 @@ import (
 
 const scope = "slipway.dev"
 
-// On tells whether traces are configured.
+// On reports whether a collector is configured.
 func On() bool {
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }
 
-// Start sends the traces of this process in the name of service. The func that it returns sends what is left. Where no
-// collector is configured both do nothing.
+// Start begins to send the traces of this process in the name of service. It returns a function that sends the remaining
+// traces. Both do nothing if no collector is configured.
 func Start(ctx context.Context, service string) (stop func(), err error) {
 	if !On() {
 		return func() {}, nil
@@ -45,7 +45,7 @@ func Start(ctx context.Context, service string) (stop func(), err error) {
 	return install(service, sdk.WithBatcher(exporter)), nil
 }
 
-// flushFor is how long the traces of the last moments may take when the process stops.
+// flushFor bounds the time for sending the remaining traces when the process stops.
 const flushFor = 2 * time.Second
 
 func install(service string, to sdk.TracerProviderOption) (stop func()) {
@@ -62,7 +62,7 @@ func install(service string, to sdk.TracerProviderOption) (stop func()) {
 	}
 }
 
-// ServerOptions makes a gRPC server take part in traces.
+// ServerOptions returns the options of a gRPC server that takes part in traces.
 func ServerOptions() []grpc.ServerOption {
 	if !On() {
 		return nil
@@ -70,7 +70,7 @@ func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.StatsHandler(otelgrpc.NewServerHandler())}
 }
 
-// DialOptions makes a gRPC connection take part in traces.
+// DialOptions returns the options of a gRPC connection that takes part in traces.
 func DialOptions() []grpc.DialOption {
 	if !On() {
 		return nil
@@ -86,7 +86,7 @@ func Request(ctx context.Context, requestID, name string) (context.Context, func
 	return begin(context.WithValue(ctx, requestKey{}, requestID), name, oteltrace.SpanKindServer)
 }
 
-// Job begins a span of work that the request of this id left behind, in the trace of the request.
+// Job begins the span of a job that the request of this id made, in the trace of the request.
 func Job(ctx context.Context, requestID, name string, attrs ...attribute.KeyValue) (context.Context, func(error)) {
 	if !On() {
 		return ctx, nothing
@@ -99,7 +99,7 @@ func Job(ctx context.Context, requestID, name string, attrs ...attribute.KeyValu
 	return begin(ctx, name, oteltrace.SpanKindConsumer, attrs...)
 }
 
-// Step begins a span of something inside what ctx is the span of.
+// Step begins a span within the span of ctx.
 func Step(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, func(error)) {
 	if !On() {
 		return ctx, nothing
@@ -122,7 +122,7 @@ func begin(ctx context.Context, name string, kind oteltrace.SpanKind, attrs ...a
 
 type requestKey struct{}
 
-// ids makes the ids of a request's first span out of the request id, and all others of chance.
+// ids derives the ids of a request's first span from the request id; all other ids are random.
 type ids struct{}
 
 // NewIDs implements sdk.IDGenerator.

@@ -29,8 +29,8 @@ type Tx struct {
 	after        []func()
 }
 
-// In makes a unit of work of a transaction that was opened elsewhere: a job's, an event's. Later sends at once there, the
-// audit record is not written, and AfterCommit does nothing.
+// In returns a unit of work in a transaction that was opened elsewhere, such as that of a job or an event. Its Later sends at
+// once, it writes no audit record, and its AfterCommit does nothing.
 func In(tx pgx.Tx) *Tx { return &Tx{tx: tx} }
 
 // Exec runs a statement in the unit of work.
@@ -63,9 +63,9 @@ func (t *Tx) Later(ctx context.Context, sql string, args ...any) error {
 	return nil
 }
 
-// Last writes the audit record, lets add queue further statements, and sends everything that waits in one round trip. InTx
-// does so before the commit; a unit of work calls Last itself when its last statement takes locks that other units of work
-// wait for, so that nothing stands between that statement and the commit.
+// Last writes the audit record, lets add queue further statements, and sends all queued statements in one round trip. InTx
+// calls Last before the commit; a unit of work calls Last before that if its last statement takes locks that other units of
+// work wait for, so that the commit follows that statement directly.
 func (t *Tx) Last(ctx context.Context, add func(*pgx.Batch)) error {
 	if err := t.record(ctx); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (t *Tx) record(ctx context.Context) error {
 	})
 }
 
-// Emit adds an event. Events of one key keep their order as long as their units of work lock the thing that the key names.
+// Emit adds an event. Events of one key keep their order as long as their units of work lock the object that the key names.
 func (t *Tx) Emit(ctx context.Context, subject, key string, msg proto.Message) error {
 	t.events = true
 	if t.later == nil {
@@ -113,7 +113,7 @@ func (t *Tx) Enqueue(ctx context.Context, n jobs.New) (jobs.Job, error) {
 	return jobs.Enqueue(ctx, t.tx, n)
 }
 
-// Cancel ends the unfinished jobs of a key.
+// Cancel cancels the unfinished jobs of a key.
 func (t *Tx) Cancel(ctx context.Context, key string) error {
 	t.jobs = true
 	_, err := jobs.Cancel(ctx, t.tx, key)
@@ -123,11 +123,11 @@ func (t *Tx) Cancel(ctx context.Context, key string) error {
 // Answer keeps the answer to a request with an Idempotency-Key.
 func (t *Tx) Answer(ctx context.Context, m proto.Message) error { return idem.Keep(ctx, t.tx, m) }
 
-// Lock makes units of work that lock the same name wait for each other.
+// Lock takes a lock on name until the end of the unit of work.
 func (t *Tx) Lock(ctx context.Context, name string) error {
 	_, err := t.tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || $1, 0))`, name)
 	return err
 }
 
-// AfterCommit has f run once the unit of work has committed. f must not block.
+// AfterCommit makes f run once the unit of work has committed. f must not block.
 func (t *Tx) AfterCommit(f func()) { t.after = append(t.after, f) }

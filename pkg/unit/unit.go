@@ -66,8 +66,8 @@ func (d *DB) poke(tx *Tx) {
 	}
 }
 
-// Aside is InTx for a unit of work that is not the change that was asked for, such as refreshing a copy or counting a guess:
-// the audit record of the call is left to the unit of work that makes the change.
+// Aside is InTx for a unit of work that is not the requested change, such as refreshing a copy or counting a failed login: the
+// audit record of the call is left to the unit of work that makes the change.
 func (d *DB) Aside(ctx context.Context, f func(*Tx) error) error {
 	return d.InTx(audit.Without(ctx), f)
 }

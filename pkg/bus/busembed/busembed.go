@@ -1,5 +1,5 @@
-// Package busembed runs a NATS server inside this process. It is apart from pkg/bus so that programs that only speak with a
-// server do not link one.
+// Package busembed runs a NATS server inside this process. It is separate from pkg/bus, so that programs that are only clients
+// do not link the server.
 package busembed
 
 import (
@@ -26,8 +26,8 @@ type Config struct {
 // Server is a NATS server inside this process. It listens on nothing.
 type Server struct{ ns *server.Server }
 
-// Start starts a server whose every acknowledgement means "on disk": JetStream itself would acknowledge first
-// and flush every two minutes.
+// Start starts a server that acknowledges a message once it is on disk. By default JetStream acknowledges first and flushes
+// every two minutes.
 func Start(cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("bus directory: %w", err)
@@ -62,7 +62,7 @@ func (s *Server) Connect(ctx context.Context, opts ...bus.Option) (*bus.Bus, err
 // InProcessConn returns a connection without a socket.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
 
-// Stop ends the server and waits for it.
+// Stop stops the server and waits for its end.
 func (s *Server) Stop() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()

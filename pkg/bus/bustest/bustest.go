@@ -22,7 +22,7 @@ func New(t testing.TB) *bus.Bus {
 	return NewServer(t).Connect(t)
 }
 
-// Server is a server that can go away and come back.
+// Server is a server that a test can stop and start again.
 type Server struct {
 	dir string
 
@@ -71,7 +71,7 @@ func (s *Server) Stop() {
 	}
 }
 
-// Wipe throws the streams away. The server must be stopped.
+// Wipe deletes the streams. The server must be stopped.
 func (s *Server) Wipe(t testing.TB) {
 	t.Helper()
 	if err := os.RemoveAll(s.dir); err != nil {

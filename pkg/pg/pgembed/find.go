@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// EnvBin names the directory of initdb and postgres, when they are not to be looked for.
+// EnvBin names the directory of initdb and postgres; without it the usual directories are searched.
 const EnvBin = "SLIPWAY_POSTGRES_BIN"
 
-// ErrNotInstalled says that there is no PostgreSQL to start.
+// ErrNotInstalled is the error of a machine without PostgreSQL.
 var ErrNotInstalled = errors.New("PostgreSQL is not installed: initdb and postgres are neither in PATH nor in " +
 	"/usr/lib/postgresql; install it (Debian: apt-get install postgresql) or set " + EnvBin)
 
@@ -57,7 +57,7 @@ func candidates() []string {
 	})
 }
 
-// dirVersion is 17 for /usr/lib/postgresql/17/bin.
+// dirVersion returns the version in the path: 17 for /usr/lib/postgresql/17/bin.
 func dirVersion(bin string) float64 {
 	v, _ := strconv.ParseFloat(filepath.Base(filepath.Dir(bin)), 64)
 	return v
@@ -68,7 +68,7 @@ func isProgram(path string) bool {
 	return err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
 }
 
-// version is the major version of the programs in dir, "" when they do not tell.
+// version returns the major version of the programs in dir, or "" if it is unknown.
 func version(dir string) string {
 	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {

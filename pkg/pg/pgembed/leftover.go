@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// lock makes sure that no other process of ours uses dir. The kernel gives it back when we die, however we die.
+// lock locks dir against other processes of this program. The kernel releases the lock when the process ends, for any reason.
 func lock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -31,8 +31,8 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// stopLeftover waits for the server of a predecessor that was killed; our lock proves that it is dead. That server has
-// been told to stop by the kernel, and is told again when it takes long.
+// stopLeftover waits for the end of the server of a killed predecessor; the lock proves that the predecessor is dead. The kernel
+// has sent that server a signal to stop; stopLeftover sends another if the server takes long.
 func stopLeftover(ctx context.Context, data string) error {
 	pidFile := filepath.Join(data, "postmaster.pid")
 	raw, err := os.ReadFile(pidFile)
@@ -50,7 +50,7 @@ func stopLeftover(ctx context.Context, data string) error {
 	}
 	if !isServerOf(pid, data) {
 		if syscall.Kill(pid, 0) == nil {
-			// The pid went to somebody else, whom PostgreSQL would take for a server of this directory.
+			// Another process has the pid now, and PostgreSQL would take that process for a server of this directory.
 			return os.Remove(pidFile)
 		}
 		return nil
@@ -87,8 +87,8 @@ func gone(ctx context.Context, pid int, data string, wait time.Duration) bool {
 	return true
 }
 
-// isServerOf reports whether pid is a living postgres that was started for data. It reads the command line, which, unlike
-// the links in /proc, a container's root may read of any user.
+// isServerOf reports whether pid is a running postgres that was started for data. It reads the command line, which root in a
+// container may read for processes of any user, unlike the links in /proc.
 func isServerOf(pid int, data string) bool {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {

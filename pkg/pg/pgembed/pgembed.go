@@ -1,4 +1,4 @@
-// Package pgembed runs a private PostgreSQL: of this process only, on a socket only, gone when the process is gone.
+// Package pgembed runs a private PostgreSQL, which listens on a socket only and ends with this process.
 package pgembed
 
 import (
@@ -28,13 +28,13 @@ const (
 	role     = "slipway"
 )
 
-// Config says where the server lives.
+// Config says where and how the server runs.
 type Config struct {
-	// Dir holds everything: data, lock and socket. It is the server's alone: as root it is given to the user that
-	// PostgreSQL runs as, and it is closed to all others.
+	// Dir holds data, lock and socket, for this server only. If this process is root, Dir is given to the user that PostgreSQL
+	// runs as; other users have no access.
 	Dir string
 	Log *slog.Logger
-	// MaxConnections is how many connections the server takes; default 100.
+	// MaxConnections is max_connections of the server; default 100.
 	MaxConnections int
 	// Fast trades all durability for speed. Only for tests.
 	Fast bool
@@ -56,7 +56,7 @@ type Server struct {
 	stop sync.Once
 }
 
-// Start returns once the server answers. The first start in Dir makes the data, the next ones keep it.
+// Start starts the server and returns once it answers. The first start in Dir makes the data, later ones keep it.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Server) start(ctx context.Context) error {
 	return s.ready(ctx)
 }
 
-// prepare finds the programs and makes the directory.
+// prepare finds PostgreSQL's programs and makes the directory.
 func (s *Server) prepare() error {
 	major, err := os.ReadFile(filepath.Join(s.data, "PG_VERSION"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -119,7 +119,7 @@ func (s *Server) prepare() error {
 	return s.who.checkReach(s.bin, s.cfg.Dir)
 }
 
-// initData makes the data aside and moves it into place, so that a crash leaves nothing that looks like a database.
+// initData makes the data in another directory and renames that, so that a crash leaves no half-made database in place.
 func (s *Server) initData(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.data, "PG_VERSION")); err == nil {
 		return nil
@@ -143,7 +143,8 @@ func (s *Server) initData(ctx context.Context) error {
 	return durable.Rename(partial, s.data)
 }
 
-// command is a program of PostgreSQL as its user. It is killed when we die, which is harmless for initdb.
+// command returns a command that runs a program of PostgreSQL as its user. The program is killed when this process ends, which
+// is harmless for initdb.
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.cfg.Dir
@@ -151,7 +152,7 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	return cmd
 }
 
-// launch starts the server and leaves a goroutine behind that waits for the server's end.
+// launch starts the server, and a goroutine that waits for the server's end.
 func (s *Server) launch() error {
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), s.flags()...)
 	cmd.Dir = s.cfg.Dir
@@ -175,7 +176,8 @@ func (s *Server) launch() error {
 	return <-started
 }
 
-// endSignal is what the server gets when we are killed: a fast shutdown, or none at all where the data is thrown away.
+// endSignal returns the signal for the server when this process is killed: one for a fast shutdown, or SIGKILL if the data is
+// temporary.
 func (s *Server) endSignal() syscall.Signal {
 	if s.cfg.Fast {
 		return syscall.SIGQUIT
@@ -202,7 +204,7 @@ func (s *Server) flags() []string {
 	return args
 }
 
-// URL is how to connect to the database.
+// URL returns the URL of the database.
 func (s *Server) URL() string { return s.url(database) }
 
 func (s *Server) url(db string) string {
@@ -210,10 +212,10 @@ func (s *Server) url(db string) string {
 	return (&url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + db, RawQuery: q.Encode()}).String()
 }
 
-// Done is closed when the server has ended, for whatever reason.
+// Done returns a channel that is closed when the server has ended, for any reason.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// ready waits until the server answers, and makes the database when it is not there.
+// ready waits until the server answers, and makes the database if it is missing.
 func (s *Server) ready(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, 5*time.Minute) // it may have a crash to recover from
 	defer stop()
@@ -250,8 +252,8 @@ func (s *Server) ensureDatabase(ctx context.Context) error {
 	return errors.Join(err, c.Close(ctx))
 }
 
-// Stop shuts the server down fast: open transactions are rolled back, everything is written. When ctx ends first it is
-// stopped at once, and recovers at the next start. Stop may be called several times.
+// Stop shuts the server down fast: open transactions are rolled back and all data is written. If ctx ends first the server is
+// stopped immediately, and recovers at the next start. Stop may be called several times.
 func (s *Server) Stop(ctx context.Context) error {
 	s.log.up.Store(false)
 	s.signal(syscall.SIGINT)
@@ -266,7 +268,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
-// kill ends the server without mercy for anything but the data.
+// kill stops the server immediately; the data stays recoverable.
 func (s *Server) kill() {
 	if s.cmd == nil {
 		return

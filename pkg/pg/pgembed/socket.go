@@ -12,8 +12,7 @@ const (
 	socketPrefix = "slipway-pg-"
 )
 
-// socketDir makes the directory of the socket: in dir, or, when that path is too long for a socket, a short one that is
-// removed at the end.
+// socketDir makes the directory of the socket: in dir, or, if that path is too long for a socket, a short temporary one.
 func socketDir(dir string, a account) (path string, temp bool, err error) {
 	path = filepath.Join(dir, "socket")
 	if len(path)+1+len(socketName) <= maxSocket {

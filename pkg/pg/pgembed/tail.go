@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// tail passes the server's log on, line by line, and keeps its end for error messages.
+// tail copies the server's log, line by line, to our log, and keeps the last lines for error messages.
 type tail struct {
 	log *slog.Logger
 	up  atomic.Bool // while it starts and stops, a refused connection is nothing to warn of

@@ -12,14 +12,14 @@ import (
 	"syscall"
 )
 
-// account is who the server runs as. PostgreSQL refuses to be root.
+// account is the user that the server runs as. PostgreSQL refuses to run as root.
 type account struct {
 	name     string
 	uid, gid int
 	drop     bool // we are root and must become this user
 }
 
-// pick returns the owner of data that exists, else the first unprivileged user.
+// pick returns the owner of the data if the data exists, else the first unprivileged user.
 func pick(data string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -48,8 +48,8 @@ func pick(data string) (account, error) {
 	return account{}, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")
 }
 
-// attr makes a child that runs as this account, in a process group of its own so that Ctrl-C in a terminal does not
-// reach it before us, and that gets sig when the thread ends that starts it: see onThread.
+// attr returns the attributes of a child that runs as this account, in its own process group, so that Ctrl-C in a terminal does
+// not reach the child before this process. The child gets sig when the thread that started it ends: see onThread.
 func (a account) attr(sig syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: sig}
 	if a.drop {
@@ -58,7 +58,7 @@ func (a account) attr(sig syscall.Signal) *syscall.SysProcAttr {
 	return attr
 }
 
-// own gives a directory to the account and to nobody else.
+// own makes the account the owner of a directory, and closes it to others.
 func (a account) own(dir string) error {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (a account) own(dir string) error {
 	return os.Chown(dir, a.uid, a.gid)
 }
 
-// checkReach tries as the account whether it gets at bin and dir, and says what to do when it does not.
+// checkReach checks that the account can access bin and dir; the error says what to do if not.
 func (a account) checkReach(bin, dir string) error {
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "--version")
 	cmd.Dir = dir
@@ -90,7 +90,7 @@ func (a account) checkReach(bin, dir string) error {
 	return fmt.Errorf("PostgreSQL runs as user %s, who may not use %s or %s: %w", a.name, dir, bin, err)
 }
 
-// closedParent returns the topmost directory on the way to path that the account may not pass.
+// closedParent returns the topmost parent directory of path that the account may not enter.
 func (a account) closedParent(path string) string {
 	if parent := filepath.Dir(path); parent != path {
 		if closed := a.closedParent(parent); closed != "" {

@@ -41,7 +41,7 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Stop is for a TestMain that does more than Main. It stops the server that this package started, if any.
+// Stop stops the server that this package started, if any, for a TestMain that does more than Main.
 func Stop() error {
 	if shared.server == nil {
 		return nil
@@ -49,7 +49,7 @@ func Stop() error {
 	return shared.server.Stop()
 }
 
-// URL returns the server. Without PostgreSQL the test fails: it is never skipped.
+// URL returns the URL of the server. Without PostgreSQL the test fails; it is never skipped.
 func URL(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(start)
@@ -70,8 +70,8 @@ func start() {
 
 var schemas atomic.Int64
 
-// Schema returns the server and the name of a schema that is this test's alone and is dropped at its end. It is for
-// tests that start a whole service.
+// Schema returns the URL of the server and the name of a new schema, which is dropped at the end of the test. It is for tests
+// that start a whole service.
 func Schema(t testing.TB) (serverURL, schema string) {
 	t.Helper()
 	serverURL = URL(t)
@@ -133,7 +133,7 @@ func limited(serverURL string) string {
 	return u.String()
 }
 
-// closePool does not wait for ever for a connection that the test forgot to give back.
+// closePool closes the pool, and fails the test if a connection was not released in time.
 func closePool(t testing.TB, pool *pgxpool.Pool) {
 	done := make(chan struct{})
 	go func() {

@@ -1,4 +1,4 @@
-// Package querytest checks that what a list declares is true of its tables.
+// Package querytest checks the declaration of a list against its tables.
 package querytest
 
 import (
@@ -19,8 +19,8 @@ var samples = map[query.Type]string{
 	query.Int: "1", query.Text: "a%", query.Bool: "true", query.Time: "2026-01-02", query.IP: "192.0.2.1", query.Mail: "a@example.com",
 }
 
-// Check runs every field of a list in every way: alone, so that a join that it does not say it needs is missing; from
-// the list's counters, so that they know the field; and as an order, with the pages that follow one.
+// Check runs queries on every field of a list: alone, which fails if the field needs a join that it does not declare; from the
+// list's counters, which fails if they lack the field; and as an order, with several pages.
 func Check(t testing.TB, pool *pgxpool.Pool, l query.List, scope query.Scope) {
 	t.Helper()
 	for name, f := range l.Fields {
