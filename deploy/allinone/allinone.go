@@ -33,7 +33,7 @@ type Config struct {
 	Listen string
 	// Hypervisor is auto, libvirt or sim; Accel is auto, kvm or tcg.
 	Hypervisor, Accel string
-	// Metrics is the address of /metrics; empty serves nobody and counts nothing.
+	// Metrics is the address of /metrics; if it is empty nothing is counted or served.
 	Metrics string
 	// Templates is a directory of OS templates that are installed at start; empty for none.
 	Templates string
@@ -57,7 +57,7 @@ type stack struct {
 	vm      *vm.Service
 	node    *node.Service
 	gateway *gateway.Gateway
-	obs     *obs.Obs // nil unless somebody looks
+	obs     *obs.Obs // nil without an address for metrics
 }
 
 // stopTime is how long requests under way may take when the process is asked to stop.

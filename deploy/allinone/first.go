@@ -37,7 +37,7 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// stackID tells the machines of this installation from those of others on the same hypervisor.
+// stackID identifies the machines of this installation among those of others on the same hypervisor.
 func stackID(dir string) (string, error) {
 	return durable.Create(filepath.Join(dir, idFile), 0o644, func() (string, error) { return uuid.NewString(), nil })
 }

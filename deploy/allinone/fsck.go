@@ -19,7 +19,7 @@ import (
 	"slipway.dev/services/node"
 )
 
-// urlFile tells where the stack of a data directory answers.
+// urlFile holds the URL of the stack of a data directory.
 const urlFile = "url"
 
 // ErrRuns says that a stack uses the data directory: ask it.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// floodRate is how many logins a second somebody sends, whatever becomes of them.
+// floodRate is the number of logins a second in a flood, whatever their answers.
 const floodRate = 200
 
 // flood measures what other routes feel of a flood of logins: the p99 of a list, calm and under the flood, in turn; for clients

@@ -20,8 +20,8 @@ const (
 	guesses      = 1000
 )
 
-// logins measures logins against what the hash of a password costs alone, and what the time of a refusal tells about
-// whether there is such an account.
+// logins compares the cost of a login with that of hashing a password alone, and checks whether the time of a refusal
+// reveals that an account exists.
 func (b *bench) logins(ctx context.Context) error {
 	p, a, err := b.open("sim", "login", b.url)
 	if err != nil {

@@ -213,7 +213,7 @@ func (a *api) remove(m made) error {
 	return a.wait(op.Task)
 }
 
-// freePort is a loopback port that nobody listens on.
+// freePort returns a loopback port without a listener.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

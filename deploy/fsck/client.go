@@ -1,5 +1,5 @@
 // Package fsck asks an installation whether what is recorded and what is there are the same, for operators and for tests. It
-// changes nothing, except when it is told to replay or drop a parked event.
+// changes nothing, except that it can replay or drop a parked event on request.
 package fsck
 
 import (

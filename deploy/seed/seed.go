@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNotFresh refuses a database that somebody uses.
+// ErrNotFresh is the error of a database that is in use already.
 var ErrNotFresh = errors.New("seed: the database holds more than the first start made; an estate is for a fresh one alone")
 
 // fresh is true when there is nothing but what the first start makes.
@@ -20,7 +20,7 @@ const fresh = `SELECT NOT EXISTS (SELECT FROM vm.host) AND NOT EXISTS (SELECT FR
 	AND NOT EXISTS (SELECT FROM ip.address WHERE owner IS NOT NULL) AND (SELECT count(*) <= 1 FROM ip.network)`
 
 // Fill makes so many hosts, and clusters, nodes, accounts, disks, addresses and tasks in proportion. The stack must have
-// been started once on the database; it may be running. say is told what is done.
+// been started once on the database; it may be running. Fill reports its progress to say.
 func Fill(ctx context.Context, url string, hosts int, say func(string)) error {
 	db, err := pgx.Connect(ctx, url)
 	if err != nil {

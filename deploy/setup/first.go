@@ -22,8 +22,8 @@ import (
 	"slipway.dev/services/vm"
 )
 
-// First makes the first administrator and the first network, and tells out once how to log in. It runs the services in
-// this process for that moment, by plain calls, as slipway up does.
+// First makes the first administrator and the first network, and prints the login once. It runs the services in this process
+// meanwhile, as slipway up does.
 func First(ctx context.Context, c Config, log *slog.Logger, out io.Writer) error {
 	done := filepath.Join(c.Authority, "first-done")
 	if _, err := os.Stat(done); err == nil {

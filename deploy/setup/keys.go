@@ -48,7 +48,7 @@ func Keys(c Config) error {
 	if err != nil {
 		return err
 	}
-	// PostgreSQL and NATS run as users of their own; nobody else has these directories.
+	// PostgreSQL and NATS run as users of their own; other users have no access to these directories.
 	for path, text := range map[string]string{c.key("node", "stack-id"): id, c.key("postgres", "password"): pw} {
 		if err := write(path, text, 0o644); err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 // natsKeys writes the settings of the bus, and how each service gets in.
 //
 // The server flushes before it acknowledges: services take an acknowledgement for "on disk". A service may publish under
-// its own name only, so that none can tell what happened at another; none may delete a stream.
+// its own name only, so that it cannot forge events of another service; no service may delete a stream.
 func natsKeys(c Config) error {
 	var users strings.Builder
 	for _, s := range onBus {

@@ -20,7 +20,7 @@ import (
 
 // Config comes from variables that begin with SLIPWAY_.
 type Config struct {
-	// Authority is the directory of the authority's key, the secrets and what was done already. For nobody else.
+	// Authority is the directory of the authority's key, the secrets and the record of finished steps. It is private.
 	Authority string `env:"AUTHORITY" envDefault:"/authority"`
 	// Keys holds one directory for each service, which becomes its /keys.
 	Keys string `env:"KEYS" envDefault:"/keys"`
@@ -62,7 +62,7 @@ func (c Config) secret(name string) (string, error) {
 // masterKey seals what auth keeps secret in the database. It is never made anew: nothing could be read without it.
 func (c Config) masterKey() (string, error) { return c.once("master-key", auth.NewMasterKey) }
 
-// stackID tells the machines of this installation from others'.
+// stackID identifies the machines of this installation.
 func (c Config) stackID() (string, error) { return c.once("stack-id", uuid.NewString) }
 
 // adminPassword is the given one or one of our own.

@@ -94,7 +94,7 @@ func parseNetwork(s *Seed, data []byte) []error {
 	return errs
 }
 
-// ifName is what the kernel takes, less the characters nobody needs; 15 bytes at most.
+// ifName matches the usual names of links: fewer characters than the kernel accepts, 15 bytes at most.
 var ifName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
 
 // addLink fails as a whole when it is not clear which interface is meant, else only part by part.
@@ -181,7 +181,7 @@ func (s *Seed) addLink(id string, e ethernet) (errs []error) {
 }
 
 // addRoute marks the route on-link when no address of the link covers the gateway: the other reading, an
-// unreachable gateway, helps nobody. Hosts with one /32 per guest rely on it.
+// unreachable gateway, is of no use. Hosts with one /32 per guest rely on the on-link route.
 func (l *Link) addRoute(r Route, onLink bool) {
 	covered := r.Via.IsLinkLocalUnicast() && r.Via.Is6()
 	for _, p := range l.Addresses {

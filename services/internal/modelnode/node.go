@@ -200,7 +200,7 @@ func (n *Node) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequest) 
 	return &nodepb.RemoveMachineResponse{}, nil
 }
 
-// ListMachines tells which machines are defined.
+// ListMachines lists the defined machines.
 func (n *Node) ListMachines(context.Context, *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
 	resp := &nodepb.ListMachinesResponse{}
 	for _, id := range slices.Sorted(maps.Keys(n.Machines)) {

@@ -49,7 +49,7 @@ func hasDiskController() bool {
 	return false
 }
 
-// seedKind tells by the label whether dev is a seed, and which file system has it.
+// seedKind returns the file system of dev if its label is that of a seed.
 func seedKind(dev string) string {
 	f, err := os.Open(dev)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Command slipway-guest sets up the tiny guest at boot: it loads the drivers, applies the NoCloud seed, starts
-// sshd and tells the serial console when the guest can be reached. It never fails: what goes wrong is a line
-// on the console and the boot goes on.
+// sshd and writes to the serial console when the guest can be reached. It never fails: errors are written to
+// the console and the boot goes on.
 package main
 
 import (

@@ -37,7 +37,7 @@ func setupLinks(links []seed.Link) {
 	}
 }
 
-// renameLinks goes over names nobody uses, so that two links can swap theirs.
+// renameLinks renames links by way of unused names, so that two links can swap theirs.
 func renameLinks(links []seed.Link) {
 	type rename struct {
 		dev  netlink.Link
