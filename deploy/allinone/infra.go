@@ -94,7 +94,7 @@ func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err er
 	return err
 }
 
-// Run ends with an error when the private database ends by itself.
+// Run returns an error if the private database ends unexpectedly.
 func (i *infra) Run(ctx context.Context) error {
 	var ended <-chan struct{}
 	if i.postgres != nil {
@@ -104,7 +104,7 @@ func (i *infra) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case <-ended:
-		return errors.New("the private PostgreSQL ended by itself; its log is in the data directory")
+		return errors.New("the private PostgreSQL ended unexpectedly; its log is in the data directory")
 	}
 }
 

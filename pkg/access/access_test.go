@@ -18,7 +18,7 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// TestSilentMethods: a method that says too little is found, whatever it forgot.
+// TestSilentMethods checks that methods with an incomplete access rule are found.
 func TestSilentMethods(t *testing.T) {
 	t.Parallel()
 	method := func(name string, a *accesspb.Access) *descriptorpb.MethodDescriptorProto {
@@ -53,7 +53,7 @@ func TestSilentMethods(t *testing.T) {
 	}
 }
 
-// TestActsAndCalls: a GET that acts is a change, and a method whose core rpc counts demands what that one does.
+// TestActsAndCalls checks that a GET that acts counts as a change, and that a method takes the demands of the rpc that it calls.
 func TestActsAndCalls(t *testing.T) {
 	t.Parallel()
 	method := func(name, path string, a *accesspb.Access, r *restpb.Route) *descriptorpb.MethodDescriptorProto {
@@ -128,7 +128,7 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// TestCovers: more is more, in scope, in reach and through what a credential is limited to.
+// TestCovers compares identities by scope, by reach and by the limits of their credentials.
 func TestCovers(t *testing.T) {
 	t.Parallel()
 	demands := []identity.Demand{{Scope: "vms.read", Read: true}, {Scope: "vms.write"}, {Scope: "users.write", Admin: true}}
@@ -146,7 +146,7 @@ func TestCovers(t *testing.T) {
 		"a user and an administrator": {user, admin, false}, "users are equals": {user, user, true},
 		"help and a user": {help, user, true}, "a user and help": {user, help, false},
 		"help and one who sees all": {help, seer, false}, "help and a reader": {help, reader, false},
-		"a limited administrator and a user": {limited, user, false}, "a limited administrator and nobody": {limited, identity.Identity{}, true},
+		"a limited administrator and a user": {limited, user, false}, "a limited administrator and an anonymous caller": {limited, identity.Identity{}, true},
 	} {
 		if more, ok := access.Covers(demands, tt.by, tt.other); ok != tt.want || ok == (more != "") {
 			t.Errorf("%s: %v %q", name, ok, more)

@@ -16,7 +16,7 @@ import (
 	"slipway.dev/pkg/access"
 )
 
-// TestChangesNameTheirObject: every method that changes something declares what, and takes the id from a place that has one.
+// TestChangesNameTheirObject checks that every method that changes something declares its object and the field with the id.
 func TestChangesNameTheirObject(t *testing.T) {
 	t.Parallel()
 	changes := 0

@@ -58,7 +58,7 @@ func TestEnd(t *testing.T) {
 		"denied":          {3, false, fault.Denied, audit.Denied, "PERMISSION_DENIED"},
 		"failed":          {3, false, fault.NotFound, audit.Failed, "NOT_FOUND"},
 		"our own mistake": {3, false, errors.New("canary"), audit.Failed, "INTERNAL"},
-		"nobody":          {0, false, fault.Unauthenticated, "", ""},
+		"anonymous":       {0, false, fault.Unauthenticated, "", ""},
 		"counted guess":   {0, true, fault.Unauthenticated, audit.Denied, "UNAUTHENTICATED"},
 	} {
 		c := audit.New(&auditpb.Record{ActorId: tt.actor})
@@ -78,23 +78,23 @@ func TestLimit(t *testing.T) {
 	t.Parallel()
 	var l audit.Limit
 	now := time.Now()
-	recorded, told := 0, 0
+	recorded, first := 0, 0
 	for range 1000 {
-		ok, first := l.Allow(3, now)
+		ok, over := l.Allow(3, now)
 		if ok {
 			recorded++
 		}
-		if first {
-			told++
+		if over {
+			first++
 		}
 	}
-	if recorded != 120 || told != 1 {
-		t.Errorf("%d recorded, told %d times", recorded, told)
+	if recorded != 120 || first != 1 {
+		t.Errorf("%d recorded, first reported %d times", recorded, first)
 	}
 	if ok, _ := l.Allow(4, now); !ok {
 		t.Error("one account's refusals hide another's")
 	}
 	if ok, _ := l.Allow(3, now.Add(time.Minute)); !ok {
-		t.Error("for ever")
+		t.Error("refused in the next minute, too")
 	}
 }

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// ev is the n-th event of a test.
+// ev returns the n-th event of a test.
 func ev(n int) bus.Event {
 	data, _ := proto.Marshal(wrapperspb.Int32(int32(n)))
 	return bus.Event{
@@ -109,7 +109,7 @@ func (s *sink) effects(t *testing.T) []int {
 	return ns
 }
 
-// await waits until the table holds exactly this.
+// await waits until the table holds exactly these rows.
 func (s *sink) await(t *testing.T, want []int) {
 	t.Helper()
 	eventually(t, func() string {
@@ -156,7 +156,7 @@ func TestConsumerGetsAllInOrderOnce(t *testing.T) {
 	s.await(t, upTo(60))
 }
 
-// The inbox, not JetStream, is what makes a second delivery harmless: here the stream is lost and filled again.
+// The inbox, not JetStream, makes a second delivery harmless: here the stream is lost and filled again.
 func TestSecondDeliveryHasNoEffect(t *testing.T) {
 	t.Parallel()
 	srv, s := bustest.NewServer(t), newSink(t)
@@ -181,7 +181,7 @@ func TestSecondDeliveryHasNoEffect(t *testing.T) {
 	}
 }
 
-// The position is kept with the effects: what was read is not read again, even when the inbox has forgotten it.
+// The position commits with the effects: an event is not applied again, even if the inbox no longer has its id.
 func TestPositionIsKept(t *testing.T) {
 	t.Parallel()
 	b, s := bustest.New(t), newSink(t)
@@ -246,14 +246,14 @@ func TestPoisonIsParkedAndPassed(t *testing.T) {
 	if want := []string{ev(1).ID, ev(2).ID, ev(4).ID, ev(6).ID}; err != nil || !slices.Equal(parked, want) {
 		t.Errorf("parked %v %v, want %v", parked, err, want)
 	}
-	// One that is refused for good is not tried again; the first of all that came together had its try with them.
+	// An event that is refused permanently is not tried again; the first of the batch was tried once with the whole batch.
 	if tries[1] > 2 || tries[2] < 3 || tries[2] > 4 || tries[3] != 3 {
 		t.Errorf("tries %v", tries)
 	}
 }
 
-// An effect and its place in the inbox are one: when PostgreSQL drops the connection in the middle, neither stays, and
-// the event comes again.
+// An effect and its row in the inbox commit together: if PostgreSQL drops the connection before the commit, neither stays, and
+// the event is delivered again.
 func TestLostConnectionRepeatsTheEvent(t *testing.T) {
 	t.Parallel()
 	b, s := bustest.New(t), newSink(t)
@@ -313,7 +313,7 @@ func TestConnectWithoutServer(t *testing.T) {
 	b, s := srv.Connect(t), newSink(t)
 	s.start(t, b)
 	if _, err := b.Publish(t.Context(), ev(0)); err == nil {
-		t.Error("published to nobody")
+		t.Error("published without a server")
 	}
 	srv.Start(t)
 	eventually(t, func() string {
@@ -332,8 +332,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestFaultyWire: messages that are published and delivered break the connection, come late, twice or in another order. Each event
-// takes effect once, in the order of its making.
+// TestFaultyWire breaks the connection, and delays, repeats and reorders published and delivered messages. Each event must take
+// effect once, in the order in which the events were made.
 func TestFaultyWire(t *testing.T) {
 	t.Parallel()
 	s, plan, k := bustest.NewServer(t), faulty.New(11, 0.02), newSink(t)

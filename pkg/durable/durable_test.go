@@ -12,7 +12,7 @@ import (
 
 var errBroken = errors.New("broken")
 
-// broken is a disk that fails at its n-th operation and notes what was done.
+// broken is a disk that fails at its n-th operation and records all operations.
 type broken struct {
 	disk
 	at   int
@@ -70,8 +70,8 @@ func (f *brokenFile) Sync() error {
 	return f.file.Sync()
 }
 
-// TestReplaceIsWholeOrNot fails every operation in turn: the file holds the old content until the rename, then the new one, and
-// each failure is returned.
+// TestReplaceIsWholeOrNot makes every operation fail in turn: the file holds the old content until the rename, then the new
+// content, and each failure is returned.
 func TestReplaceIsWholeOrNot(t *testing.T) {
 	t.Parallel()
 	const order = "create write sync rename sync directory"

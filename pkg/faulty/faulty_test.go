@@ -21,7 +21,7 @@ func (c *counted) Invoke(context.Context, string, any, any, ...grpc.CallOption) 
 	return nil
 }
 
-// Calls fail before, after and twice, at the rate, and the same seed decides the same.
+// Calls fail before, after and twice, at the rate, and the same seed makes the same decisions.
 func TestCalls(t *testing.T) {
 	t.Parallel()
 	run := func(on bool) (done, failed int) {
@@ -51,7 +51,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// A write that fails after it was done has reached the other side, and its answer is not heard.
+// A write that fails after it was carried out has reached the other side, and its answer is lost.
 func TestConn(t *testing.T) {
 	t.Parallel()
 	p := faulty.New(3, 0.2)

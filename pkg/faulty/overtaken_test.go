@@ -12,7 +12,7 @@ type silent struct{ grpc.ClientConnInterface }
 
 func (silent) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return nil }
 
-// A call that is to be overtaken waits until another was made.
+// A call that must be overtaken waits until another call is made.
 func TestOvertaken(t *testing.T) {
 	t.Parallel()
 	p := New(1, 0.05)

@@ -39,7 +39,7 @@ func call(key, request string) idem.Call {
 	return idem.Call{Account: 7, Key: key, Method: "/shop/Make", Request: wrapperspb.String(request)}
 }
 
-// make makes a thing; broken says what becomes of the answer.
+// make makes a thing; broken says how the answer is lost.
 func (s *shop) make(ctx context.Context, c idem.Call, broken error) (int32, error) {
 	m, err := s.keeper.Do(ctx, c, func(ctx context.Context) (proto.Message, error) {
 		resp := &wrapperspb.Int32Value{}
@@ -135,8 +135,8 @@ func TestRefusalIsNotKept(t *testing.T) {
 	}
 }
 
-// lostAnswer: the connection breaks during the commit, which happened. The checker counts things, so it must see the bug
-// that is planted: an answer that is not kept with its effect.
+// lostAnswer breaks the connection during a commit that succeeds. The checker counts things, so it must find the planted bug,
+// an answer that is not stored with its effect.
 func lostAnswer(t *testing.T, forget bool) (things int) {
 	t.Helper()
 	s := newShop(t)
@@ -167,7 +167,7 @@ func TestOwnerThatDied(t *testing.T) {
 	s := newShop(t)
 	died := atomic.Bool{}
 	_, err := s.keeper.Do(t.Context(), call("k", "a"), func(ctx context.Context) (proto.Message, error) {
-		// Its lease ends while it works, and a repeat takes over: what it does then must not count.
+		// The lease of the call ends while it works, and a repeat takes over: the effect of the late call must not commit.
 		if _, err := s.pool.Exec(ctx, `UPDATE idem SET until = now() - interval '1 second'`); err != nil {
 			t.Fatal(err)
 		}

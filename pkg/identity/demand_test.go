@@ -2,7 +2,7 @@ package identity
 
 import "testing"
 
-// TestFor has every kind of caller ask for every kind of method.
+// TestFor checks the access of every kind of caller to every kind of method.
 func TestFor(t *testing.T) {
 	t.Parallel()
 	const (
@@ -31,7 +31,7 @@ func TestFor(t *testing.T) {
 		"read-only administrator+":  {role(RoleReadOnlyAdmin, RoleUser), all, own, no, all, own},
 		"user":                      {role(RoleUser), own, own, no, no, own},
 		"advanced user":             {role(RoleAdvancedUser), own, own, no, no, own},
-		"nobody's role":             {role(), no, no, no, no, own},
+		"no role":                   {role(), no, no, no, no, own},
 		"custom role":               {support, all, own, no, no, own},
 		"limited administrator":     {only(role(RoleAdmin), read), all, no, no, no, all},
 		"limited user":              {only(role(RoleUser), read, "users.write"), own, no, no, no, own},

@@ -14,7 +14,7 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// Role names of the dialects.
+// Names of the built-in roles, as auth stores them in accounts.
 const (
 	RoleAdmin         = "@admin"
 	RoleAdvancedUser  = "@advanced_user"

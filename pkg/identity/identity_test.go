@@ -59,7 +59,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestKeysThatOthersFetch: who looks for a key in vain while another fetches it is not refused.
+// TestKeysThatOthersFetch checks that a call uses keys that another call fetched meanwhile.
 func TestKeysThatOthersFetch(t *testing.T) {
 	t.Parallel()
 	signer, pub := newPair(t, "k1")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestRevoke: what a revocation is about is refused, though it was verified a moment ago, and nothing else is.
+// TestRevoke checks that exactly the revoked identities are refused, although they are cached.
 func TestRevoke(t *testing.T) {
 	t.Parallel()
 	signer, pub := newPair(t, "k1")
@@ -45,6 +45,6 @@ func TestRevoke(t *testing.T) {
 	now = now.Add(3 * MaxLife)
 	v.Revoke(0, 5, 1)
 	if len(v.revoked.sessions) != 0 || len(v.revoked.accounts) != 1 {
-		t.Errorf("revocations stay for ever: %+v", v.revoked)
+		t.Errorf("old revocations stay: %+v", v.revoked)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"slipway.dev/pkg/pg/pgembed"
 )
 
-// durable is a pool on a server that flushes every commit to disk, unlike the one for tests.
+// durable returns a pool on a server that flushes every commit to disk, unlike the server for tests.
 func durable(b *testing.B) *pgxpool.Pool {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "jobs-bench-")
@@ -52,7 +52,7 @@ func benchRunner(b *testing.B, pool *pgxpool.Pool) *jobs.Runner {
 	return r
 }
 
-// BenchmarkFourSteps is what a job of four empty steps costs on durable storage, from its commit to its end.
+// BenchmarkFourSteps measures a job of four empty steps on durable storage, from its commit to its end.
 func BenchmarkFourSteps(b *testing.B) {
 	pool := durable(b)
 	r := benchRunner(b, pool)
@@ -68,7 +68,7 @@ func BenchmarkFourSteps(b *testing.B) {
 	b.ReportMetric(all/float64(n)*1000, "ms-to-run")
 }
 
-// BenchmarkThroughput is the same for many keys at once.
+// BenchmarkThroughput measures the same for many keys at once.
 func BenchmarkThroughput(b *testing.B) {
 	pool := durable(b)
 	r := benchRunner(b, pool)

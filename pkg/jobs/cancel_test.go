@@ -72,7 +72,7 @@ func TestCancelWhatRuns(t *testing.T) {
 	}
 }
 
-// A job that waits for its next attempt is undone at once, not when its time comes.
+// A canceled job that waits for its next attempt is undone at once.
 func TestCancelWhatWaits(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -86,7 +86,7 @@ func TestCancelWhatWaits(t *testing.T) {
 	r, stop := start(t, pool, slow, h)
 	j := enqueue(t, pool, r, "k")
 	<-failed
-	// The cancel may meet it running or queued; both must end soon.
+	// The job may be running or queued when the cancel comes; in both cases it must end soon.
 	cancelKey(t, pool, "k")
 	r.Poke()
 	got := wait(t, pool, j.ID)
@@ -96,7 +96,7 @@ func TestCancelWhatWaits(t *testing.T) {
 	}
 }
 
-// A cancel that commits between two steps is seen when the second one would start: that one never does, nor is it undone.
+// A cancel that commits between two steps is seen before the second step starts: that step is neither done nor undone.
 func TestCancelBetweenSteps(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -115,7 +115,7 @@ func TestCancelBetweenSteps(t *testing.T) {
 	}
 }
 
-// One that commits before the end does is in time as well.
+// A cancel that commits before the end of the job is in time as well.
 func TestCancelBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

@@ -8,7 +8,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// TestClaimReadsWhatItTakes: a claim looks at the jobs that it takes and not at all that are due, whatever the planner believes.
+// TestClaimReadsWhatItTakes checks that a claim reads the jobs that it takes and not all due jobs, whatever the plan.
 func TestClaimReadsWhatItTakes(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

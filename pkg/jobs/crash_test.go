@@ -21,7 +21,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// The test binary itself is the process that is killed: these make it run the jobs of a schema.
+// Environment variables that make the test binary run the jobs of a schema, as the process that is killed.
 const (
 	childURL    = "JOBS_TEST_URL"
 	childSchema = "JOBS_TEST_SCHEMA"
@@ -52,7 +52,7 @@ func child(url, schema string) {
 	_ = r.Run(ctx)
 }
 
-// ledgerHandler writes all that happens to the table ledger, each step at once, as a change of the world would be.
+// ledgerHandler writes each step to the table ledger at once, like a change outside the database.
 func ledgerHandler(pool *pgxpool.Pool, last error) jobs.Handler[args] {
 	note := func(ctx context.Context, db pg.DB, run *jobs.Run, what string) error {
 		_, err := db.Exec(ctx, `INSERT INTO ledger (job, fence, what) VALUES ($1, $2, $3)`, run.ID, run.Fence(), what)
@@ -82,8 +82,8 @@ func ledgerHandler(pool *pgxpool.Pool, last error) jobs.Handler[args] {
 	return h
 }
 
-// A process is killed at every point of a job. Its successor finishes the job: every step once more at most, what is done
-// only once, the end exactly once, undos in reverse.
+// A process is killed at every point of a job. Its successor finishes the job: every step runs once more at most, recorded
+// steps do not run again, the end comes exactly once, and undos run in reverse.
 func TestKilledAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	goodPoints := []string{"job.claim.after", "job.good.done.before", "job.good.done.after"}

@@ -110,7 +110,7 @@ func TestStepTimeIsLimited(t *testing.T) {
 	}
 }
 
-// An undo is never given up, whatever it says; steps without one keep their state.
+// An undo is repeated until it succeeds, whatever its error; steps without an undo keep their state.
 func TestUndoIsRetriedForEver(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -157,7 +157,7 @@ func TestDoneMayRefuse(t *testing.T) {
 	}
 }
 
-// What kills its worker again and again is ended at last.
+// A job that kills its worker repeatedly fails in the end.
 func TestWorkerKillerIsStopped(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

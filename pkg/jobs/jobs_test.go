@@ -33,7 +33,7 @@ type args struct {
 	Name string `json:"name"`
 }
 
-// diary is what a job did, in order.
+// diary records the actions of a job, in order.
 type diary struct {
 	mu    sync.Mutex
 	lines []string
@@ -51,7 +51,7 @@ func (d *diary) String() string {
 	return strings.Join(d.lines, " ")
 }
 
-// step writes what it does; do may be nil.
+// step returns a step that writes to the diary and calls do, if not nil.
 func (d *diary) step(name string, do func(context.Context, *jobs.Run) error) jobs.Step[args] {
 	return jobs.Step[args]{
 		Name: name,
@@ -69,7 +69,7 @@ func (d *diary) step(name string, do func(context.Context, *jobs.Run) error) job
 	}
 }
 
-// handler has these steps and writes its end.
+// handler returns a handler with these steps, which writes its end to the diary.
 func (d *diary) handler(steps ...jobs.Step[args]) jobs.Handler[args] {
 	return jobs.Handler[args]{
 		Steps:   steps,
@@ -85,7 +85,7 @@ func (d *diary) handler(steps ...jobs.Step[args]) jobs.Handler[args] {
 	}
 }
 
-// slow never looks by itself, so that a test shows what wakes the runner.
+// slow makes a runner that looks for jobs only when poked, so that a test shows what wakes the runner.
 var slow = jobs.Config{Name: "test", Poll: time.Hour}
 
 // start runs a runner with one handler until the end of the test; the func ends it earlier.
@@ -254,7 +254,7 @@ func TestRunAtIsAwaited(t *testing.T) {
 	}
 }
 
-// A row that no program wrote, or one that a newer program wrote, must neither stop the runner nor be tried for ever.
+// A malformed row, or a row of a newer program, must neither stop the runner nor be tried without end.
 func TestPoisonedRows(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

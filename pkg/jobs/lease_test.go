@@ -16,7 +16,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// cuttable is a pool whose database goes away when cut is set.
+// cuttable returns a pool that loses its database when cut is set.
 func cuttable(t *testing.T, pool *pgxpool.Pool) (*pgxpool.Pool, *atomic.Bool) {
 	t.Helper()
 	var cut atomic.Bool
@@ -38,8 +38,8 @@ func cuttable(t *testing.T, pool *pgxpool.Pool) (*pgxpool.Pool, *atomic.Bool) {
 // lease is long enough for a heartbeat that a busy machine holds up for a second.
 const lease = 1500 * time.Millisecond
 
-// A runner that loses the database stops its job when the lease is over; another one takes it, with a higher fence; what
-// the first one writes when it comes back is refused, even if its step does not listen to its context.
+// A runner that loses the database stops its job when the lease ends. Another runner takes the job, with a higher fence. Writes
+// of the first runner are refused when it is back, even if its step ignores its context.
 func TestLostLeaseIsTakenOverAndFencedOff(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -90,7 +90,7 @@ func TestLostLeaseIsTakenOverAndFencedOff(t *testing.T) {
 	}
 }
 
-// A step that is longer than the lease keeps it: the heartbeat renews.
+// A step that takes longer than the lease keeps the lease, which the heartbeat renews.
 func TestHeartbeatKeepsTheLease(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -110,7 +110,7 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 	}
 }
 
-// A row that somebody else has locked does not cost the other jobs their leases.
+// A row that another transaction has locked does not cost the other jobs their leases.
 func TestHeartbeatPassesALockedRow(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -180,7 +180,7 @@ func TestShutdownPutsJobsBack(t *testing.T) {
 	}
 }
 
-// However a shutdown meets a claim, no job stays leased: its key would wait until the lease is over.
+// A shutdown during a claim leaves no job leased, as its key would wait until the lease ends.
 func TestShutdownLeavesNoLease(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)
@@ -208,7 +208,7 @@ func TestTakeOver(t *testing.T) {
 	pool := pgtest.New(t, jobs.Migrations)
 	var d diary
 	mine, other := enqueue(t, pool, nil, "mine"), enqueue(t, pool, nil, "other")
-	for id, name := range map[int32]string{mine.ID: "me", other.ID: "somebody"} {
+	for id, name := range map[int32]string{mine.ID: "me", other.ID: "another"} {
 		_, err := pool.Exec(t.Context(), `
 			UPDATE job SET state = 'running', attempt = 1, locked_by = $2, started_at = now(), lease_until = now() + interval '1 h'
 			WHERE id = $1`, id, name)
@@ -230,7 +230,7 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-// A runner that was away from the database works on when it is back.
+// A runner that lost the database goes on when the database is back.
 func TestRunnerOutlivesTheDatabase(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

@@ -15,8 +15,8 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// Many transactions enqueue at once and commit in another order than they asked for ids; four runners race for the jobs.
-// Of one key no two run at once and ids only rise.
+// Many transactions enqueue at once and commit in another order than that of their ids; four runners race for the jobs. No two
+// jobs of one key run at once, and their ids rise.
 func TestOrderOfOneKeyUnderRaces(t *testing.T) {
 	t.Parallel()
 	const keys, writers, each, runners = 6, 8, 40, 4

@@ -8,7 +8,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// What finished long ago goes, in batches; what is unfinished stays however old it is.
+// Jobs that finished long ago are removed in batches; unfinished jobs stay, however old they are.
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

@@ -8,7 +8,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// TestLongQueueOfOneKey: a claim looks at no more than a few hundred rows, however many jobs wait behind each other.
+// TestLongQueueOfOneKey checks that a claim reads at most a few hundred rows, however many jobs wait for one key.
 func TestLongQueueOfOneKey(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, jobs.Migrations)

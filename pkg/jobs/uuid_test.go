@@ -14,7 +14,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// TestJobsHaveUUIDs: jobs made before the migration get UUIDs of their own, new jobs too.
+// TestJobsHaveUUIDs checks that jobs made before the migration, and new jobs, get different UUIDs.
 func TestJobsHaveUUIDs(t *testing.T) {
 	t.Parallel()
 	before := fstest.MapFS{}

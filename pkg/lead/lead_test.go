@@ -55,7 +55,8 @@ func pidOf(ctx context.Context, l *lead.Leader) (pid uint32, err error) {
 	return pid, err
 }
 
-// TestOneOfTwoLeads: of two processes one leads, all duties on one connection; the other takes over when that dies.
+// TestOneOfTwoLeads checks that one of two processes leads, with all duties on one connection, and that the other takes over
+// when that connection dies.
 func TestOneOfTwoLeads(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -119,7 +120,7 @@ func TestAnOldProcessKeepsItsDuty(t *testing.T) {
 	within(t, "the new one", began)
 }
 
-// TestFailingDutyStopsNoOther: neither an error nor a panic of one duty stops another, or moves the lead.
+// TestFailingDutyStopsNoOther checks that neither an error nor a panic of one duty stops another, or moves the lead.
 func TestFailingDutyStopsNoOther(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -157,7 +158,7 @@ func TestFailingDutyStopsNoOther(t *testing.T) {
 	}
 }
 
-// TestHungDutyHoldsOthersUpForABoundedTime: one duty waits for a row that stays locked, and the other works in between.
+// TestHungDutyHoldsOthersUpForABoundedTime makes one duty wait for a row that stays locked; the other must work in between.
 func TestHungDutyHoldsOthersUpForABoundedTime(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)

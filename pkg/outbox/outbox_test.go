@@ -25,7 +25,7 @@ import (
 	"slipway.dev/pkg/pg/pgtest"
 )
 
-// The test binary itself is the relay that is killed.
+// Environment variables that make the test binary run the relay that is killed.
 const (
 	childURL    = "OUTBOX_TEST_URL"
 	childSchema = "OUTBOX_TEST_SCHEMA"
@@ -198,8 +198,8 @@ func TestLateCommitIsNotPassedOver(t *testing.T) {
 	await(t, pool, effects, []int{1, 0})
 }
 
-// The relay is killed after JetStream has the events and before the outbox knows: they are published twice and have
-// their effect once.
+// The relay is killed after JetStream has the events and before the outbox marks them: they are published twice and take effect
+// once.
 func TestKilledBetweenPublishAndMark(t *testing.T) {
 	t.Parallel()
 	url, schema := pgtest.Schema(t)
@@ -245,7 +245,7 @@ func tcpServer(t *testing.T) string {
 	return s.ClientURL()
 }
 
-// NATS comes back with an empty disk. What consumers had not read yet is not lost, what they had is not repeated.
+// NATS comes back with an empty disk. No event is lost or applied twice.
 func TestWipedBusConverges(t *testing.T) {
 	t.Parallel()
 	pool, srv := pgtest.New(t, outbox.Migrations), bustest.NewServer(t)
@@ -258,7 +258,7 @@ func TestWipedBusConverges(t *testing.T) {
 	stopReader()
 	emit(t, pool, 10, 20)
 	r.Poke()
-	await(t, pool, unsent, []int{0}) // NATS has them and nobody else
+	await(t, pool, unsent, []int{0}) // only NATS has the events
 
 	srv.Stop()
 	srv.Wipe(t)
@@ -330,7 +330,7 @@ func TestEmitRefuses(t *testing.T) {
 		}
 	}
 	if err := outbox.Emit(t.Context(), tx, "vm.v3.x.y", "k", wrapperspb.String(strings.Repeat("x", 600<<10))); err == nil {
-		t.Error("an event that NATS would refuse for ever was accepted")
+		t.Error("an event that NATS will always refuse was accepted")
 	}
 }
 

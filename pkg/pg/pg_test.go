@@ -94,7 +94,7 @@ func TestInTxRetries(t *testing.T) {
 	}
 }
 
-// Two transactions that lock two rows crosswise: one is the victim, and both succeed in the end.
+// Of two transactions that lock two rows in opposite order one is aborted, and both succeed in the end.
 func TestInTxSurvivesADeadlock(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, line("a", `CREATE TABLE a (id int PRIMARY KEY, n int); INSERT INTO a VALUES (1, 0), (2, 0)`))
@@ -183,7 +183,7 @@ func TestInTxRollsBackOnPanicAndCancel(t *testing.T) {
 	}
 }
 
-// A node that became read-only answers pings, so a connection that hears 25006 must go.
+// A server that became read-only answers pings, so a connection must be closed when it gets the error 25006.
 func TestReadOnlyNodeIsLeft(t *testing.T) {
 	t.Parallel()
 	url, schema := pgtest.Schema(t)

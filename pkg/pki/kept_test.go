@@ -13,8 +13,8 @@ import (
 	"slipway.dev/pkg/pki"
 )
 
-// TestRenewed replaces the certificates of two services that talk: new connections are made with the new ones, the old
-// connection lives on, and nobody is started again.
+// TestRenewed replaces the certificates of two connected services: new connections use the new certificates, the old connection
+// stays open, and no service is restarted.
 func TestRenewed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -57,7 +57,7 @@ func TestRenewed(t *testing.T) {
 	first.say(t)
 	second.say(t)
 
-	// A renewal that was cut short leaves a pair whose halves do not fit: the certificate before it goes on.
+	// An interrupted renewal leaves files that do not match: the previous certificate stays in use.
 	if err := os.WriteFile(filepath.Join(dir, "auth.crt"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}

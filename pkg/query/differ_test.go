@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// thing is a row of the list that PostgreSQL and the tests' own evaluator are compared on. Text is compared byte by byte,
+// thing is a row of the list on which PostgreSQL is compared with the tests' own evaluator. Text is compared byte by byte,
 // whatever the server's collation.
 type thing struct {
 	ID    int64
@@ -118,7 +118,7 @@ func newThings(t *testing.T, r *rand.Rand) (*pgxpool.Pool, []thing) {
 	return pool, list
 }
 
-// TestDiffer compares 10,000 random conditions, in make chaos 100,000, with what the evaluator says, for each of the rows.
+// TestDiffer compares the rows of 10,000 random conditions, in make chaos 100,000, with those that the evaluator selects.
 func TestDiffer(t *testing.T) {
 	t.Parallel()
 	const atOnce = 100

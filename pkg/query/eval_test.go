@@ -17,7 +17,7 @@ import (
 	"slipway.dev/pkg/query"
 )
 
-// trailer keeps what a handler sends after its answer.
+// trailer records the trailer that a handler sends.
 type trailer struct{ next, explain string }
 
 func (t *trailer) in(ctx context.Context) context.Context {
@@ -32,7 +32,7 @@ func (t *trailer) SetTrailer(md metadata.MD) error {
 	return nil
 }
 
-// holds is what the filter language means, written a second time and as plainly as it can be.
+// holds evaluates a filter on one row: a second, plain implementation of the filter language.
 func holds(x thing, e *querypb.Expr) bool {
 	switch k := e.GetKind().(type) {
 	case *querypb.Expr_And:
@@ -57,7 +57,7 @@ func holds(x thing, e *querypb.Expr) bool {
 	}
 }
 
-// itemsOf are the values of a field; a null is none.
+// itemsOf returns the values of a field, none for a null.
 func itemsOf(x thing, field string) []any {
 	switch field {
 	case "id":
@@ -187,7 +187,7 @@ func compare(a, b any) int {
 	}
 }
 
-// selected is the whole list of a query, by its ids.
+// selected returns the ids of all rows of a query, in order.
 func selected(list []thing, q *querypb.Query) (ids []int64) {
 	var out []thing
 	for _, x := range list {
@@ -212,7 +212,7 @@ func selected(list []thing, q *querypb.Query) (ids []int64) {
 	return ids
 }
 
-// inOrder puts what has no value last.
+// inOrder compares two values; a missing value comes last.
 func inOrder(a, b []any) int {
 	if len(a) == 0 || len(b) == 0 {
 		return len(b) - len(a)

@@ -101,8 +101,8 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-// TestShape: the rows of a page are picked with the joins that this takes, and what belongs to them is read for those
-// alone; numbers come from a counter where it knows the fields.
+// TestShape checks that the rows of a page are selected with only the necessary joins, that other columns are read for those
+// rows alone, and that numbers come from a counter if it has the fields.
 func TestShape(t *testing.T) {
 	t.Parallel()
 	scope := query.Scope{SQL: "h.owner = $1", Args: []any{7}}
@@ -208,7 +208,7 @@ func TestOrderIsTotal(t *testing.T) {
 	}
 }
 
-// words are all that generated SQL may consist of, besides parameters and the numbers of the page.
+// words matches what generated SQL may contain.
 var words = regexp.MustCompile(`^(` + strings.Join([]string{
 	`SELECT h\.id, c\.name(, ARRAY\[[^\]]*\] AS cursor_keys)? FROM `, `SELECT h\.\*`, `SELECT FROM `, `SELECT count\(\*\)::int`, `SELECT coalesce\(sum\(h\.n\), 0\)::int`,
 	` FROM `, `host_count h`, `host h`, `LEFT JOIN cluster c ON c\.id = h\.cluster_id`, `LEFT JOIN node n ON n\.id = h\.node_id`,
@@ -217,7 +217,7 @@ var words = regexp.MustCompile(`^(` + strings.Join([]string{
 	` (=|<|>|<=|>=|<<=|LIKE) `, `\)? h `, `, `, `\(`, `\)`, ` h$`, ` `,
 }, "|") + `)`)
 
-// checkSQL says what of generated SQL is not ours.
+// checkSQL returns the rest of generated SQL from the first unknown word on.
 func checkSQL(sql string) string {
 	for sql != "" {
 		n := len(words.FindString(sql))

@@ -11,7 +11,7 @@ import (
 	"slipway.dev/pkg/query"
 )
 
-// values that mean something to some type, and some that mean nothing to any.
+// values that are valid for some type, and some that are valid for none.
 var values = []string{
 	"1", "2", "3", "-1", "9223372036854775807", "99999999999999999999", "a", "A", "ab", "b", "%", "a%", "%b", "%A%", "_", `\`, "a_b", `'; DROP TABLE x --`,
 	"active", "failed", "fail", "@admin", "@user", "%@%", "true", "false", "on", "2026-01-02 03:04:05", "2026-01-02", "2026-01-02T03:04:05Z",
@@ -57,7 +57,7 @@ func randomQuery(r *rand.Rand) *querypb.Query {
 	return q
 }
 
-// compiles checks that a query is refused, or compiled into nothing but words of ours.
+// compiles reports whether a query compiles, and checks that its SQL has known words only.
 func compiles(t *testing.T, q *querypb.Query) bool {
 	t.Helper()
 	p, err := hosts.Compile(q, query.Scope{}, admin)
@@ -87,7 +87,7 @@ func TestRandomQueries(t *testing.T) {
 	}
 }
 
-// FuzzCompile: any query that can arrive is refused or compiled; no text of it is in the SQL.
+// FuzzCompile checks that any query is refused or compiled, and that no text of the query is in the SQL.
 func FuzzCompile(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4)) // the same at every run
 	for range 200 {

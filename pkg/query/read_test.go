@@ -17,7 +17,7 @@ import (
 	"slipway.dev/pkg/query"
 )
 
-// TestScope: whatever is asked for, nothing outside the scope is shown or counted.
+// TestScope checks that no row outside the scope is shown or counted, whatever the query.
 func TestScope(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(9, 10)) // the same at every run
@@ -41,7 +41,7 @@ func TestScope(t *testing.T) {
 	}
 }
 
-// TestBudget: a list that takes too long is the caller's mistake, and leaves the connection as it was.
+// TestBudget checks that a list that takes too long is a fault of the request, and leaves the connection usable.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)

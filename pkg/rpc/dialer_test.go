@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// TestUnusedConnectionIsClosed: a node that changes its endpoint leaves no connection behind.
+// TestUnusedConnectionIsClosed checks that a node that changes its endpoint leaves no connection behind.
 func TestUnusedConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

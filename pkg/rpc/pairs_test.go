@@ -32,7 +32,7 @@ import (
 	"slipway.dev/pkg/rpc"
 )
 
-// services are all that there are, with what each of them registers.
+// services maps every service to the function that registers its rpcs.
 var services = map[string]func(*rpc.Server){
 	"auth": func(s *rpc.Server) {
 		authpb.RegisterTokenServiceServer(s, authpb.UnimplementedTokenServiceServer{})
@@ -53,7 +53,7 @@ var services = map[string]func(*rpc.Server){
 	"node": func(s *rpc.Server) { nodepb.RegisterNodeServiceServer(s, nodepb.UnimplementedNodeServiceServer{}) },
 }
 
-// mayCall is who talks to whom. All else is refused before a word is said.
+// mayCall maps each service to the services that may call it. Other connections are refused in the handshake.
 var mayCall = map[string][]string{
 	"auth": {"gateway", "ip", "vm"}, "vm": {"gateway", "node"}, "ip": {"gateway", "vm"}, "node": {"vm"},
 }
@@ -81,7 +81,7 @@ func TestPairs(t *testing.T) {
 				with := func(c tls.Certificate) credentials.TransportCredentials {
 					bad := &tls.Config{RootCAs: good.RootCAs, ServerName: service, MinVersion: tls.VersionTLS13}
 					if c.Certificate != nil {
-						// Sent whatever the server asks for: a client of ours would hold back what cannot be accepted.
+						// Sent whatever the server asks for; an ordinary client withholds a certificate that the server does not accept.
 						bad.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c, nil }
 					}
 					return credentials.NewTLS(bad)
@@ -107,7 +107,7 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// check makes the call that no rule forbids, so that only the connection decides.
+// check makes a call that every caller may make, so that only the connection decides.
 func check(t *testing.T, addr string, creds credentials.TransportCredentials) codes.Code {
 	t.Helper()
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(creds))
@@ -140,7 +140,7 @@ func serve(t *testing.T, s *rpc.Server, c *tls.Config) string {
 	return l.Addr().String()
 }
 
-// mint signs what an authority of ours never would.
+// mint signs a certificate that a correct authority never signs.
 type mint struct {
 	dir  string
 	pair tls.Certificate

@@ -66,7 +66,7 @@ func (users) CreateUser(context.Context, *authpb.CreateUserRequest) (*authpb.Cre
 	return &authpb.CreateUserResponse{Id: 1}, nil
 }
 
-// TestCalls makes the same calls in the process and over mTLS: what may be called, by whom, and what comes back.
+// TestCalls makes the same calls in the process and over mTLS, and checks access rules and answers.
 func TestCalls(t *testing.T) {
 	t.Parallel()
 	pub, priv, _ := ed25519.GenerateKey(nil)
@@ -124,7 +124,7 @@ func TestCalls(t *testing.T) {
 				err  error
 				want codes.Code
 			}{
-				"nobody lists":             {list(t.Context()), codes.Unauthenticated},
+				"anonymous lists":          {list(t.Context()), codes.Unauthenticated},
 				"forged lists":             {list(metadata.AppendToOutgoingContext(t.Context(), identity.MetadataKey, "k.e30.AAAA")), codes.Unauthenticated},
 				"user lists":               {list(as(identity.RoleUser)), codes.PermissionDenied},
 				"readonly admin lists":     {list(as(identity.RoleReadOnlyAdmin)), codes.OK},

@@ -19,7 +19,7 @@ func TestAllStopsTogether(t *testing.T) {
 		t.Errorf("failure: %v", err)
 	}
 	if err := run.All(t.Context(), waits, ends); err == nil {
-		t.Error("a service that ended by itself was taken for healthy")
+		t.Error("a service that ended unexpectedly counts as healthy")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

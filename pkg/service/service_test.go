@@ -83,7 +83,7 @@ func (w *toy) take(ctx context.Context, tx *unit.Tx, e *authpb.UserDeleted) erro
 	return tx.Later(ctx, `INSERT INTO gone (id) VALUES ($1)`, e.GetId())
 }
 
-// wait returns once sql is true.
+// wait waits until sql returns true.
 func (w *toy) wait(what, sql string) {
 	w.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -119,7 +119,7 @@ func publish(t *testing.T, b *bus.Bus, subject string, id int32) {
 	}
 }
 
-// TestParkedEvents: an event that a service refuses is listed, taken in by a replay, or dropped, over rpcs of every service.
+// TestParkedEvents checks the rpcs, which every service has, that list, replay and drop parked events.
 func TestParkedEvents(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
@@ -156,8 +156,8 @@ func TestParkedEvents(t *testing.T) {
 	w.wait("the effect of the first alone", `SELECT count(*) = 1 AND (SELECT count(*) = 0 FROM inbox_parked) FROM gone`)
 }
 
-// TestOneConnectionForAllDuties: the relay and all consumers of a service lead on one connection, and a consumer that cannot
-// work does not stop another.
+// TestOneConnectionForAllDuties checks that the relay and all consumers of a service use one connection, and that a blocked
+// consumer does not stop another.
 func TestOneConnectionForAllDuties(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
@@ -186,7 +186,7 @@ func TestOneConnectionForAllDuties(t *testing.T) {
 	w.wait("no event parked", `SELECT count(*) = 0 FROM inbox_parked`)
 }
 
-// TestStartsWhileTheBusIsAway: every service starts and answers without NATS.
+// TestStartsWhileTheBusIsAway checks that a service starts and answers without NATS.
 func TestStartsWhileTheBusIsAway(t *testing.T) {
 	t.Parallel()
 	b, err := bus.Connect(t.Context(), "nats://127.0.0.1:1") // no server listens there

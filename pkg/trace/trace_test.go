@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// TestOneTrace: a request, what it does, and the job that another process carries out for it are one trace.
+// TestOneTrace checks that a request, its steps, and its job in another process are one trace.
 func TestOneTrace(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	spans := tracetest.NewInMemoryExporter()

@@ -261,7 +261,7 @@ func TestAnotherRunStartsFromNothing(t *testing.T) {
 	}
 }
 
-// TestOneUnitOfACallWritesItsRecord: a call that first refreshes a copy and then makes two changes has one record.
+// TestOneUnitOfACallWritesItsRecord checks that a call that refreshes a copy and then makes two changes has one record.
 func TestOneUnitOfACallWritesItsRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -2,8 +2,8 @@ package busembed
 
 import "testing"
 
-// TestAcknowledgedIsOnDisk: JetStream would otherwise acknowledge first and flush every two minutes, so that a power cut
-// loses acknowledged messages.
+// TestAcknowledgedIsOnDisk checks that the server flushes before it acknowledges. By default JetStream acknowledges first and
+// flushes every two minutes, so that a power cut loses acknowledged messages.
 func TestAcknowledgedIsOnDisk(t *testing.T) {
 	t.Parallel()
 	s, err := Start(Config{Dir: t.TempDir()})

@@ -88,7 +88,7 @@ func hashPassword(text string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// startCommands leaves runcmd to a process of its own: it may take for ever, and the login prompt waits for us.
+// startCommands leaves runcmd to a process of its own: commands may run without end, and the login prompt waits for this process.
 func startCommands(commands [][]string) error {
 	if len(commands) == 0 {
 		return nil
