@@ -24,7 +24,7 @@ type route struct {
 	access.Method
 }
 
-// routes lists the paths of all services that are linked in, whoever mounts them.
+// routes lists the paths of all linked services, whether or not a gateway serves them.
 func routes() []route {
 	var all []route
 	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
@@ -40,12 +40,12 @@ func routes() []route {
 	return all
 }
 
-// persona is somebody who asks.
+// persona is a kind of caller.
 type persona struct {
 	name  string
 	email string
 	token string
-	// who is what the persona should be able to do; nil for nobody.
+	// who is the persona's expected identity; nil for a caller without an account.
 	who *identity.Identity
 	// objects are those that belong to it, by kind.
 	objects map[string]string
@@ -54,12 +54,12 @@ type persona struct {
 // owned are the kinds of objects that belong to an account, by the word before their id in the path.
 var owned = []string{"host", "task", "account", "token", "session", "user"}
 
-// stage is a world with somebody of every kind, and objects of two of them.
+// stage is a world with a caller of every kind, and objects of two of them.
 type stage struct {
 	*world
 	personas []persona
 	foreign  map[string]string // objects of one who is none of the personas
-	named    map[string]string // objects of nobody
+	named    map[string]string // objects without an account
 }
 
 func newStage(t *testing.T) *stage {
@@ -276,7 +276,7 @@ func (s *stage) state() string {
 	return strings.Join(lines, "\n")
 }
 
-// TestMatrix asks every route as everybody, for what is its own, foreign and missing.
+// TestMatrix calls every route as every persona, for own, foreign and missing objects.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

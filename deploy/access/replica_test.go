@@ -39,7 +39,7 @@ func refusedFor(err error, reason string) bool {
 	return ok && f.Reason == reason
 }
 
-// held asks every service at every replica directly, as somebody inside who holds a signed identity.
+// held calls every service at every replica directly, with a signed identity.
 func (w *world) held(signed string) (refused, asked int) {
 	for _, r := range w.replicas {
 		_, a := authpb.NewRoleServiceClient(r.auth.Server().Local("gateway")).ListScopes(w.as(signed), &authpb.ListScopesRequest{})
@@ -86,7 +86,7 @@ func TestReplicas(t *testing.T) {
 		email := fmt.Sprintf("user%d@example.com", i)
 		id, session := w.user(admin, email, "watcher")
 		signed := w.identity(1, session)
-		for n := range w.replicas { // everybody has seen it
+		for n := range w.replicas { // every replica has seen it
 			if a := w.send(n, "GET", "/vm/v3/host", session, ""); a.code != http.StatusOK {
 				t.Fatalf("%s: before, at replica %d: %+v", c.name, n, a)
 			}

@@ -12,7 +12,8 @@ import (
 	"slipway.dev/pkg/identity"
 )
 
-// TestSpoofedHeaders: no header of a client makes it somebody else, not even one that carries an administrator's own identity.
+// TestSpoofedHeaders: no header gives a client another identity, not even one that carries an administrator's signed
+// identity.
 func TestSpoofedHeaders(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -1,7 +1,7 @@
 //go:build containers
 
-// Package containers tests what needs servers of their own: a PostgreSQL with passwords and roles, a NATS cluster of three.
-// They run in Docker, from the images that docker-compose.yml names.
+// Package containers tests against separate servers: a PostgreSQL with passwords and roles, and a NATS cluster of
+// three. They run in Docker, from the images that docker-compose.yml names.
 package containers
 
 import (
@@ -26,8 +26,8 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// TestMain makes testcontainers reach what it started by the loopback, also where it takes this machine for a container,
-// and clean up by itself: the image of its reaper is not to be had everywhere.
+// TestMain makes testcontainers connect by the loopback, even if it takes this machine for a container, and disables
+// the reaper, because its image is not available everywhere.
 func TestMain(m *testing.M) {
 	for k, v := range map[string]string{"TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1", "TESTCONTAINERS_RYUK_DISABLED": "true"} {
 		if err := os.Setenv(k, v); err != nil {
@@ -129,8 +129,8 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestNATSCluster runs three servers with our own settings: an event is safe with two of them, whichever is lost, and a
-// service can neither speak in another's name nor delete a stream.
+// TestNATSCluster runs three servers with our own settings: an event survives the loss of any one server, and a
+// service can neither publish in another's name nor delete a stream.
 func TestNATSCluster(t *testing.T) {
 	c := config(t)
 	c.NATSHosts = []string{"nats-1", "nats-2", "nats-3"}
@@ -231,7 +231,7 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return net.DialTimeout(network, "127.0.0.1:"+p.Port(), 2*time.Second)
 }
 
-// retry is for what takes servers a moment to agree on.
+// retry repeats f until it succeeds, for changes on which servers must agree first.
 func retry(t *testing.T, what string, f func() error) {
 	t.Helper()
 	var err error

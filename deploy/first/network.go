@@ -1,4 +1,4 @@
-// Package first makes what a new installation begins with.
+// Package first creates the initial objects of a new installation.
 package first
 
 import (
@@ -15,9 +15,9 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 )
 
-// Network makes the private network of a first start, in the name of the administrator of ctx: a pool of addresses that
-// the nodes translate to their own. ip and vm are connections to these services, stack is the id of the installation. What
-// a crash left half made is completed.
+// Network creates the private network of a first start, as the administrator of ctx: a pool of addresses that the
+// nodes translate to their own. ip and vm are connections to these services, stack is the id of the installation. A
+// call after a crash completes the network.
 func Network(ctx context.Context, ip, vm grpc.ClientConnInterface, stack string) (prefix netip.Prefix, err error) {
 	networks, pools := ippb.NewNetworkServiceClient(ip), ippb.NewPoolServiceClient(ip)
 	have, err := networks.ListNetworks(ctx, &ippb.ListNetworksRequest{})
@@ -71,8 +71,8 @@ func Network(ctx context.Context, ip, vm grpc.ClientConnInterface, stack string)
 	return prefix, err
 }
 
-// FreePrefix is a /24 out of 10.64.0.0/10 that no interface of this machine is in. It follows from the stack's id, so
-// that several stacks on a machine take different ones.
+// FreePrefix returns a /24 of 10.64.0.0/10 that no interface of this machine uses. The prefix is derived from the
+// stack's id, so that several stacks on a machine use different ones.
 func FreePrefix(stack string) (netip.Prefix, error) {
 	taken, err := net.InterfaceAddrs()
 	if err != nil {

@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// Client speaks REST with an installation that runs, as an administrator.
+// Client calls a running installation over REST, as an administrator.
 type Client struct {
 	URL   string
 	Token string
 }
 
-// Finding is one thing that is not as it should be.
+// Finding is one inconsistency.
 type Finding struct {
 	Kind   string `json:"kind"`
 	Object string `json:"object"`
 	Detail string `json:"detail"`
 }
 
-// Report is the result of a check. Without findings and with something unchecked it proves nothing.
+// Report is the result of a check. If something is unchecked, an empty list of findings proves nothing.
 type Report struct {
 	Findings  []Finding `json:"list"`
 	Unchecked []string  `json:"unchecked"`
@@ -37,10 +37,10 @@ type Report struct {
 	Addresses int       `json:"addresses"`
 }
 
-// Clean reports whether everything was looked at and nothing found.
+// Clean reports whether everything was checked and nothing was found.
 func (r Report) Clean() bool { return len(r.Findings) == 0 && len(r.Unchecked) == 0 }
 
-// Parked is an event that could not be taken in.
+// Parked is an event that could not be applied.
 type Parked struct {
 	Consumer string `json:"consumer"`
 	Event    string `json:"event"`
@@ -50,7 +50,7 @@ type Parked struct {
 	Since    string `json:"date_parked"`
 }
 
-// Login returns a client of an account.
+// Login returns a client that is logged in as an account.
 func Login(ctx context.Context, url, email, password string) (*Client, error) {
 	c := &Client{URL: url}
 	var t struct {
@@ -66,8 +66,8 @@ func (c *Client) Check(ctx context.Context, settle time.Duration) (r Report, err
 	return r, c.do(ctx, http.MethodGet, fmt.Sprintf("/vm/v3/fsck?settle_ms=%d", max(settle.Milliseconds(), 1)), nil, &r)
 }
 
-// Rest checks until nothing is found, or until the time within is over, and returns the last report. It is for after a
-// crash: within is how long healing may take.
+// Rest checks until nothing is found, or until the time within is over, and returns the last report. After a crash,
+// within is how long recovery may take.
 func (c *Client) Rest(ctx context.Context, within time.Duration) (r Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -87,7 +87,7 @@ func (c *Client) Rest(ctx context.Context, within time.Duration) (r Report, err 
 	}
 }
 
-// Parked lists events that could not be taken in.
+// Parked lists events that could not be applied.
 func (c *Client) Parked(ctx context.Context) ([]Parked, error) {
 	var l struct {
 		List []Parked `json:"list"`
@@ -95,12 +95,12 @@ func (c *Client) Parked(ctx context.Context) ([]Parked, error) {
 	return l.List, c.do(ctx, http.MethodGet, "/vm/v3/parked", nil, &l)
 }
 
-// Replay takes a parked event in.
+// Replay applies a parked event.
 func (c *Client) Replay(ctx context.Context, consumer, event string) error {
 	return c.do(ctx, http.MethodPost, "/vm/v3/parked/"+url.PathEscape(consumer)+"/"+url.PathEscape(event)+"/replay", struct{}{}, nil)
 }
 
-// Drop forgets a parked event.
+// Drop deletes a parked event.
 func (c *Client) Drop(ctx context.Context, consumer, event string) error {
 	return c.do(ctx, http.MethodDelete, "/vm/v3/parked/"+url.PathEscape(consumer)+"/"+url.PathEscape(event), nil, nil)
 }

@@ -28,7 +28,7 @@ import (
 
 const mac = "52:54:00:12:34:56"
 
-// template builds the template; the second call in a checkout finds it up to date.
+// template builds the template, unless it is up to date.
 var template = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("./build.sh", "out").CombinedOutput()
 	if err != nil {
@@ -51,8 +51,8 @@ type vm struct {
 	log bytes.Buffer
 }
 
-// start boots a fresh disk over the template; drives are further qemu arguments. guestIP is where the forwarded
-// ssh port leads: qemu's network cannot find it out, for the guest does not use DHCP.
+// start boots a fresh disk over the template; drives are further qemu arguments. guestIP is the target of the
+// forwarded ssh port; qemu cannot detect it, because the guest does not use DHCP.
 func start(t *testing.T, guestIP string, args ...string) *vm {
 	t.Helper()
 	base, err := template()
@@ -175,7 +175,7 @@ func (v *vm) waitExit(limit time.Duration) {
 func (v *vm) run(auth ssh.AuthMethod, command string) (string, error) {
 	c, err := ssh.Dial("tcp", v.ssh, &ssh.ClientConfig{
 		User: "root", Auth: []ssh.AuthMethod{auth}, Timeout: 20 * time.Second,
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // made a moment ago, nobody knows it
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // generated a moment ago, so there is no known key
 	})
 	if err != nil {
 		return "", err

@@ -16,21 +16,21 @@ import (
 	"slipway.dev/pkg/bus"
 )
 
-// secrets are what goes in, by what it is.
+// secrets are the planted secrets, by kind.
 type secrets struct {
 	*stack
 	known   map[string]string
 	refused strings.Builder // all answers that are errors
 }
 
-// new makes up a secret.
+// new returns a new secret.
 func (s *secrets) new(kind string) string {
 	v := fmt.Sprintf("canary%02dQ%x", len(s.known), time.Now().UnixNano())
 	s.known[kind] = v
 	return v
 }
 
-// got takes note of a secret that was given out.
+// got records a secret that a service issued.
 func (s *secrets) got(kind string, a answer, field string) string {
 	s.Helper()
 	v, _ := a.body[field].(string)
@@ -54,7 +54,7 @@ func (s *secrets) send(c *client, method, path, body string, headers ...string) 
 	return a
 }
 
-// flow sends 25 kinds of secrets through everything that takes one, rightly and wrongly.
+// flow sends 25 kinds of secrets through every call that accepts one, in valid and invalid ways.
 func (s *secrets) flow() {
 	nobody, login := s.nobody(), "/auth/v4/public/token"
 	s.known["the administrator's password"] = adminPassword
@@ -100,7 +100,7 @@ func (s *secrets) flow() {
 	s.admin.complete(op.number("task"))
 }
 
-// places is everything that is kept or sent on, by where it is.
+// places returns all text that is stored or passed on, by place.
 func (s *secrets) places(events string) map[string]string {
 	s.Helper()
 	all := map[string]string{"the log": s.log.text(), "an error": s.refused.String(), "an event": events}
@@ -136,7 +136,7 @@ func (s *secrets) places(events string) map[string]string {
 	return all
 }
 
-// leaked lists which secrets are where: as they are, in base64 or in hex.
+// leaked lists the secrets that a place holds, in plain text, base64 or hex.
 func leaked(known, places map[string]string) (found []string) {
 	for kind, secret := range known {
 		for where, text := range places {
@@ -185,7 +185,7 @@ func TestCanarySecrets(t *testing.T) {
 	for _, f := range leaked(s.known, places) {
 		t.Error(f)
 	}
-	// Planted leaks, which must be seen.
+	// Planted leaks, which the check must detect.
 	for where, form := range map[string]string{
 		"plain": adminPassword, "base64": base64.StdEncoding.EncodeToString([]byte(adminPassword)), "hex": `\x` + hex.EncodeToString([]byte(adminPassword)),
 	} {

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// nobodys is an id that names nothing.
+// nobodys is an id without an object.
 const nobodys = "999999"
 
-// sender makes a request as somebody who owns nothing.
+// sender sends a request as an account that owns nothing.
 type sender func(method, path, body string) answer
 
 // oracles asks for the objects of others and for those that are not there, on every route that a user may call, and lists
@@ -37,10 +37,10 @@ func oracles(targets map[string]string, send sender) (asked int, found []string)
 	return asked, found
 }
 
-// shared objects belong to no account.
+// shared are kinds of objects that belong to no account.
 var shared = map[string]bool{"cluster": true, "os": true}
 
-// good is a body that is good but for the object.
+// good returns a body that is valid except for the object.
 func good(r route) string {
 	if !r.body {
 		return ""
@@ -64,7 +64,7 @@ func TestForeignIsMissing(t *testing.T) {
 	if a := s.admin.ok("GET", "/vm/v3/host/"+targets["host"], ""); a.body["state"] != "active" {
 		t.Errorf("the foreign host was touched: %s", a.text)
 	}
-	// Planted holes, which must be seen: a route that says that it knows the object, and one that lets it be read.
+	// Planted holes, which the check must detect: a route that reveals that the object exists, and one that shows it.
 	for _, hole := range []func(path string) answer{
 		func(string) answer {
 			return answer{status: http.StatusForbidden, text: `{"error":{"code":3001,"msg":"not yours","value":{}}}`}
@@ -83,7 +83,7 @@ func TestForeignIsMissing(t *testing.T) {
 	}
 }
 
-// spoofs are headers by which some panel or other let itself be told who asks.
+// spoofs are headers from which some panels took the identity of the caller.
 var spoofs = [][2]string{
 	{"Internal-Auth", "on"},
 	{"Isp-Box-Instance", "true"},
@@ -114,7 +114,8 @@ var spoofs = [][2]string{
 	{"Te", "trailers"},
 }
 
-// TestHeadersGainNothing sends every route every header, as nobody and, where an administrator is needed, as a user.
+// TestHeadersGainNothing sends every header to every route, without an account and, where an administrator is needed,
+// as a user.
 func TestHeadersGainNothing(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -140,7 +141,7 @@ func TestHeadersGainNothing(t *testing.T) {
 	}
 }
 
-// TestWrongIsSeen plants answers that hostile input must not get.
+// TestWrongIsSeen plants answers that hostile input must never get.
 func TestWrongIsSeen(t *testing.T) {
 	t.Parallel()
 	for name, a := range map[string]answer{

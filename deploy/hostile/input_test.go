@@ -12,11 +12,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// leaks are words that no answer holds: they are of our database, our code or our machine.
+// leaks are words that no answer may hold, because they come from the database, the code or the machine.
 var leaks = regexp.MustCompile(`(?i)SQLSTATE|pgx|pgconn|goroutine|panic|\.go:|/tmp/|syntax error at|relation "|column "|violates|` +
 	`rpc error|invalid memory|slipway\.dev|stack trace|proto:`)
 
-// wrong says what is wrong with an answer to hostile input, "" for nothing.
+// wrong returns what is wrong with an answer to hostile input, "" for nothing.
 func wrong(a answer) string {
 	switch {
 	case a.status == http.StatusServiceUnavailable && a.shaped:
@@ -33,7 +33,7 @@ func wrong(a answer) string {
 	return ""
 }
 
-// persona asks. It logs in anew when its session is over: some calls end it.
+// persona sends requests. It logs in again when its session has ended, because some calls end it.
 type persona struct {
 	s               *stack
 	email, password string
@@ -59,7 +59,7 @@ func (p *persona) send(method, path, body string) answer {
 	return c.send(method, path, body)
 }
 
-// personas ask in turn. What they may do differs; what hostile input does to the answer must not.
+// personas send requests in turn. Their rights differ; hostile input must be handled the same for all.
 func (s *stack) personas() map[string]*persona {
 	all := map[string]*persona{"nobody": {s: s, c: s.nobody()}}
 	for who, role := range map[string]string{"user": "@user", "boss": "@admin"} {
@@ -84,8 +84,8 @@ func (s *stack) targets() map[string]string {
 	}
 }
 
-// TestHostileInput sends every route every hostile value in every field, as several personas. No answer may be a fault of
-// ours, and none may tell of what is inside.
+// TestHostileInput sends every route every hostile value in every field, as several personas. No answer may be an
+// internal error or reveal internals.
 func TestHostileInput(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -110,7 +110,8 @@ func TestHostileInput(t *testing.T) {
 			for who := range personas {
 				hostilePaths(r, func(path string) { check(who, r, r.method, path, "{}") })
 			}
-			// What is inside a request is looked at behind the door only: nobody and a user come to it on their own routes.
+			// A request is parsed only after the check of access, so a caller without an account and a user send
+			// their values to their own routes.
 			for _, who := range insiders(r) {
 				target := r.with(func(string) string { return targets[r.noun()] })
 				if strings.Contains(target, "//") || strings.HasSuffix(target, "/") || r.method == http.MethodDelete {
@@ -140,7 +141,7 @@ func insiders(r route) []string {
 	}
 }
 
-// hostilePaths puts hostile ids in the place of the path's variables.
+// hostilePaths replaces the path's variables by hostile ids.
 func hostilePaths(r route, send func(path string)) {
 	if len(r.params()) == 0 {
 		send(r.path)
@@ -175,7 +176,7 @@ func hostileRequests(r route, path string, send func(path, body string)) {
 	}
 }
 
-// rest is what else the body needs for the field to be looked at.
+// rest returns the other fields that the body needs for the field to be checked.
 func rest(r route, but protoreflect.FieldDescriptor) (text string) {
 	for _, need := range needs[string(r.rpc.Name())] {
 		if name, _, _ := strings.Cut(need, ":"); name != fmt.Sprintf("%q", but.Name()) {

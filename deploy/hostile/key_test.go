@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// redeem tries a key and reports whether it opened a session.
+// redeem uses a key and reports whether it opened a session.
 func (s *stack) redeem(key string) bool {
 	s.Helper()
 	a := s.nobody().send("POST", "/auth/v4/public/key", fmt.Sprintf(`{"key":%q}`, key))

@@ -22,7 +22,7 @@ type route struct {
 	access       *accesspb.Access
 }
 
-// routes are all that any service of this installation declares.
+// routes returns the routes of all services of the installation.
 func routes() (all []route) {
 	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
 		for i := range f.Services().Len() {
@@ -58,12 +58,12 @@ func (r route) params() (names []string) {
 	return names
 }
 
-// with puts values in the place of the path's variables.
+// with replaces the path's variables by values.
 func (r route) with(value func(name string) string) string {
 	return variable.ReplaceAllStringFunc(r.path, func(v string) string { return value(strings.Trim(v, "{}")) })
 }
 
-// noun is what the first variable of the path names: the segment before it.
+// noun returns the kind of object that the first variable of the path names: the segment before the variable.
 func (r route) noun() string {
 	before, _, ok := strings.Cut(r.path, "/{")
 	if !ok {
@@ -83,7 +83,7 @@ func (r route) fields() (list []protoreflect.FieldDescriptor) {
 	return list
 }
 
-// lists reports whether the route takes where, orderby and limit.
+// lists reports whether the route accepts where, orderby and limit.
 func (r route) lists() bool { return !r.body && r.rpc.Input().Fields().ByName("query") != nil }
 
 const (

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Values that no field wants, as JSON.
+// Values that no field accepts, as JSON.
 var (
 	many = func(one string) string { return "[" + strings.Repeat(one+",", 9_999) + one + "]" }
 	deep = strings.Repeat(`{"a":[`, 200) + strings.Repeat(`]}`, 200)
@@ -57,7 +57,7 @@ var bodies = []string{
 	"\x00", "name=a&os=1", "<host/>", `{"__proto__":{"admin":true}}`, `{"constructor":null}`,
 }
 
-// ids are hostile in a path. Those that are numbers name nothing.
+// ids are hostile ids in a path. Numbers among them name no object.
 var ids = []string{
 	"0", "-1", "999999", "2147483647", "2147483648", "99999999999999999999", "abc", "1.5", "1e3", "+999999", "0xF423F", "%20", "%00", "%2e%2e", "..%2f..",
 	"%27%20OR%201%3D1", "%25", "_", "%F0%9F%98%80", "%D9%A1", "%C3%28", "true", "null", "%7B%7D", strings.Repeat("9", 5000), "1;DROP%20TABLE%20host",

@@ -1,4 +1,4 @@
-// Package images tests what the images are made of.
+// Package images tests the contents of the images.
 package images
 
 import (
@@ -19,7 +19,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestNames: the base images that are made offline are those that the files name, all of them.
+// TestNames: the base images that are built offline are exactly those that the files name.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	var made, used []string
@@ -41,7 +41,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestPublished: nothing is published but on the loopback.
+// TestPublished: ports are published only on the loopback.
 func TestPublished(t *testing.T) {
 	t.Parallel()
 	ports := regexp.MustCompile(`(?m)^ +ports: (.*)$`).FindAllStringSubmatch(read(t, "docker-compose.yml"), -1)

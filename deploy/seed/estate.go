@@ -13,11 +13,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// estate is what is made. Everything follows from the number of a row, so two estates of one size are the same.
+// estate describes the rows to create. Every value is derived from the number of its row, so two estates of one size
+// are equal.
 type estate struct {
 	hosts, accounts, clusters, nodes int
 	os                               int32
-	// What is there already: ids go on after it.
+	// The existing rows, after which ids continue.
 	account0, cluster0, node0, network0, pool0, range0, address0, job0 int
 	start                                                              time.Time
 }
@@ -41,7 +42,7 @@ func newEstate(ctx context.Context, db *pgx.Conn, hosts int) (*estate, error) {
 	return e, err
 }
 
-// account is whose a host is: few have many, most have some.
+// account returns the owner of a host: few accounts have many hosts, most have some.
 func (e *estate) account(host int) int {
 	x := float64(mix(host, 1)%1_000_000) / 1_000_000
 	return e.account0 + 1 + int(float64(e.accounts)*math.Pow(x, 1.5))
@@ -49,7 +50,7 @@ func (e *estate) account(host int) int {
 
 func (e *estate) node(host int) int { return e.node0 + 1 + mix(host, 2)%e.nodes }
 
-// cluster is the one of a node: a host is in its node's.
+// cluster returns the cluster of a node, which is also that of its hosts.
 func (e *estate) cluster(node int) int { return e.cluster0 + 1 + (node-e.node0-1)%e.clusters }
 
 func (e *estate) state(host int) (state, wanted string) {
@@ -87,7 +88,7 @@ func mac(host int) net.HardwareAddr {
 	return m
 }
 
-// network4 is shared address space, which no private network of a first start lies in.
+// network4 is shared address space, which no private network of a first start uses.
 var (
 	network4 = netip.MustParsePrefix("100.64.0.0/10")
 	network6 = netip.MustParsePrefix("fd64:5eed::/64")
@@ -105,7 +106,7 @@ func ip6(host int) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// mix is a number from 0 that looks like chance and is the same at every run.
+// mix returns a pseudorandom number from 0 that is the same in every run.
 func mix(n, salt int) int {
 	x := uint64(n)*0x9e3779b97f4a7c15 + uint64(salt)*0xbf58476d1ce4e5b9 // #nosec G115 -- mixed, not counted
 	x ^= x >> 31

@@ -1,5 +1,5 @@
-// Package seed fills a fresh installation with an estate of any size, for benches and tests of lists. Nothing of it
-// exists outside the database: no node answers, no machine runs.
+// Package seed fills a fresh installation with an estate of any size, for benches and tests of lists. The estate
+// exists only in the database: no node answers, no machine runs.
 package seed
 
 import (
@@ -14,7 +14,7 @@ import (
 // ErrNotFresh is the error of a database that is in use already.
 var ErrNotFresh = errors.New("seed: the database holds more than the first start made; an estate is for a fresh one alone")
 
-// fresh is true when there is nothing but what the first start makes.
+// fresh is true if the database holds only the rows of a first start.
 const fresh = `SELECT NOT EXISTS (SELECT FROM vm.host) AND NOT EXISTS (SELECT FROM vm.job)
 	AND (SELECT count(*) <= 1 FROM auth.user_account) AND (SELECT count(*) <= 1 FROM vm.cluster) AND (SELECT count(*) <= 1 FROM vm.node)
 	AND NOT EXISTS (SELECT FROM ip.address WHERE owner IS NOT NULL) AND (SELECT count(*) <= 1 FROM ip.network)`
@@ -48,12 +48,12 @@ func Fill(ctx context.Context, url string, hosts int, say func(string)) error {
 	return e.finish(ctx, db)
 }
 
-// batch is how many rows one COPY writes.
+// batch is the number of rows that one COPY writes.
 const batch = 50_000
 
 // copy writes the rows of a table, from number 1.
 func (e *estate) copy(ctx context.Context, db *pgx.Conn, t table) error {
-	// Triggers name what they use as the services see it.
+	// Triggers use names without schema, as the services do.
 	if _, err := db.Exec(ctx, `SELECT set_config('search_path', $1, false)`, t.schema); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (e *estate) copy(ctx context.Context, db *pgx.Conn, t table) error {
 	return nil
 }
 
-// finish moves the sequences behind what was written, and lets PostgreSQL know what there is.
+// finish moves the sequences past the new rows and has PostgreSQL analyze the tables.
 func (e *estate) finish(ctx context.Context, db *pgx.Conn) error {
 	for _, t := range e.tables() {
 		if t.columns[0] != "id" {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// table is how one table is filled: row makes the n-th row, from 1.
+// table is how one table is filled: row returns the n-th row, from 1.
 type table struct {
 	schema, name string
 	columns      []string
@@ -17,7 +17,7 @@ type table struct {
 
 func columns(names string) []string { return strings.Split(names, " ") }
 
-// tables are in the order that their references demand.
+// tables are in the order that their foreign keys require.
 func (e *estate) tables() []table {
 	return append(append(e.people(), e.addresses()...), e.machines()...)
 }
@@ -63,7 +63,7 @@ func (e *estate) addresses() []table {
 	}
 }
 
-// never is when an estate's nodes are seen last: their silence means nothing.
+// never is when the estate's nodes were last seen, so that vm ignores their silence.
 var never = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (e *estate) machines() []table {
@@ -76,7 +76,7 @@ func (e *estate) machines() []table {
 				"cpu_allocated ram_allocated storage_allocated hypervisor accel kernel_version os_version qemu_version libvirt_version boot_id bridge seen_at"),
 			e.nodes, func(n int) []any {
 				return []any{
-					// An endpoint that cannot even be dialed: vm makes nothing of its hosts.
+					// An endpoint that cannot be dialed, so that vm ignores the hosts of the node.
 					e.node0 + n, e.cluster(e.node0 + n), machine(-n), fmt.Sprintf("node-%05d", n), fmt.Sprintf("unix://estate/%d", n), true,
 					64, "EPYC", 524288, 8388608, 4194304, 128, 131072, 655360, "kvm", "kvm", "6.1.0", "Debian 12", "7.2", "9.0", "seed", "br0", never,
 				}

@@ -1,4 +1,4 @@
-// Slipway-init makes an installation of separate services ready. Each of its commands may run at every start.
+// Slipway-init prepares an installation of separate services. Each of its commands may run at every start.
 package main
 
 import (

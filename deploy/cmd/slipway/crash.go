@@ -10,7 +10,8 @@ import (
 	"slipway.dev/services/vm"
 )
 
-// crashPoints lists where tests kill the process. Hidden: an operator has no use for it.
+// crashPoints lists the points at which tests kill the process. The command is hidden, because operators do not need
+// it.
 func crashPoints() *cobra.Command {
 	return &cobra.Command{
 		Use: "crashpoints", Hidden: true, Args: cobra.NoArgs,

@@ -22,7 +22,7 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// What slipway fsck ends with.
+// Exit statuses of slipway fsck.
 const (
 	exitFindings exit = 1
 	exitUnknown  exit = 2
@@ -42,7 +42,7 @@ Environment:
   SLIPWAY_ADMIN_EMAIL     its e-mail (default admin@example.com)
   SLIPWAY_ADMIN_PASSWORD  its password (default: DATA/admin-password)`
 
-// client logs in to an installation that runs.
+// client logs in to a running installation.
 func (w *where) client(ctx context.Context) (*fsck.Client, error) {
 	url := w.url
 	if url == "" {

@@ -26,14 +26,14 @@ func main() {
 		root.AddCommand(up(log), wipe(log), bench(log), check(log), parked(), crashPoints())
 		err := root.ExecuteContext(ctx)
 		if code, ok := errors.AsType[exit](err); ok {
-			os.Exit(int(code)) // it has said what it has to say
+			os.Exit(int(code)) // the command has printed its message
 		}
 		return err
 	})
 }
 
-// gcPercent has the collector run seldom: one process for all services has little that lives, and a password's 19 MiB would start
-// it after every third login, which everybody else feels.
+// gcPercent makes the garbage collector run rarely. One process for all services has a small live heap, and the 19
+// MiB of a password would start a collection after every third login, which slows down all other requests.
 const gcPercent = 400
 
 func up(log *slog.Logger) *cobra.Command {
@@ -104,7 +104,7 @@ func wipe(log *slog.Logger) *cobra.Command {
 	return c
 }
 
-// defaultData is the system's place for root and the user's own for others.
+// defaultData is the system's directory for root, and the user's own for others.
 func defaultData() string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/slipway"

@@ -67,7 +67,7 @@ type match struct {
 	bad    bool
 }
 
-// UnmarshalYAML remembers a failure: without its match an entry would fall back to the interface named like it.
+// UnmarshalYAML records an error, because without its match an entry would apply to the interface of its name.
 func (m *match) UnmarshalYAML(n *yaml.Node) error {
 	type plain match
 	m.bad = n.Decode((*plain)(m)) != nil
@@ -97,7 +97,7 @@ func parseNetwork(s *Seed, data []byte) []error {
 // ifName matches the usual names of links: fewer characters than the kernel accepts, 15 bytes at most.
 var ifName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
 
-// addLink fails as a whole when it is not clear which interface is meant, else only part by part.
+// addLink rejects an entry if its interface is ambiguous; otherwise it skips only the invalid parts.
 func (s *Seed) addLink(id string, e ethernet) (errs []error) {
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	l := Link{Name: id, SetName: e.SetName, MTU: e.MTU, AcceptRA: e.AcceptRA == yes}

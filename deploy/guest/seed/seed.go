@@ -1,7 +1,7 @@
 // Package seed turns the files of a NoCloud seed into a checked plan for one boot of the tiny guest.
 //
-// A seed is written by a stranger: every value is checked here, and what does not pass is left out and
-// reported, so that the rest of the plan still makes a guest that can be reached.
+// A seed is untrusted: Parse checks every value, and omits and reports invalid ones, so that the rest of the plan
+// still yields a guest that can be reached.
 package seed
 
 import (
@@ -37,7 +37,7 @@ type Seed struct {
 	Search     []string
 }
 
-// Password is what root's line of /etc/shadow becomes; at most one field is set.
+// Password is root's new password; at most one field is set.
 type Password struct {
 	Hash   string
 	Text   string
@@ -52,7 +52,7 @@ type File struct {
 	Append  bool
 }
 
-// Parse reads meta-data, user-data and network-config. The seed is usable whatever the errors are.
+// Parse reads meta-data, user-data and network-config. The seed is usable even with errors.
 func Parse(fsys fs.FS) (Seed, []error) {
 	var s Seed
 	var errs []error
@@ -82,7 +82,7 @@ func Parse(fsys fs.FS) (Seed, []error) {
 	return s, errs
 }
 
-// guarded keeps the boot going should the YAML package meet a document it cannot stand.
+// guarded keeps the boot going if the YAML package panics on a document.
 func guarded(parse func(*Seed, []byte) []error, s *Seed, data []byte) (errs []error) {
 	defer func() {
 		if recover() != nil {
@@ -118,7 +118,7 @@ func parseMeta(s *Seed, data []byte) []error {
 	return append(errs, s.setHostname("local-hostname", doc.LocalHostname)...)
 }
 
-// setHostname takes a bare or a dotted name; of a dotted one the first label is the host name.
+// setHostname accepts a plain or a dotted name; the first label of a dotted name becomes the host name.
 func (s *Seed) setHostname(key, name string) []error {
 	if name == "" {
 		return nil
@@ -153,8 +153,8 @@ var (
 	yamlType = regexp.MustCompile(`^line \d+: cannot unmarshal `)
 )
 
-// decode fills doc as far as it can. Errors of the YAML package quote values, which may be passwords and
-// would end up on the console, so only the line number and the kind of error are kept.
+// decode fills doc as far as it can. It keeps only the line number and the kind of an error, because errors of the
+// YAML package quote values, which may be passwords and would appear on the console.
 func decode(data []byte, doc any) []error {
 	err := yaml.Unmarshal(data, doc)
 	var types *yaml.TypeError

@@ -145,10 +145,11 @@ func (s *Seed) addUser(n *yaml.Node) []error {
 	return errs
 }
 
-// cryptHash is what crypt(3) makes: no colon and no control characters, for it becomes a field of a line.
+// cryptHash matches hashes of crypt(3), without colons and control characters, because the hash becomes a field of a
+// line.
 var cryptHash = regexp.MustCompile(`^\$(1|2[aby]|5|6|y|gy|7)\$[./A-Za-z0-9$=,]{8,300}$`)
 
-// setPassword takes kind hash or text; with none it looks at the password, as cloud-init does.
+// setPassword accepts the kinds hash and text; without a kind it inspects the password, as cloud-init does.
 func (s *Seed) setPassword(key, password, kind string) []error {
 	if kind == "" {
 		kind = "text"
@@ -186,7 +187,7 @@ func (s *Seed) addKeys(keys []string) []error {
 	return errs
 }
 
-// checkKey wants "type base64 comment" on one line; options before the type are refused.
+// checkKey accepts "type base64 comment" on one line, without options before the type.
 func checkKey(key string) error {
 	if strings.ContainsFunc(key, unicode.IsControl) {
 		return errors.New("control character in a key")

@@ -7,8 +7,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// flag is a boolean that knows whether it was given. cloud-init also takes the words of old YAML and
-// words of its own ("unchanged", "localhost"), which leave the default.
+// flag is a boolean that records whether it was given. cloud-init also accepts the words of old YAML and words of its
+// own ("unchanged", "localhost"), which leave the default.
 type flag int
 
 const (
@@ -20,7 +20,7 @@ const (
 func (f *flag) UnmarshalYAML(n *yaml.Node) error {
 	*f = unset
 	if n.Kind != yaml.ScalarNode {
-		// Of this type the decoder goes on with the rest of the document.
+		// After an error of this type the decoder continues with the rest of the document.
 		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: cannot unmarshal into a boolean", n.Line)}}
 	}
 	switch strings.ToLower(n.Value) {

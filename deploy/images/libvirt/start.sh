@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a container does not have by itself and machines need; then the agent.
+# Sets up what machines need and a container lacks; then runs the agent.
 set -eu
 
 # Devices: the node of each that this kernel has. The container may use no others.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the base images that the Dockerfile and docker-compose.yml name, where no registry can be reached: out of Debian
-# packages, Go modules and the Go of this machine, under the very same names. An image that is there is kept.
+# Builds the base images that the Dockerfile and docker-compose.yml name, where no registry can be reached, from Debian
+# packages, Go modules and the Go of this machine, under the same names. Existing images are kept.
 #
 #   build.sh [name…]     golang, debian, postgres, nats, haproxy, prometheus; all without arguments
 set -euo pipefail
@@ -36,7 +36,7 @@ root() {
 	rm -rf "$dir"/var/lib/apt/lists/* "$dir"/var/cache/apt/*
 }
 
-# quiet runs a command and shows what it said only when it fails.
+# quiet runs a command and shows its output only if it fails.
 quiet() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }; }
 
 # import DIR IMAGE changes…: a directory becomes an image.

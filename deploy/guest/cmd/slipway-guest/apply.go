@@ -80,7 +80,7 @@ func applyLogin(s seed.Seed) {
 	must("authorized_keys", os.WriteFile("/root/.ssh/authorized_keys", []byte(keys), 0o600))
 }
 
-// hashPassword hands the password over a pipe: an argument could be read in /proc.
+// hashPassword passes the password over a pipe, because an argument could be read in /proc.
 func hashPassword(text string) (string, error) {
 	cmd := exec.Command("/usr/bin/mkpasswd", "-m", "sha512", "-P", "0")
 	cmd.Stdin = strings.NewReader(text + "\n")

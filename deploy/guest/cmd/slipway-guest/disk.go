@@ -73,7 +73,7 @@ func isLabel(field []byte) bool {
 	return strings.EqualFold(strings.TrimRight(string(field), " \x00"), "cidata")
 }
 
-// mountSeed returns a root that symbolic links on the disk cannot lead out of.
+// mountSeed returns a root that symbolic links on the disk cannot escape.
 func mountSeed(dev, kind string) (*os.Root, error) {
 	if kind == "vfat" {
 		loadModules("vfat")

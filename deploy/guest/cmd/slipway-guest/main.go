@@ -20,9 +20,10 @@ func main() {
 		return
 	}
 	loadModules("boot")
-	// Not left to init: a power button pressed before acpid listens is lost, and who reads "ready" may press it.
+	// Started here, not by init: a press of the power button before acpid listens is lost, and a client that reads
+	// "ready" may press it.
 	must("acpid", exec.Command("/sbin/acpid", "-l", "/dev/null").Run())
-	hostKey := makeHostKey() // meanwhile, for it takes as long as everything else
+	hostKey := makeHostKey() // in the background, because it takes as long as everything else
 	s := loadSeed()
 	if s.Hostname == "" {
 		s.Hostname = "tiny"

@@ -21,7 +21,7 @@ func setupLoopback() error {
 	return netlink.LinkSetUp(lo)
 }
 
-// setupLinks does what it can of every link and reports the rest.
+// setupLinks configures every link as far as possible and reports the errors.
 func setupLinks(links []seed.Link) {
 	renameLinks(links)
 	for _, l := range links {
@@ -131,7 +131,7 @@ func ipNet(ip net.IP, bits int) *net.IPNet {
 	return &net.IPNet{IP: ip, Mask: net.CIDRMask(bits, len(ip)*8)}
 }
 
-// firstAddress is what the ready line shows: the first global IPv4 address, else IPv6, else "-".
+// firstAddress returns the address of the ready line: the first global IPv4 address, else IPv6, else "-".
 func firstAddress() string {
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		addrs, err := netlink.AddrList(nil, family)

@@ -25,7 +25,7 @@ func makeHostKey() <-chan error {
 	return done
 }
 
-// startSSH leaves sshd to a loop that starts it again, and returns when it answers.
+// startSSH runs sshd in a loop that restarts it, and returns when sshd answers.
 func startSSH(s seed.Seed) error {
 	args := []string{}
 	if s.NoPassword {
