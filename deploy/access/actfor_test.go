@@ -20,16 +20,16 @@ import (
 // installer is the context of calls of the first administrator.
 func (w *world) installer() context.Context {
 	w.Helper()
-	text, err := w.replicas[0].auth.AdminIdentity(w.Context())
+	ctx, err := w.replicas[0].AsAdmin(w.Context())
 	if err != nil {
 		w.Fatal(err)
 	}
-	return w.as(text)
+	return ctx
 }
 
 func (w *world) account(email string) int32 {
 	w.Helper()
-	r, err := authpb.NewUserServiceClient(w.replicas[0].auth.Server().Local("gateway")).
+	r, err := authpb.NewUserServiceClient(w.replicas[0].Conn("auth", "gateway")).
 		CreateUser(w.installer(), &authpb.CreateUserRequest{Email: email, Password: "pw"})
 	if err != nil {
 		w.Fatal(err)
@@ -39,7 +39,7 @@ func (w *world) account(email string) int32 {
 
 // actFor returns a context of calls of prov for an account.
 func (w *world) actFor(account int32, scopes ...string) (context.Context, error) {
-	r, err := authpb.NewTokenServiceClient(w.replicas[0].auth.Server().Local("prov")).
+	r, err := authpb.NewTokenServiceClient(w.replicas[0].Conn("auth", "prov")).
 		ActFor(w.Context(), &authpb.ActForRequest{AccountId: account, Scopes: scopes})
 	return w.as(r.GetIdentity()), err
 }
@@ -61,7 +61,7 @@ func TestActs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts := vmpb.NewHostServiceClient(w.replicas[0].vm.Server().Local("prov"))
+	hosts := vmpb.NewHostServiceClient(w.replicas[0].Conn("vm", "prov"))
 	if _, err := hosts.GetHost(acting, &vmpb.GetHostRequest{Id: 1}); reason(err) != "NOT_FOUND" {
 		t.Errorf("within its scopes: %v", err)
 	}
@@ -73,7 +73,7 @@ func TestActs(t *testing.T) {
 		t.Errorf("a method that does not let it in: %v", err)
 	}
 	for _, caller := range []string{"gateway", "node", "dci"} {
-		other := vmpb.NewHostServiceClient(w.replicas[0].vm.Server().Local(caller))
+		other := vmpb.NewHostServiceClient(w.replicas[0].Conn("vm", caller))
 		if _, err := other.GetHost(acting, &vmpb.GetHostRequest{Id: 1}); status.Code(err) != codes.PermissionDenied {
 			t.Errorf("%s uses the identity of prov: %v", caller, err)
 		}
@@ -91,7 +91,7 @@ func TestActs(t *testing.T) {
 		"more than the account":      {"prov", id, []string{"users.write"}, "PERMISSION_DENIED"},
 		"no such account":            {"prov", 999, []string{"vms.read"}, "NOT_FOUND"},
 	} {
-		_, err := authpb.NewTokenServiceClient(w.replicas[0].auth.Server().Local(tt.caller)).
+		_, err := authpb.NewTokenServiceClient(w.replicas[0].Conn("auth", tt.caller)).
 			ActFor(t.Context(), &authpb.ActForRequest{AccountId: tt.id, Scopes: tt.scopes})
 		if reason(err) != tt.want {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
@@ -104,7 +104,7 @@ func TestRecordsShowBothNames(t *testing.T) {
 	t.Parallel()
 	w := build(t, 1)
 	id := w.account("seven@example.com")
-	users := authpb.NewTokenServiceClient(w.replicas[0].auth.Server().Local("prov"))
+	users := authpb.NewTokenServiceClient(w.replicas[0].Conn("auth", "prov"))
 	r, err := users.ActFor(t.Context(), &authpb.ActForRequest{AccountId: id, Scopes: []string{"vms.read"}})
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestRecordsShowBothNames(t *testing.T) {
 	if left := time.Until(r.GetExpiresAt().AsTime()); left > identity.MaxLife {
 		t.Errorf("the identity lives %s", left)
 	}
-	l, err := authpb.NewAuditServiceClient(w.replicas[0].auth.Server().Local("gateway")).ListAudit(w.installer(), &authpb.ListAuditRequest{})
+	l, err := authpb.NewAuditServiceClient(w.replicas[0].Conn("auth", "gateway")).ListAudit(w.installer(), &authpb.ListAuditRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestEndsWithTheAccount(t *testing.T) {
 	t.Parallel()
 	w := build(t, 1)
 	id := w.account("seven@example.com")
-	users := authpb.NewUserServiceClient(w.replicas[0].auth.Server().Local("gateway"))
+	users := authpb.NewUserServiceClient(w.replicas[0].Conn("auth", "gateway"))
 	ask := func() error {
 		_, err := w.actFor(id, "vms.read")
 		return err

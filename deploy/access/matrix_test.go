@@ -106,7 +106,7 @@ func newStage(t *testing.T) *stage {
 	id, _ := s.user(admin, "stranger@example.com", "@user")
 	s.foreign = s.belongings(admin, id)
 	_, err := s.vmDB.Exec(t.Context(), fmt.Sprintf(
-		`INSERT INTO account SELECT id, email, roles, state FROM %s.user_account ON CONFLICT DO NOTHING`, s.authName))
+		`INSERT INTO account SELECT id, email, roles, state FROM %s.user_account ON CONFLICT DO NOTHING`, s.schemas["auth"]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,9 +257,9 @@ func (s *stage) state() string {
 	s.Helper()
 	var text strings.Builder
 	for table, columns := range map[string]string{
-		s.authName + ".user_account": "t", s.authName + ".role": "t", s.authName + ".ssh_key": "t", s.authName + ".setting": "t",
-		s.authName + ".login_key": "t", s.authName + ".token": "(t.id, t.account_id)", s.vmName + ".host": "t", s.vmName + ".os": "t",
-		s.vmName + ".job": "(t.id)",
+		s.schemas["auth"] + ".user_account": "t", s.schemas["auth"] + ".role": "t", s.schemas["auth"] + ".ssh_key": "t", s.schemas["auth"] + ".setting": "t",
+		s.schemas["auth"] + ".login_key": "t", s.schemas["auth"] + ".token": "(t.id, t.account_id)", s.schemas["vm"] + ".host": "t", s.schemas["vm"] + ".os": "t",
+		s.schemas["vm"] + ".job": "(t.id)",
 	} {
 		var sum string
 		err := s.authDB.QueryRow(s.Context(), fmt.Sprintf(`SELECT md5(coalesce(string_agg(%s::text, '|' ORDER BY t.id), '')) FROM %s t`, columns, table)).Scan(&sum)

@@ -42,9 +42,9 @@ func refusedFor(err error, reason string) bool {
 // held calls every service at every replica directly, with a signed identity.
 func (w *world) held(signed string) (refused, asked int) {
 	for _, r := range w.replicas {
-		_, a := authpb.NewRoleServiceClient(r.auth.Server().Local("gateway")).ListScopes(w.as(signed), &authpb.ListScopesRequest{})
-		_, v := vmpb.NewHostServiceClient(r.vm.Server().Local("gateway")).ListHosts(w.as(signed), &vmpb.ListHostsRequest{})
-		_, i := ippb.NewNetworkServiceClient(r.ip.Server().Local("gateway")).ListNetworks(w.as(signed), &ippb.ListNetworksRequest{})
+		_, a := authpb.NewRoleServiceClient(r.Conn("auth", "gateway")).ListScopes(w.as(signed), &authpb.ListScopesRequest{})
+		_, v := vmpb.NewHostServiceClient(r.Conn("vm", "gateway")).ListHosts(w.as(signed), &vmpb.ListHostsRequest{})
+		_, i := ippb.NewNetworkServiceClient(r.Conn("ip", "gateway")).ListNetworks(w.as(signed), &ippb.ListNetworksRequest{})
 		for _, err := range []error{a, v, i} {
 			asked++
 			if refusedFor(err, "UNAUTHENTICATED") {

@@ -11,26 +11,22 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	authpb "slipway.dev/proto/auth/v4"
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/deploy/parts"
+	"slipway.dev/deploy/stack"
 	"slipway.dev/gateway"
 	"slipway.dev/pkg/bus/bustest"
-	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
-	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
-	"slipway.dev/services/ip"
-	"slipway.dev/services/vm"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -42,9 +38,7 @@ const (
 
 // replica is one process of an installation: every service and a gateway.
 type replica struct {
-	auth    *auth.Service
-	ip      *ip.Service
-	vm      *vm.Service
+	*stack.Stack
 	gateway *gateway.Gateway
 	run     []run.Service
 }
@@ -52,56 +46,42 @@ type replica struct {
 // world is an installation: one database, one bus, some replicas.
 type world struct {
 	*testing.T
-	authDB, vmDB     *pgxpool.Pool
-	authName, vmName string // of their schemas
-	masterKey        string
-	replicas         []*replica
+	schemas      map[string]string // the names of the services' schemas
+	authDB, vmDB *pgxpool.Pool
+	masterKey    string
+	replicas     []*replica
 }
 
 // build makes an installation of n replicas. Nothing runs yet.
 func build(t *testing.T, n int) *world {
 	t.Helper()
-	w := &world{T: t, masterKey: auth.NewMasterKey()}
+	w := &world{T: t, masterKey: auth.NewMasterKey(), schemas: map[string]string{}}
 	bus := bustest.NewServer(t)
-	url, authSchema := pgtest.Schema(t)
-	_, vmSchema := pgtest.Schema(t)
-	_, ipSchema := pgtest.Schema(t)
-	w.authName, w.vmName = authSchema, vmSchema
+	url := ""
+	for _, p := range parts.Services(parts.All()) {
+		url, w.schemas[p.Name] = pgtest.Schema(t)
+	}
 	log := slog.New(slog.DiscardHandler)
 	for i := range n {
-		b := bus.Connect(t)
-		pools := [3]*pgxpool.Pool{}
-		for j, schema := range []string{authSchema, vmSchema, ipSchema} {
-			pools[j] = pgtest.Open(t, url, schema)
+		b, pools := bus.Connect(t), map[string]*pgxpool.Pool{}
+		for name, schema := range w.schemas {
+			pools[name] = pgtest.Open(t, url, schema)
 		}
-		w.authDB, w.vmDB = pools[0], pools[1]
-		r := &replica{}
-		var err error
-		if r.auth, err = auth.New(t.Context(), auth.Config{MasterKey: w.masterKey, AdminEmail: adminEmail, AdminPassword: password},
-			service.Deps{Pool: pools[0], Bus: b, Log: log}); err != nil {
+		w.authDB, w.vmDB = pools["auth"], pools["vm"]
+		services, err := stack.New(t.Context(), stack.Config{Pools: pools, Bus: b, Log: log, Settings: map[string]string{
+			"SLIPWAY_AUTH_MASTER_KEY": w.masterKey, "SLIPWAY_AUTH_ADMIN_EMAIL": adminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": password,
+			"SLIPWAY_VM_NAME": fmt.Sprintf("vm-%d", i), "SLIPWAY_VM_WORKERS": "1", "SLIPWAY_VM_WATCH_EVERY": "1h",
+			"SLIPWAY_VM_DOMAIN_TEMPLATE": "{name}.test",
+		}})
+		if err != nil {
 			t.Fatal(err)
 		}
-		if r.ip, err = ip.New(t.Context(), ip.Config{}, service.Deps{
-			Pool: pools[2], Bus: b, Log: log, Peers: service.Peers{"auth": r.auth.Server().Local("ip")},
-		}); err != nil {
+		r := &replica{Stack: services}
+		if r.gateway, err = gateway.New(gateway.Config{}, gateway.Conns(services.Peers("gateway")), log); err != nil {
 			t.Fatal(err)
 		}
-		if r.vm, err = vm.New(t.Context(), vm.Config{
-			Name: fmt.Sprintf("vm-%d", i), Workers: 1, WatchEvery: time.Hour, Cluster: "default", DomainTemplate: "{name}.test",
-		}, service.Deps{
-			Pool: pools[1], Bus: b, Log: log,
-			Peers: service.Peers{"auth": r.auth.Server().Local("vm"), "ip": r.ip.Server().Local("vm")},
-			Dial:  func(string) (grpc.ClientConnInterface, error) { return nil, fault.Unavailable },
-		}); err != nil {
-			t.Fatal(err)
-		}
+		r.run = []run.Service{services, run.Func(func(ctx context.Context) error { return r.gateway.Watch(ctx, b) })}
 		w.replicas = append(w.replicas, r)
-		if r.gateway, err = gateway.New(gateway.Config{}, gateway.Conns{
-			"auth": r.auth.Server().Local("gateway"), "vm": r.vm.Server().Local("gateway"), "ip": r.ip.Server().Local("gateway"),
-		}, log); err != nil {
-			t.Fatal(err)
-		}
-		r.run = []run.Service{r.auth, r.ip, r.vm, run.Func(func(ctx context.Context) error { return r.gateway.Watch(ctx, b) })}
 	}
 	return w
 }
@@ -175,7 +155,7 @@ func (w *world) user(admin, email, role string) (int, string) {
 // identity is what auth signs for a token.
 func (w *world) identity(replica int, token string) string {
 	w.Helper()
-	c := authpb.NewTokenServiceClient(w.replicas[replica].auth.Server().Local("gateway"))
+	c := authpb.NewTokenServiceClient(w.replicas[replica].Conn("auth", "gateway"))
 	r, err := c.Introspect(w.Context(), &authpb.IntrospectRequest{Token: token})
 	if err != nil {
 		w.Fatal(err)
@@ -186,7 +166,7 @@ func (w *world) identity(replica int, token string) string {
 // withNode tells vm of a node with room and a template.
 func (w *world) withNode() {
 	w.Helper()
-	_, err := vmpb.NewNodeServiceClient(w.replicas[0].vm.Server().Local("node")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{
+	_, err := vmpb.NewNodeServiceClient(w.replicas[0].Conn("vm", "node")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{
 		Endpoint: "local", Description: &nodepb.Description{
 			Uuid: "11111111-2222-3333-4444-555555555555", Hostname: "n1", CpuNumber: 4, RamMib: 8192, StorageMib: 100000,
 			StorageFreeMib: 100000, Hypervisor: "sim", Accel: "sim", BootId: "b", Bridge: "br0", Dns: []string{"192.0.2.53"},

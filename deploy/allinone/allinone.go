@@ -13,16 +13,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"slipway.dev/deploy/stack"
 	"slipway.dev/gateway"
-	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/run"
-	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
-	"slipway.dev/services/ip"
 	"slipway.dev/services/node"
-	"slipway.dev/services/vm"
 )
 
 // Config is what an operator chooses.
@@ -46,18 +43,16 @@ type Config struct {
 	PanelURL string
 }
 
-// stack is what runs.
-type stack struct {
+// process is what runs.
+type process struct {
 	cfg   Config
 	log   *slog.Logger
 	infra *infra
 
-	auth    *auth.Service
-	ip      *ip.Service
-	vm      *vm.Service
-	node    *node.Service
-	gateway *gateway.Gateway
-	obs     *obs.Obs // nil without an address for metrics
+	services *stack.Stack
+	node     *node.Service
+	gateway  *gateway.Gateway
+	obs      *obs.Obs // nil without metrics
 }
 
 // stopTime is how long requests under way may take when the process is asked to stop.
@@ -79,7 +74,7 @@ func Up(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (err e
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer l.Close()
-	s := &stack{cfg: cfg, log: log}
+	s := &process{cfg: cfg, log: log}
 	if s.infra, err = start(ctx, cfg, log); err != nil {
 		return err
 	}
@@ -90,15 +85,15 @@ func Up(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (err e
 	defer func() { err = errors.Join(err, s.node.Close()) }()
 	return run.All(ctx,
 		run.Func(s.serveMetrics),
-		s.infra, s.auth, s.ip, s.vm, s.node,
+		s.infra, s.services, s.node,
 		run.Func(func(ctx context.Context) error { return s.gateway.Watch(ctx, s.infra.bus) }),
 		run.Func(func(ctx context.Context) error { return s.serve(ctx, l) }),
 		run.Func(func(ctx context.Context) error { return s.announce(ctx, l.Addr(), out) }),
 	)
 }
 
-// build makes the services, each with plain calls to those that it asks.
-func (s *stack) build(ctx context.Context) error {
+// build makes the services, the agent and the gateway.
+func (s *process) build(ctx context.Context) error {
 	id, err := stackID(s.cfg.Data)
 	if err != nil {
 		return err
@@ -111,58 +106,34 @@ func (s *stack) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pools, b := s.infra.pools, s.infra.bus
-	authConfig, err := conf.Load[auth.Config]("SLIPWAY_AUTH")
-	if err != nil {
-		return err
-	}
-	authConfig.MasterKey, authConfig.AdminEmail, authConfig.AdminPassword = master, s.cfg.AdminEmail, password
-	if s.auth, err = auth.New(ctx, authConfig,
-		service.Deps{Pool: pools[authSchema], Bus: b, Log: s.log.With("service", "auth")}); err != nil {
-		return err
-	}
-	ipConfig, err := conf.Load[ip.Config]("SLIPWAY_IP")
-	if err != nil {
-		return err
-	}
-	if s.ip, err = ip.New(ctx, ipConfig, service.Deps{
-		Pool: pools[ipSchema], Bus: b, Log: s.log.With("service", "ip"),
-		Peers: service.Peers{"auth": s.auth.Server().Local("ip")},
-	}); err != nil {
-		return err
-	}
 	// The lock on the data directory proves that the predecessor is dead: its jobs are taken over at once.
-	vmConfig, err := conf.Load[vm.Config]("SLIPWAY_VM")
+	s.services, err = stack.New(ctx, stack.Config{
+		Pools: s.infra.pools, Bus: s.infra.bus, Log: s.log, Settings: settings(os.Environ(), map[string]string{
+			"SLIPWAY_AUTH_MASTER_KEY": master, "SLIPWAY_AUTH_ADMIN_EMAIL": s.cfg.AdminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": password,
+			"SLIPWAY_VM_TAKE_OVER": "true",
+		}),
+	})
 	if err != nil {
-		return err
-	}
-	vmConfig.TakeOver = true
-	if s.vm, err = vm.New(ctx, vmConfig,
-		service.Deps{
-			Pool: pools[vm.Schema], Bus: b, Log: s.log.With("service", "vm"), Dial: s.dialAgent,
-			Peers: service.Peers{"auth": s.auth.Server().Local("vm"), "ip": s.ip.Server().Local("vm")},
-		}); err != nil {
 		return err
 	}
 	if s.node, err = node.New(ctx, node.Config{
 		Root: filepath.Join(s.cfg.Data, "node"), StackID: id, Endpoint: node.LocalEndpoint,
 		Templates: s.cfg.Templates, Hypervisor: s.cfg.Hypervisor, Accel: s.cfg.Accel,
-	}, s.vm.Server().Local("node"), s.log.With("service", "node")); err != nil {
+	}, s.services.Conn("vm", "node"), s.log.With("service", "node")); err != nil {
 		return err
 	}
+	s.services.AddAgent(node.LocalEndpoint, s.node.Server())
 	edge := gateway.Config{PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready}}
 	if s.cfg.Metrics != "" {
 		s.watch()
 		edge.Observe = s.obs.Request
 	}
-	s.gateway, err = gateway.New(edge, gateway.Conns{
-		"auth": s.auth.Server().Local("gateway"), "vm": s.vm.Server().Local("gateway"), "ip": s.ip.Server().Local("gateway"),
-	}, s.log.With("service", "gateway"))
+	s.gateway, err = gateway.New(edge, gateway.Conns(s.services.Peers("gateway")), s.log.With("service", "gateway"))
 	return err
 }
 
 // serve answers HTTP until ctx ends, then lets requests under way finish.
-func (s *stack) serve(ctx context.Context, l net.Listener) error {
+func (s *process) serve(ctx context.Context, l net.Listener) error {
 	srv := s.gateway.Server("")
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/google/uuid"
@@ -50,11 +51,25 @@ func adminPassword(cfg Config) (string, error) {
 	return durable.Create(filepath.Join(cfg.Data, passwordFile), 0o600, func() (string, error) { return rand.Text(), nil })
 }
 
+// settings returns the variables of environ with those of own in their place, however environ gives them.
+func settings(environ []string, own map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
+		all[name] = value
+	}
+	for name, value := range own {
+		delete(all, name+"_FILE")
+		all[name] = value
+	}
+	return all
+}
+
 // firstNetwork makes the private network of a first start: a pool of addresses that the node translates to its own. What
 // a crash left half made is completed; what an administrator changes later stays.
-func (s *stack) firstNetwork(ctx context.Context) error {
+func (s *process) firstNetwork(ctx context.Context) error {
 	_, err := durable.Create(filepath.Join(s.cfg.Data, networkFile), 0o644, func() (string, error) {
-		ctx, err := s.asAdmin(ctx)
+		ctx, err := s.services.AsAdmin(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -64,11 +79,11 @@ func (s *stack) firstNetwork(ctx context.Context) error {
 }
 
 // makeNetwork does so in the name of the installation.
-func (s *stack) makeNetwork(ctx context.Context) (string, error) {
+func (s *process) makeNetwork(ctx context.Context) (string, error) {
 	id, err := stackID(s.cfg.Data)
 	if err != nil {
 		return "", err
 	}
-	p, err := first.Network(ctx, s.ip.Server().Local("slipway"), s.vm.Server().Local("slipway"), id)
+	p, err := first.Network(ctx, s.services.Conn("ip", "slipway"), s.services.Conn("vm", "slipway"), id)
 	return p.String(), err
 }

@@ -48,19 +48,6 @@ func TestFirstStartIsKept(t *testing.T) {
 	}
 }
 
-func TestConnectionsOfAURL(t *testing.T) {
-	t.Parallel()
-	for url, want := range map[string]string{
-		"postgres://h/d":                    "postgres://h/d?pool_max_conns=7",
-		"postgres://h/d?sslmode=disable":    "postgres://h/d?sslmode=disable&pool_max_conns=7",
-		"postgres://h/d?pool_max_conns=100": "postgres://h/d?pool_max_conns=100",
-	} {
-		if got := withConns(url, 7); got != want {
-			t.Errorf("%s: %s, want %s", url, got, want)
-		}
-	}
-}
-
 // TestWipeTouchesOnlyOurs: a directory that no stack used is refused, one in use as well.
 func TestWipeTouchesOnlyOurs(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ func Fsck(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logge
 	}
 	defer unlock()
 	cfg.Hypervisor, cfg.Accel, cfg.Templates = node.Auto, "tcg", ""
-	s := &stack{cfg: cfg, log: log}
+	s := &process{cfg: cfg, log: log}
 	if s.infra, err = start(ctx, cfg, log); err != nil {
 		return r, err
 	}
@@ -61,11 +61,11 @@ func Fsck(ctx context.Context, cfg Config, settle time.Duration, log *slog.Logge
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.node.Close()) }()
-	ctx, err = s.asAdmin(ctx)
+	ctx, err = s.services.AsAdmin(ctx)
 	if err != nil {
 		return r, err
 	}
-	resp, err := vmpb.NewFsckServiceClient(s.vm.Server().Local("slipway")).
+	resp, err := vmpb.NewFsckServiceClient(s.services.Conn("vm", "slipway")).
 		GetFsck(ctx, &vmpb.GetFsckRequest{SettleMs: clamp.Int32(max(settle.Milliseconds(), 1))})
 	if err != nil {
 		return r, err

@@ -6,22 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/busembed"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgembed"
-	"slipway.dev/services/vm"
-)
-
-// Schemas of the services.
-const (
-	authSchema = "auth"
-	ipSchema   = "ip"
 )
 
 // infra is what the services stand on: a database and a bus, ours or given.
@@ -32,26 +25,8 @@ type infra struct {
 	bus      *bus.Bus
 }
 
-// shares are those of the services in the connections: vm has as many jobs at once as it has workers, and requests besides.
-var shares = map[string]pg.Share{
-	authSchema: {Replicas: 1, Weight: 2}, ipSchema: {Replicas: 1, Weight: 3}, vm.Schema: {Replicas: 1, Weight: 5},
-}
-
-// maxConnections is what a PostgreSQL takes that was not configured, and the private one unless the services need more.
+// maxConnections is what the services share at most, unless they need more: what a PostgreSQL allows that was not configured.
 const maxConnections = 100
-
-// withConns bounds the pool that is made of a URL, unless the URL does.
-func withConns(url string, n int) string {
-	const key = "pool_max_conns="
-	switch {
-	case strings.Contains(url, key):
-		return url
-	case strings.Contains(url, "?"):
-		return fmt.Sprintf("%s&%s%d", url, key, n)
-	default:
-		return fmt.Sprintf("%s?%s%d", url, key, n)
-	}
-}
 
 // start starts or reaches database and bus.
 func start(ctx context.Context, cfg Config, log *slog.Logger) (*infra, error) {
@@ -64,9 +39,15 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*infra, error) {
 }
 
 func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
-	url, most := cfg.PostgresURL, maxConnections
-	if url == "" {
-		most = max(most, pg.Need(shares))
+	shares := parts.Shares(parts.All(), 1)
+	url, most := cfg.PostgresURL, max(maxConnections, pg.Need(shares))
+	if url != "" {
+		allowed, err := pg.Allowed(ctx, url)
+		if err != nil {
+			return err
+		}
+		most = min(most, allowed)
+	} else {
 		if i.postgres, err = pgembed.Start(ctx, pgembed.Config{
 			Dir: filepath.Join(cfg.Data, "postgres"), Log: log, MaxConnections: most,
 		}); err != nil {
@@ -79,7 +60,7 @@ func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err er
 		return err
 	}
 	for schema, conns := range connections {
-		if i.pools[schema], err = pg.Open(ctx, withConns(url, conns), schema); err != nil {
+		if i.pools[schema], err = pg.Open(ctx, parts.WithConns(url, conns), schema); err != nil {
 			return err
 		}
 	}

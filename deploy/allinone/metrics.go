@@ -7,15 +7,13 @@ import (
 )
 
 // watch makes everything countable that the separate processes count.
-func (s *stack) watch() {
+func (s *process) watch() {
 	s.obs = obs.New(s.infra.ready)
-	s.auth.Observe(s.obs)
-	s.ip.Observe(s.obs)
-	s.vm.Observe(s.obs)
+	s.services.Observe(s.obs)
 	s.node.Server().Observe(s.obs.Call("node"))
 }
 
-func (s *stack) serveMetrics(ctx context.Context) error {
+func (s *process) serveMetrics(ctx context.Context) error {
 	if s.obs == nil {
 		<-ctx.Done()
 		return nil

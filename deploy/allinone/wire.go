@@ -9,24 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
-
 	"slipway.dev/pkg/durable"
-	"slipway.dev/pkg/identity"
-	"slipway.dev/services/node"
 )
 
-// dialAgent reaches the one agent of this process.
-func (s *stack) dialAgent(endpoint string) (grpc.ClientConnInterface, error) {
-	if endpoint != node.LocalEndpoint {
-		return nil, fmt.Errorf("the agent at %s is not of this process", endpoint)
-	}
-	return s.node.Server().Local("vm"), nil
-}
-
 // announce waits until the node is known and the API answers, makes the first network, and says so.
-func (s *stack) announce(ctx context.Context, addr net.Addr, out io.Writer) error {
+func (s *process) announce(ctx context.Context, addr net.Addr, out io.Writer) error {
 	for {
 		_, err := s.node.Register(ctx)
 		if err == nil {
@@ -70,12 +57,6 @@ func answers(ctx context.Context, url string) bool {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
-}
-
-// asAdmin is a context of the installation itself, which acts as its first administrator.
-func (s *stack) asAdmin(ctx context.Context) (context.Context, error) {
-	id, err := s.auth.AdminIdentity(ctx)
-	return metadata.AppendToOutgoingContext(ctx, identity.MetadataKey, id), err
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -66,7 +66,7 @@ func (b *bench) claim(ctx context.Context) error {
 	}
 	p, err := b.launch("ipd", silent, []string{
 		"SLIPWAY_LOG=warn", "SLIPWAY_IP_DATABASE=" + db.URL(), "SLIPWAY_IP_NATS=" + nats.ClientURL(), "SLIPWAY_IP_CERTS=" + certs,
-		"SLIPWAY_IP_LISTEN=" + addr, "SLIPWAY_IP_AUTH=127.0.0.1:9", // who calls is a service: auth is not asked
+		"SLIPWAY_IP_LISTEN=" + addr, "SLIPWAY_IP_SERVICES=auth=127.0.0.1:9", // who calls is a service: auth is not asked
 	})
 	if err != nil {
 		return err

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/pg/pgembed"
 	"slipway.dev/pkg/pki"
 )
@@ -34,8 +36,8 @@ func (b *bench) separate(ctx context.Context, floor target) error {
 			return err
 		}
 		b.row("GET one host, separate processes over mTLS", figures(r[1]), fmt.Sprintf("floor %.0f/s; bar 45 %%", r[0].rps), ratio(r[1].rps, r[0].rps))
-		for i, name := range []string{"auth", "ip", "vm", "node", "gateway"} {
-			b.row("memory under load, "+name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
+		for i, p := range parts.All() {
+			b.row("memory under load, "+p.Name, fmt.Sprintf("%d MiB", running[i].memory()), "bar 60 MiB", ratio(float64(running[i].memory()), 60))
 		}
 		return nil
 	})
@@ -49,14 +51,18 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 	}
 	defer nats.Shutdown()
 	certs := filepath.Join(b.dir, "certs-"+name)
-	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
-		return err
-	}
-	addr := map[string]string{}
-	for _, s := range []string{"auth", "vm", "ip", "node", "gateway"} {
-		if addr[s], err = freePort(); err != nil {
+	addr, names, services := map[string]string{}, []string{}, []string{}
+	for _, p := range parts.All() {
+		if addr[p.Name], err = freePort(); err != nil {
 			return err
 		}
+		names = append(names, p.Name)
+		if p.Migrate != nil {
+			services = append(services, p.Name+"="+addr[p.Name])
+		}
+	}
+	if err := pki.Write(certs, time.Hour, names...); err != nil {
+		return err
 	}
 	b.vm = addr["vm"]
 	var running []*process
@@ -65,34 +71,19 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 			p.stop()
 		}
 	}()
-	start := func(name string, env ...string) error {
-		p, err := b.launch(name, silent, append(env, "SLIPWAY_LOG=warn"))
+	own := []string{
+		"SLIPWAY_LOG=warn", quiet, "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY=" + b.master,
+		"SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT=" + filepath.Join(b.dir, "node-"+name), "SLIPWAY_NODE_VM=" + addr["vm"],
+		"SLIPWAY_NODE_STACK_ID=bench", "SLIPWAY_NODE_ENDPOINT=" + addr["node"], "SLIPWAY_NODE_TEMPLATES=" + filepath.Join(b.bin, "templates"),
+	}
+	for _, p := range parts.All() {
+		proc, err := b.launch(p.Program(), silent, append(own,
+			p.Prefix()+"DATABASE="+database, p.Prefix()+"NATS="+nats.ClientURL(), p.Prefix()+"CERTS="+certs,
+			p.Prefix()+"LISTEN="+addr[p.Name], p.Prefix()+"SERVICES="+strings.Join(services, ",")))
 		if err != nil {
 			return err
 		}
-		running = append(running, p)
-		return nil
-	}
-	common := func(prefix, self string) []string {
-		return []string{
-			prefix + "DATABASE=" + database, prefix + "NATS=" + nats.ClientURL(), prefix + "CERTS=" + certs, prefix + "LISTEN=" + addr[self],
-			prefix + "AUTH=" + addr["auth"], prefix + "IP=" + addr["ip"], prefix + "VM=" + addr["vm"],
-		}
-	}
-	for _, s := range []struct {
-		name string
-		env  []string
-	}{
-		{"authd", append(common("SLIPWAY_AUTH_", "auth"), "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY="+b.master)},
-		{"ipd", common("SLIPWAY_IP_", "ip")},
-		{"vmd", append(common("SLIPWAY_VM_", "vm"), quiet)},
-		{"noded", append(common("SLIPWAY_NODE_", "node"), "SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT="+filepath.Join(b.dir, "node-"+name),
-			"SLIPWAY_NODE_STACK_ID=bench", "SLIPWAY_NODE_ENDPOINT="+addr["node"], "SLIPWAY_NODE_TEMPLATES="+filepath.Join(b.bin, "templates"))},
-		{"gatewayd", common("SLIPWAY_GATEWAY_", "gateway")},
-	} {
-		if err := start(s.name, s.env...); err != nil {
-			return err
-		}
+		running = append(running, proc)
 	}
 	url := "http://" + addr["gateway"]
 	if err := awaitHTTP(ctx, url+"/readyz"); err != nil {

@@ -48,7 +48,7 @@ func TestNodeAway(t *testing.T) {
 		tried = w.count("vm", `SELECT count(*) FROM job WHERE kind = 'host_delete' AND failures > 0`)
 		time.Sleep(20 * time.Millisecond)
 	}
-	addresses := ippb.NewAddressServiceClient(w.ip.Server().Local("vm"))
+	addresses := ippb.NewAddressServiceClient(w.Conn("ip", "vm"))
 	held := w.count("ip", `SELECT count(*) FROM address WHERE state = 'assigned'`)
 	for range 50 {
 		r, err := addresses.Reserve(t.Context(), &ippb.ReserveRequest{Owner: uuid.NewString(), ClusterId: 1, Ipv4Count: 1})

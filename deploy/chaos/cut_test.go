@@ -23,9 +23,7 @@ import (
 // whole, nothing is half made, and nobody waits for them for ever.
 func TestClientsCut(t *testing.T) { // alone: it counts goroutines
 	w := newWorld(t, 1)
-	g, err := gateway.New(gateway.Config{}, gateway.Conns{
-		"auth": w.auth.Server().Local("gateway"), "vm": w.vm.Server().Local("gateway"), "ip": w.ip.Server().Local("gateway"),
-	}, slog.New(slog.DiscardHandler))
+	g, err := gateway.New(gateway.Config{}, gateway.Conns(w.Peers("gateway")), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

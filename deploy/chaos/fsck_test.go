@@ -64,7 +64,7 @@ func TestFsckFindsDamage(t *testing.T) {
 	expect("disk_missing", "host %d disk0", ids["machine"])
 
 	w.nats.Stop() // or vm would hear of the next
-	_, err = ippb.NewAddressServiceClient(w.ip.Server().Local("vm")).Release(t.Context(), &ippb.ReleaseRequest{Owner: uuids["address"]})
+	_, err = ippb.NewAddressServiceClient(w.Conn("ip", "vm")).Release(t.Context(), &ippb.ReleaseRequest{Owner: uuids["address"]})
 	must(err)
 	expect("address_missing", "host %d address %d", ids["address"], w.count("vm", `SELECT ip_id FROM host_address WHERE host_id = $1`, ids["address"]))
 

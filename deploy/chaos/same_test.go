@@ -77,8 +77,8 @@ func (w *world) play() (rows []string, operations int) {
 		wg.Go(func() {
 			p := player{
 				world: w, rng: rand.New(rand.NewPCG(w.seed, uint64(c))), name: fmt.Sprintf("c%d", c),
-				hosts: vmpb.NewHostServiceClient(w.calls.Calls(w.vm.Server().Local("gateway"))),
-				users: authpb.NewUserServiceClient(w.calls.Calls(w.auth.Server().Local("gateway"))),
+				hosts: vmpb.NewHostServiceClient(w.calls.Calls(w.Conn("vm", "gateway"))),
+				users: authpb.NewUserServiceClient(w.calls.Calls(w.Conn("auth", "gateway"))),
 			}
 			for r := range scale(4, 90) {
 				p.account(r)
@@ -98,7 +98,7 @@ func (w *world) play() (rows []string, operations int) {
 	// The last event of auth is also the last that vm takes in.
 	email := "last@example.com"
 	until(&player{world: w, name: "last"}, "create "+email, func(ctx context.Context) (*authpb.CreateUserResponse, error) {
-		return authpb.NewUserServiceClient(w.auth.Server().Local("gateway")).CreateUser(ctx, &authpb.CreateUserRequest{Email: email, Password: "chaos-Password-2"})
+		return authpb.NewUserServiceClient(w.Conn("auth", "gateway")).CreateUser(ctx, &authpb.CreateUserRequest{Email: email, Password: "chaos-Password-2"})
 	}, nil)
 	w.await("events", func() bool {
 		return w.count("vm", `SELECT count(*) FROM account WHERE email = $1`, email) == 1 && w.count("auth", `SELECT count(*) FROM audit WHERE service <> 'auth'`) ==

@@ -22,22 +22,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/deploy/parts"
+	"slipway.dev/deploy/stack"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/faulty"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
-	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
-	"slipway.dev/services/ip"
 	"slipway.dev/services/node"
-	"slipway.dev/services/vm"
 )
 
 func TestMain(m *testing.M) {
@@ -67,9 +64,7 @@ type world struct {
 	calls *faulty.Plan // between services, and to the agent
 	nats  *bustest.Server
 
-	auth  *auth.Service
-	ip    *ip.Service
-	vm    *vm.Service
+	*stack.Stack
 	node  *node.Service
 	away  sync.Mutex // guards gone
 	gone  bool       // the agent does not answer
@@ -137,31 +132,30 @@ func (w *world) build() {
 			w.Fatal(err)
 		}
 	}
-	w.auth, err = auth.New(w.Context(), auth.Config{AdminPassword: "chaos-Password-1", MasterKey: auth.NewMasterKey()}, service.Deps{Pool: w.pool("auth"), Bus: b, Log: log})
-	must(err)
-	w.ip, err = ip.New(w.Context(), ip.Config{}, service.Deps{
-		Pool: w.pool("ip"), Bus: b, Log: log, Peers: service.Peers{"auth": w.auth.Server().Local("ip")},
-	})
-	must(err)
-	w.vm, err = vm.New(w.Context(), vm.Config{
-		Name: "chaos", Workers: 16, WatchEvery: 300 * time.Millisecond, Cluster: "default", DomainTemplate: "{name}.test",
-	}, service.Deps{
-		Pool: w.pool("vm"), Bus: b, Log: log, Dial: w.dial,
-		Peers: service.Peers{"auth": w.calls.Calls(w.auth.Server().Local("vm")), "ip": w.calls.Calls(w.ip.Server().Local("vm"))},
+	pools := map[string]*pgxpool.Pool{}
+	for _, p := range parts.Services(parts.All()) {
+		pools[p.Name] = w.pool(p.Name)
+	}
+	w.Stack, err = stack.New(w.Context(), stack.Config{
+		Pools: pools, Bus: b, Log: log, Dial: w.dial, Wrap: w.wrap,
+		Settings: map[string]string{
+			"SLIPWAY_AUTH_MASTER_KEY": auth.NewMasterKey(), "SLIPWAY_AUTH_ADMIN_PASSWORD": "chaos-Password-1",
+			"SLIPWAY_VM_NAME": "chaos", "SLIPWAY_VM_WATCH_EVERY": "300ms", "SLIPWAY_VM_DOMAIN_TEMPLATE": "{name}.test",
+		},
 	})
 	must(err)
 	w.node, err = node.New(w.Context(), node.Config{
 		Root: filepath.Join(w.TempDir(), "node"), StackID: uuid.NewString(), Endpoint: node.LocalEndpoint, Templates: template(w.T), Hypervisor: node.Sim,
-	}, w.vm.Server().Local("node"), log)
+	}, w.Conn("vm", "node"), log)
 	must(err)
 	_, err = w.node.Register(w.Context())
 	must(err)
-	w.hosts = vmpb.NewHostServiceClient(w.vm.Server().Local("gateway"))
-	w.tasks = vmpb.NewTaskServiceClient(w.vm.Server().Local("gateway"))
-	w.fsck = vmpb.NewFsckServiceClient(w.vm.Server().Local("gateway"))
+	w.hosts = vmpb.NewHostServiceClient(w.Conn("vm", "gateway"))
+	w.tasks = vmpb.NewTaskServiceClient(w.Conn("vm", "gateway"))
+	w.fsck = vmpb.NewFsckServiceClient(w.Conn("vm", "gateway"))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	done := make(chan error, 1)
-	go func() { done <- run.All(ctx, w.auth, w.ip, w.vm, w.node) }()
+	go func() { done <- run.All(ctx, w.Stack, w.node) }()
 	w.Cleanup(func() {
 		w.calm()
 		cancel()
@@ -170,12 +164,20 @@ func (w *world) build() {
 		}
 		_ = w.node.Close()
 	})
-	list, err := vmpb.NewOSServiceClient(w.vm.Server().Local("gateway")).ListOS(w.admin(), &vmpb.ListOSRequest{})
+	list, err := vmpb.NewOSServiceClient(w.Conn("vm", "gateway")).ListOS(w.admin(), &vmpb.ListOSRequest{})
 	must(err)
 	if len(list.GetList()) != 1 {
 		w.Fatalf("OS templates: %v", list)
 	}
 	w.os = list.GetList()[0].GetId()
+}
+
+// wrap makes the calls of vm faulty.
+func (w *world) wrap(caller, _ string, conn grpc.ClientConnInterface) grpc.ClientConnInterface {
+	if caller != "vm" {
+		return conn
+	}
+	return w.calls.Calls(conn)
 }
 
 // dial reaches the agent, unless it is away.
@@ -221,8 +223,8 @@ func template(t *testing.T) string {
 func (w *world) admin() context.Context {
 	w.Helper()
 	for range 100 {
-		if id, err := w.auth.AdminIdentity(w.Context()); err == nil {
-			return metadata.AppendToOutgoingContext(w.Context(), identity.MetadataKey, id)
+		if ctx, err := w.AsAdmin(w.Context()); err == nil {
+			return ctx
 		}
 	}
 	w.Fatal("nobody signs")
@@ -232,7 +234,7 @@ func (w *world) admin() context.Context {
 // network makes addresses for the hosts.
 func (w *world) network() {
 	w.Helper()
-	conn := w.ip.Server().Local("gateway")
+	conn := w.Conn("ip", "gateway")
 	ctx := w.admin()
 	if _, err := ippb.NewNetworkServiceClient(conn).CreateNetwork(ctx, &ippb.CreateNetworkRequest{Name: "10.7.0.0/20"}); err != nil {
 		w.Fatal(err)
@@ -245,7 +247,7 @@ func (w *world) network() {
 	if _, err := pools.AddRange(ctx, &ippb.AddRangeRequest{Id: p.GetId(), Name: "10.7.0.0/20"}); err != nil {
 		w.Fatal(err)
 	}
-	_, err = vmpb.NewClusterServiceClient(w.vm.Server().Local("gateway")).BindPool(ctx, &vmpb.BindPoolRequest{Id: p.GetId(), Clusters: []*vmpb.PoolBinding{{Id: 1}}})
+	_, err = vmpb.NewClusterServiceClient(w.Conn("vm", "gateway")).BindPool(ctx, &vmpb.BindPoolRequest{Id: p.GetId(), Clusters: []*vmpb.PoolBinding{{Id: 1}}})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func TestRoles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	url := read(t, c.Keys, "auth", "database")
+	url, _, _ := strings.Cut(read(t, c.Keys, "auth", "database"), "?") // what follows is for pools
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"slipway.dev/deploy/fsck"
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/pg/pgembed"
 	"slipway.dev/pkg/pki"
 	"slipway.dev/services/auth"
@@ -46,7 +48,13 @@ type separate struct {
 	kills map[string]int
 }
 
-var daemons = []string{"authd", "ipd", "vmd", "noded", "gatewayd"}
+// daemons returns the programs in the order in which they start.
+func daemons() (list []string) {
+	for _, p := range parts.All() {
+		list = append(list, p.Program())
+	}
+	return list
+}
 
 func newSeparate(t *testing.T) *separate {
 	t.Helper()
@@ -62,27 +70,29 @@ func newSeparate(t *testing.T) *separate {
 		t.Fatal(err)
 	}
 	s.startPostgres()
-	free := freeAddresses(t, 6)
+	free := freeAddresses(t, 1+len(parts.All()))
 	s.bus = free[0]
 	s.startNATS()
-	certs := filepath.Join(dir, "certs")
-	if err := pki.Write(certs, time.Hour, "auth", "vm", "ip", "node", "gateway"); err != nil {
+	certs, names, services := filepath.Join(dir, "certs"), []string{}, []string{}
+	for i, p := range parts.All() {
+		names, s.addr[p.Name] = append(names, p.Name), free[i+1]
+		if p.Migrate != nil {
+			services = append(services, p.Name+"="+s.addr[p.Name])
+		}
+	}
+	if err := pki.Write(certs, time.Hour, names...); err != nil {
 		t.Fatal(err)
 	}
-	for i, name := range []string{"auth", "vm", "ip", "node", "gateway"} {
-		s.addr[name] = free[i+1]
-	}
-	for _, d := range daemons {
-		name := strings.TrimSuffix(d, "d")
-		p := "SLIPWAY_" + strings.ToUpper(name) + "_"
-		s.env[d] = []string{
-			p + "DATABASE=" + s.pg.URL(), p + "NATS=" + "nats://" + s.bus, p + "CERTS=" + certs, p + "LISTEN=" + s.addr[name],
-			p + "AUTH=" + s.addr["auth"], p + "IP=" + s.addr["ip"], p + "VM=" + s.addr["vm"], p + "ADMIN_PASSWORD=" + adminPassword,
+	for _, part := range parts.All() {
+		p := part.Prefix()
+		s.env[part.Program()] = []string{
+			p + "DATABASE=" + s.pg.URL(), p + "NATS=" + "nats://" + s.bus, p + "CERTS=" + certs, p + "LISTEN=" + s.addr[part.Name],
+			p + "SERVICES=" + strings.Join(services, ","), p + "VM=" + s.addr["vm"], p + "ADMIN_PASSWORD=" + adminPassword,
 			p + "HYPERVISOR=sim", p + "ROOT=" + filepath.Join(dir, "node"), p + "STACK_ID=kills", p + "ENDPOINT=" + s.addr["node"],
 			p + "TEMPLATES=" + filepath.Join(filepath.Dir(program(t)), "templates"), "SLIPWAY_LOG=warn",
 			p + "MASTER_KEY=" + auth.NewMasterKey(),
 		}
-		s.launch(d)
+		s.launch(part.Program())
 	}
 	t.Cleanup(s.end)
 	return s
@@ -172,8 +182,8 @@ func (s *separate) kill(name string) {
 }
 
 func (s *separate) end() {
-	for i := len(daemons) - 1; i >= 0; i-- {
-		if cmd := s.procs[daemons[i]]; cmd != nil {
+	for _, d := range slices.Backward(daemons()) {
+		if cmd := s.procs[d]; cmd != nil {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 		}
@@ -278,10 +288,10 @@ func TestKilledComponents(t *testing.T) {
 			}
 		})
 	}
-	parts := append([]string{"postgres", "nats"}, daemons...)
+	victims := append([]string{"postgres", "nats"}, daemons()...)
 	for time.Now().Before(stop) {
-		rand.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
-		for _, part := range parts { // each as often as the others
+		rand.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
+		for _, part := range victims { // each as often as the others
 			time.Sleep(time.Second + rand.N(2*time.Second)) // this is the pace of the faults, nothing is waited for
 			s.kill(part)
 		}
@@ -304,7 +314,7 @@ func TestKilledComponents(t *testing.T) {
 	if n := number(left, "size"); n > int(unheard.Load()) {
 		t.Errorf("%d hosts are left, only %d requests were not heard of", n, unheard.Load())
 	}
-	if total := len(s.kills); int(deleted.Load()) < wanted || total < len(parts) {
+	if total := len(s.kills); int(deleted.Load()) < wanted || total < len(victims) {
 		t.Errorf("too little to prove anything: %d deletes of %d wanted, kills %v", deleted.Load(), wanted, s.kills)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"slipway.dev/deploy/parts"
 )
 
 // TestMetrics: the Prometheus at SLIPWAY_E2E_PROMETHEUS has reached every container of every service, knows the rules,
@@ -52,7 +54,8 @@ func TestMetrics(t *testing.T) {
 	}
 
 	addresses := map[string]string{}
-	for _, service := range []string{"auth", "vm", "ip", "node", "gateway"} {
+	for _, p := range parts.All() {
+		service := p.Name
 		list := containers(t, service)
 		if len(list) == 0 {
 			t.Fatalf("no container of %s", service)

@@ -18,7 +18,7 @@ import (
 
 // secrets are the planted secrets, by kind.
 type secrets struct {
-	*stack
+	*world
 	known   map[string]string
 	refused strings.Builder // all answers that are errors
 }
@@ -66,7 +66,7 @@ func (s *secrets) flow() {
 	s.send(s.admin, "POST", "/vm/v3/account", fmt.Sprintf(`{"email":"d@example.com","role":"@user","password":%q}`, s.new("password by another path")))
 	s.send(s.admin, "POST", "/auth/v4/user", fmt.Sprintf(`{"email":"no mail","password":%q}`, s.new("password of a refused account")))
 	session := s.got("session", s.send(nobody, "POST", login, fmt.Sprintf(`{"email":"c@example.com","password":%q}`, first)), "token")
-	own := &client{stack: s.stack, token: session}
+	own := &client{world: s.world, token: session}
 	s.got("long token", s.send(own, "POST", "/auth/v4/token", `{"expires_at":null}`), "token")
 	s.send(nobody, "POST", login, fmt.Sprintf(`{"email":"c@example.com","password":%q}`, s.new("wrong password")))
 	s.send(nobody, "POST", login, fmt.Sprintf(`{"email":"nobody@example.com","password":%q}`, s.new("password of nobody")))
@@ -153,7 +153,7 @@ func leaked(known, places map[string]string) (found []string) {
 
 func TestCanarySecrets(t *testing.T) {
 	t.Parallel()
-	s := &secrets{stack: newStack(t), known: map[string]string{}}
+	s := &secrets{world: newStack(t), known: map[string]string{}}
 	s.addresses()
 	var mu sync.Mutex
 	var events strings.Builder

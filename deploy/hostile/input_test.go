@@ -35,7 +35,7 @@ func wrong(a answer) string {
 
 // persona sends requests. It logs in again when its session has ended, because some calls end it.
 type persona struct {
-	s               *stack
+	s               *world
 	email, password string
 
 	mu sync.Mutex
@@ -60,7 +60,7 @@ func (p *persona) send(method, path, body string) answer {
 }
 
 // personas send requests in turn. Their rights differ; hostile input must be handled the same for all.
-func (s *stack) personas() map[string]*persona {
+func (s *world) personas() map[string]*persona {
 	all := map[string]*persona{"nobody": {s: s, c: s.nobody()}}
 	for who, role := range map[string]string{"user": "@user", "boss": "@admin"} {
 		p := &persona{s: s, email: who + "@example.com", password: "canary-" + who}
@@ -71,7 +71,7 @@ func (s *stack) personas() map[string]*persona {
 }
 
 // targets are the objects that the paths of routes name: they may be spoilt.
-func (s *stack) targets() map[string]string {
+func (s *world) targets() map[string]string {
 	s.Helper()
 	network, pool, part := s.addresses()
 	host := s.admin.ok("POST", "/vm/v3/host", `{"name":"target","os":1,"password":"x","hdd_mib":1}`)

@@ -10,7 +10,7 @@ import (
 )
 
 // redeem uses a key and reports whether it opened a session.
-func (s *stack) redeem(key string) bool {
+func (s *world) redeem(key string) bool {
 	s.Helper()
 	a := s.nobody().send("POST", "/auth/v4/public/key", fmt.Sprintf(`{"key":%q}`, key))
 	if a.status >= 500 || a.status != http.StatusOK && !a.shaped {

@@ -64,7 +64,7 @@ func TestRepeatsOverCutConnections(t *testing.T) {
 }
 
 // createOver sends a create with the key k over a connection of its own. The host's id is 0 when there was no answer to read.
-func (s *stack) createOver(addr string, k, cut int, at float64) int {
+func (s *world) createOver(addr string, k, cut int, at float64) int {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		s.Error(err)

@@ -19,19 +19,17 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"google.golang.org/grpc"
 
+	"slipway.dev/deploy/parts"
+	"slipway.dev/deploy/stack"
 	"slipway.dev/gateway"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
-	"slipway.dev/pkg/service"
 	"slipway.dev/services/auth"
-	"slipway.dev/services/ip"
 	"slipway.dev/services/node"
-	"slipway.dev/services/vm"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -41,8 +39,8 @@ const (
 	adminPassword = "canary-admin-password"
 )
 
-// stack is every service in this process, on a database and a bus of its own, with simulated machines.
-type stack struct {
+// world is every service in this process, on a database and a bus of its own, with simulated machines.
+type world struct {
 	*testing.T
 	handler http.Handler
 	gateway *gateway.Gateway
@@ -72,52 +70,43 @@ func (l *lines) text() string {
 	return l.b.String()
 }
 
-func newStack(t *testing.T) *stack {
+func newStack(t *testing.T) *world {
 	t.Helper()
-	s := &stack{T: t, bus: bustest.New(t), pools: map[string]*pgxpool.Pool{}, root: t.TempDir(), log: &lines{}}
+	s := &world{T: t, bus: bustest.New(t), pools: map[string]*pgxpool.Pool{}, root: t.TempDir(), log: &lines{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	for _, name := range []string{"auth", "ip", "vm"} {
+	for _, p := range parts.Services(parts.All()) {
 		url, schema := pgtest.Schema(t)
 		pool, err := pg.Open(t.Context(), url, schema)
 		s.must(err)
 		t.Cleanup(pool.Close)
-		s.pools[name] = pool
+		s.pools[p.Name] = pool
 	}
 	ctx := t.Context()
-	a, err := auth.New(ctx, auth.Config{MasterKey: auth.NewMasterKey(), AdminEmail: adminEmail, AdminPassword: adminPassword},
-		service.Deps{Pool: s.pools["auth"], Bus: s.bus, Log: log.With("service", "auth")})
+	services, err := stack.New(ctx, stack.Config{Pools: s.pools, Bus: s.bus, Log: log, Settings: map[string]string{
+		"SLIPWAY_AUTH_MASTER_KEY": auth.NewMasterKey(), "SLIPWAY_AUTH_ADMIN_EMAIL": adminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": adminPassword,
+		"SLIPWAY_IP_QUARANTINE": "-1s",
+		"SLIPWAY_VM_WORKERS":    "8", "SLIPWAY_VM_WATCH_EVERY": "1s", "SLIPWAY_VM_DOMAIN_TEMPLATE": "{name}.test",
+	}})
 	s.must(err)
-	i, err := ip.New(ctx, ip.Config{Quarantine: -1}, service.Deps{
-		Pool: s.pools["ip"], Bus: s.bus, Log: log.With("service", "ip"), Peers: service.Peers{"auth": a.Server().Local("ip")},
-	})
-	s.must(err)
-	var n *node.Service
-	v, err := vm.New(ctx, vm.Config{Name: "vm", Workers: 8, WatchEvery: time.Second, Cluster: "default", DomainTemplate: "{name}.test"}, service.Deps{
-		Pool: s.pools["vm"], Bus: s.bus, Log: log.With("service", "vm"),
-		Peers: service.Peers{"auth": a.Server().Local("vm"), "ip": i.Server().Local("vm")},
-		Dial:  func(string) (grpc.ClientConnInterface, error) { return n.Server().Local("vm"), nil },
-	})
-	s.must(err)
-	n, err = node.New(ctx, node.Config{
+	n, err := node.New(ctx, node.Config{
 		Root: s.root, StackID: "hostile", Endpoint: node.LocalEndpoint, Hypervisor: node.Sim, Templates: templates(t),
-	}, v.Server().Local("node"), log.With("service", "node"))
+	}, services.Conn("vm", "node"), log.With("service", "node"))
 	s.must(err)
 	t.Cleanup(func() { _ = n.Close() })
+	services.AddAgent(node.LocalEndpoint, n.Server())
 	_, err = n.Register(ctx)
 	s.must(err)
-	gw, err := gateway.New(gateway.Config{}, gateway.Conns{
-		"auth": a.Server().Local("gateway"), "vm": v.Server().Local("gateway"), "ip": i.Server().Local("gateway"),
-	}, log.With("service", "gateway"))
+	gw, err := gateway.New(gateway.Config{}, gateway.Conns(services.Peers("gateway")), log.With("service", "gateway"))
 	s.must(err)
 	s.handler, s.gateway = gw.Handler(), gw
-	s.goOn(a, i, v, n, run.Func(func(ctx context.Context) error {
+	s.goOn(services, n, run.Func(func(ctx context.Context) error {
 		return s.bus.Watch(ctx, []string{"auth.v4.>"}, func(bus.Event) { gw.ForgetAll() }, gw.ForgetAll)
 	}))
 	s.admin = s.login(adminEmail, adminPassword)
 	return s
 }
 
-func (s *stack) must(err error) {
+func (s *world) must(err error) {
 	s.Helper()
 	if err != nil {
 		s.Fatal(err)
@@ -125,7 +114,7 @@ func (s *stack) must(err error) {
 }
 
 // goOn runs the services until the test is over.
-func (s *stack) goOn(services ...run.Service) {
+func (s *world) goOn(services ...run.Service) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.All(ctx, services...) }()
@@ -161,7 +150,7 @@ type object = map[string]any
 
 // client makes requests with one token, "" for nobody.
 type client struct {
-	*stack
+	*world
 	token string
 }
 
@@ -219,23 +208,23 @@ func (c *client) ok(method, path, body string, headers ...string) answer {
 	return a
 }
 
-func (s *stack) nobody() *client { return &client{stack: s} }
+func (s *world) nobody() *client { return &client{world: s} }
 
-func (s *stack) login(email, password string) *client {
+func (s *world) login(email, password string) *client {
 	s.Helper()
 	a := s.nobody().ok("POST", "/auth/v4/public/token", fmt.Sprintf(`{"email":%q,"password":%q}`, email, password))
-	return &client{stack: s, token: a.body["token"].(string)}
+	return &client{world: s, token: a.body["token"].(string)}
 }
 
 // account makes an account and logs it in.
-func (s *stack) account(email, role, password string) (int, *client) {
+func (s *world) account(email, role, password string) (int, *client) {
 	s.Helper()
 	id := s.admin.ok("POST", "/auth/v4/user", fmt.Sprintf(`{"email":%q,"role":%q,"password":%q}`, email, role, password)).number("id")
 	return id, s.login(email, password)
 }
 
 // addresses gives cluster 1 a pool of some thousand addresses.
-func (s *stack) addresses() (network, pool, part int) {
+func (s *world) addresses() (network, pool, part int) {
 	s.Helper()
 	network = s.admin.ok("POST", "/vm/v3/userspace/public/ipnet", `{"name":"10.99.0.0/16","gateway":"10.99.0.1"}`).number("id")
 	pool = s.admin.ok("POST", "/ip/v3/userspace/public/ippool", `{"name":"pool"}`).number("id")

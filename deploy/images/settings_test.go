@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"gopkg.in/yaml.v3"
+
+	"slipway.dev/deploy/parts"
 )
 
 // leftOut are the settings that docker-compose.yml does not pass to a program, with the reason.
@@ -41,17 +43,26 @@ var leftOut = map[string]string{
 	"SLIPWAY_GATEWAY_LISTEN_OWN":  "one port has every dialect here",
 }
 
-// programs are what runs in containers: where the struct of its settings is, how they begin, which services run it.
-var programs = []struct {
+// program is what runs in containers: where the struct of its settings is, how they begin, which services run it.
+type program struct {
 	dir, config, prefix string
 	services            []string
-}{
-	{"services/auth", "Program", "SLIPWAY_AUTH_", []string{"auth"}},
-	{"services/vm", "Program", "SLIPWAY_VM_", []string{"vm"}},
-	{"services/ip", "Program", "SLIPWAY_IP_", []string{"ip"}},
-	{"services/node/cmd/noded", "config", "SLIPWAY_NODE_", []string{"node", "node-libvirt"}},
-	{"gateway/cmd/gatewayd", "config", "SLIPWAY_GATEWAY_", []string{"gateway"}},
-	{"deploy/setup", "Config", "SLIPWAY_", []string{"keys", "certs", "migrate", "init"}},
+}
+
+// programs lists the programs of the table, and the set-up.
+func programs() []program {
+	list := []program{{"deploy/setup", "Config", "SLIPWAY_", []string{"keys", "certs", "migrate", "init"}}}
+	for _, p := range parts.All() {
+		one := program{p.Command, "config", p.Prefix(), []string{p.Name}}
+		if p.Migrate != nil {
+			one.dir, one.config = filepath.Dir(filepath.Dir(p.Command)), "Program"
+		}
+		if p.Name == "node" {
+			one.services = append(one.services, "node-libvirt")
+		}
+		list = append(list, one)
+	}
+	return list
 }
 
 // TestSettingsArePassed: docker-compose.yml passes every setting of every program, or the list above says why not.
@@ -64,7 +75,7 @@ func TestSettingsArePassed(t *testing.T) {
 		t.Fatal(err)
 	}
 	known, passed := map[string]bool{}, map[string]bool{}
-	for _, p := range programs {
+	for _, p := range programs() {
 		settings := fields(t, p.dir, p.config, p.prefix)
 		if len(settings) < 5 {
 			t.Errorf("%s has hardly any settings: %q", p.dir, settings)
@@ -129,6 +140,9 @@ func fields(t *testing.T, dir, name, prefix string) []string {
 		}
 		var list []string
 		for _, field := range found.Fields.List {
+			if len(field.Names) == 1 && !field.Names[0].IsExported() {
+				continue
+			}
 			var tag reflect.StructTag
 			if field.Tag != nil {
 				text, err := strconv.Unquote(field.Tag.Value)
@@ -187,7 +201,7 @@ func everywhere(t *testing.T) map[string]bool {
 			t.Fatal(err)
 		}
 	}
-	for _, p := range programs { // these are prefixes
+	for _, p := range programs() { // these are prefixes
 		maps.DeleteFunc(names, func(n string, _ bool) bool { return n+"_" == p.prefix })
 	}
 	return names

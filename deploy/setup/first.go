@@ -10,16 +10,10 @@ import (
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"slipway.dev/deploy/first"
+	"slipway.dev/deploy/stack"
 	"slipway.dev/pkg/bus"
-	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/service"
-	"slipway.dev/services/auth"
-	"slipway.dev/services/ip"
-	"slipway.dev/services/vm"
 )
 
 // First makes the first administrator and the first network, and prints the login once. It runs the services in this process
@@ -42,14 +36,12 @@ func First(ctx context.Context, c Config, log *slog.Logger, out io.Writer) error
 		return err
 	}
 	defer b.Close()
-	err = c.as(ctx, "auth", func(authPool *pgxpool.Pool) error {
-		return c.as(ctx, "ip", func(ipPool *pgxpool.Pool) error {
-			return c.as(ctx, vm.Schema, func(vmPool *pgxpool.Pool) error {
-				return c.seed(ctx, password, pools{authPool, ipPool, vmPool}, b, log)
-			})
-		})
-	})
+	pools, closePools, err := c.pools(ctx)
 	if err != nil {
+		return err
+	}
+	defer closePools()
+	if err := c.seed(ctx, password, pools, b, log); err != nil {
 		return err
 	}
 	if c.AdminPassword == "" {
@@ -60,35 +52,18 @@ func First(ctx context.Context, c Config, log *slog.Logger, out io.Writer) error
 	return errors.Join(err, write(done, "", 0o600))
 }
 
-type pools struct{ auth, ip, vm *pgxpool.Pool }
-
 // seed makes what a new installation begins with, in the name of its administrator.
-func (c Config) seed(ctx context.Context, password string, p pools, b *bus.Bus, log *slog.Logger) error {
+func (c Config) seed(ctx context.Context, password string, pools map[string]*pgxpool.Pool, b *bus.Bus, log *slog.Logger) error {
 	master, err := c.masterKey()
 	if err != nil {
 		return err
 	}
-	a, err := auth.New(ctx, auth.Config{MasterKey: master, AdminEmail: c.AdminEmail, AdminPassword: password}, service.Deps{Pool: p.auth, Bus: b, Log: log})
-	if err != nil {
-		return err
-	}
-	i, err := ip.New(ctx, ip.Config{}, service.Deps{
-		Pool: p.ip, Bus: b, Log: log, Peers: service.Peers{"auth": a.Server().Local("ip")},
-	})
-	if err != nil {
-		return err
-	}
-	v, err := vm.New(ctx, vm.Config{Name: "init", Cluster: c.Cluster, DomainTemplate: c.DomainTemplate}, service.Deps{
-		Pool: p.vm, Bus: b, Log: log,
-		Peers: service.Peers{"auth": a.Server().Local("vm"), "ip": i.Server().Local("vm")},
-		Dial: func(string) (grpc.ClientConnInterface, error) {
-			return nil, errors.New("no agent is called during the set-up")
+	services, err := stack.New(ctx, stack.Config{
+		Parts: c.table(), Pools: pools, Bus: b, Log: log, Settings: map[string]string{
+			"SLIPWAY_AUTH_MASTER_KEY": master, "SLIPWAY_AUTH_ADMIN_EMAIL": c.AdminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": password,
+			"SLIPWAY_VM_NAME": "init", "SLIPWAY_VM_CLUSTER": c.Cluster, "SLIPWAY_VM_DOMAIN_TEMPLATE": c.DomainTemplate,
 		},
 	})
-	if err != nil {
-		return err
-	}
-	who, err := a.AdminIdentity(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,7 +71,9 @@ func (c Config) seed(ctx context.Context, password string, p pools, b *bus.Bus, 
 	if err != nil {
 		return err
 	}
-	ctx = metadata.AppendToOutgoingContext(ctx, identity.MetadataKey, who)
-	_, err = first.Network(ctx, i.Server().Local("slipway"), v.Server().Local("slipway"), id)
+	if ctx, err = services.AsAdmin(ctx); err != nil {
+		return err
+	}
+	_, err = first.Network(ctx, services.Conn("ip", "slipway"), services.Conn("vm", "slipway"), id)
 	return err
 }

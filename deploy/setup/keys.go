@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"slipway.dev/deploy/parts"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pki"
 )
 
@@ -24,14 +26,8 @@ func Keys(c Config) error {
 	if err := renew(ca, c, time.Now()); err != nil {
 		return err
 	}
-	for _, s := range databases {
-		pw, err := c.secret("postgres-" + s)
-		if err != nil {
-			return err
-		}
-		if err := write(c.key(s, "database"), c.databaseURL(role(s), pw), 0o600); err != nil {
-			return err
-		}
+	if err := databaseKeys(c); err != nil {
+		return err
 	}
 	master, err := c.masterKey()
 	if err != nil {
@@ -60,6 +56,24 @@ func Keys(c Config) error {
 	return standIn(c.Templates)
 }
 
+// databaseKeys writes how each service gets into the database, and how many connections each of its processes may have.
+func databaseKeys(c Config) error {
+	connections, err := pg.Budget(c.PostgresConnections, parts.Shares(c.table(), c.Replicas))
+	if err != nil {
+		return err
+	}
+	for name, n := range connections {
+		pw, err := c.secret("postgres-" + name)
+		if err != nil {
+			return err
+		}
+		if err := write(c.key(name, "database"), parts.WithConns(c.databaseURL(role(name), pw), n), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // key is the path of one file of a service.
 func (c Config) key(service, name string) string { return filepath.Join(c.Keys, service, name) }
 
@@ -79,13 +93,13 @@ func (c Config) busURL(user, password string) string {
 
 // renew delivers the certificates that are due.
 func renew(ca *pki.Authority, c Config, now time.Time) error {
-	for _, s := range services {
-		if dir := filepath.Join(c.Keys, s); ca.Due(dir, s, now) {
+	for _, p := range c.table() {
+		if dir := filepath.Join(c.Keys, p.Name); ca.Due(dir, p.Name, now) {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
 			}
-			if err := ca.Deliver(dir, s, c.CertificateLife); err != nil {
-				return fmt.Errorf("certificate of %s: %w", s, err)
+			if err := ca.Deliver(dir, p.Name, c.CertificateLife); err != nil {
+				return fmt.Errorf("certificate of %s: %w", p.Name, err)
 			}
 		}
 	}

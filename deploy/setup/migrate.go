@@ -8,53 +8,79 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/pg"
-	"slipway.dev/services/auth"
-	"slipway.dev/services/ip"
-	"slipway.dev/services/vm"
 )
-
-// schemas are brought up to date in this order.
-var schemas = []struct {
-	name    string
-	migrate func(context.Context, *pgxpool.Pool) error
-}{{"auth", auth.Migrate}, {"ip", ip.Migrate}, {"vm", vm.Migrate}}
 
 // role is a service's role in PostgreSQL.
 func role(service string) string { return "slipway_" + service }
 
 // Migrate makes the schemas and, for each, a role that may read and write rows of this one and do nothing else.
 func Migrate(ctx context.Context, c Config) error {
-	for _, s := range schemas {
-		pw, err := c.secret("postgres-" + s.name)
-		if err != nil {
-			return err
+	pw, err := c.secret("postgres")
+	if err != nil {
+		return err
+	}
+	if err := c.fits(ctx, c.databaseURL(superuser, pw)); err != nil {
+		return err
+	}
+	pools, closePools, err := c.pools(ctx)
+	if err != nil {
+		return err
+	}
+	defer closePools()
+	for _, p := range parts.Services(c.table()) {
+		pw, err := c.secret("postgres-" + p.Name)
+		if err == nil {
+			err = p.Migrate(ctx, pools[p.Name])
 		}
-		err = c.as(ctx, s.name, func(pool *pgxpool.Pool) error {
-			if err := s.migrate(ctx, pool); err != nil {
-				return err
-			}
-			return grant(ctx, pool, s.name, pw)
-		})
+		if err == nil {
+			err = grant(ctx, pools[p.Name], p.Name, pw)
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	return nil
 }
 
-// as runs f with a pool of the superuser on a schema.
-func (c Config) as(ctx context.Context, schema string, f func(*pgxpool.Pool) error) error {
+// fits returns an error when the server at url allows fewer connections than the pools of all services may take together.
+func (c Config) fits(ctx context.Context, url string) error {
+	allowed, err := pg.Allowed(ctx, url)
+	if err != nil {
+		return err
+	}
+	if allowed < c.PostgresConnections {
+		return fmt.Errorf("PostgreSQL allows max_connections=%d and SLIPWAY_POSTGRES_CONNECTIONS is %d: make them equal",
+			allowed, c.PostgresConnections)
+	}
+	return nil
+}
+
+// setupConns is the size of each pool of the set-up: it does one thing at a time.
+const setupConns = 4
+
+// pools returns a pool of the superuser on each schema, and what closes the pools.
+func (c Config) pools(ctx context.Context) (pools map[string]*pgxpool.Pool, closePools func(), err error) {
 	pw, err := c.secret("postgres")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	pool, err := pg.Open(ctx, c.databaseURL(superuser, pw), schema)
-	if err != nil {
-		return err
+	pools = map[string]*pgxpool.Pool{}
+	closePools = func() {
+		for _, p := range pools {
+			p.Close()
+		}
 	}
-	defer pool.Close()
-	return f(pool)
+	for _, p := range parts.Services(c.table()) {
+		pool, err := pg.Open(ctx, parts.WithConns(c.databaseURL(superuser, pw), setupConns), p.Name)
+		if err != nil {
+			closePools()
+			return nil, nil, err
+		}
+		pools[p.Name] = pool
+	}
+	return pools, closePools, nil
 }
 
 func grant(ctx context.Context, pool *pgxpool.Pool, schema, password string) error {

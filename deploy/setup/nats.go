@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"slipway.dev/deploy/parts"
 )
 
 // natsKeys writes the settings of the bus, and how each service gets in.
@@ -12,7 +14,11 @@ import (
 // its own name only, so that it cannot forge events of another service; no service may delete a stream.
 func natsKeys(c Config) error {
 	var users strings.Builder
-	for _, s := range onBus {
+	subscribe := []string{"_INBOX.>"}
+	for _, p := range parts.Services(c.table()) {
+		subscribe = append(subscribe, p.Name+".>")
+	}
+	for _, s := range c.onBus() {
 		pw, err := c.secret("nats-" + s)
 		if err != nil {
 			return err
@@ -23,8 +29,8 @@ func natsKeys(c Config) error {
 			}
 		}
 		publish := []string{s + ".>", "$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.>"}
-		fmt.Fprintf(&users, "    { user: %s, password: %q, permissions: { publish: [%s], subscribe: [\"_INBOX.>\", \"auth.>\", \"vm.>\", \"ip.>\"] } }\n",
-			s, pw, quoted(publish))
+		fmt.Fprintf(&users, "    { user: %s, password: %q, permissions: { publish: [%s], subscribe: [%s] } }\n",
+			s, pw, quoted(publish), quoted(subscribe))
 	}
 	conf := fmt.Sprintf(`# Made by slipway-init keys at every start.
 listen: "0.0.0.0:4222"
@@ -47,6 +53,17 @@ authorization {
 		conf += cluster
 	}
 	return write(c.key("nats", "nats.conf"), conf, 0o644)
+}
+
+// onBus lists the users of the bus: programs, and the set-up itself.
+func (c Config) onBus() []string {
+	var users []string
+	for _, p := range c.table() {
+		if p.OnBus {
+			users = append(users, p.Name)
+		}
+	}
+	return append(users, "init")
 }
 
 func (c Config) cluster() (string, error) {

@@ -37,9 +37,9 @@ func Fresh(c Config) error {
 		return err
 	}
 	late := time.Now().Add(-c.CertificateLife / 5)
-	for _, s := range services {
-		if ca.Due(c.key(s, ""), s, late) {
-			return fmt.Errorf("the certificate of %s was not renewed", s)
+	for _, p := range c.table() {
+		if ca.Due(c.key(p.Name, ""), p.Name, late) {
+			return fmt.Errorf("the certificate of %s was not renewed", p.Name)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/durable"
 	"slipway.dev/services/auth"
 )
@@ -42,14 +43,22 @@ type Config struct {
 	NATSHosts []string `env:"NATS_HOSTS" envDefault:"nats"`
 	// CertificateLife is how long a certificate is valid; it is renewed when half of that is over.
 	CertificateLife time.Duration `env:"CERTIFICATE_LIFE" envDefault:"24h"`
+
+	// PostgresConnections is the max_connections of the database, which the processes of all services share, and Replicas how
+	// many processes each service has.
+	PostgresConnections int `env:"POSTGRES_CONNECTIONS" envDefault:"150"`
+	Replicas            int `env:"REPLICAS" envDefault:"1"`
+
+	parts []parts.Part // in tests, in place of parts.All
 }
 
-// services have certificates; those of databases have a role in PostgreSQL.
-var (
-	services  = []string{"auth", "vm", "ip", "node", "gateway"}
-	databases = []string{"auth", "vm", "ip"}
-	onBus     = []string{"auth", "vm", "ip", "gateway", "init"}
-)
+// table returns the programs of the installation.
+func (c Config) table() []parts.Part {
+	if c.parts == nil {
+		return parts.All()
+	}
+	return c.parts
+}
 
 // superuser is the role that owns the database, for Migrate and First.
 const superuser = "slipway"

@@ -1,16 +1,26 @@
 package setup
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/conf"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/pki"
 )
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func config(t *testing.T) Config {
 	t.Helper()
@@ -88,11 +98,93 @@ func TestBusSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !o.SyncAlways || !o.JetStream || len(o.Users) != len(onBus) || o.HTTPHost != "127.0.0.1" {
+		if !o.SyncAlways || !o.JetStream || len(o.Users) != len(c.onBus()) || o.HTTPHost != "127.0.0.1" {
 			t.Errorf("settings %+v", o)
 		}
 		if routes := len(o.Routes); len(hosts) == 1 && routes != 0 || len(hosts) == 3 && routes != 3 {
 			t.Errorf("%d routes between %d servers", routes, len(hosts))
+		}
+	}
+}
+
+// TestALineIsEnough: a service that is added to the table has a certificate, a URL of the database with its share of the
+// connections, and a user of the bus that speaks in its own name and hears every service, as the others hear it.
+func TestALineIsEnough(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	c.parts = append(parts.All(), parts.Part{
+		Name: "toy", Port: 8199, OnBus: true, Weight: 1, Migrate: func(context.Context, *pgxpool.Pool) error { return nil },
+	})
+	if err := Keys(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pki.Load(filepath.Join(c.Keys, "toy"), "toy"); err != nil {
+		t.Error(err)
+	}
+	url, err := pgxpool.ParseConfig(text(t, c.key("toy", "database")))
+	if err != nil || url.ConnConfig.User != "slipway_toy" || url.MaxConns < pg.LeastConns {
+		t.Errorf("the database of the toy: %v %v", url, err)
+	}
+	if !strings.HasPrefix(text(t, c.key("toy", "nats")), "nats://toy:") {
+		t.Error("the toy has no user on the bus")
+	}
+	o, err := server.ProcessConfigFile(c.key("nats", "nats.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range o.Users {
+		if !slices.Contains(u.Permissions.Subscribe.Allow, "toy.>") {
+			t.Errorf("%s does not hear the toy", u.Username)
+		}
+		if slices.Contains(u.Permissions.Publish.Allow, "toy.>") != (u.Username == "toy") {
+			t.Errorf("%s: %v", u.Username, u.Permissions.Publish.Allow)
+		}
+	}
+}
+
+// TestTooManyServices: services that do not fit the database stop the set-up, which says what they need.
+func TestTooManyServices(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	c.Replicas = 20
+	if err := Keys(c); err == nil || !strings.Contains(err.Error(), "max_connections=370") {
+		t.Error(err)
+	}
+	c.PostgresConnections = 100_000
+	if err := c.fits(t.Context(), pgtest.URL(t)); err == nil || !strings.Contains(err.Error(), "SLIPWAY_POSTGRES_CONNECTIONS") {
+		t.Error(err)
+	}
+	c.PostgresConnections = 10
+	if err := c.fits(t.Context(), pgtest.URL(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRole: the role of a service reads and writes rows of its schema, and changes no table.
+func TestRole(t *testing.T) {
+	t.Parallel()
+	url, schema := pgtest.Schema(t)
+	pool := pgtest.Open(t, url, schema)
+	t.Cleanup(func() {
+		who := pgx.Identifier{role(schema)}.Sanitize()
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY `+who+`; DROP ROLE `+who); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE thing (id integer)`); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // every start does so
+		if err := grant(t.Context(), pool, schema, "password"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for sql, allowed := range map[string]bool{
+		`INSERT INTO thing VALUES (1)`: true, `SELECT id FROM thing`: true, `DROP TABLE thing`: false, `CREATE TABLE more (id integer)`: false,
+	} {
+		_, err := pool.Exec(t.Context(), `SET LOCAL ROLE `+pgx.Identifier{role(schema)}.Sanitize()+`; `+sql)
+		if code := pg.Code(err); allowed && err != nil || !allowed && code != "42501" {
+			t.Errorf("%s: %v", sql, err)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func of(d protoreflect.MethodDescriptor) Method {
 	a := Of(d)
 	acts := RestOf(d).GetActs()
 	m := Method{
-		Name: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()), Level: a.GetLevel(), Callers: a.GetCallers(),
+		Name: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()), Level: a.GetLevel(), Callers: callers(d, a.GetCallers()),
 		Demand: identity.Demand{Scope: a.GetScope(), Admin: a.GetLevel() == accesspb.Level_LEVEL_ADMIN, Read: a.GetRead()},
 		Repeat: a.GetRepeat(), Object: ObjectOf(d),
 	}

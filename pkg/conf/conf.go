@@ -4,6 +4,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -13,8 +14,11 @@ import (
 // Load fills a T from variables that begin with prefix and an underscore. Names and defaults are in T's struct tags
 // (`env:"LISTEN" envDefault:"…"`). A secret X may come as X_FILE, the name of a file that holds it. The error names
 // every variable that is missing or wrong at once, and no value.
-func Load[T any](prefix string) (T, error) {
-	environment, err := withFiles(os.Environ(), prefix+"_")
+func Load[T any](prefix string) (T, error) { return From[T](env.ToMap(os.Environ()), prefix) }
+
+// From is Load with these variables in place of the environment.
+func From[T any](vars map[string]string, prefix string) (T, error) {
+	environment, err := withFiles(vars, prefix+"_")
 	if err != nil {
 		var zero T
 		return zero, err
@@ -31,14 +35,14 @@ func Load[T any](prefix string) (T, error) {
 }
 
 // withFiles adds X for every X_FILE with the prefix, and refuses both at once.
-func withFiles(environ []string, prefix string) (map[string]string, error) {
-	vars := env.ToMap(environ)
-	for name, path := range env.ToMap(environ) {
+func withFiles(given map[string]string, prefix string) (map[string]string, error) {
+	vars := maps.Clone(given)
+	for name, path := range given {
 		plain, ok := strings.CutSuffix(name, "_FILE")
 		if !ok || !strings.HasPrefix(name, prefix) || path == "" {
 			continue
 		}
-		if _, both := vars[plain]; both {
+		if _, both := given[plain]; both {
 			return nil, fmt.Errorf("settings: both %s and %s are set", plain, name)
 		}
 		text, err := os.ReadFile(path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -45,6 +46,21 @@ func Need(services map[string]Share) int {
 		n += s.Replicas * LeastConns
 	}
 	return n
+}
+
+// Allowed returns the max_connections of the server at url.
+func Allowed(ctx context.Context, url string) (n int, err error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return 0, fmt.Errorf("database url: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return 0, fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	err = conn.QueryRow(ctx, `SELECT current_setting('max_connections')::integer`).Scan(&n)
+	return n, err
 }
 
 // checkRoom returns an error when the server cannot give a pool of this size its connections, or has none left now.

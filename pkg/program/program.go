@@ -36,6 +36,8 @@ type Process struct {
 	// Certs is the directory with ca.crt and the certificate and key of the service.
 	Certs string `env:"CERTS,required"`
 	NATS  string `env:"NATS" envDefault:"nats://127.0.0.1:4222"`
+	// Services are the addresses of the services of the installation, such as "auth=127.0.0.1:8101,ip=127.0.0.1:8102".
+	Services map[string]string `env:"SERVICES" envKeyValSeparator:"="`
 }
 
 // Main runs the program of a service. With "healthcheck" as its only argument Main instead asks the running process with the

@@ -29,8 +29,6 @@ type Place struct {
 	Name    string
 	Process Process
 	Listen  string
-	// Peers are the addresses of the services that it calls, by name.
-	Peers map[string]string
 	// Agents is the name in the certificates of the agents that it dials; empty for a service that dials none.
 	Agents string
 }
@@ -67,8 +65,11 @@ func (p Place) serve(ctx context.Context, make func(context.Context, service.Dep
 		return err
 	}
 	defer d.Bus.Close()
-	for name, address := range p.Peers {
-		conn, err := rpc.Dial(address, name, certs)
+	for name, address := range p.Process.Services {
+		if name == p.Name {
+			continue
+		}
+		conn, err := rpc.Dial(address, name, certs) // opens no connection before the first call
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,11 @@ type Service struct {
 // New brings the schema up to date, has the spec build its domain, and registers the rpcs of the chassis. Nothing runs yet.
 // Several processes may do so at the same time. While the bus is away the service starts: its events wait in the outbox.
 func New(ctx context.Context, spec Spec, d Deps) (*Service, error) {
+	for _, name := range spec.Calls {
+		if d.Peers[name] == nil {
+			return nil, fmt.Errorf("%s: needs a connection to %s", spec.Name, name)
+		}
+	}
 	if err := spec.Migrate(ctx, d.Pool); err != nil {
 		return nil, fmt.Errorf("%s: %w", spec.Name, err)
 	}

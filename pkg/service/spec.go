@@ -33,6 +33,8 @@ import (
 type Spec struct {
 	// Name of the service: of its schema, its stream of events and its certificate.
 	Name string
+	// Calls are the services that it cannot do without. Deps.Peers may hold more.
+	Calls []string
 	// Tables are the migrations of its own tables. Those of the chassis go before them.
 	Tables pg.Line
 	// Lists bounds what a list may cost.

@@ -58,7 +58,7 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 	s := &Service{cfg: cfg}
 	var err error
 	s.Service, err = service.New(ctx, service.Spec{
-		Name: "ip", Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
+		Name: "ip", Calls: []string{"auth"}, Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
 	}, d)
 	return s, err
 }

@@ -12,13 +12,11 @@ type Program struct {
 	Config
 	program.Process
 	Listen string `env:"LISTEN" envDefault:":8102"`
-	// Auth is host and port of the auth service.
-	Auth string `env:"AUTH" envDefault:"127.0.0.1:8101"`
 }
 
 // Place returns where the process is and what it reaches.
 func (p Program) Place() program.Place {
-	return program.Place{Name: "ip", Process: p.Process, Listen: p.Listen, Peers: map[string]string{"auth": p.Auth}}
+	return program.Place{Name: "ip", Process: p.Process, Listen: p.Listen}
 }
 
 // New makes the service.

@@ -13,15 +13,11 @@ type Program struct {
 	Config
 	program.Process
 	Listen string `env:"LISTEN,required"`
-	Auth   string `env:"AUTH,required"`
-	IP     string `env:"IP,required"`
 }
 
 // Place returns where the process is and what it reaches.
 func (p Program) Place() program.Place {
-	return program.Place{
-		Name: Schema, Process: p.Process, Listen: p.Listen, Peers: map[string]string{"auth": p.Auth, "ip": p.IP}, Agents: "node",
-	}
+	return program.Place{Name: Schema, Process: p.Process, Listen: p.Listen, Agents: "node"}
 }
 
 // New makes vm. Replicas on several hosts, or in several containers, are named after those.

@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
 
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
@@ -80,7 +83,7 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 	s := &Service{cfg: cfg}
 	var err error
 	s.Service, err = service.New(ctx, service.Spec{
-		Name: Schema, Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
+		Name: Schema, Calls: []string{"auth", "ip"}, Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
 		Jobs: &jobs.Config{
 			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks,
 		},
@@ -93,7 +96,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	if err := cluster.Ensure(ctx, k.DB, s.cfg.Cluster, s.cfg.DomainTemplate); err != nil {
 		return service.Parts{}, fmt.Errorf("first cluster: %w", err)
 	}
-	auth, ip, own := k.Peers["auth"], k.Peers["ip"], k.Server.Local(Schema)
+	auth, ip, services := k.Peers["auth"], k.Peers["ip"], everyService(k.Server.Local(Schema), k.Peers)
 	dial := func(endpoint string) (nodepb.NodeServiceClient, error) {
 		conn, err := k.Dial(endpoint)
 		if err != nil {
@@ -104,16 +107,24 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	s.work = worker.New(k.Jobs, worker.Tables(k.DB), ippb.NewAddressServiceClient(ip), dial, k.Log)
 	world := vmfsck.Reader{DB: k.DB, Ledger: ippb.NewLedgerServiceClient(ip), Dial: dial}
 	s.fsck = fsck.NewChecker(fsck.Config{
-		World: world.Compare, Kinds: vmfsck.Kinds,
-		Services: []fsck.Service{{Name: "vm", Conn: own}, {Name: "auth", Conn: auth}, {Name: "ip", Conn: ip}},
+		World: world.Compare, Kinds: vmfsck.Kinds, Services: services,
 	}, k.Log)
-	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: rpc.OnBehalf(ip), Own: own, Dial: dial, Fsck: s.fsck})
+	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck})
 	return service.Parts{
 		Consumers: events.Consumers,
 		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery)},
 		Loops:     []run.Func{func(ctx context.Context) error { return s.work.Run(ctx, s.cfg.WatchEvery) }},
 		Observe:   s.observe,
 	}, nil
+}
+
+// everyService returns vm itself and its peers: the services whose bookkeeping is checked and whose parked events are listed.
+func everyService(own grpc.ClientConnInterface, peers service.Peers) []fsck.Service {
+	list := []fsck.Service{{Name: Schema, Conn: own}}
+	for _, name := range slices.Sorted(maps.Keys(peers)) {
+		list = append(list, fsck.Service{Name: name, Conn: peers[name]})
+	}
+	return list
 }
 
 // DeclareJobs declares the crash points of all jobs, for a program that only lists them.

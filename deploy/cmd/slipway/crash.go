@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/crash"
-	"slipway.dev/services/vm"
 )
 
 // crashPoints lists the points at which tests kill the process. The command is hidden, because operators do not need
@@ -17,7 +17,11 @@ func crashPoints() *cobra.Command {
 		Use: "crashpoints", Hidden: true, Args: cobra.NoArgs,
 		Short: "List the points at which tests kill this program (" + crash.Env + ")",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			vm.DeclareJobs(slog.New(slog.DiscardHandler))
+			for _, p := range parts.All() {
+				if p.DeclareJobs != nil {
+					p.DeclareJobs(slog.New(slog.DiscardHandler))
+				}
+			}
 			for _, p := range crash.Points() {
 				if _, err := fmt.Fprintln(cmd.OutOrStdout(), p); err != nil {
 					return err

@@ -35,10 +35,9 @@ type config struct {
 	ListenOwn map[string]string `env:"LISTEN_OWN" envKeyValSeparator:"="`
 	// Certs is the directory of ca.crt, gateway.crt and gateway.key, for the services.
 	Certs string `env:"CERTS,required"`
-	Auth  string `env:"AUTH,required"`
-	VM    string `env:"VM,required"`
-	IP    string `env:"IP,required"`
-	NATS  string `env:"NATS,required"`
+	// Services are the addresses of all services, such as "auth=127.0.0.1:8101,vm=127.0.0.1:8103".
+	Services map[string]string `env:"SERVICES,required" envKeyValSeparator:"="`
+	NATS     string            `env:"NATS,required"`
 	// TLSCert and TLSKey are files; with them the gateway itself speaks HTTPS.
 	TLSCert string `env:"TLS_CERT"`
 	TLSKey  string `env:"TLS_KEY"`
@@ -68,29 +67,25 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	var conns []*grpc.ClientConn
-	defer func() {
-		for _, c := range conns {
-			_ = c.Close() // the process ends
-		}
-	}()
-	for _, target := range []struct{ name, addr string }{{"auth", cfg.Auth}, {"vm", cfg.VM}, {"ip", cfg.IP}} {
-		conn, err := rpc.Dial(target.addr, target.name, tlsConfig)
+	conns, health := gateway.Conns{}, []func(context.Context) error{}
+	for name, addr := range cfg.Services {
+		conn, err := rpc.Dial(addr, name, tlsConfig)
 		if err != nil {
-			return fmt.Errorf("dial %s: %w", target.name, err)
+			return fmt.Errorf("dial %s: %w", name, err)
 		}
-		conns = append(conns, conn)
+		defer func() { _ = conn.Close() }() // the process ends
+		conns[name], health = conn, append(health, healthy(conn))
 	}
 	events, err := bus.Connect(ctx, cfg.NATS, cfg.Bus(log)...)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	o := obs.New(healthy(conns[0]), healthy(conns[1]), healthy(conns[2]))
+	o := obs.New(health...)
 	gw, err := gateway.New(gateway.Config{
 		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs, PanelURL: cfg.PanelURL,
 		Ready: []func(context.Context) error{o.Ready}, Observe: o.Request,
-	}, gateway.Conns{"auth": conns[0], "vm": conns[1], "ip": conns[2]}, log)
+	}, conns, log)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,8 @@ func TestServe(t *testing.T) {
 	const nobody = "127.0.0.1:1"
 	go func() {
 		done <- serve(ctx, config{
-			Listen: "127.0.0.1:0", Certs: certs, Auth: l.Addr().String(), VM: nobody, IP: nobody, NATS: "nats://" + nobody,
+			Listen: "127.0.0.1:0", Certs: certs, NATS: "nats://" + nobody,
+			Services: map[string]string{"auth": l.Addr().String(), "vm": nobody, "ip": nobody},
 		}, slog.New(log))
 	}()
 	base := "http://" + <-log.addr

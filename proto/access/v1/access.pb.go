@@ -280,8 +280,8 @@ func (*Object_Part) isObject_Id() {}
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Level Level                  `protobuf:"varint,1,opt,name=level,proto3,enum=access.v1.Level" json:"level,omitempty"`
-	// With LEVEL_SERVICE: names of the services that may call, such as "vm". With LEVEL_USER and LEVEL_ADMIN: names of the
-	// services that may call with the identity of an account for which they act.
+	// With LEVEL_SERVICE: names of the services that may call, such as "vm"; "*" is every other service but the agents of nodes.
+	// With LEVEL_USER and LEVEL_ADMIN: names of the services that may call with the identity of an account for which they act.
 	Callers []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
 	// The method changes nothing, or only the caller's own tokens: a read-only administrator may call it.
 	Read bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`

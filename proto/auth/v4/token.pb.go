@@ -1246,7 +1246,7 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\x0eActForResponse\x12 \n" +
 	"\bidentity\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\bidentity\x129\n" +
 	"\n" +
-	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt2\xbb\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt2\xad\n" +
 	"\n" +
 	"\fTokenService\x12y\n" +
 	"\rCreateSession\x12\x1d.auth.v4.CreateSessionRequest\x1a\x0e.auth.v4.Token\"9\xea\xc7\x18\x02\b\x01\xf2\xc7\x18\b\n" +
@@ -1270,8 +1270,8 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"Introspect\x12\x1a.auth.v4.IntrospectRequest\x1a\x1b.auth.v4.IntrospectResponse\"\x11\xea\xc7\x18\r\b\x04\x12\agateway\x18\x01\x12d\n" +
 	"\x06ActFor\x12\x16.auth.v4.ActForRequest\x1a\x17.auth.v4.ActForResponse\")\xea\xc7\x18\r\b\x04\x12\x03dci\x12\x04prov\xf2\xc7\x18\x14\n" +
 	"\x04user0\x01\x12\n" +
-	"account_id\x12Z\n" +
-	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\x19\xea\xc7\x18\x15\b\x04\x12\agateway\x12\x02vm\x12\x02ip\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
+	"account_id\x12L\n" +
+	"\bListKeys\x12\x18.auth.v4.ListKeysRequest\x1a\x19.auth.v4.ListKeysResponse\"\v\xea\xc7\x18\a\b\x04\x12\x01*\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
 	file_auth_v4_token_proto_rawDescOnce sync.Once

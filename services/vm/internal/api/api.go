@@ -28,9 +28,11 @@ import (
 
 // Peers are the services that requests need.
 type Peers struct {
-	Auth, IP, Own grpc.ClientConnInterface
-	Dial          node.Dial
-	Fsck          *fsck.Checker
+	Auth, IP grpc.ClientConnInterface
+	// Services are all of the installation, vm among them: those whose parked events are listed.
+	Services []fsck.Service
+	Dial     node.Dial
+	Fsck     *fsck.Checker
 }
 
 // Names of the rooms' servers where several answer one service.
@@ -83,8 +85,9 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		powerServer: power.NewServer(db), addressServer: address.NewServer(db, ip),
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
 	})
-	vmpb.RegisterFsckServiceServer(r, vmfsck.NewServer(p.Fsck, map[string]parkedpb.ParkedServiceClient{
-		"vm": parkedpb.NewParkedServiceClient(p.Own), "auth": parkedpb.NewParkedServiceClient(p.Auth),
-		"ip": parkedpb.NewParkedServiceClient(p.IP),
-	}))
+	parked := map[string]parkedpb.ParkedServiceClient{}
+	for _, s := range p.Services {
+		parked[s.Name] = parkedpb.NewParkedServiceClient(s.Conn)
+	}
+	vmpb.RegisterFsckServiceServer(r, vmfsck.NewServer(p.Fsck, parked))
 }

@@ -1,0 +1,156 @@
+// Package stack composes the services of an installation in one process, with plain calls between them. slipway up, the
+// set-up of separate services and the tests of whole installations all use it. Agents and gateways are not part of the
+// composition: they are made with connections that it gives.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"slipway.dev/deploy/parts"
+	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/program"
+	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
+	"slipway.dev/pkg/service"
+)
+
+// Config is what the services of a process work with.
+type Config struct {
+	// Parts are the services to run, by default all of parts.All. A test leaves services out here, replaces or adds them.
+	Parts []parts.Part
+	// Settings are those of all services, spelled like the environment of their programs.
+	Settings map[string]string
+	// Pools are on the schemas of the services, by their names.
+	Pools map[string]*pgxpool.Pool
+	Bus   *bus.Bus
+	Log   *slog.Logger
+	// Wrap, when it is set, returns what caller uses as its connection to a service, such as one that sometimes fails.
+	Wrap func(caller, service string, conn grpc.ClientConnInterface) grpc.ClientConnInterface
+	// Dial, when it is set, connects to the agents of nodes in place of those that AddAgent adds.
+	Dial func(endpoint string) (grpc.ClientConnInterface, error)
+}
+
+// Stack is one process of an installation: one replica of each service.
+type Stack struct {
+	cfg   Config
+	names []string // in the order of the table
+
+	mu      sync.Mutex
+	servers map[string]*rpc.Server // of the services that are made already, and of agents by their endpoints
+	made    map[string]program.Service
+}
+
+// New makes the services in the order of the table. Nothing runs yet. Further replicas are further stacks on the same schemas.
+func New(ctx context.Context, cfg Config) (*Stack, error) {
+	if cfg.Parts == nil {
+		cfg.Parts = parts.All()
+	}
+	s := &Stack{cfg: cfg, servers: map[string]*rpc.Server{}, made: map[string]program.Service{}}
+	list := parts.Services(cfg.Parts)
+	for _, p := range list {
+		s.names = append(s.names, p.Name)
+	}
+	for _, p := range list {
+		if cfg.Pools[p.Name] == nil {
+			return nil, fmt.Errorf("stack: no database for %s", p.Name)
+		}
+		svc, err := p.New(ctx, cfg.Settings, service.Deps{
+			Pool: cfg.Pools[p.Name], Bus: cfg.Bus, Log: cfg.Log.With("service", p.Name), Peers: s.Peers(p.Name), Dial: s.dial,
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.made[p.Name] = svc
+		s.addServer(p.Name, svc.Server())
+	}
+	return s, nil
+}
+
+// Peers returns a connection to each service, but to caller itself, in the name of caller.
+func (s *Stack) Peers(caller string) service.Peers {
+	peers := service.Peers{}
+	for _, name := range s.names {
+		if name != caller {
+			peers[name] = s.Conn(name, caller)
+		}
+	}
+	return peers
+}
+
+// Conn returns a connection to a service in the name of caller.
+func (s *Stack) Conn(service, caller string) grpc.ClientConnInterface {
+	conn := grpc.ClientConnInterface(&local{caller: caller, server: func() (*rpc.Server, error) { return s.server(service) }})
+	if s.cfg.Wrap != nil {
+		conn = s.cfg.Wrap(caller, service, conn)
+	}
+	return conn
+}
+
+// AddAgent has the services reach an agent of this process at this endpoint.
+func (s *Stack) AddAgent(endpoint string, agent *rpc.Server) { s.addServer("agent "+endpoint, agent) }
+
+// dial connects to the agent at an endpoint in the name of vm, which alone commands agents.
+func (s *Stack) dial(endpoint string) (grpc.ClientConnInterface, error) {
+	if s.cfg.Dial != nil {
+		return s.cfg.Dial(endpoint)
+	}
+	agent, err := s.server("agent " + endpoint)
+	if err != nil {
+		return nil, fault.Unavailable.Wrap(err)
+	}
+	return agent.Local("vm"), nil
+}
+
+func (s *Stack) addServer(name string, server *rpc.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.servers[name] = server
+}
+
+func (s *Stack) server(name string) (*rpc.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if server := s.servers[name]; server != nil {
+		return server, nil
+	}
+	return nil, fmt.Errorf("%s is not in this process", name)
+}
+
+// AsAdmin returns a context in the name of the first administrator: the installation itself acts as that account.
+func (s *Stack) AsAdmin(ctx context.Context) (context.Context, error) {
+	auth, ok := s.made["auth"].(interface {
+		AdminIdentity(ctx context.Context) (string, error)
+	})
+	if !ok {
+		return ctx, errors.New("stack: there is no auth that signs")
+	}
+	id, err := auth.AdminIdentity(ctx)
+	return metadata.AppendToOutgoingContext(ctx, identity.MetadataKey, id), err
+}
+
+// Observe adds the metrics of all services to o.
+func (s *Stack) Observe(o *obs.Obs) {
+	for _, name := range s.names {
+		s.made[name].Observe(o)
+	}
+}
+
+// Run runs the services until ctx ends or one of them fails.
+func (s *Stack) Run(ctx context.Context) error {
+	var all []run.Service
+	for _, name := range s.names {
+		all = append(all, s.made[name])
+	}
+	return run.All(ctx, all...)
+}
