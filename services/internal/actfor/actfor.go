@@ -1,4 +1,4 @@
-// Package actfor lets a service call others in the name of an account whose request is over, as a job does.
+// Package actfor lets a service call others in the name of an account after the account's request has ended, as a job does.
 package actfor
 
 import (
@@ -52,7 +52,7 @@ func (a *Actor) identity(ctx context.Context) (string, error) {
 	return a.text, nil
 }
 
-// drop forgets an identity that was refused.
+// drop removes an identity that was refused.
 func (a *Actor) drop(text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

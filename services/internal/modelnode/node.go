@@ -1,5 +1,5 @@
-// Package modelnode is a model of the agent on a node, for simulations of those that command it: what it answers and what
-// becomes of machines, without files and without time. services/node holds it to the real agent (TestModel).
+// Package modelnode is a model of the agent on a node, for simulations of the services that command agents: it has the agent's
+// answers and the state of machines, but no files and no delays. TestModel in services/node compares it with the real agent.
 package modelnode
 
 import (
@@ -14,7 +14,7 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// What a node refuses.
+// Faults of a node.
 var (
 	ErrStale      = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
 	ErrNotProven  = fault.New(codes.FailedPrecondition, "MACHINE_NOT_PROVEN", "the machine is not proven to be a leftover")
@@ -32,7 +32,7 @@ type Node struct {
 	marks       map[string]mark
 }
 
-// Machine is what there is of one.
+// Machine is the state of one machine.
 type Machine struct {
 	Disks     []string
 	Seed      []string // addresses in it; nil for none
@@ -46,7 +46,7 @@ type Machine struct {
 	Fence     int64 // of the last definition
 }
 
-// mark is what the journal keeps of a machine.
+// mark is the journal's entry of a machine.
 type mark struct {
 	fence   int64
 	step    int32
@@ -65,7 +65,7 @@ func (n *Node) Backup() *Node {
 	return &c
 }
 
-// Forget loses the journal: a mistake to be planted.
+// Forget loses the journal, as a planted bug does.
 func (n *Node) Forget() { clear(n.marks) }
 
 // PowerCut stops all machines, as a reboot of the node does.
@@ -76,7 +76,7 @@ func (n *Node) PowerCut() {
 	}
 }
 
-// accept is the journal's: ErrStale for a command that was overtaken.
+// accept records a command in the journal. It returns ErrStale for a command that a newer one has overtaken.
 func (n *Node) accept(c *nodepb.Command, removal bool) error {
 	m, known := n.marks[c.GetMachine()]
 	same := c.GetFence() == m.fence && c.GetStep() == m.step
@@ -92,7 +92,7 @@ func (n *Node) accept(c *nodepb.Command, removal bool) error {
 	return nil
 }
 
-// on changes a machine. One that f leaves empty is not kept.
+// on runs f on a machine. A machine that f leaves empty is removed.
 func (n *Node) on(c *nodepb.Command, f func(*Machine) error) error {
 	if err := n.accept(c, false); err != nil {
 		return err
@@ -180,7 +180,7 @@ func (n *Node) StopMachine(_ context.Context, r *nodepb.StopMachineRequest) (*no
 	})
 }
 
-// RemoveMachine removes every trace; without being asked to by a user, only what the proof is about.
+// RemoveMachine removes every trace of a machine; a removal that no user asked for needs a matching proof.
 func (n *Node) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequest) (*nodepb.RemoveMachineResponse, error) {
 	id := r.GetCommand().GetMachine()
 	m := n.Machines[id]

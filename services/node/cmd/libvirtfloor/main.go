@@ -1,8 +1,7 @@
 //go:build libvirt_dlopen
 
-// Libvirtfloor measures what one machine costs when libvirt is asked directly: qemu-img create, define, start, each after
-// the other and nothing else. It is the floor that make bench holds the agent against; the machine is like one that the
-// agent made.
+// Libvirtfloor measures the cost of one machine through libvirt alone: qemu-img create, define and start, one after the other
+// and nothing else. make bench compares the agent with this floor; the machine is like one that the agent makes.
 package main
 
 import (
@@ -63,7 +62,7 @@ func measure(pattern, root string) (took time.Duration, err error) {
 		return 0, err
 	}
 	defer conn.Close()
-	// What libvirt does once for a process is not the machine's.
+	// Work that libvirt does once for a process is not part of the floor.
 	if dom, err := conn.DomainDefineXML(xml); err != nil {
 		return 0, err
 	} else if err := dom.Undefine(); err != nil {
@@ -89,7 +88,7 @@ func measure(pattern, root string) (took time.Duration, err error) {
 	return took, errors.Join(dom.Destroy(), dom.Undefine())
 }
 
-// adapt makes another machine of the pattern's definition, with the same devices, and returns the template's file.
+// adapt turns the pattern's definition into that of another machine with the same devices, and returns the template's file.
 func adapt(d *libvirtxml.Domain, dir string) (base string, err error) {
 	d.UUID, d.Name, d.Metadata, d.ID = "", "slipway-floor", nil, nil
 	disks := d.Devices.Disks

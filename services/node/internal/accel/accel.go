@@ -1,4 +1,4 @@
-// Package accel finds out by booting something whether KVM runs guests here: a /dev/kvm that opens may still be broken.
+// Package accel finds out whether KVM works here by booting a tiny guest: a /dev/kvm that can be opened may still be broken.
 package accel
 
 import (
@@ -24,7 +24,7 @@ import (
 //go:embed probe.bin
 var guest []byte
 
-// passed is what the guest says when it came through, and exitCode how qemu ends then (isa-debug-exit: value*2+1).
+// passed is the output of a guest that succeeded, and exitCode the exit code of its qemu (isa-debug-exit: value*2+1).
 const (
 	passed   = "RLEIX"
 	exitCode = 0x10<<1 | 1
@@ -35,16 +35,16 @@ var steps = map[byte]string{
 	'R': "long mode", 'L': "an exception", 'E': "a timer interrupt", 'I': "a busy loop", 'X': "the end",
 }
 
-// Result is a finding.
+// Result is the outcome of a probe.
 type Result struct {
 	Accel  hyper.Accel `json:"accel"`
 	Reason string      `json:"reason"`
-	// Key ties the finding to what it was found on; another boot, kernel or qemu is looked at anew.
+	// Key identifies the boot, kernel and qemu of the probe; after a change of them the probe is repeated.
 	Key string `json:"key"`
 }
 
-// Choose returns want when it is explicit. Otherwise it is KVM if the probe guest gets through, else TCG; the finding is
-// kept in root/accel.json.
+// Choose returns want if it is explicit. Otherwise it returns KVM if the probe guest succeeds, else TCG, and stores the result
+// in root/accel.json.
 func Choose(ctx context.Context, want, qemu, root string) (Result, error) {
 	switch want {
 	case string(hyper.AccelKVM), string(hyper.AccelTCG):
@@ -75,7 +75,7 @@ func Choose(ctx context.Context, want, qemu, root string) (Result, error) {
 	return r, nil
 }
 
-// Probe boots the guest under KVM. Whatever goes wrong, the answer is TCG and the reason says what.
+// Probe boots the guest under KVM. After any failure it returns TCG with the reason.
 func Probe(ctx context.Context, qemu string) Result {
 	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
@@ -129,7 +129,7 @@ func boot(ctx context.Context, qemu string, a hyper.Accel) error {
 	return errors.New(why)
 }
 
-// watch keeps what is written and calls found when word appears.
+// watch stores its input and calls found when word appears.
 type watch struct {
 	word  string
 	found func()

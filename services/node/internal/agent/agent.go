@@ -1,4 +1,4 @@
-// Package agent answers node.v1: it checks that a command is not overtaken, then has the driver carry it out.
+// Package agent implements node.v1: it refuses commands that newer ones have overtaken, and passes the others to the driver.
 package agent
 
 import (
@@ -34,7 +34,7 @@ func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostempla
 	return &Agent{driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: ostemplate.Client()}
 }
 
-// command runs f for the machine of c, unless a newer command overtook it.
+// command runs f for the machine of c, unless a newer command has overtaken c.
 func (a *Agent) command(ctx context.Context, at points, c *nodepb.Command, f func(context.Context, uuid.UUID) error) error {
 	id, err := machineID(c.GetMachine())
 	if err != nil {
@@ -101,14 +101,14 @@ func (a *Agent) StartMachine(ctx context.Context, r *nodepb.StartMachineRequest)
 	return &nodepb.StartMachineResponse{}, a.command(ctx, atStart, r.GetCommand(), a.driver.Start)
 }
 
-// How a guest is asked to stop: a guest that is still booting misses the first knock.
+// How a guest is asked to stop: a guest that is still booting misses the first request.
 const (
 	knockEvery   = 10 * time.Second
 	lookEvery    = 200 * time.Millisecond
 	defaultGrace = 60 * time.Second
 )
 
-// StopMachine stops a machine, by force when the guest does not in time.
+// StopMachine stops a machine, by force if the guest does not stop in time.
 func (a *Agent) StopMachine(ctx context.Context, r *nodepb.StopMachineRequest) (*nodepb.StopMachineResponse, error) {
 	resp := &nodepb.StopMachineResponse{}
 	grace := defaultGrace
@@ -213,13 +213,13 @@ func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*n
 	return resp, nil
 }
 
-// Bounds of what one call carries of a console.
+// Bounds of the part of a console that one call returns.
 const (
 	consoleDefault = 64 << 10
 	consoleMax     = 256 << 10
 )
 
-// ReadConsole gives the tail of the serial console.
+// ReadConsole returns the end of the serial console.
 func (a *Agent) ReadConsole(ctx context.Context, r *nodepb.ReadConsoleRequest) (*nodepb.ReadConsoleResponse, error) {
 	id, err := machineID(r.GetMachine())
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"slipway.dev/services/node/internal/ostemplate"
 )
 
-// Describe returns what the node is and has.
+// Describe returns the facts about the node.
 func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodepb.Description, error) {
 	f, err := a.driver.Facts(ctx)
 	if err != nil {
@@ -47,10 +47,10 @@ func templateOf(o ostemplate.OS) *nodepb.Template {
 	}
 }
 
-// publicDNS serves guests of a node whose own name servers listen on its loopback only.
+// publicDNS is for guests of a node with name servers on its loopback only.
 var publicDNS = []string{"1.1.1.1", "9.9.9.9"}
 
-// nameservers returns those of a resolv.conf that a guest can reach too.
+// nameservers returns the name servers of a resolv.conf that a guest can reach too.
 func nameservers(path string) []string {
 	f, err := os.Open(path)
 	if err != nil {

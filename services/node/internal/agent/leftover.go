@@ -11,13 +11,13 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// ErrNotProven refuses the removal of a machine that is not what it was said to be.
+// ErrNotProven is the fault of the removal of a machine that does not match the proof.
 var ErrNotProven = fault.New(codes.FailedPrecondition, "MACHINE_NOT_PROVEN", "the machine is not proven to be a leftover")
 
 // removeLeftover removes a machine that no user asked to remove, if the machine matches the proof in the request. It
 // removes nothing where no machine is defined, because files without a definition prove nothing.
 func (a *Agent) removeLeftover(ctx context.Context, id uuid.UUID, r *nodepb.RemoveMachineRequest) error {
-	// Before the journal takes note of a removal, too: a command that is refused must leave nothing behind.
+	// Check this before the journal records the removal: a refused command must leave nothing behind.
 	there, err := a.proven(ctx, id, r.GetProof())
 	if err != nil || !there {
 		return err
@@ -31,7 +31,7 @@ func (a *Agent) removeLeftover(ctx context.Context, id uuid.UUID, r *nodepb.Remo
 	})
 }
 
-// proven compares the machine itself with the proof; there is false when it is not defined here.
+// proven compares the machine with the proof; there is false if the machine is not defined here.
 func (a *Agent) proven(ctx context.Context, id uuid.UUID, p *nodepb.Proof) (there bool, err error) {
 	list, err := a.driver.List(ctx)
 	if err != nil {

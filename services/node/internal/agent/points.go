@@ -2,7 +2,7 @@ package agent
 
 import "slipway.dev/pkg/crash"
 
-// points are where a command may be cut off: accepted and noted in the journal, and carried out but not answered.
+// points are the crash points of a command: after it is recorded in the journal, and after it is carried out but not answered.
 type points struct{ accepted, carried crash.Point }
 
 func pointsOf(command string) points {

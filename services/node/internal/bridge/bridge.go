@@ -1,5 +1,5 @@
 // Package bridge makes the host's side of the guests' networks: bridges by netlink; translation, forwarding and
-// anti-spoofing by nftables, in tables of the stack's own. Nothing of anyone else is touched.
+// anti-spoofing by nftables, in tables of the stack's own. Rules and bridges of others stay unchanged.
 package bridge
 
 import (
@@ -35,7 +35,7 @@ type Bridges struct {
 	ruled map[string]bool          // whose rules this process has set
 }
 
-// Open reads what root/networks says was asked for. It changes nothing.
+// Open reads the requested networks from root/networks. It changes nothing.
 func Open(root, stackID string) (*Bridges, error) {
 	b := &Bridges{
 		tag: "slipway " + hyper.Tag(stackID), table: hyper.NFTable(stackID),
@@ -144,7 +144,7 @@ func (b *Bridges) remove(name string) error {
 	return explain("set rules", b.applyRules())
 }
 
-// Check says whether a machine can be plugged into the bridge.
+// Check returns an error if a machine cannot be plugged into the bridge.
 func (b *Bridges) Check(name string) error {
 	link, err := netlink.LinkByName(name)
 	if gone(err) {
@@ -162,7 +162,7 @@ func (b *Bridges) Check(name string) error {
 	return nil
 }
 
-// Close removes the bridges of ours that nothing is plugged into.
+// Close removes our bridges that have no ports.
 func (b *Bridges) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -215,7 +215,7 @@ func (b *Bridges) link(n hyper.Network) (netlink.Link, error) {
 	return link, nil
 }
 
-// ours is the mark that we made the bridge.
+// ours marks a bridge that this stack made.
 func (b *Bridges) ours(l netlink.Link) bool { return l.Attrs().Alias == b.tag }
 
 func addresses(link netlink.Link, want []netip.Prefix, exact bool) error {
@@ -253,7 +253,7 @@ func prefix(n *net.IPNet) netip.Prefix {
 	return netip.PrefixFrom(a.Unmap(), ones)
 }
 
-// portsOf lists what is plugged in.
+// portsOf lists the ports of a bridge.
 func portsOf(br netlink.Link) ([]string, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -284,7 +284,7 @@ func gone(err error) bool {
 	return missing || errors.Is(err, syscall.ENODEV)
 }
 
-// explain turns a refusal by the kernel into a fault that says what to do.
+// explain converts a refusal by the kernel into a fault that says what to do.
 func explain(what string, err error) error {
 	switch {
 	case err == nil:
@@ -295,7 +295,7 @@ func explain(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// Allowed returns hyper.ErrNotAllowed when this process may not make bridges: better at its start than at the first host.
+// Allowed returns hyper.ErrNotAllowed if this process may not make bridges, so that it can fail at its start.
 func Allowed() error {
 	const netAdmin = 1 << unix.CAP_NET_ADMIN
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

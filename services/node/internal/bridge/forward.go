@@ -14,7 +14,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// forwarding lets the host route for guests whose gateway it is.
+// forwarding makes the host route for the guests that use it as their gateway.
 func forwarding(n hyper.Network) error {
 	var v4, v6 bool
 	for _, a := range n.Addresses {
@@ -51,8 +51,8 @@ func sysctl(path string) error {
 	return os.WriteFile(path, []byte("1"), 0)
 }
 
-// applyRules replaces the stack's table in one transaction with what its networks need now. An accept here ends only
-// our own chain: a firewall of the administrator's still has its say.
+// applyRules replaces the stack's table in one transaction by the rules that its networks need now. An accept ends only our own
+// chain: the administrator's firewall still applies.
 func (b *Bridges) applyRules() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -111,7 +111,7 @@ func masquerade(p netip.Prefix, bridge string) []expr.Any {
 	}
 }
 
-// ifname is a device name as the kernel compares it.
+// ifname returns a device name in the form that the kernel compares.
 func ifname(s string) []byte {
 	b := make([]byte, 16)
 	copy(b, s)

@@ -12,7 +12,7 @@ import (
 )
 
 // The guard is a table of the bridge family: a map from tap to its own chain, so that the cost does not grow with the
-// number of machines and no machine's rules can break another's. Rules only drop: what passes them all goes on.
+// number of machines and no machine's rules can break another's. Rules only drop: a frame that none of them drops passes.
 const (
 	guardChain = "guard"
 	guardMap   = "taps"
@@ -65,7 +65,7 @@ func (b *Bridges) guard(tap string, n hyper.NIC) error {
 	return c.Flush()
 }
 
-// Unguard takes the tap's rules away, success when there are none.
+// Unguard removes the tap's rules; it succeeds if there are none.
 func (b *Bridges) Unguard(taps ...string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,7 +99,7 @@ func (b *Bridges) unguard(tap string) error {
 	return c.Flush()
 }
 
-// dropIdleGuard removes the guard's table when it guards nothing.
+// dropIdleGuard removes the guard's table if it guards no tap.
 func (b *Bridges) dropIdleGuard() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -195,7 +195,7 @@ func (f field) is(v []byte) []expr.Any {
 	return []expr.Any{&f.p, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: v}}
 }
 
-// not holds when the field is none of ok.
+// not matches if the field is none of ok.
 func (f field) not(ok ...[]byte) []expr.Any {
 	out := []expr.Any{&f.p}
 	for _, v := range ok {

@@ -1,5 +1,5 @@
-// Package console reads and bounds the files that serial consoles are written to. A guest writes what it likes, so the
-// files are small by force; and never is a symbolic link followed.
+// Package console reads and bounds the log files of serial consoles. A guest can write any amount, so the files are cut; symbolic
+// links are never followed.
 package console
 
 import (
@@ -16,7 +16,7 @@ const (
 	Keep  = 256 << 10
 )
 
-// Tail returns the last max bytes of the file in dir, nothing when there is no file.
+// Tail returns the last max bytes of the file in dir, nothing if there is no file.
 func Tail(dir *os.Root, name string, max int) ([]byte, error) {
 	f, err := open(dir, name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) || max <= 0 {
@@ -29,8 +29,8 @@ func Tail(dir *os.Root, name string, max int) ([]byte, error) {
 	return tail(f, int64(max))
 }
 
-// Trim cuts a file that grew over Limit. The writer must append (O_APPEND): then what it writes next follows the tail.
-// What it writes in the very moment of the cut is lost.
+// Trim cuts a file that grew over Limit. The writer must append (O_APPEND), so that its next output follows the tail. Output
+// during the cut is lost.
 func Trim(dir *os.Root, name string) error {
 	f, err := open(dir, name, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,7 +64,7 @@ func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A Root keeps links from leading out; this keeps them from leading anywhere.
+	// A Root refuses links that lead outside; this refuses all links.
 	if st, err := f.Stat(); err != nil || !named.Mode().IsRegular() || !os.SameFile(named, st) {
 		_ = f.Close()
 		return nil, errors.Join(errors.New("the console is not a regular file"), err)

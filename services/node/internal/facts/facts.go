@@ -1,4 +1,4 @@
-// Package facts reads what a Linux host says about itself.
+// Package facts reads the properties of a Linux host.
 package facts
 
 import (
@@ -16,7 +16,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// Read fills in what does not need a hypervisor. Storage is that of the file system of root.
+// Read returns the facts that need no hypervisor. Storage is that of the file system of root.
 func Read(root string) (hyper.Facts, error) {
 	f := hyper.Facts{
 		CPUs:     runtime.NumCPU(),
@@ -58,7 +58,7 @@ func line(path string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// field is the value of the first line whose key is name.
+// field returns the value of the first line with the key name.
 func field(path, name, sep string) string {
 	f, err := os.Open(path)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Bounds of what a node accepts, whatever the control plane says.
+// Bounds of the commands that a node accepts, whatever the control plane sends.
 const (
 	MaxCPUs      = 512
 	MaxMemoryMiB = 16 << 20 // 16 TiB
@@ -24,7 +24,7 @@ var (
 	sha256Hex  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// Check refuses what could not be a bridge.
+// Check returns an error if n is not a valid bridge.
 func (n Network) Check() error {
 	if !bridgeName.MatchString(n.Name) {
 		return ErrInvalid.With("a bridge name is 1 to 15 of a-z, 0-9, dot, dash, underscore").On("name")
@@ -45,7 +45,7 @@ func (n Network) Check() error {
 	return nil
 }
 
-// Check refuses what could not be a disk.
+// Check returns an error if d is not a valid disk.
 func (d Disk) Check() error {
 	switch {
 	case !diskName.MatchString(d.Name):
@@ -58,7 +58,7 @@ func (d Disk) Check() error {
 	return nil
 }
 
-// Check refuses what could not be a machine.
+// Check returns an error if m is not a valid machine.
 func (m Machine) Check() error {
 	switch {
 	case m.UUID == uuid.Nil:

@@ -1,7 +1,7 @@
-// Package hyper is what the agent asks of a hypervisor: one interface, its plain types and the pure rules about them.
+// Package hyper is the interface between the agent and a hypervisor: its methods, plain types and the pure rules about them.
 //
-// Drivers live beside it (sim, libvirt) and all pass the one suite in hypertest. Every call is idempotent: the caller
-// repeats it after a crash and gets success when the world is already as wished.
+// The drivers (sim, libvirt) all pass the one suite in hypertest. Every call is idempotent: the caller repeats it after a crash,
+// and the call succeeds if the requested state is already there.
 package hyper
 
 import (
@@ -11,63 +11,65 @@ import (
 	"github.com/google/uuid"
 )
 
-// Driver runs machines on this node. All methods may be called from many goroutines at once; calls that concern one
-// machine are put in order by the driver.
+// Driver runs machines on this node. All methods may be called from many goroutines at once; the driver serializes calls for the
+// same machine.
 type Driver interface {
 	// Facts describes the node.
 	Facts(ctx context.Context) (Facts, error)
 
-	// EnsureNetwork makes the bridge exist, be up, carry the host's addresses and translate what NAT names, besides what
-	// was asked for before.
+	// EnsureNetwork makes the bridge and brings it up, with the host's addresses and the translation of the NAT prefixes.
+	// Addresses and prefixes of earlier requests stay.
 	EnsureNetwork(ctx context.Context, n Network) error
-	// RemoveNetwork takes the bridge away. ErrNetworkInUse while anything is plugged in; success when it is not there.
+	// RemoveNetwork removes the bridge. It returns ErrNetworkInUse while the bridge has ports, and succeeds if there is no bridge.
 	RemoveNetwork(ctx context.Context, name string) error
 
-	// EnsureDisk makes the disk exist with at least its size. It grows a smaller disk and never shrinks one:
-	// ErrDiskShrinks then. ErrNoTemplate when the template is not installed here.
+	// EnsureDisk makes the disk, or grows a smaller one. It returns ErrDiskShrinks for a larger disk, and ErrNoTemplate if the
+	// template is not installed here.
 	EnsureDisk(ctx context.Context, machine uuid.UUID, d Disk) error
 	// EnsureSeed writes the cloud-init seed. A running machine sees a changed seed at its next start.
 	EnsureSeed(ctx context.Context, machine uuid.UUID, s Seed) error
 	// Define makes the machine known to the hypervisor, or changes its definition. It never starts or stops it; what a
 	// running machine cannot change takes effect at its next start. The addresses that a card may use change at once.
-	// ErrNoDisk when a disk or the seed is not there.
+	// Define returns ErrNoDisk if a disk or the seed is missing.
 	Define(ctx context.Context, m Machine) error
 
-	// Start powers on. Success when it runs already, ErrNotDefined when it is not known.
+	// Start powers the machine on. It succeeds if the machine runs already, and returns ErrNotDefined if it is unknown.
 	Start(ctx context.Context, machine uuid.UUID) error
-	// Shutdown asks the guest to stop (ACPI) and returns at once. Success when it is off, ErrNotDefined when unknown.
+	// Shutdown asks the guest to stop (ACPI) and returns at once. It succeeds if the machine is off, and returns ErrNotDefined if
+	// it is unknown.
 	Shutdown(ctx context.Context, machine uuid.UUID) error
-	// PowerOff pulls the plug. Success when it is off or unknown, ErrForeign when the machine is not of our stack.
+	// PowerOff powers the machine off at once. It succeeds if the machine is off or unknown, and returns ErrForeign if the machine
+	// is not of our stack.
 	PowerOff(ctx context.Context, machine uuid.UUID) error
-	// Remove powers off and deletes every trace: definition, disks, seed, console log, directory. Success when there is
-	// nothing; ErrForeign, and nothing touched, when the machine is not of our stack.
+	// Remove powers off and deletes every trace: definition, disks, seed, console log, directory. It succeeds if there is no
+	// trace. It returns ErrForeign and changes nothing if the machine is not of our stack.
 	Remove(ctx context.Context, machine uuid.UUID) error
 
-	// State says how the machine is. An unknown machine is Absent, which is not an error.
+	// State returns the state of the machine. An unknown machine is Absent, which is not an error.
 	State(ctx context.Context, machine uuid.UUID) (State, error)
-	// List returns the defined machines that carry our stack id. What cannot be listed is an error, never an empty list.
+	// List returns the defined machines that carry our stack id. A failure to list is an error, never an empty list.
 	List(ctx context.Context) ([]Observed, error)
-	// Traces lists all that there is of machines of our stack, also halves: a directory without a definition, a definition
-	// without a disk. What cannot be looked at is an error.
+	// Traces lists all traces of machines of our stack, also incomplete ones: a directory without a definition, a definition
+	// without a disk. A trace that cannot be read is an error.
 	Traces(ctx context.Context) ([]Trace, error)
-	// Console returns the last maxBytes of the serial console, nothing when there is none.
+	// Console returns the last maxBytes of the serial console, nothing if there is none.
 	Console(ctx context.Context, machine uuid.UUID, maxBytes int) ([]byte, error)
 
-	// Close lets go of the hypervisor. Machines keep running; bridges of ours that nothing is plugged into are removed.
+	// Close closes the connection to the hypervisor. Machines keep running; our bridges without ports are removed.
 	Close() error
 }
 
 // Accel is how guest code is executed.
 type Accel string
 
-// The accelerators. AccelSim is the simulated driver's.
+// The accelerators. AccelSim is that of the simulated driver.
 const (
 	AccelKVM Accel = "kvm"
 	AccelTCG Accel = "tcg"
 	AccelSim Accel = "sim"
 )
 
-// Facts are what the node is and has.
+// Facts describe the node.
 type Facts struct {
 	CPUs            int
 	CPUModel        string
@@ -99,7 +101,7 @@ const (
 
 var powerNames = [...]string{"absent", "off", "running", "paused", "crashed"}
 
-// String is the name of the state in lower case.
+// String returns the name of the state in lower case.
 func (p Power) String() string {
 	if int(p) < len(powerNames) {
 		return powerNames[p]
@@ -113,7 +115,7 @@ type State struct {
 	Reason string
 }
 
-// Meta is kept with the definition: the proof that a machine is ours, and the number of the command that last shaped it.
+// Meta is stored in the definition: the proof that a machine is ours, and the number of the last command that changed it.
 type Meta struct {
 	StackID string // which control plane
 	NodeID  string // which node of it defined the machine

@@ -30,7 +30,7 @@ func (n Network) And(more Network) Network {
 	return n
 }
 
-// Equal reports whether two wishes are the same.
+// Equal reports whether two requests are the same.
 func (n Network) Equal(m Network) bool {
 	return n.Name == m.Name && n.MTU == m.MTU && slices.Equal(n.Addresses, m.Addresses) && slices.Equal(n.NAT, m.NAT)
 }
@@ -45,7 +45,7 @@ func union(a, b []netip.Prefix) []netip.Prefix {
 type Disk struct {
 	// Name is unique in the machine: [a-z0-9-], at most 32. It is the file's name too.
 	Name string
-	// SizeMiB is what the guest sees.
+	// SizeMiB is the size that the guest sees.
 	SizeMiB int64
 	// Template is the SHA-256 (hex) of an installed template that the disk starts from; empty for an empty disk.
 	Template string
@@ -60,10 +60,10 @@ type NIC struct {
 	AntiSpoofing bool
 }
 
-// Machine is what Define needs.
+// Machine is the definition of a machine.
 type Machine struct {
 	UUID uuid.UUID
-	// Name is shown to people (the definition's title). It is data: no file and no device is named by it.
+	// Name is shown to people (the definition's title). It is only data: no file and no device has this name.
 	Name      string
 	CPUs      int
 	MemoryMiB int64
@@ -73,7 +73,7 @@ type Machine struct {
 	Meta      Meta
 }
 
-// Seed is what a guest learns about itself from cloud-init.
+// Seed is the configuration that a guest gets through cloud-init.
 type Seed struct {
 	InstanceID   string // a new one makes cloud-init run anew
 	Hostname     string
@@ -83,7 +83,7 @@ type Seed struct {
 	Links        []Link
 	DNS          []netip.Addr
 	Search       []string
-	// UserData is the customer's own, run beside ours: a shell script or a #cloud-config document.
+	// UserData is the customer's document, applied beside ours: a shell script or a #cloud-config document.
 	UserData string
 }
 

@@ -9,14 +9,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// Tag is the eight hex digits that keep the names of several stacks on one machine apart.
+// Tag returns eight hex digits that distinguish the names of several stacks on one machine.
 func Tag(stackID string) string {
 	sum := sha256.Sum256([]byte(stackID))
 	return hex.EncodeToString(sum[:4])
 }
 
-// DomainName is the name of a definition: safe in paths, at most 20 bytes for host ids below a million because libvirt
-// cuts there when it names a machine's sockets.
+// DomainName returns the name of a definition. The name is safe in paths, and at most 20 bytes long for host ids below a million,
+// because libvirt cuts longer names for the sockets of a machine.
 func DomainName(stackID string, hostID int32, machine uuid.UUID) string {
 	if hostID > 0 {
 		return fmt.Sprintf("slip-%s-%d", Tag(stackID), hostID)
@@ -24,16 +24,16 @@ func DomainName(stackID string, hostID int32, machine uuid.UUID) string {
 	return fmt.Sprintf("slip-%s-%s", Tag(stackID), machine)
 }
 
-// BridgeName names the bridge of the n-th network of a stack, within the 15 bytes that the kernel allows.
+// BridgeName returns the name of the bridge of a stack's n-th network, within the 15 bytes that the kernel allows.
 func BridgeName(stackID string, n uint32) string {
 	return "s" + Tag(stackID) + "-" + strconv.FormatUint(uint64(n%(36*36*36*36*36)), 36)
 }
 
-// TapName names the host's end of a machine's n-th card: the same for the same machine, distinct between stacks.
+// TapName returns the name of the host's end of a machine's n-th card: stable for the machine, distinct between stacks.
 func TapName(stackID string, machine uuid.UUID, n int) string {
 	sum := sha256.Sum256([]byte(stackID + "/" + machine.String() + "/" + strconv.Itoa(n)))
 	return "t" + hex.EncodeToString(sum[:7])
 }
 
-// NFTable is the name of the stack's own nftables tables.
+// NFTable returns the name of the stack's own nftables tables.
 func NFTable(stackID string) string { return "slipway_" + Tag(stackID) }

@@ -2,7 +2,7 @@ package hyper
 
 import "github.com/google/uuid"
 
-// Trace is what there is of one machine on the node.
+// Trace lists the parts of one machine that are on the node.
 type Trace struct {
 	UUID    uuid.UUID
 	Defined bool

@@ -251,7 +251,7 @@ func crash(s suite) {
 	s.ok("Define", s.d.Define(ctx, m))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	s.o.Crash(s.T, s.d, m.UUID)
-	s.becomes(m.UUID, hyper.Crashed)
+	s.waitState(m.UUID, hyper.Crashed)
 	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	s.power(m.UUID, hyper.Running)

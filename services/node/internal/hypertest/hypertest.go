@@ -16,7 +16,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// Options say what a driver can be asked. What is nil is not tested.
+// Options say which features of a driver can be tested. A nil feature is not tested.
 type Options struct {
 	StackID string
 	// Network is a bridge that the suite may create and remove.
@@ -24,7 +24,7 @@ type Options struct {
 	// Template is the SHA-256 of an installed template, TemplateMiB its virtual size.
 	Template    string
 	TemplateMiB int64
-	// Crash makes a running machine end as a failing one does.
+	// Crash makes a running machine crash.
 	Crash func(t *testing.T, d hyper.Driver, id uuid.UUID)
 	// Foreign defines, in the same hypervisor, a running machine of another stack.
 	Foreign func(t *testing.T, d hyper.Driver) uuid.UUID
@@ -32,18 +32,18 @@ type Options struct {
 	Reopen func(t *testing.T, d hyper.Driver) hyper.Driver
 	// Allowed lists the addresses that the rules of a running machine's card let it use at this moment.
 	Allowed func(t *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr
-	// Traces lists what is left of a machine outside the driver's answers: files, taps, rules.
+	// Traces lists the remains of a machine apart from the driver's answers: files, taps, rules.
 	Traces func(t *testing.T, id uuid.UUID) []string
 }
 
-// suite is one subtest's view.
+// suite is the state of one subtest.
 type suite struct {
 	*testing.T
 	d hyper.Driver
 	o Options
 }
 
-// Run runs the suite. Each subtest opens a driver; open may return one that is shared.
+// Run runs the suite. Each subtest calls open, which may return a shared driver.
 func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 	t.Helper()
 	for _, tt := range []struct {
@@ -79,7 +79,7 @@ var nextHost = struct {
 	n int32
 }{n: 1000}
 
-// Machine is a small machine with one empty disk and a seed, its disk and seed in place.
+// Machine returns a small machine, after it has made the machine's empty disk and seed.
 func Machine(t *testing.T, d hyper.Driver) hyper.Machine {
 	t.Helper()
 	nextHost.Lock()
@@ -106,7 +106,7 @@ func Machine(t *testing.T, d hyper.Driver) hyper.Machine {
 	return m
 }
 
-// Seed is a small seed.
+// Seed returns a small seed.
 func Seed() hyper.Seed {
 	return hyper.Seed{
 		InstanceID: "i-1", Hostname: "suite",
@@ -137,8 +137,8 @@ func (s suite) power(id uuid.UUID, want hyper.Power) {
 	}
 }
 
-// becomes waits for a state that the hypervisor reaches in its own time.
-func (s suite) becomes(id uuid.UUID, want hyper.Power) {
+// waitState waits until the machine is in this state.
+func (s suite) waitState(id uuid.UUID, want hyper.Power) {
 	s.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		got, err := s.d.State(context.Background(), id)

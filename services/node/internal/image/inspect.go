@@ -1,7 +1,7 @@
-// Package image reads disk image headers with own eyes and drives qemu-img where writing is needed.
+// Package image parses the headers of disk images, and runs qemu-img to write images.
 //
-// qemu-img opens whatever a header names: backing files, data files, other formats. So this package inspects a header
-// first and then passes the format to qemu-img, which never guesses.
+// qemu-img opens any file that a header names: backing files, data files, other formats. So this package checks the header first
+// and then passes the format to qemu-img, which never has to guess.
 package image
 
 import (
@@ -18,16 +18,16 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// ErrRefused is an image that is not what it claims to be, or that refers to anything outside itself.
+// ErrRefused is the fault of an image that is not of its declared format, or that refers to other files.
 var ErrRefused = fault.New(codes.InvalidArgument, "IMAGE_REFUSED", "the image is not acceptable")
 
-// The formats that are understood.
+// The supported formats.
 const (
 	QCOW2 = "qcow2"
 	Raw   = "raw"
 )
 
-// Info is what a header says.
+// Info is the content of a header.
 type Info struct {
 	Format      string
 	VirtualSize int64  // bytes
@@ -81,7 +81,7 @@ func Inspect(f io.ReaderAt, size int64, format string, max int64) (Info, error) 
 	return info, nil
 }
 
-// Overlay reads the header of a disk that we made ourselves: qcow2, perhaps over a template.
+// Overlay reads the header of a disk that this package made: qcow2, perhaps over a template.
 func Overlay(path string) (Info, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -169,7 +169,7 @@ func extensions(f io.ReaderAt, at, limit int64) error {
 	return nil
 }
 
-// magics of formats that a raw image must not be mistaken for, at their offsets.
+// magics of other formats, at their offsets; a raw image must have none of them.
 var magics = []struct {
 	name  string
 	at    int64
@@ -197,7 +197,7 @@ var magics = []struct {
 	{"tar", 257, "ustar"},
 }
 
-// foreign names the format that a file looks like, empty when it looks like none.
+// foreign returns the name of the format that a file seems to have, or "" for none.
 func foreign(f io.ReaderAt, size int64) (string, error) {
 	at := func(off int64, magic string) (bool, error) {
 		if off < 0 || off+int64(len(magic)) > size {

@@ -44,8 +44,7 @@ type Base struct {
 	Format string
 }
 
-// Create makes an empty qcow2, or an overlay when base is set. It takes its final name only when it is whole and, like
-// a directory entry, on the disk.
+// Create makes an empty qcow2, or an overlay if base is set. The file gets its final name only once its content is on the disk.
 func (t Tool) Create(ctx context.Context, path string, size int64, base *Base, adopt func(*os.File) error) error {
 	tmp := path + ".partial"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -87,14 +86,14 @@ func (t Tool) run(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Where a file may be cut off: whole but without its name, and with it.
+// Crash points of a file: complete without its final name, and with it.
 var (
 	pointWhole = crash.At("node.file.whole")
 	pointNamed = crash.At("node.file.named")
 )
 
-// Commit gives a finished file its final name: adopt sets owner and mode, then the bytes, the name and the directory
-// are on the disk before it returns.
+// Commit gives a finished file its final name. adopt sets owner and mode; the content, the name and the directory are on the disk
+// when Commit returns.
 func Commit(tmp, path string, adopt func(*os.File) error) (err error) {
 	defer func() {
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package journal remembers, for each machine, the highest fence number that a command carried, so that the late
-// command of a dead worker is refused, and that of a removed machine does not bring it back.
+// Package journal stores the highest fence number of the commands for each machine, so that the agent refuses a late command of a
+// dead worker, and such a command cannot restore a removed machine.
 package journal
 
 import (
@@ -22,7 +22,7 @@ const Keep = 30 * 24 * time.Hour
 
 var pointUnnoted = crash.At("node.journal.before")
 
-// ErrStale refuses a command that a newer one overtook.
+// ErrStale is the fault of a command that a newer one has overtaken.
 var ErrStale = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
 
 type entry struct {
@@ -70,13 +70,13 @@ type Order struct {
 	Step  int32
 }
 
-// before reports whether o was overtaken by what e remembers.
+// before reports whether the command recorded in e has overtaken o.
 func (o Order) before(e entry) bool {
 	return o.Fence < e.Fence || o.Fence == e.Fence && o.Step < e.Step
 }
 
-// Accept takes note of a command that shapes or runs the machine. ErrStale when a later one was seen, or when the machine was
-// removed by a command in this place or a later one. The very place again is a retry and fine.
+// Accept records a command that changes or runs the machine. It returns ErrStale after a later command, or if a command in this
+// or a later place removed the machine. Another command in the same place is a retry and is accepted.
 func (j *Journal) Accept(machine uuid.UUID, o Order) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -91,7 +91,7 @@ func (j *Journal) Accept(machine uuid.UUID, o Order) error {
 	return j.write(entry{Machine: machine, Fence: o.Fence, Step: o.Step}, known && o.Fence == e.Fence)
 }
 
-// AcceptRemoval is Accept for the command that removes the machine; what it leaves is a tombstone.
+// AcceptRemoval is Accept for the command that removes the machine; it leaves a tombstone.
 func (j *Journal) AcceptRemoval(machine uuid.UUID, o Order) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -105,8 +105,8 @@ func (j *Journal) AcceptRemoval(machine uuid.UUID, o Order) error {
 	return j.write(entry{Machine: machine, Fence: o.Fence, Step: o.Step, Removed: j.now().UTC()}, false)
 }
 
-// Do accepts the command and runs it, one command of a machine at a time: without that, an accepted command that is slow
-// could still overwrite what a newer one did.
+// Do accepts the command and runs it, one command of a machine at a time: otherwise a slow accepted command could overwrite the
+// effect of a newer one.
 func (j *Journal) Do(ctx context.Context, machine uuid.UUID, o Order, run func(context.Context) error) error {
 	return j.guard(ctx, machine, func() error { return j.Accept(machine, o) }, run)
 }
@@ -145,14 +145,14 @@ func (j *Journal) guard(ctx context.Context, machine uuid.UUID, accept func() er
 	return run(ctx)
 }
 
-// Fence is the highest fence seen, zero for a machine never heard of.
+// Fence returns the highest fence of the machine's commands, zero for an unknown machine.
 func (j *Journal) Fence(machine uuid.UUID) int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.entries[machine].Fence
 }
 
-// Removed reports whether a tombstone stands: the proof that a leftover of the machine may be swept.
+// Removed reports whether the machine has a tombstone, the proof that leftovers of the machine may be removed.
 func (j *Journal) Removed(machine uuid.UUID) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -37,7 +37,7 @@ func (j *Journal) load() error {
 	return nil
 }
 
-// compact writes a log with one line for each machine in the place of the old one.
+// compact replaces the log by one with a single line for each machine.
 func (j *Journal) compact() error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -64,8 +64,8 @@ func (j *Journal) compact() error {
 	return nil
 }
 
-// write makes the entry durable before it counts. A step of an attempt that is known need not outlive the power: with the
-// node all connections end, and nothing of the attempt is on its way any more.
+// write makes the entry durable before the command runs. A further step of a recorded attempt need not survive a power loss: all
+// connections end with the node, so no other command of the attempt can arrive late.
 func (j *Journal) write(e entry, unflushed bool) error {
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -77,7 +77,7 @@ func (j *Journal) write(e entry, unflushed bool) error {
 		err = j.log.Sync()
 	}
 	if err != nil {
-		// What is there of the line goes, so that the next one does not follow half of it.
+		// Remove the part of the line that was written, so that the next line does not follow it.
 		return fmt.Errorf("record fence: %w", errors.Join(err, j.log.Truncate(j.size)))
 	}
 	j.size += int64(len(line))

@@ -22,13 +22,13 @@ import (
 
 // Config of the driver.
 type Config struct {
-	// Root holds everything: machines/<uuid>, templates, networks, libvirt's own files. Absolute. An embedded libvirt comes
-	// to a root longer than MaxRoot by a short link, for the paths of its sockets must be short.
+	// Root is the absolute path of machines/<uuid>, templates, networks and libvirt's own files. An embedded libvirt uses a short
+	// link to a root longer than MaxRoot, because the paths of its sockets must be short.
 	Root    string
 	StackID string
 	NodeID  string
-	// URI of libvirt; empty is qemu:///system where a libvirtd answers, else qemu:///embed. The first choice is kept in
-	// Root: changing it would lose sight of the machines.
+	// URI of libvirt; empty is qemu:///system if a libvirtd answers, else qemu:///embed. The first choice is stored in Root,
+	// because the machines of one are unknown to the other.
 	URI string
 	// Accel is auto (also empty), kvm or tcg.
 	Accel string
@@ -74,10 +74,10 @@ func (c *Config) embedURI() string {
 	return "qemu:///embed?root=" + c.libvirtDir()
 }
 
-// shortcut is the link by which libvirt comes to a root with a long name. It is gone after a reboot, and made again.
+// shortcut is the short link to a root with a long name. A reboot removes it, and the next start makes it again.
 func (c *Config) shortcut() string { return filepath.Join(runDir, "slipway-"+hyper.Tag(c.StackID)) }
 
-// unlink removes the shortcut. Machines that run do without it; the next start makes it again.
+// unlink removes the shortcut. Running machines do not need it; the next start makes it again.
 func (c *Config) unlink() error {
 	if len(c.Root) <= MaxRoot {
 		return nil
@@ -88,7 +88,7 @@ func (c *Config) unlink() error {
 	return nil
 }
 
-// link makes the shortcut, or finds it made.
+// link makes the shortcut if it is missing.
 func (c *Config) link() error {
 	if len(c.Root) <= MaxRoot {
 		return nil
@@ -108,8 +108,7 @@ func (c *Config) libvirtDir() string { return filepath.Join(c.Root, "libvirt") }
 
 func embedded(uri string) bool { return strings.HasPrefix(uri, "qemu:///embed") }
 
-// claim ties the root to this stack and node permanently: an agent with another identity would take the machines for
-// strays.
+// claim ties the root to this stack and node permanently: an agent with another identity would take the machines for leftovers.
 func (c *Config) claim() error {
 	type identity struct {
 		StackID string `json:"stack_id"`

@@ -23,8 +23,8 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// eventLoop starts libvirt's event loop, once in a process: it must run before the first connection is made, and cannot
-// be stopped.
+// eventLoop starts libvirt's event loop once in a process: the loop must run before the first connection is made, and cannot be
+// stopped.
 var eventLoop = sync.OnceValue(func() error {
 	if err := lv.EventRegisterDefaultImpl(); err != nil {
 		return err
@@ -40,7 +40,7 @@ var eventLoop = sync.OnceValue(func() error {
 	return nil
 })
 
-// conn is a connection that comes back. Calls share it; making it anew waits for them, for libvirt frees what they use.
+// conn is a connection that reconnects. A reconnect waits for the calls on the old connection, because libvirt frees its data.
 type conn struct {
 	uri string
 
@@ -49,7 +49,7 @@ type conn struct {
 	closed bool
 }
 
-// chooseURI finds out where libvirt is, once for a root.
+// chooseURI returns the URI of libvirt, which is chosen once for a root.
 func (c *Config) chooseURI() (string, error) {
 	var kept struct{ URI string }
 	switch err := c.load("libvirt.json", &kept); {
@@ -69,7 +69,7 @@ func (c *Config) chooseURI() (string, error) {
 	return kept.URI, c.keep("libvirt.json", kept)
 }
 
-// answers reports whether a system libvirtd is there and talks.
+// answers reports whether a system libvirtd answers.
 func answers() bool {
 	for _, s := range []string{"/run/libvirt/virtqemud-sock", "/run/libvirt/libvirt-sock"} {
 		if _, err := os.Stat(s); err != nil {
@@ -91,8 +91,8 @@ func dial(uri string) (*conn, error) {
 	return c, c.connect()
 }
 
-// awaitPredecessor waits for the process before us to let go of an embedded libvirt's root: it holds the lock until it
-// is gone, even when it has closed, and a libvirt that fails to get the lock can never be asked again in its process.
+// awaitPredecessor waits for the end of a previous process on the root of an embedded libvirt. That process holds the lock until
+// its end, even after it has closed libvirt, and a libvirt that fails to get the lock cannot try again in its process.
 func awaitPredecessor(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -134,7 +134,7 @@ func lockOwner(path string) (int, error) {
 	return 0, nil
 }
 
-// connect (re)makes the connection; the caller holds mu, or no other goroutine knows c yet.
+// connect makes or replaces the connection; the caller holds mu, or no other goroutine has c yet.
 func (c *conn) connect() error {
 	if c.c != nil {
 		_, _ = c.c.Close()
@@ -154,7 +154,7 @@ func (c *conn) connect() error {
 	return nil
 }
 
-// do runs a call. When the connection is lost it is made anew and the call, being idempotent, run once more.
+// do runs a call. If the connection is lost, do reconnects and runs the call, which is idempotent, once more.
 func (c *conn) do(ctx context.Context, call func(*lv.Connect) error) error {
 	for again := false; ; again = true {
 		if err := ctx.Err(); err != nil {
@@ -209,9 +209,9 @@ func isAlive(c *lv.Connect) bool {
 	return err == nil && alive
 }
 
-// settle waits until an embedded libvirt has found its running machines again: it does so in threads of its own, and
-// closing it meanwhile would crash the process. It looks rather than asks: libvirt 9 can forget to wake who waits for
-// the job of a machine that turns out to be dead, for 30 seconds.
+// settle waits until an embedded libvirt has found its running machines again, which it does in threads of its own: to close
+// libvirt meanwhile would crash the process. settle polls instead of waiting in libvirt, because libvirt 9 can fail for 30
+// seconds to wake a caller that waits for the job of a dead machine.
 func (c *conn) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -242,7 +242,7 @@ func busy(dom *lv.Domain) bool {
 	return err == nil && (info.State == lv.DOMAIN_CONTROL_JOB || info.State == lv.DOMAIN_CONTROL_OCCUPIED)
 }
 
-// pause lies between two looks.
+// pause waits between two polls.
 func pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

@@ -12,7 +12,7 @@ import (
 	"slipway.dev/services/node/internal/template"
 )
 
-// host is what a definition depends on besides the machine.
+// host is the properties of the host that a definition depends on.
 type host struct {
 	kind  string // kvm, qemu or test: libvirt's domain types
 	cache string // of disks: none where the file system can, else writeback
@@ -27,7 +27,7 @@ const (
 
 func diskFile(name string) string { return name + ".qcow2" }
 
-// render turns a machine into a definition. Only typed values go in; nothing of it is text pasted into XML.
+// render returns the definition of a machine. It encodes typed values and never pastes text into XML.
 func render(m hyper.Machine, h host) (string, error) {
 	meta, err := newMetadata(m).encode()
 	if err != nil {
@@ -45,7 +45,7 @@ func render(m hyper.Machine, h host) (string, error) {
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
 		CPU:      &libvirtxml.DomainCPU{Mode: "maximum"},
 		Clock:    &libvirtxml.DomainClock{Offset: "utc"},
-		// A guest that powers off is off; one that crashes is off and says so (state reason).
+		// A guest that powers off is off; a crashed guest is off with a reason in its state.
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Devices: &libvirtxml.DomainDeviceList{},
 	}
@@ -72,7 +72,7 @@ func render(m hyper.Machine, h host) (string, error) {
 	return d.Marshal()
 }
 
-// fixed are the devices that every machine has: a console with a log, entropy, a balloon; no USB, no screen.
+// fixed returns the devices of every machine: a console with a log, entropy, a balloon; no USB, no screen.
 func fixed(l *libvirtxml.DomainDeviceList, h host) {
 	port := uint(0)
 	l.Controllers = []libvirtxml.DomainController{{Type: "usb", Model: "none"}}
@@ -91,7 +91,7 @@ func fixed(l *libvirtxml.DomainDeviceList, h host) {
 	}}
 }
 
-// disks are virtio. When the disk fails or is full the machine stops and can go on later: the guest never sees it.
+// disks returns virtio disks. If a disk fails or is full the machine is paused and can go on later: the guest sees no error.
 func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 	for i, disk := range m.Disks {
 		x := libvirtxml.DomainDisk{
@@ -100,7 +100,7 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 				Name: "qemu", Type: "qcow2", Cache: h.cache, Discard: "unmap", ErrorPolicy: "stop", RErrorPolicy: "stop",
 			},
 			Source: source(filepath.Join(h.dir, diskFile(disk.Name))),
-			// The chain is spelled out to its end, so that nothing is looked for in the files.
+			// The backing chain is complete, so that libvirt does not search the files for it.
 			BackingStore: &libvirtxml.DomainDiskBackingStore{},
 			Target:       &libvirtxml.DomainDiskTarget{Dev: target(i), Bus: "virtio"},
 			Serial:       serial(disk.Name),
@@ -130,7 +130,7 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 	return nil
 }
 
-// source is a file whose owner libvirt leaves alone: a template is shared by many machines, and ours is set already.
+// source returns a file with an owner that libvirt does not change: machines share templates, and disks have their owner already.
 func source(path string) *libvirtxml.DomainDiskSource {
 	return &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{
 		File:     path,
@@ -138,7 +138,7 @@ func source(path string) *libvirtxml.DomainDiskSource {
 	}}
 }
 
-// target counts vda, vdb … vdz; MaxDisks and the seed stay within.
+// target returns vda, vdb … vdz; MaxDisks and the seed fit.
 func target(i int) string { return "vd" + string(rune('a'+i)) } // #nosec G115 -- below 26
 
 // serial returns the serial number by which the guest identifies a disk; virtio has room for 20 bytes.

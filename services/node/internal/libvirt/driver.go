@@ -91,7 +91,7 @@ func (d *Driver) connect(ctx context.Context, uri string) (err error) {
 	return nil
 }
 
-// prepare is everything before the connection.
+// prepare does everything before the connection.
 func (d *Driver) prepare(ctx context.Context, uri string) error {
 	d.kind, d.accel = "test", accel.Result{Accel: hyper.AccelSim, Reason: "libvirt's test driver executes nothing"}
 	o := owner{uid: os.Geteuid(), gid: os.Getegid()}
@@ -146,7 +146,7 @@ func (d *Driver) prepare(ctx context.Context, uri string) error {
 	return nil
 }
 
-// Close lets go. Machines keep running; idle bridges of ours are removed.
+// Close closes the connection. Machines keep running; our bridges without ports are removed.
 func (d *Driver) Close() error { return d.close() }
 
 func (d *Driver) letGo() error {
@@ -214,7 +214,7 @@ func (d *Driver) EnsureNetwork(ctx context.Context, n hyper.Network) error {
 	return d.bridges.Ensure(n)
 }
 
-// RemoveNetwork takes the bridge away.
+// RemoveNetwork removes the bridge.
 func (d *Driver) RemoveNetwork(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil || d.bridges == nil {
 		return err
@@ -222,13 +222,13 @@ func (d *Driver) RemoveNetwork(ctx context.Context, name string) error {
 	return d.bridges.Remove(name)
 }
 
-// locks put the calls of one machine in order.
+// locks serialize the calls for one machine.
 type locks struct {
 	mu   sync.Mutex
 	held map[uuid.UUID]chan struct{}
 }
 
-// lock waits for the machine's turn; the caller must call the result.
+// lock locks the machine and returns the function that unlocks it.
 func (l *locks) lock(ctx context.Context, id uuid.UUID) (func(), error) {
 	for {
 		if err := ctx.Err(); err != nil {

@@ -79,8 +79,7 @@ func (f *files) adopt(file *os.File) error {
 	return file.Chown(f.owner.uid, f.owner.gid)
 }
 
-// disk makes the disk or finds what must be done to it: grow is the size in bytes that it must be given, 0 when it is
-// right.
+// disk makes the disk if it is missing. grow is the size in bytes to which an existing disk must grow, 0 if its size is right.
 func (f *files) disk(ctx context.Context, id uuid.UUID, d hyper.Disk) (grow int64, err error) {
 	var base *image.Base
 	size := d.SizeMiB << 20
@@ -114,7 +113,7 @@ func (f *files) disk(ctx context.Context, id uuid.UUID, d hyper.Disk) (grow int6
 	return 0, nil
 }
 
-// seed writes the seed if it is not there as it must be. A running machine keeps the file that it opened.
+// seed writes the seed unless the same seed is there already. A running machine keeps the file that it opened.
 func (f *files) seed(id uuid.UUID, s hyper.Seed) error {
 	docs, err := seed.Render(s)
 	if err != nil {
@@ -138,7 +137,7 @@ func (f *files) seed(id uuid.UUID, s hyper.Seed) error {
 	return image.Commit(path+".partial", path, f.adopt)
 }
 
-// console makes the log before the hypervisor does, closed to others.
+// console makes the log before the hypervisor does, so that other users cannot read it.
 func (f *files) console(id uuid.UUID) error {
 	c, err := f.root.OpenFile(filepath.Join(id.String(), consoleFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -159,7 +158,7 @@ func (f *files) tail(id uuid.UUID, max int) ([]byte, error) {
 	return console.Tail(dir, consoleFile, max)
 }
 
-// trim bounds all consoles. One that cannot be trimmed does not keep the others from it.
+// trim bounds all consoles. A console that cannot be trimmed does not stop the others.
 func (f *files) trim() error {
 	dirs, err := fs.ReadDir(f.root.FS(), ".")
 	if err != nil {
@@ -179,7 +178,7 @@ func (f *files) trim() error {
 	return errors.Join(errs...)
 }
 
-// remove deletes the machine's directory with all that is in it.
+// remove deletes the machine's directory with its content.
 func (f *files) remove(id uuid.UUID) error {
 	if err := f.root.RemoveAll(id.String()); err != nil {
 		return fmt.Errorf("delete files of %s: %w", id, err)
@@ -205,7 +204,7 @@ func full(err error) error {
 	return err
 }
 
-// writeConf writes how an embedded libvirt runs qemu.
+// writeConf writes the settings by which an embedded libvirt runs qemu.
 func writeConf(dir string, o owner) error {
 	conf := strings.Join([]string{
 		"# Written by the Slipway agent at every start.",

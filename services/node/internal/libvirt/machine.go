@@ -17,7 +17,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// Where a command may be cut off inside.
+// Crash points inside of a command.
 var (
 	pointPlugged   = crash.At("node.libvirt.plugged")   // rules stand, the machine does not run yet
 	pointUndefined = crash.At("node.libvirt.undefined") // its files are still there
@@ -29,8 +29,8 @@ type domain struct {
 	meta metadata
 }
 
-// with finds the machine's domain and runs fn on it under the machine's lock; nil when there is none. ErrForeign when
-// it does not carry the proof that it is ours: then nothing may be done to it.
+// with runs fn on the machine's domain, or on nil if there is none, under the machine's lock. It returns ErrForeign if the domain
+// has no proof that it is ours; such a domain must not be changed.
 func (d *Driver) with(ctx context.Context, id uuid.UUID, fn func(*lv.Connect, *domain) error) error {
 	unlock, err := d.locks.lock(ctx, id)
 	if err != nil {
@@ -57,8 +57,7 @@ func (d *Driver) with(ctx context.Context, id uuid.UUID, fn func(*lv.Connect, *d
 	})
 }
 
-// proof reads our element from a domain. That there is none, or one of another stack, is an answer; any failure to
-// read it is an error.
+// proof reads our element from a domain. A missing element, or one of another stack, is no error; a failure to read it is.
 func (d *Driver) proof(dom *lv.Domain) (metadata, bool, error) {
 	s, err := dom.GetMetadata(lv.DOMAIN_METADATA_ELEMENT, metaNS, lv.DOMAIN_AFFECT_CONFIG)
 	if is(err, lv.ERR_OPERATION_INVALID) || is(err, lv.ERR_INVALID_ARG) { // a transient domain: never of our making
@@ -74,7 +73,7 @@ func (d *Driver) proof(dom *lv.Domain) (metadata, bool, error) {
 	return m, err == nil && m.Stack == d.cfg.StackID, err
 }
 
-// EnsureDisk makes the disk or grows it, through the hypervisor when the machine runs.
+// EnsureDisk makes or grows the disk, through the hypervisor if the machine runs.
 func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) error {
 	if err := disk.Check(); err != nil {
 		return err
@@ -155,7 +154,7 @@ func (d *Driver) guardAgain(dom *lv.Domain, m metadata) error {
 	return d.guard(m)
 }
 
-// Start powers on, or lets a paused machine go on.
+// Start powers a machine on, or resumes a paused one.
 func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
 		if dom == nil {
@@ -188,7 +187,7 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
-// plug makes sure that bridges and rules are there before the taps are.
+// plug makes the bridges and rules, which must exist before the taps.
 func (d *Driver) plug(m metadata) error {
 	if d.bridges == nil {
 		return nil
@@ -214,7 +213,7 @@ func (d *Driver) guard(m metadata) error {
 	return nil
 }
 
-// Shutdown asks the guest.
+// Shutdown asks the guest to stop.
 func (d *Driver) Shutdown(ctx context.Context, id uuid.UUID) error {
 	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
 		if dom == nil {
@@ -231,7 +230,7 @@ func (d *Driver) Shutdown(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
-// PowerOff pulls the plug.
+// PowerOff powers the machine off at once.
 func (d *Driver) PowerOff(ctx context.Context, id uuid.UUID) error {
 	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
 		if dom == nil {
@@ -249,8 +248,8 @@ func destroy(dom *domain) error {
 	return nil
 }
 
-// Remove deletes every trace. The definition goes before the files: what is left by a crash in between has no
-// definition, and the next Remove deletes it.
+// Remove deletes every trace, the definition before the files: files that a crash in between leaves have no definition, and the
+// next Remove deletes them.
 func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
 	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
 		if dom != nil {

@@ -22,7 +22,7 @@ type metadata struct {
 	Bridges []string `xml:"bridge"`
 }
 
-// guard is a card that may only use its own addresses; it is kept so that rules can be set again at any start.
+// guard is a card that may only use its own addresses. It is stored in the definition, so that every start can set the rules.
 type guard struct {
 	Tap       string   `xml:"tap,attr"`
 	MAC       string   `xml:"mac,attr"`

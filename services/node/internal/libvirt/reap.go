@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopt makes this process the one that orphaned qemus fall to, and buries them, as long as it lives.
+// adopt makes this process the parent of orphaned qemus, and reaps them, as long as it runs.
 //
-// An embedded libvirt starts qemu as a daemon and, to stop it, waits until it is gone from the process table. Init
-// has to do that, which never happens where this process is init (a container) and takes seconds where init is slow.
+// An embedded libvirt starts qemu as a daemon and, to stop qemu, waits until it is gone from the process table. Init has to reap
+// it, which never happens if this process is init (in a container), and takes seconds if init is slow.
 var adopt = sync.OnceValue(func() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become reaper: %w", err)
@@ -27,7 +27,7 @@ var adopt = sync.OnceValue(func() error {
 	return nil
 })
 
-// reap buries qemus that ended. Everybody else's children are left to those who wait for them.
+// reap reaps qemus that have ended. Other children are left to the code that waits for them.
 func reap() {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
@@ -67,7 +67,7 @@ func processes() []int {
 	return pids
 }
 
-// firstDead looks at one child that has ended without burying it, 0 when there is none.
+// firstDead returns a child that has ended, without reaping it, or 0 if there is none.
 func firstDead() int {
 	var info [128]byte // siginfo_t; the pid lies at 16 where pointers have 64 bits
 	_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info[0])),

@@ -12,7 +12,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// State says how the machine is, whoever it belongs to: looking is free.
+// State returns the state of the machine, of any stack.
 func (d *Driver) State(ctx context.Context, id uuid.UUID) (s hyper.State, err error) {
 	err = d.conn.do(ctx, func(c *lv.Connect) error {
 		dom, err := c.LookupDomainByUUIDString(id.String())
@@ -33,7 +33,7 @@ func (d *Driver) State(ctx context.Context, id uuid.UUID) (s hyper.State, err er
 	return s, err
 }
 
-// List returns our machines. One that vanishes while it is looked at is not there; any other failure is an error.
+// List returns our machines. It skips a machine that vanishes meanwhile; any other failure is an error.
 func (d *Driver) List(ctx context.Context) (out []hyper.Observed, err error) {
 	err = d.conn.do(ctx, func(c *lv.Connect) error {
 		doms, err := c.ListAllDomains(0)

@@ -16,7 +16,7 @@ import (
 	"slipway.dev/services/node/internal/image"
 )
 
-// owner is whom qemu runs as, and to whom disks belong.
+// owner is the user that qemu runs as and that owns the disks.
 type owner struct {
 	name     string
 	uid, gid int
@@ -24,8 +24,7 @@ type owner struct {
 
 var rootOwner = owner{name: "root"}
 
-// findOwner wants the unprivileged user. It falls back to root, with a reason, when that user could not reach the root
-// directory.
+// findOwner returns the unprivileged user, or root, with a reason, if that user cannot enter the root directory.
 func (c *Config) findOwner(ctx context.Context) (o owner, warning string, err error) {
 	if os.Geteuid() != 0 {
 		return owner{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, "", nil
@@ -55,7 +54,7 @@ func (c *Config) findOwner(ctx context.Context) (o owner, warning string, err er
 	return o, "", nil
 }
 
-// blocked is the first directory on the way to dir that the owner may not pass, empty when the way is free.
+// blocked returns the first parent directory of dir that the owner may not enter, or "" if there is none.
 func (o owner) blocked(dir string) string {
 	for {
 		st, err := os.Stat(dir)
@@ -80,7 +79,7 @@ func (o owner) blocked(dir string) string {
 	}
 }
 
-// makeUser does what Debian's package does; 64055 is the id that Debian reserves.
+// makeUser makes the user as Debian's package does; 64055 is the id that Debian reserves.
 func makeUser(ctx context.Context) error {
 	for _, c := range [][]string{
 		{"groupadd", "--force", "--gid", "64055", qemuUser},
@@ -110,8 +109,8 @@ func makeUser(ctx context.Context) error {
 	return nil
 }
 
-// shareKVM lets qemu's user open /dev/kvm, as udev does elsewhere. It matters without KVM too: libvirt probes qemu with
-// more rights than it runs it with, finds KVM that it then cannot use, and probes again at every call.
+// shareKVM lets qemu's user open /dev/kvm, as udev usually does. It is needed even if machines use TCG: libvirt probes qemu with
+// more rights than qemu runs with, finds KVM that it then cannot use, and probes again at every call.
 func (o owner) shareKVM() error {
 	const dev = "/dev/kvm"
 	st, err := os.Stat(dev)

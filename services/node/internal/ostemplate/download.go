@@ -21,7 +21,7 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// ErrDownload says that an image could not be fetched, or is not what its publisher says it is.
+// ErrDownload is the fault of an image that cannot be fetched or does not match its publisher's checksum.
 var ErrDownload = fault.New(codes.FailedPrecondition, "DOWNLOAD_FAILED", "the image could not be downloaded")
 
 // Bounds of a download.
@@ -31,7 +31,7 @@ const (
 	dialTimeout  = 30 * time.Second
 )
 
-// Client fetches images: over HTTPS alone, following few redirects, to HTTPS alone.
+// Client fetches images over HTTPS only. It follows few redirects, to HTTPS only.
 func Client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: dialTimeout, TLSHandshakeTimeout: dialTimeout},
@@ -44,8 +44,8 @@ func Client() *http.Client {
 	}
 }
 
-// Import downloads an image, checks it against the publisher's list of checksums and installs it. The image is inspected
-// like any other: it may refer to nothing outside itself.
+// Import downloads an image, checks it against the publisher's list of checksums and installs it. The image is inspected like any
+// other: it must not refer to other files.
 func (s *Store) Import(ctx context.Context, c *http.Client, o OS, imageURL, checksumsURL string) (OS, error) {
 	if have, ok := s.Get(o.Name); ok {
 		return have, nil

@@ -19,7 +19,7 @@ import (
 	"slipway.dev/services/node/internal/template"
 )
 
-// OS is what a template's description says. It is the content of a .json file beside an image, too.
+// OS is the description of a template. It is also the content of a .json file beside an image.
 type OS struct {
 	Name       string `json:"name"`
 	Title      string `json:"title"`
@@ -41,7 +41,7 @@ type Store struct {
 	images *template.Store
 }
 
-// Open uses root/os for the descriptions.
+// Open opens the store of descriptions in root/os.
 func Open(root string, images *template.Store) (*Store, error) {
 	s := &Store{dir: filepath.Join(root, "os"), images: images}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
@@ -50,7 +50,7 @@ func Open(root string, images *template.Store) (*Store, error) {
 	return s, nil
 }
 
-// List returns every OS whose image is there, by name.
+// List returns every OS with an installed image, by name.
 func (s *Store) List() ([]OS, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Store) List() ([]OS, error) {
 	return list, nil
 }
 
-// Get returns the OS of this name; false when it is not here.
+// Get returns the OS of this name, or false if it is not installed.
 func (s *Store) Get(name string) (OS, bool) {
 	if !nameForm.MatchString(name) {
 		return OS{}, false
@@ -83,8 +83,8 @@ func (s *Store) Get(name string) (OS, bool) {
 	return o, err == nil
 }
 
-// Add installs an image file under an OS name. An image of that name that is there already stays for the disks that
-// stand on it; new disks take the new one.
+// Add installs an image file under an OS name. A previous image of that name stays for the disks that are based on it; new disks
+// use the new image.
 func (s *Store) Add(ctx context.Context, file string, o OS) error {
 	if !nameForm.MatchString(o.Name) {
 		return fault.Invalid.With("%.60q is not a name for an OS", o.Name).On("name")
@@ -103,7 +103,7 @@ func (s *Store) Add(ctx context.Context, file string, o OS) error {
 	return durable.Replace(filepath.Join(s.dir, o.Name+".json"), text, 0o600)
 }
 
-// AddAll installs every description of a directory with the image beside it. A directory that is not there holds none.
+// AddAll installs every description of a directory with the image beside it. A missing directory counts as empty.
 func (s *Store) AddAll(ctx context.Context, dir string) error {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -80,7 +80,7 @@ func domain(s string) bool {
 	return true
 }
 
-// checkKey wants exactly one key of one line and no options: an option could run a command at log-in.
+// checkKey returns an error unless k is exactly one key on one line without options: an option could run a command at log-in.
 func checkKey(k string) error {
 	if len(k) > maxKeyBytes {
 		return fmt.Errorf("longer than %d bytes", maxKeyBytes)

@@ -18,8 +18,8 @@ const (
 	volume = "cidata" // the label by which cloud-init finds the disk
 )
 
-// Image is an ISO 9660 disk with Rock Ridge names that holds the documents. Equal documents give equal bytes, so a
-// seed that is already in place can be recognised.
+// Image returns an ISO 9660 disk with Rock Ridge names that holds the documents. Equal documents give equal bytes, so that a seed
+// that is already in place can be recognised.
 func Image(f Files) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "slipway-seed-")
 	if err != nil {

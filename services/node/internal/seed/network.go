@@ -38,7 +38,7 @@ type nameservers struct {
 	Search    []string `json:"search,omitempty"`
 }
 
-// networkConfig is version 2 of cloud-init's format. Name servers go with the first link: one place is enough.
+// networkConfig returns the network configuration in version 2 of cloud-init's format, with all name servers at the first link.
 func networkConfig(s hyper.Seed) netConfig {
 	c := netConfig{Version: 2, Ethernets: map[string]ethernet{}}
 	for i, l := range s.Links {
@@ -60,7 +60,7 @@ func networkConfig(s hyper.Seed) netConfig {
 	return c
 }
 
-// everywhere is the default route of g's family, spelled so that old cloud-init renderers know it too.
+// everywhere returns the default route of g's family, in a spelling that old cloud-init renderers understand.
 func everywhere(g netip.Addr) string {
 	if g.Is4() {
 		return "0.0.0.0/0"

@@ -9,7 +9,7 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 )
 
-// Read takes the documents out of an image again.
+// Read returns the documents in an image.
 func Read(path string) (Files, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -18,7 +18,7 @@ type Files struct {
 	NetworkConfig []byte
 }
 
-// Render turns s into documents. A value that cannot be carried faithfully is a fault that names its field.
+// Render returns the documents of s. A value that they cannot express exactly is a fault that names its field.
 func Render(s hyper.Seed) (Files, error) {
 	if err := check(s); err != nil {
 		return Files{}, err

@@ -21,8 +21,8 @@ type cloudConfig struct {
 	SSHPasswords   bool      `json:"ssh_pwauth"`
 	Users          []user    `json:"users"`
 	Passwords      *chpasswd `json:"chpasswd,omitempty"`
-	// Updates has the network configured at every boot and not only at the first: addresses come and go, while a new
-	// instance id would have everything else run anew too.
+	// Updates makes cloud-init configure the network at every boot, because addresses change. A new instance id would do that,
+	// too, but would make everything else run again.
 	Updates updates `json:"updates"`
 }
 
@@ -49,8 +49,8 @@ type password struct {
 	Type     string `json:"type"`
 }
 
-// userData is a #cloud-config document whose body is JSON. With a document of the customer's own it becomes a MIME
-// archive of both; theirs is merged into ours, lists appended, our scalars kept.
+// userData returns a #cloud-config document with a JSON body. If the customer has a document, userData returns a MIME archive of
+// both: the customer's is merged into ours, lists are appended, our scalars are kept.
 func userData(s hyper.Seed) ([]byte, error) {
 	c := cloudConfig{
 		Hostname: s.Hostname, FQDN: s.FQDN, ManageEtcHosts: "localhost", SSHPasswords: true,

@@ -16,20 +16,20 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// logFile holds every change, one record a line, the last of a machine counts. It is not flushed to the disk: what is
-// kept is a game, that has to outlive the process but not the power.
+// logFile holds every change, one record a line; the last record of a machine counts. It is not flushed to the disk: a simulation
+// must survive the process, but not a power loss.
 const logFile = "machines.log"
 
 var pointKeep = crash.At("node.sim.keep")
 
-// record is one line: a machine as it became, one that is gone, or all networks.
+// record is one line: the new state of a machine, a removed machine, or all networks.
 type record struct {
 	Machine  *machine                  `json:"machine,omitempty"`
 	Gone     *uuid.UUID                `json:"gone,omitempty"`
 	Networks *map[string]hyper.Network `json:"networks,omitempty"`
 }
 
-// load reads the log and goes on with a new one that has only what still counts.
+// load reads the log and replaces it by one without outdated records.
 func (d *Driver) load() error {
 	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make machine directory: %w", err)
@@ -69,7 +69,7 @@ func (d *Driver) apply(r record) {
 	}
 }
 
-// compact replaces the log by one with a record for each thing that there is.
+// compact replaces the log by one with a record for each machine, and one for the networks.
 func (d *Driver) compact(path string) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -90,7 +90,7 @@ func (d *Driver) compact(path string) error {
 	return err
 }
 
-// keep appends a record. One write: a process that dies leaves all of it or a line without an end.
+// keep appends a record by one write: a process that dies leaves the whole line or a line without an end.
 func (d *Driver) keep(r record) error {
 	if d.log == nil {
 		return nil

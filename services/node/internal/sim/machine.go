@@ -15,7 +15,7 @@ import (
 
 const maxConsole = 64 << 10
 
-// EnsureDisk takes note of a disk.
+// EnsureDisk records a disk.
 func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) error {
 	if err := disk.Check(); err != nil {
 		return err
@@ -36,7 +36,7 @@ func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) 
 	})
 }
 
-// EnsureSeed renders the seed, so that what the real one refuses is refused here too, and keeps its source.
+// EnsureSeed renders the seed, to refuse whatever a real driver refuses, and stores the source of the seed.
 func (d *Driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) error {
 	if _, err := seed.Render(s); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (d *Driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) err
 	})
 }
 
-// Define takes note of a definition.
+// Define records a definition.
 func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 	if err := def.Check(); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 	})
 }
 
-// Start runs the machine and, when it has a seed, says on its console what the small guest says.
+// Start runs the machine and, if it has a seed, writes the output of the small guest to its console.
 func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 	return d.change(ctx, "Start", id, func(m *machine) error {
 		if m.Def == nil {
@@ -140,7 +140,7 @@ func (d *Driver) stop(m *machine, reason string) error {
 	return nil
 }
 
-// Remove forgets the machine.
+// Remove removes the machine.
 func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
 	return d.change(ctx, "Remove", id, func(m *machine) error {
 		if err := d.ours(m); err != nil {
@@ -151,7 +151,7 @@ func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
-// Crash makes a running machine end as a failing one does. For tests and demonstrations.
+// Crash makes a running machine crash, for tests and demonstrations.
 func (d *Driver) Crash(id uuid.UUID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,7 +174,7 @@ func (d *Driver) Allowed(id uuid.UUID) (list []netip.Addr) {
 	return list
 }
 
-// ours is the proof that a definition may be touched.
+// ours reports whether a definition is of this stack, so that it may be changed.
 func (d *Driver) ours(m *machine) error {
 	if m.Def != nil && m.Def.Meta.StackID != d.cfg.StackID {
 		return hyper.ErrForeign
@@ -186,7 +186,7 @@ func (d *Driver) enterState(m *machine, p hyper.Power, reason string) {
 	m.Power, m.Reason, m.Since = p, reason, d.cfg.Now().UTC()
 }
 
-// State says how the machine is.
+// State returns the state of the machine.
 func (d *Driver) State(ctx context.Context, id uuid.UUID) (hyper.State, error) {
 	if err := d.enter(ctx, "State", id); err != nil {
 		return hyper.State{}, err
@@ -221,7 +221,7 @@ func (d *Driver) List(ctx context.Context) ([]hyper.Observed, error) {
 	return out, nil
 }
 
-// Console is what the simulated guest said.
+// Console returns the output of the simulated guest.
 func (d *Driver) Console(ctx context.Context, id uuid.UUID, maxBytes int) ([]byte, error) {
 	if err := d.enter(ctx, "Console", id); err != nil {
 		return nil, err

@@ -8,7 +8,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// Facts of the imaginary node. Free storage shrinks with the disks.
+// Facts returns the facts of the simulated node. Free storage shrinks with the disks.
 func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
 	if err := d.enter(ctx, "Facts", uuid.Nil); err != nil {
 		return hyper.Facts{}, err
@@ -29,7 +29,7 @@ func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
 	}, nil
 }
 
-// EnsureNetwork takes note of a bridge.
+// EnsureNetwork records a bridge.
 func (d *Driver) EnsureNetwork(ctx context.Context, n hyper.Network) error {
 	if err := n.Check(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (d *Driver) EnsureNetwork(ctx context.Context, n hyper.Network) error {
 	return d.saveNetworks()
 }
 
-// RemoveNetwork forgets a bridge that nothing is plugged into.
+// RemoveNetwork removes a bridge without ports.
 func (d *Driver) RemoveNetwork(ctx context.Context, name string) error {
 	if err := d.enter(ctx, "RemoveNetwork", uuid.Nil); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (d *Driver) RemoveNetwork(ctx context.Context, name string) error {
 	return d.saveNetworks()
 }
 
-// Networks returns the bridges there are, for tests.
+// Networks returns the bridges, for tests.
 func (d *Driver) Networks() []hyper.Network {
 	d.mu.Lock()
 	defer d.mu.Unlock()

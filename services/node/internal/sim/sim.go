@@ -1,5 +1,5 @@
-// Package sim is a hypervisor in memory: machines are numbers, nothing boots. It is for load, for tests and for trying
-// the whole panel on a laptop. With a directory, machines outlive the agent, as real ones do.
+// Package sim is a simulated hypervisor in memory, on which no guest boots. It is for load, for tests and for trying the whole
+// panel on a laptop. With a directory, machines outlive the agent, as real ones do.
 package sim
 
 import (
@@ -34,7 +34,7 @@ type Config struct {
 	Now        func() time.Time
 }
 
-// machine is everything there is about one, and the content of its file.
+// machine is the state of one machine, and the content of its file.
 type machine struct {
 	UUID    uuid.UUID             `json:"uuid"`
 	Disks   map[string]hyper.Disk `json:"disks,omitempty"`
@@ -84,7 +84,8 @@ func orElse[T comparable](v, other T) T {
 	return v
 }
 
-// enter is the start of every call: closed, cancelled, slow or made to fail. The lock is not held meanwhile.
+// enter begins every call: it returns an error if the driver is closed, the call canceled or a hook fails, and waits for the
+// latency. The lock is not held meanwhile.
 func (d *Driver) enter(ctx context.Context, op string, id uuid.UUID) error {
 	if d.cfg.Latency != nil {
 		if wait := d.cfg.Latency(op); wait > 0 {
@@ -112,8 +113,8 @@ func (d *Driver) enter(ctx context.Context, op string, id uuid.UUID) error {
 	return nil
 }
 
-// change runs fn on the machine under the lock and keeps what it did. A machine that nothing is known about is a fresh
-// one, and one that fn leaves empty is not kept.
+// change runs fn on the machine under the lock and stores the result. An unknown machine is empty, and a machine that fn leaves
+// empty is removed.
 func (d *Driver) change(ctx context.Context, op string, id uuid.UUID, fn func(*machine) error) error {
 	if err := d.enter(ctx, op, id); err != nil {
 		return err
@@ -141,7 +142,7 @@ func (d *Driver) change(ctx context.Context, op string, id uuid.UUID, fn func(*m
 	return err
 }
 
-// Close lets go; the machines stay.
+// Close closes the driver; the machines stay.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -160,7 +161,7 @@ func (d *Driver) Close() error {
 	return d.saveNetworks()
 }
 
-// Reload reads the directory again, to see what another driver did there. For tests.
+// Reload reads the directory again, for tests in which another driver changed it.
 func (d *Driver) Reload() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// Traces lists every machine that there is anything of.
+// Traces lists every machine with any trace.
 func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
 	if err := d.enter(ctx, "Traces", uuid.Nil); err != nil {
 		return nil, err

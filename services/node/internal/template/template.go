@@ -1,4 +1,4 @@
-// Package template keeps the images that disks start from: read-only files named by their SHA-256.
+// Package template stores the images that disks are based on: read-only files named by their SHA-256.
 package template
 
 import (
@@ -24,14 +24,14 @@ import (
 	"slipway.dev/services/node/internal/image"
 )
 
-// Spec is what the control plane says about a template before it is here.
+// Spec is the control plane's description of a template that is not installed yet.
 type Spec struct {
 	SHA256     string // hex, of the file as delivered
 	Format     string // image.QCOW2 or image.Raw
 	MaxSizeMiB int64  // largest virtual size to accept, 0 for 1 TiB
 }
 
-// Template is an installed one.
+// Template is an installed template.
 type Template struct {
 	SHA256      string    `json:"sha256"`
 	Format      string    `json:"format"`
@@ -52,7 +52,7 @@ type Store struct {
 
 var sum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// Open uses root/templates.
+// Open opens the store in root/templates.
 func Open(root string) (*Store, error) {
 	s := &Store{dir: filepath.Join(root, "templates"), installing: map[string]*sync.Mutex{}, known: map[string]Template{}}
 	if err := os.MkdirAll(s.dir, 0o711); err != nil { // passable: the hypervisor's user opens the files by name
@@ -61,7 +61,7 @@ func Open(root string) (*Store, error) {
 	return s, os.Chmod(s.dir, 0o711)
 }
 
-// Get returns an installed template, hyper.ErrNoTemplate when it is not here.
+// Get returns an installed template, or hyper.ErrNoTemplate.
 func (s *Store) Get(sha256 string) (Template, error) {
 	if !sum.MatchString(sha256) {
 		return Template{}, hyper.ErrInvalid.With("a template is named by a SHA-256 in hex").On("template")
@@ -97,7 +97,7 @@ func (s *Store) Get(sha256 string) (Template, error) {
 	return t, nil
 }
 
-// List returns what is installed, sorted.
+// List returns the installed templates, sorted.
 func (s *Store) List() ([]Template, error) {
 	files, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -122,8 +122,8 @@ func (s *Store) List() ([]Template, error) {
 	return out, nil
 }
 
-// Install copies a local file into the store. It succeeds at once when the file is there already. It inspects and
-// sums the copy, not the source, because another process could change the source in between.
+// Install copies a local file into the store, unless the store has it already. It inspects and hashes the copy, not the source,
+// because another process could change the source meanwhile.
 func (s *Store) Install(ctx context.Context, source string, spec Spec) (Template, error) {
 	f, err := os.OpenFile(source, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *Store) Install(ctx context.Context, source string, spec Spec) (Template
 	return s.Add(ctx, f, spec)
 }
 
-// Add is Install from a stream. It ends early when ctx does.
+// Add is Install from a stream. It ends early if ctx does.
 func (s *Store) Add(ctx context.Context, r io.Reader, spec Spec) (Template, error) {
 	spec.SHA256 = strings.ToLower(spec.SHA256)
 	if spec.Format != image.QCOW2 && spec.Format != image.Raw {
@@ -216,7 +216,7 @@ func (s *Store) lock(sha256 string) *sync.Mutex {
 	return s.installing[sha256]
 }
 
-// reader ends with its context.
+// reader is a reader that fails once its context has ended.
 type reader struct {
 	ctx context.Context
 	r   io.Reader
