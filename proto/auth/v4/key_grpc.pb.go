@@ -37,7 +37,7 @@ type KeyServiceClient interface {
 	// RedeemKey opens the session that a key stands for. An unknown, used or expired key and the key of an account that
 	// may not log in are refused with the same error: 3001.
 	RedeemKey(ctx context.Context, in *RedeemKeyRequest, opts ...grpc.CallOption) (*RedeemKeyResponse, error)
-	// RedeemLegacyKey is RedeemKey for older clients.
+	// RedeemLegacyKey opens the session that a key stands for, for older clients.
 	RedeemLegacyKey(ctx context.Context, in *RedeemLegacyKeyRequest, opts ...grpc.CallOption) (*LegacySession, error)
 }
 
@@ -92,7 +92,7 @@ type KeyServiceServer interface {
 	// RedeemKey opens the session that a key stands for. An unknown, used or expired key and the key of an account that
 	// may not log in are refused with the same error: 3001.
 	RedeemKey(context.Context, *RedeemKeyRequest) (*RedeemKeyResponse, error)
-	// RedeemLegacyKey is RedeemKey for older clients.
+	// RedeemLegacyKey opens the session that a key stands for, for older clients.
 	RedeemLegacyKey(context.Context, *RedeemLegacyKeyRequest) (*LegacySession, error)
 	mustEmbedUnimplementedKeyServiceServer()
 }

@@ -53,15 +53,16 @@ type TokenServiceClient interface {
 	GetSelfSession(ctx context.Context, in *GetSelfSessionRequest, opts ...grpc.CallOption) (*TokenInfo, error)
 	// DeleteSelfSession ends the session or token of this call, which logs the caller out.
 	DeleteSelfSession(ctx context.Context, in *DeleteSelfSessionRequest, opts ...grpc.CallOption) (*DeleteSelfSessionResponse, error)
-	// CreateLegacySession is CreateSession for older clients: the limits are the same, the answer is 200 and names the token
-	// twice.
+	// CreateLegacySession logs in as CreateSession does, for older clients: with the same limits, but with status 200
+	// and an answer that names the token twice.
 	CreateLegacySession(ctx context.Context, in *CreateLegacySessionRequest, opts ...grpc.CallOption) (*LegacySession, error)
 	// Whoami returns the caller's account.
 	Whoami(ctx context.Context, in *WhoamiRequest, opts ...grpc.CallOption) (*User, error)
 	// Introspect exchanges a token for a signed identity. Only the gateway may call it.
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error)
-	// ActFor gives a service the identity of an account, limited to some scopes, for a minute. It is for work that goes on after
-	// the account's request is over. Each call is recorded with both names. An account that is suspended is refused.
+	// ActFor gives a service the identity of an account, limited to some scopes, for a minute. The service uses it for
+	// work that goes on after the account's request. Each call is recorded with both names. An account that is
+	// suspended is refused.
 	ActFor(ctx context.Context, in *ActForRequest, opts ...grpc.CallOption) (*ActForResponse, error)
 	// ListKeys returns the public keys that verify signed identities. Other services call it.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
@@ -206,15 +207,16 @@ type TokenServiceServer interface {
 	GetSelfSession(context.Context, *GetSelfSessionRequest) (*TokenInfo, error)
 	// DeleteSelfSession ends the session or token of this call, which logs the caller out.
 	DeleteSelfSession(context.Context, *DeleteSelfSessionRequest) (*DeleteSelfSessionResponse, error)
-	// CreateLegacySession is CreateSession for older clients: the limits are the same, the answer is 200 and names the token
-	// twice.
+	// CreateLegacySession logs in as CreateSession does, for older clients: with the same limits, but with status 200
+	// and an answer that names the token twice.
 	CreateLegacySession(context.Context, *CreateLegacySessionRequest) (*LegacySession, error)
 	// Whoami returns the caller's account.
 	Whoami(context.Context, *WhoamiRequest) (*User, error)
 	// Introspect exchanges a token for a signed identity. Only the gateway may call it.
 	Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error)
-	// ActFor gives a service the identity of an account, limited to some scopes, for a minute. It is for work that goes on after
-	// the account's request is over. Each call is recorded with both names. An account that is suspended is refused.
+	// ActFor gives a service the identity of an account, limited to some scopes, for a minute. The service uses it for
+	// work that goes on after the account's request. Each call is recorded with both names. An account that is
+	// suspended is refused.
 	ActFor(context.Context, *ActForRequest) (*ActForResponse, error)
 	// ListKeys returns the public keys that verify signed identities. Other services call it.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)

@@ -70,7 +70,7 @@ type UserServiceClient interface {
 	ListSSHKeys(ctx context.Context, in *ListSSHKeysRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
 	// DeleteSSHKey removes a key. Existing hosts keep accepting it.
 	DeleteSSHKey(ctx context.Context, in *DeleteSSHKeyRequest, opts ...grpc.CallOption) (*DeleteSSHKeyResponse, error)
-	// ListSSHKeysOf is ListSSHKeys for services.
+	// ListSSHKeysOf lists the keys of an account. Other services call it.
 	ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOfRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
 }
 
@@ -248,7 +248,7 @@ type UserServiceServer interface {
 	ListSSHKeys(context.Context, *ListSSHKeysRequest) (*ListSSHKeysResponse, error)
 	// DeleteSSHKey removes a key. Existing hosts keep accepting it.
 	DeleteSSHKey(context.Context, *DeleteSSHKeyRequest) (*DeleteSSHKeyResponse, error)
-	// ListSSHKeysOf is ListSSHKeys for services.
+	// ListSSHKeysOf lists the keys of an account. Other services call it.
 	ListSSHKeysOf(context.Context, *ListSSHKeysOfRequest) (*ListSSHKeysResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }

@@ -45,7 +45,8 @@ type AddressServiceClient interface {
 	// HoldAddress reserves an address without a host: no host gets it until an administrator frees it. A second call
 	// changes the note. Faults: IN_USE.
 	HoldAddress(ctx context.Context, in *HoldAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error)
-	// HoldPoolAddress is HoldAddress for an address without an id: a free IPv6 address of a pool.
+	// HoldPoolAddress reserves a free IPv6 address of a pool without a host, as HoldAddress does. Such an address has
+	// no id yet.
 	HoldPoolAddress(ctx context.Context, in *HoldPoolAddressRequest, opts ...grpc.CallOption) (*HoldAddressResponse, error)
 	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE if a host has
 	// the address.
@@ -200,7 +201,8 @@ type AddressServiceServer interface {
 	// HoldAddress reserves an address without a host: no host gets it until an administrator frees it. A second call
 	// changes the note. Faults: IN_USE.
 	HoldAddress(context.Context, *HoldAddressRequest) (*HoldAddressResponse, error)
-	// HoldPoolAddress is HoldAddress for an address without an id: a free IPv6 address of a pool.
+	// HoldPoolAddress reserves a free IPv6 address of a pool without a host, as HoldAddress does. Such an address has
+	// no id yet.
 	HoldPoolAddress(context.Context, *HoldPoolAddressRequest) (*HoldAddressResponse, error)
 	// FreeAddress frees an address that an administrator reserved, or ends its quarantine. Faults: IN_USE if a host has
 	// the address.

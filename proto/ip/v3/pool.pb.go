@@ -31,7 +31,7 @@ type CreatePoolRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Note  string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
-	// Only hosts of this account take addresses from the pool; absent, null or 0: hosts of all.
+	// Only hosts of this account take addresses from the pool; absent, null or 0: hosts of all accounts.
 	Account       *int32 `protobuf:"varint,3,opt,name=account,proto3,oneof" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -144,7 +144,7 @@ type Pool struct {
 	// Null when the pool has no IPv6 range.
 	Ipv6     *Fill          `protobuf:"bytes,5,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	Clusters []*PoolCluster `protobuf:"bytes,6,rep,name=clusters,proto3" json:"clusters,omitempty"`
-	// The only account that the pool serves; null when it serves all.
+	// The only account that the pool serves; null if it serves all accounts.
 	Account       *wrapperspb.Int32Value `protobuf:"bytes,7,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
