@@ -163,7 +163,7 @@ func (w *world) identity(replica int, token string) string {
 	return r.GetIdentity()
 }
 
-// withNode tells vm of a node with room and a template.
+// withNode registers a node with room and a template at vm.
 func (w *world) withNode() {
 	w.Helper()
 	_, err := vmpb.NewNodeServiceClient(w.replicas[0].Conn("vm", "node")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{

@@ -51,7 +51,7 @@ type world struct {
 	admin   *client
 }
 
-// lines is a log that can be read while it is written.
+// lines is a log that tests can read while services write it.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -113,7 +113,7 @@ func (s *world) must(err error) {
 	}
 }
 
-// goOn runs the services until the test is over.
+// goOn runs the services until the end of the test.
 func (s *world) goOn(services ...run.Service) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -126,7 +126,7 @@ func (s *world) goOn(services ...run.Service) {
 	})
 }
 
-// templates is a directory with an OS that takes no room.
+// templates returns a directory with a tiny OS template.
 func templates(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -148,13 +148,13 @@ func templates(t *testing.T) string {
 // object is a JSON object.
 type object = map[string]any
 
-// client makes requests with one token, "" for nobody.
+// client sends requests with one token, "" for none.
 type client struct {
 	*world
 	token string
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	status int
 	text   string
@@ -198,7 +198,7 @@ func (c *client) send(method, path, body string, headers ...string) answer {
 	return a
 }
 
-// ok is send of what must succeed.
+// ok is send for a request that must succeed.
 func (c *client) ok(method, path, body string, headers ...string) answer {
 	c.Helper()
 	a := c.send(method, path, body, headers...)
@@ -216,7 +216,7 @@ func (s *world) login(email, password string) *client {
 	return &client{world: s, token: a.body["token"].(string)}
 }
 
-// account makes an account and logs it in.
+// account creates an account and logs it in.
 func (s *world) account(email, role, password string) (int, *client) {
 	s.Helper()
 	id := s.admin.ok("POST", "/auth/v4/user", fmt.Sprintf(`{"email":%q,"role":%q,"password":%q}`, email, role, password)).number("id")

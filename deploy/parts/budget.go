@@ -7,7 +7,7 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// WithConns bounds the pool that is made of a URL, unless the URL does.
+// WithConns sets the size of the pool in a URL, unless the URL sets it already.
 func WithConns(url string, n int) string {
 	const key = "pool_max_conns="
 	switch {
@@ -20,7 +20,7 @@ func WithConns(url string, n int) string {
 	}
 }
 
-// Shares returns what the processes of each service have of PostgreSQL's connections, with so many replicas of each.
+// Shares returns the share of PostgreSQL's connections of each service, with the given number of replicas.
 func Shares(table []Part, replicas int) map[string]pg.Share {
 	shares := map[string]pg.Share{}
 	for _, p := range Services(table) {

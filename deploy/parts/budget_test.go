@@ -14,8 +14,8 @@ import (
 
 func migrate(context.Context, *pgxpool.Pool) error { return nil }
 
-// TestTwentyServicesFit: a table of 20 services with two replicas each fits 300 connections, and one that does not fit says
-// what it needs.
+// TestTwentyServicesFit: a table of 20 services with two replicas each fits 300 connections, and a table that does
+// not fit reports how many it needs.
 func TestTwentyServicesFit(t *testing.T) {
 	t.Parallel()
 	table := []parts.Part{{Name: "edge", Replicable: true}} // without a schema

@@ -106,7 +106,7 @@ func TestFilesFollowTheTable(t *testing.T) {
 	}
 }
 
-// container is what docker-compose.yml says of one.
+// container is an entry of docker-compose.yml.
 type container struct {
 	Image       string
 	Build       struct{ Args map[string]string }
@@ -117,7 +117,7 @@ type container struct {
 	Command     []string
 }
 
-// TestComposeFollowsTheTable: docker-compose.yml has a container for each program, with what the table says of it.
+// TestComposeFollowsTheTable: docker-compose.yml has a container for each program, with the values of the table.
 func TestComposeFollowsTheTable(t *testing.T) {
 	t.Parallel()
 	var file struct{ Services map[string]container }
@@ -145,7 +145,7 @@ func TestComposeFollowsTheTable(t *testing.T) {
 	}
 }
 
-// differs lists what a container says that the table does not.
+// differs lists the values of a container that differ from the table.
 func (c container) differs(p parts.Part, services map[string]string) (problems []string) {
 	same := func(what, got, want string) {
 		if got != want {
@@ -172,7 +172,7 @@ func (c container) differs(p parts.Part, services map[string]string) (problems [
 	if !maps.Equal(addresses, services) {
 		problems = append(problems, fmt.Sprintf("it looks for services at %v, the table says %v", addresses, services))
 	}
-	if p.Migrate == nil { // the others start with the database, and find each other
+	if p.Migrate == nil { // services with a schema depend on the database and find each other by SERVICES
 		for _, called := range p.Calls {
 			if c.DependsOn[called] == nil {
 				problems = append(problems, "it does not wait for "+called)

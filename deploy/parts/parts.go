@@ -1,5 +1,5 @@
-// Package parts is the table of the programs of an installation. What composes or deploys them reads the table: slipway up,
-// the set-up of separate services, the benches. A test compares the table with compose, Dockerfile, Makefile and Prometheus.
+// Package parts is the table of the programs of an installation. slipway up, the set-up of separate services and the
+// benches read it. A test compares the table with compose, Dockerfile, Makefile and Prometheus.
 package parts
 
 import (
@@ -24,20 +24,20 @@ type Part struct {
 	Name string
 	// Command is the folder of its main function.
 	Command string
-	// Port is where it answers.
+	// Port is the port that the program listens on.
 	Port int
-	// Calls are the services that it cannot do without.
+	// Calls are the services that it calls.
 	Calls []string
-	// Replicable programs may run several times: what they remember is in the database.
+	// Replicable programs may run several times, because their state is in the database.
 	Replicable bool
 	// OnBus programs have a user on the bus.
 	OnBus bool
-	// Weight is the program's share of what is left of PostgreSQL's connections when each pool has the least.
+	// Weight is the program's share of the PostgreSQL connections that remain when each pool has the minimum.
 	Weight int
 
 	// Migrate brings the schema up to date. It is nil for a program without a schema, as are the fields below.
 	Migrate func(context.Context, *pgxpool.Pool) error
-	// New makes the service of settings that are spelled like the environment of the program.
+	// New creates the service from settings that have the names of the program's environment variables.
 	New func(ctx context.Context, settings map[string]string, d service.Deps) (program.Service, error)
 	// DeclareJobs declares the crash points of the service's jobs; nil for a service without jobs.
 	DeclareJobs func(*slog.Logger)
@@ -55,7 +55,7 @@ func All() []Part {
 			Migrate: ip.Migrate, New: From("SLIPWAY_IP", ip.New),
 		},
 		{
-			// vm has as many jobs at once as it has workers, and requests besides.
+			// vm runs as many jobs at a time as it has workers, besides requests.
 			Name: "vm", Command: "services/vm/cmd/vmd", Port: 8103, Calls: []string{"auth", "ip"}, Replicable: true, OnBus: true, Weight: 5,
 			Migrate: vm.Migrate, New: From("SLIPWAY_VM", vm.New), DeclareJobs: vm.DeclareJobs,
 		},

@@ -1,6 +1,6 @@
-// Package stack composes the services of an installation in one process, with plain calls between them. slipway up, the
-// set-up of separate services and the tests of whole installations all use it. Agents and gateways are not part of the
-// composition: they are made with connections that it gives.
+// Package stack composes the services of an installation in one process, with plain calls between them. slipway up,
+// the set-up of separate services and the tests of whole installations all use it. Agents and gateways are not part
+// of the composition: they are created with connections from it.
 package stack
 
 import (
@@ -25,13 +25,13 @@ import (
 	"slipway.dev/pkg/service"
 )
 
-// Config is what the services of a process work with.
+// Config is the configuration of a stack.
 type Config struct {
 	// Parts are the services to run, by default all of parts.All. A test leaves services out here, replaces or adds them.
 	Parts []parts.Part
-	// Settings are those of all services, spelled like the environment of their programs.
+	// Settings are those of all services, under the names of the programs' environment variables.
 	Settings map[string]string
-	// Pools are on the schemas of the services, by their names.
+	// Pools are the connection pools of the services' schemas, by service.
 	Pools map[string]*pgxpool.Pool
 	Bus   *bus.Bus
 	Log   *slog.Logger
@@ -51,7 +51,8 @@ type Stack struct {
 	made    map[string]program.Service
 }
 
-// New makes the services in the order of the table. Nothing runs yet. Further replicas are further stacks on the same schemas.
+// New creates the services in the order of the table. Nothing runs yet. Another replica is another stack on the same
+// schemas.
 func New(ctx context.Context, cfg Config) (*Stack, error) {
 	if cfg.Parts == nil {
 		cfg.Parts = parts.All()
@@ -77,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Stack, error) {
 	return s, nil
 }
 
-// Peers returns a connection to each service, but to caller itself, in the name of caller.
+// Peers returns connections of caller to all other services.
 func (s *Stack) Peers(caller string) service.Peers {
 	peers := service.Peers{}
 	for _, name := range s.names {
@@ -88,7 +89,7 @@ func (s *Stack) Peers(caller string) service.Peers {
 	return peers
 }
 
-// Conn returns a connection to a service in the name of caller.
+// Conn returns a connection of caller to a service.
 func (s *Stack) Conn(service, caller string) grpc.ClientConnInterface {
 	conn := grpc.ClientConnInterface(&local{caller: caller, server: func() (*rpc.Server, error) { return s.server(service) }})
 	if s.cfg.Wrap != nil {
@@ -97,10 +98,10 @@ func (s *Stack) Conn(service, caller string) grpc.ClientConnInterface {
 	return conn
 }
 
-// AddAgent has the services reach an agent of this process at this endpoint.
+// AddAgent makes an agent of this process reachable for the services at an endpoint.
 func (s *Stack) AddAgent(endpoint string, agent *rpc.Server) { s.addServer("agent "+endpoint, agent) }
 
-// dial connects to the agent at an endpoint in the name of vm, which alone commands agents.
+// dial connects vm, the only caller of agents, to the agent at an endpoint.
 func (s *Stack) dial(endpoint string) (grpc.ClientConnInterface, error) {
 	if s.cfg.Dial != nil {
 		return s.cfg.Dial(endpoint)
@@ -127,7 +128,7 @@ func (s *Stack) server(name string) (*rpc.Server, error) {
 	return nil, fmt.Errorf("%s is not in this process", name)
 }
 
-// AsAdmin returns a context in the name of the first administrator: the installation itself acts as that account.
+// AsAdmin returns a context with the identity of the first administrator, as whom the installation itself acts.
 func (s *Stack) AsAdmin(ctx context.Context) (context.Context, error) {
 	auth, ok := s.made["auth"].(interface {
 		AdminIdentity(ctx context.Context) (string, error)

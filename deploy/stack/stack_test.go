@@ -51,8 +51,8 @@ func config(t *testing.T, table []parts.Part) stack.Config {
 	return c
 }
 
-// TestAServiceIsALine: a service that is added to the table is migrated and started, answers users, emits and takes in
-// events, and the consistency check asks it.
+// TestAServiceIsALine: a service that is added to the table is migrated and started, answers users, emits and
+// consumes events, and takes part in the consistency check.
 func TestAServiceIsALine(t *testing.T) {
 	t.Parallel()
 	c := config(t, append(parts.All(), toyPart()))

@@ -35,7 +35,7 @@ type toyConfig struct {
 	Greeting string `env:"GREETING" envDefault:"hello"`
 }
 
-// toy is a service as small as can be: it greets, remembers whom, emits an event and takes it in again.
+// toy is a minimal service: it greets, stores the name, emits an event and consumes that event.
 type toy struct {
 	*service.Service
 	cfg toyConfig
