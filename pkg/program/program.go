@@ -50,6 +50,7 @@ func Main(service string, serve func(ctx context.Context, log *slog.Logger) erro
 		case len(args) > 0:
 			return fmt.Errorf("%q is no command: there is only healthcheck", strings.Join(args, " "))
 		}
+		run.LimitMemory()
 		stop, err := trace.Start(ctx, service)
 		if err != nil {
 			return err

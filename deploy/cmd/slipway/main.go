@@ -63,6 +63,7 @@ Environment:
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
 			}
+			run.LimitMemory()
 			data, err := filepath.Abs(cfg.Data)
 			if err != nil {
 				return err

@@ -24,6 +24,10 @@ func (tokens) CreateSession(context.Context, *authpb.CreateSessionRequest) (*aut
 	return &authpb.Token{Id: 3, Token: "3-cafe"}, nil
 }
 
+func (tokens) Introspect(context.Context, *authpb.IntrospectRequest) (*authpb.IntrospectResponse, error) {
+	return &authpb.IntrospectResponse{Identity: "signed", AccountId: 3, SessionId: 1}, nil
+}
+
 // heard gives the address that the log says is listened on.
 type heard struct {
 	slog.Handler
@@ -72,19 +76,21 @@ func TestServe(t *testing.T) {
 	}()
 	base := "http://" + <-log.addr
 	for _, tt := range []struct {
-		method, path string
-		code         int
-		text         string
+		method, path, token string
+		code                int
+		text                string
 	}{
-		{http.MethodPost, "/auth/v4/public/token", 201, `{"id":3,"token":"3-cafe","expires_at":null,"confirmed":false}`},
-		{http.MethodGet, "/healthz", 200, `{"status":"ok"}`},
-		{http.MethodGet, "/readyz", 503, `{"status":"not ready"}`},
-		{http.MethodGet, "/vm/v3/host", 503, `"code":90007`},
+		{http.MethodPost, "/auth/v4/public/token", "", 201, `{"id":3,"token":"3-cafe","expires_at":null,"confirmed":false}`},
+		{http.MethodGet, "/healthz", "", 200, `{"status":"ok"}`},
+		{http.MethodGet, "/readyz", "", 503, `{"status":"not ready"}`},
+		{http.MethodGet, "/vm/v3/host", "", 401, `"code":1000`},
+		{http.MethodGet, "/vm/v3/host", "3-cafe", 503, `"code":90007`},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), tt.method, base+tt.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Header.Set("X-Xsrf-Token", tt.token)
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)

@@ -50,6 +50,8 @@ type Request struct {
 	Account  int32
 	// OnceKey is the client's Idempotency-Key, if it sent one.
 	OnceKey string
+	// MaxBody is the largest body of the route in bytes; there is no limit below 0.
+	MaxBody int64
 	// Ignored are unknown fields of the body.
 	Ignored []string
 	// Reason is why the request was refused. Err is also set if the cause is an error of the server.
@@ -114,7 +116,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	limits, own := m.limitsOf(r.Method, u.Path)
 	q := &Request{
 		ID: requestID(r.Header.Get("X-Request-Id")), Client: clientAddr(r, e.cfg.TrustedProxies),
-		UserAgent: userAgent(r.Header.Get("User-Agent")), mount: m, whole: r.Context(), limit: limits.Time,
+		UserAgent: userAgent(r.Header.Get("User-Agent")), mount: m, whole: r.Context(), limit: limits.Time, MaxBody: limits.Body,
 	}
 	ctx, cancel := bounded(context.WithValue(r.Context(), requestKey{}, q), limits.Time)
 	defer cancel()

@@ -28,13 +28,14 @@ type API struct {
 	muxes map[string]*runtime.ServeMux
 	depth int
 	raw   map[protoreflect.FullName]http.Handler
+	room  *room
 }
 
 // New returns the API of a dialect with the routes that files declare for it. It fails if a route leads to a service
 // without connection, or if a message has a field that the kit cannot read or write.
 func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, error) {
 	files = append(slices.Clone(files), d.Files...)
-	a := &API{dialect: d, routes: Routes(d.Name, files)}
+	a := &API{dialect: d, routes: Routes(d.Name, files), room: newRoom()}
 	a.muxes, a.depth = map[string]*runtime.ServeMux{}, fixed(a.routes)
 	all := Conns{}
 	for name, c := range conns {

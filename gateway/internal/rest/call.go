@@ -19,6 +19,7 @@ import (
 	accesspb "slipway.dev/proto/access/v1"
 
 	"slipway.dev/pkg/access"
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/query"
 
 	"slipway.dev/gateway/internal/edge"
@@ -37,6 +38,7 @@ type call struct {
 	plan    *plan // of the answer; nil for a body that is no JSON
 	raw     http.Handler
 	repeats bool // it declares what a repeat with the same Idempotency-Key does
+	public  bool // it accepts callers without a credential
 }
 
 // call prepares a route. It finds every mistake in the route when the gateway starts.
@@ -44,7 +46,7 @@ func (a *API) call(r Route, own local, conns Conns) (*call, error) {
 	c := &call{
 		Route: r, api: a, status: r.Status(), name: fmt.Sprintf("/%s/%s", r.RPC.Parent().FullName(), r.RPC.Name()),
 		params: map[string]protoreflect.FieldDescriptor{}, raw: a.raw[r.RPC.FullName()],
-		repeats: access.Of(r.RPC).GetRepeat() != accesspb.Repeat_REPEAT_UNSPECIFIED,
+		repeats: access.Of(r.RPC).GetRepeat() != accesspb.Repeat_REPEAT_UNSPECIFIED, public: r.public(),
 	}
 	service, _, _ := strings.Cut(string(r.RPC.FullName()), ".")
 	if _, ok := own[c.name]; ok {
@@ -85,8 +87,12 @@ func (c *call) types(codec Codec) (err error) {
 
 var bodyMessage = (*httpbody.HttpBody)(nil).ProtoReflect().Descriptor().FullName()
 
-// serve answers a request.
+// serve answers a request. It refuses a caller without a credential before it reads anything of the request.
 func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]string) {
+	if !c.public && edge.Of(r.Context()).Identity == "" {
+		c.api.dialect.Fail(w, r, fault.Unauthenticated)
+		return
+	}
 	if c.raw != nil {
 		for name, value := range path {
 			r.SetPathValue(name, value)
@@ -119,7 +125,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]str
 func (c *call) read(r *http.Request, in protoreflect.Message, path map[string]string) (page Page, err error) {
 	switch {
 	case c.Body && r.Body != nil && r.Body != http.NoBody:
-		err = c.api.dialect.Codec.decode(r.Body, in.Interface(), edge.Of(r.Context()))
+		err = c.body(r, in.Interface())
 	case !c.Body:
 		page, err = c.parameters(r.Form, in)
 	}
@@ -135,6 +141,17 @@ func (c *call) read(r *http.Request, in protoreflect.Message, path map[string]st
 		}
 	}
 	return page, nil
+}
+
+// body fills a message from the body of a request.
+func (c *call) body(r *http.Request, in proto.Message) error {
+	q := edge.Of(r.Context())
+	data, free, err := c.api.room.read(r, q.MaxBody)
+	if err != nil {
+		return err
+	}
+	defer free()
+	return c.api.dialect.Codec.decode(data, in, q)
 }
 
 func (c *call) invoke(ctx context.Context, in proto.Message) (proto.Message, metadata.MD, error) {

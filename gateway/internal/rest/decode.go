@@ -16,6 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	restpb "slipway.dev/proto/rest/v1"
+
 	"slipway.dev/pkg/fault"
 
 	"slipway.dev/gateway/internal/edge"
@@ -24,19 +26,13 @@ import (
 // Limits of a body, besides its length.
 const (
 	maxDepth   = 32
-	maxIgnored = 20 // names that are worth a place in the log
+	maxIgnored = 20  // names that are worth a place in the log
+	maxItems   = 256 // of a list or a map whose field has no max_items
 )
 
 // decode reads a message and records unknown fields for the log. No text at all, null and [] (an empty object as PHP
 // writes it) are the empty message.
-func (c Codec) decode(r io.Reader, msg proto.Message, q *edge.Request) error {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		if f, ok := edge.TooLarge(err); ok {
-			return f
-		}
-		return fault.Invalid.With("the body ended early")
-	}
+func (c Codec) decode(data []byte, msg proto.Message, q *edge.Request) error {
 	ch := checker{dec: json.NewDecoder(bytes.NewReader(data))}
 	ch.dec.UseNumber()
 	empty, err := ch.body(data, msg.ProtoReflect().Descriptor())
@@ -75,6 +71,7 @@ func clearHidden(m protoreflect.Message) {
 type checker struct {
 	dec     *json.Decoder
 	depth   int
+	path    []byte // of the value that is being read, such as "disks[1].size_mib"; one buffer for the whole body
 	ignored []string
 	hidden  bool // a hidden field is there
 }
@@ -93,7 +90,7 @@ func (c *checker) body(data []byte, md protoreflect.MessageDescriptor) (empty bo
 	case tok == nil:
 		return true, c.end()
 	case tok == json.Delim('{'):
-		if err := c.message(md, ""); err != nil {
+		if err := c.message(md); err != nil {
 			return false, err
 		}
 		return false, c.end()
@@ -129,7 +126,7 @@ func (c *checker) down() error {
 }
 
 // message reads an object whose bracket was taken.
-func (c *checker) message(md protoreflect.MessageDescriptor, path string) error {
+func (c *checker) message(md protoreflect.MessageDescriptor) error {
 	if err := c.down(); err != nil {
 		return err
 	}
@@ -144,26 +141,39 @@ func (c *checker) message(md protoreflect.MessageDescriptor, path string) error 
 		if fd == nil {
 			fd = md.Fields().ByJSONName(key)
 		}
+		most := math.MaxInt
 		if fd != nil && Hidden(fd) {
+			most = itemsOf(fd) // protojson reads the field before clearHidden removes it
 			fd, c.hidden = nil, true
 		}
 		if fd == nil {
-			c.ignore(path + key)
-			if err := c.skip(); err != nil {
+			c.ignore(key)
+			if err := c.skip(most); err != nil {
 				return err
 			}
 			continue
 		}
-		name := path + string(fd.Name())
-		if seen[fd.Number()] {
-			return fault.Invalid.With("given more than once").On(name)
-		}
-		seen[fd.Number()] = true
-		if err := c.field(fd, name); err != nil {
+		if err := c.member(fd, seen); err != nil {
 			return err
 		}
 	}
 	return c.up()
+}
+
+// member reads the value of a field, which may come once.
+func (c *checker) member(fd protoreflect.FieldDescriptor, seen map[protoreflect.FieldNumber]bool) error {
+	mark := len(c.path)
+	if mark > 0 {
+		c.path = append(c.path, '.')
+	}
+	c.path = append(c.path, fd.Name()...)
+	if seen[fd.Number()] {
+		return fault.Invalid.With("given more than once").On(string(c.path))
+	}
+	seen[fd.Number()] = true
+	err := c.field(fd)
+	c.path = c.path[:mark]
+	return err
 }
 
 func (c *checker) up() error {
@@ -174,14 +184,18 @@ func (c *checker) up() error {
 	return nil
 }
 
-func (c *checker) ignore(name string) {
-	if len(c.ignored) < maxIgnored {
-		c.ignored = append(c.ignored, strconv.QuoteToASCII(name))
+func (c *checker) ignore(key string) {
+	if len(c.ignored) >= maxIgnored {
+		return
 	}
+	if len(c.path) > 0 {
+		key = string(c.path) + "." + key
+	}
+	c.ignored = append(c.ignored, strconv.QuoteToASCII(key))
 }
 
-// skip reads the value of an unknown field.
-func (c *checker) skip() error {
+// skip reads the value of an unknown field. No list or object in it may have more than most items.
+func (c *checker) skip(most int) error {
 	tok, err := c.dec.Token()
 	if err != nil {
 		return c.broken(err)
@@ -192,20 +206,33 @@ func (c *checker) skip() error {
 	if err := c.down(); err != nil {
 		return err
 	}
-	for c.dec.More() {
+	for i := 0; c.dec.More(); i++ {
+		if i == most {
+			return tooMany(most)
+		}
 		if tok == json.Delim('{') {
 			if _, err := c.dec.Token(); err != nil {
 				return c.broken(err)
 			}
 		}
-		if err := c.skip(); err != nil {
+		if err := c.skip(most); err != nil {
 			return err
 		}
 	}
 	return c.up()
 }
 
-func (c *checker) field(fd protoreflect.FieldDescriptor, path string) error {
+// itemsOf returns how many items a list or a map of requests may have.
+func itemsOf(fd protoreflect.FieldDescriptor) int {
+	if n, _ := proto.GetExtension(fd.Options(), restpb.E_MaxItems).(int32); n > 0 {
+		return int(n)
+	}
+	return maxItems
+}
+
+func tooMany(most int) *fault.Fault { return fault.Invalid.With("at most %d items", most) }
+
+func (c *checker) field(fd protoreflect.FieldDescriptor) error {
 	tok, err := c.dec.Token()
 	if err != nil {
 		return c.broken(err)
@@ -214,39 +241,48 @@ func (c *checker) field(fd protoreflect.FieldDescriptor, path string) error {
 		return nil // absent
 	}
 	if fd.IsMap() {
-		return c.mapping(fd, path, tok)
+		return c.mapping(fd, tok)
 	}
 	if !fd.IsList() {
-		return c.single(fd, path, tok)
+		return c.single(fd, tok)
 	}
 	if tok != json.Delim('[') {
-		return wrong(path, "a list", tok)
+		return c.wrong("a list", tok)
 	}
 	if err := c.down(); err != nil {
 		return err
 	}
+	mark, most := len(c.path), itemsOf(fd)
 	for i := 0; c.dec.More(); i++ {
-		item := path + "[" + strconv.Itoa(i) + "]"
+		if i == most {
+			return tooMany(most).On(string(c.path))
+		}
 		tok, err := c.dec.Token()
 		if err != nil {
 			return c.broken(err)
 		}
-		if err := c.single(fd, item, tok); err != nil {
+		c.path = append(strconv.AppendInt(append(c.path, '['), int64(i), 10), ']')
+		if err := c.single(fd, tok); err != nil {
 			return err
 		}
+		c.path = c.path[:mark]
 	}
 	return c.up()
 }
 
 // mapping reads an object whose keys are the client's.
-func (c *checker) mapping(fd protoreflect.FieldDescriptor, path string, tok json.Token) error {
+func (c *checker) mapping(fd protoreflect.FieldDescriptor, tok json.Token) error {
 	if tok != json.Delim('{') {
-		return wrong(path, "an object", tok)
+		return c.wrong("an object", tok)
 	}
 	if err := c.down(); err != nil {
 		return err
 	}
-	for c.dec.More() {
+	mark, most := len(c.path), itemsOf(fd)
+	for i := 0; c.dec.More(); i++ {
+		if i == most {
+			return tooMany(most).On(string(c.path))
+		}
 		key, err := c.dec.Token()
 		if err != nil {
 			return c.broken(err)
@@ -256,34 +292,36 @@ func (c *checker) mapping(fd protoreflect.FieldDescriptor, path string, tok json
 		if err != nil {
 			return c.broken(err)
 		}
-		if err := c.single(fd.MapValue(), path+"."+strconv.QuoteToASCII(name), tok); err != nil {
+		c.path = strconv.AppendQuoteToASCII(append(c.path, '.'), name)
+		if err := c.single(fd.MapValue(), tok); err != nil {
 			return err
 		}
+		c.path = c.path[:mark]
 	}
 	return c.up()
 }
 
-func (c *checker) single(fd protoreflect.FieldDescriptor, path string, tok json.Token) error {
+func (c *checker) single(fd protoreflect.FieldDescriptor, tok json.Token) error {
 	if md := fd.Message(); md != nil {
 		if isWrapper(md) {
-			return c.single(md.Fields().ByName("value"), path, tok)
+			return c.single(md.Fields().ByName("value"), tok)
 		}
 		if want, ok := wellKnown[md.FullName()]; ok {
 			if !want.fits(tok) {
-				return wrong(path, want.expected, tok)
+				return c.wrong(want.expected, tok)
 			}
 			return nil
 		}
 		if tok != json.Delim('{') {
-			return wrong(path, "an object", tok)
+			return c.wrong("an object", tok)
 		}
-		return c.message(md, path+".")
+		return c.message(md)
 	}
 	if !fits(fd, tok) {
-		return wrong(path, expected(fd), tok)
+		return c.wrong(expected(fd), tok)
 	}
 	if s, ok := tok.(string); ok && strings.IndexByte(s, 0) >= 0 {
-		return fault.Invalid.With("text with a zero byte").On(path)
+		return fault.Invalid.With("text with a zero byte").On(string(c.path))
 	}
 	return nil
 }
@@ -385,8 +423,8 @@ func expected(fd protoreflect.FieldDescriptor) string {
 	}
 }
 
-func wrong(path, want string, tok json.Token) error {
-	return fault.Invalid.With("expected %s, found %s", want, found(tok)).On(path)
+func (c *checker) wrong(want string, tok json.Token) error {
+	return fault.Invalid.With("expected %s, found %s", want, found(tok)).On(string(c.path))
 }
 
 // found names the kind of a token, never its value.

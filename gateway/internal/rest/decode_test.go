@@ -2,18 +2,21 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"io"
 	"reflect"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"slipway.dev/proto/all"
 	authpb "slipway.dev/proto/auth/v4"
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -22,7 +25,9 @@ import (
 	"slipway.dev/gateway/internal/edge"
 )
 
-func decode(r io.Reader, m proto.Message) error { return (Codec{}).decode(r, m, &edge.Request{}) }
+func decode(text string, m proto.Message) error {
+	return (Codec{}).decode([]byte(text), m, &edge.Request{})
+}
 
 // hiding is the codec of these tests, that of the ispsystem dialect.
 var hiding = Codec{HideError: true}
@@ -59,15 +64,15 @@ func TestDecode(t *testing.T) {
 		`{"comment":"\u00fc<\ud83d\ude00>"}`: &vmpb.CreateHostRequest{Comment: "ü<😀>"},
 	} {
 		got := &vmpb.CreateHostRequest{}
-		if err := decode(strings.NewReader(text), got); err != nil {
+		if err := decode(text, got); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		if diff := cmp.Diff(want, proto.Message(got), protocmp.Transform()); diff != "" {
+		if diff := gocmp.Diff(want, proto.Message(got), protocmp.Transform()); diff != "" {
 			t.Errorf("%s: %s", text, diff)
 		}
 	}
 	token := &authpb.CreateTokenRequest{}
-	if err := decode(strings.NewReader(`{"expires_at":"2030-01-31 00:00:00"}`), token); err != nil ||
+	if err := decode(`{"expires_at":"2030-01-31 00:00:00"}`, token); err != nil ||
 		token.GetExpiresAt().GetValue() != "2030-01-31 00:00:00" {
 		t.Errorf("%v %v", token, err)
 	}
@@ -77,23 +82,26 @@ func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	const whole = "expected a whole number of at most 2147483647"
 	for text, want := range map[string]string{
-		`{"ram_mib":"canary"}`:            "ram_mib: " + whole + ", found text",
-		`{"ramMib":1.5}`:                  "ram_mib: " + whole + ", found a number",
-		`{"os":2147483648}`:               "os: " + whole + ", found a number",
-		`{"os":1e400}`:                    "os: " + whole + ", found a number",
-		`{"os":true}`:                     "os: " + whole + ", found true",
-		`{"os":{}}`:                       "os: " + whole + ", found an object",
-		`{"name":12}`:                     "name: expected text, found a number",
-		`{"anti_spoofing":"yes"}`:         "anti_spoofing: expected true or false, found text",
-		`{"anti_spoofing":1}`:             "anti_spoofing: expected true or false, found a number",
-		`{"disks":{}}`:                    "disks: expected a list, found an object",
-		`{"disks":[1]}`:                   "disks[0]: expected an object, found a number",
-		`{"disks":[{},{"size_mib":[]}]}`:  "disks[1].size_mib: " + whole + ", found a list",
-		`{"ipv4_pool":[1,null]}`:          "ipv4_pool[1]: " + whole + ", found null",
-		`{"ip_addr":[]}`:                  "ip_addr: expected an object, found a list",
-		`{"name":"a","name":"b"}`:         "name: given more than once",
-		`{"ram_mib":1,"ramMib":2}`:        "ram_mib: given more than once",
-		`{"name":"a\u0000"}`:              "name: text with a zero byte",
+		`{"ram_mib":"canary"}`:           "ram_mib: " + whole + ", found text",
+		`{"ramMib":1.5}`:                 "ram_mib: " + whole + ", found a number",
+		`{"os":2147483648}`:              "os: " + whole + ", found a number",
+		`{"os":1e400}`:                   "os: " + whole + ", found a number",
+		`{"os":true}`:                    "os: " + whole + ", found true",
+		`{"os":{}}`:                      "os: " + whole + ", found an object",
+		`{"name":12}`:                    "name: expected text, found a number",
+		`{"anti_spoofing":"yes"}`:        "anti_spoofing: expected true or false, found text",
+		`{"anti_spoofing":1}`:            "anti_spoofing: expected true or false, found a number",
+		`{"disks":{}}`:                   "disks: expected a list, found an object",
+		`{"disks":[1]}`:                  "disks[0]: expected an object, found a number",
+		`{"disks":[{},{"size_mib":[]}]}`: "disks[1].size_mib: " + whole + ", found a list",
+		`{"ipv4_pool":[1,null]}`:         "ipv4_pool[1]: " + whole + ", found null",
+		`{"ip_addr":[]}`:                 "ip_addr: expected an object, found a list",
+		`{"name":"a","name":"b"}`:        "name: given more than once",
+		`{"ram_mib":1,"ramMib":2}`:       "ram_mib: given more than once",
+		`{"name":"a\u0000"}`:             "name: text with a zero byte",
+		`{"ipv4_pool":[` + strings.Repeat("1,", 256) + `1]}`:    "ipv4_pool: at most 256 items",
+		`{"disks":[` + strings.Repeat("{},", 256) + `{}]}`:      "disks: at most 256 items",
+		`{"ssh_keys":[` + strings.Repeat(`"a",`, 999) + `"b"]}`: "ssh_keys: at most 256 items",
 		`[1]`:                             "the body: expected a JSON object, found a list",
 		`"canary"`:                        "the body: expected a JSON object, found text",
 		`5`:                               "the body: expected a JSON object, found a number",
@@ -109,7 +117,7 @@ func TestDecodeRefuses(t *testing.T) {
 		strings.Repeat(`{"x":`, 40):       "the body is nested deeper than 32",
 		`{"x":` + strings.Repeat(`[`, 40): "the body is nested deeper than 32",
 	} {
-		err := decode(strings.NewReader(text), &vmpb.CreateHostRequest{})
+		err := decode(text, &vmpb.CreateHostRequest{})
 		if err == nil {
 			t.Errorf("%s was taken", text)
 			continue
@@ -124,11 +132,59 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestItemsAreBounded checks for every list of every request that has a body that a longer list is refused.
+func TestItemsAreBounded(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for _, r := range Routes("ispsystem", all.Files()) {
+		fields := r.RPC.Input().Fields()
+		for i := range fields.Len() {
+			fd := fields.Get(i)
+			if !r.Body || !fd.IsList() || Hidden(fd) {
+				continue
+			}
+			seen++
+			item := map[protoreflect.Kind]string{protoreflect.MessageKind: "{}", protoreflect.StringKind: `"a"`}[fd.Kind()]
+			list := func(n int) string {
+				return `{"` + string(fd.Name()) + `":[` + strings.TrimSuffix(strings.Repeat(cmp.Or(item, "1")+",", n), ",") + `]}`
+			}
+			m := dynamicpb.NewMessage(r.RPC.Input())
+			if err := decode(list(itemsOf(fd)), m); err != nil {
+				t.Errorf("%s: %v", fd.FullName(), err)
+			}
+			f, _ := fault.From(decode(list(itemsOf(fd)+1), m))
+			if f == nil || f.Code != codes.InvalidArgument || f.Field != string(fd.Name()) {
+				t.Errorf("%s: a list that is too long: %v", fd.FullName(), f)
+			}
+		}
+	}
+	if seen < 8 {
+		t.Errorf("only %d lists were found", seen)
+	}
+}
+
+// TestItemsCostNothing: the place of an item becomes text in an error only, so an item costs no more than one of an unknown field.
+func TestItemsCostNothing(t *testing.T) {
+	cost := func(field string) float64 {
+		data := []byte(`{"` + field + `":[` + strings.Repeat("1,", 199) + `1]}`)
+		return testing.AllocsPerRun(100, func() {
+			ch := checker{dec: json.NewDecoder(bytes.NewReader(data))}
+			ch.dec.UseNumber()
+			if _, err := ch.body(data, (*vmpb.CreateHostRequest)(nil).ProtoReflect().Descriptor()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if known, unknown := cost("ipv4_pool"), cost("nothing"); known > unknown+20 {
+		t.Errorf("%.0f allocations for 200 items, and %.0f for as many that nothing reads", known, unknown)
+	}
+}
+
 func TestIgnoredFieldsAreNoted(t *testing.T) {
 	t.Parallel()
 	q := &edge.Request{}
 	text := `{"name":"a","cpu_mode":"x","disks":[{"tags":[1]}]` + strings.Repeat(`,"more":1`, 100) + `}`
-	if err := (Codec{}).decode(strings.NewReader(text), &vmpb.CreateHostRequest{}, q); err != nil {
+	if err := (Codec{}).decode([]byte(text), &vmpb.CreateHostRequest{}, q); err != nil {
 		t.Fatal(err)
 	}
 	if len(q.Ignored) != maxIgnored || q.Ignored[0] != `"cpu_mode"` || q.Ignored[1] != `"disks[0].tags"` {
@@ -143,7 +199,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := &vmpb.CreateHostRequest{}
-		if err := decode(bytes.NewReader(data), m); err != nil {
+		if err := decode(string(data), m); err != nil {
 			if f, ok := fault.From(err); !ok || f.Code != codes.InvalidArgument {
 				t.Errorf("%q: %v", data, err)
 			}

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -13,7 +12,7 @@ import (
 func TestNullIsNotAbsence(t *testing.T) {
 	t.Parallel()
 	var r vmpb.SetLimitsRequest
-	if err := decode(strings.NewReader(`{"host_count":null,"ram_mib":5,"hdd_mib_total":"7","vxlan_count_total":1}`), &r); err != nil {
+	if err := decode(`{"host_count":null,"ram_mib":5,"hdd_mib_total":"7","vxlan_count_total":1}`, &r); err != nil {
 		t.Fatal(err)
 	}
 	if _, null := r.GetHostCount().GetKind().(*structpb.Value_NullValue); !null || r.GetRamMib().GetNumberValue() != 5 ||
@@ -21,7 +20,7 @@ func TestNullIsNotAbsence(t *testing.T) {
 		t.Errorf("%v", &r)
 	}
 	for _, bad := range []string{`{"ram_mib":{}}`, `{"ram_mib":[1]}`, `{"ram_mib":true}`, `{"ram_mib":"x"}`, `{"ram_mib":{"a":{"b":1}}}`} {
-		if err := decode(strings.NewReader(bad), &r); err == nil {
+		if err := decode(bad, &r); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
 	}

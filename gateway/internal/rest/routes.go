@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	accesspb "slipway.dev/proto/access/v1"
 	querypb "slipway.dev/proto/query/v1"
 	restpb "slipway.dev/proto/rest/v1"
 
@@ -100,12 +101,21 @@ func Hidden(fd protoreflect.FieldDescriptor) bool {
 	return hidden
 }
 
+// maxPublicBody is the largest body in bytes of a method that accepts callers without a credential.
+const maxPublicBody = 16 << 10
+
+// public reports whether the route accepts callers without a credential.
+func (r Route) public() bool { return access.Of(r.RPC).GetLevel() == accesspb.Level_LEVEL_PUBLIC }
+
 // edge returns what the edge must know about the route; false if the route has no special properties.
 func (r Route) edge() (edge.Route, bool) {
 	o := access.RestOf(r.RPC)
 	e := edge.Route{
 		Method: r.Method, Path: r.Path, Acts: o.GetActs(),
 		Limits: edge.Limits{Body: o.GetMaxBody(), Time: time.Duration(o.GetMaxSeconds()) * time.Second},
+	}
+	if r.public() && e.Limits.Body == 0 {
+		e.Limits.Body = maxPublicBody
 	}
 	for _, name := range r.Params() {
 		if fd := r.RPC.Input().Fields().ByName(protoreflect.Name(name)); fd != nil && Secret(fd) {

@@ -36,7 +36,8 @@ type Route struct {
 	// The full name of the core rpc whose scope counts, such as "vm.v3.HostService/CreateHost", for a method of a dialect that is
 	// implemented in the gateway by calls of several core rpcs.
 	Calls string `protobuf:"bytes,3,opt,name=calls,proto3" json:"calls,omitempty"`
-	// The largest body in bytes; the dialect's limit where it is 0, none where it is negative.
+	// The largest body in bytes. 0 means 16 KiB for a method that accepts callers without a credential, else the dialect's limit; a
+	// negative number means no limit.
 	MaxBody int64 `protobuf:"varint,4,opt,name=max_body,json=maxBody,proto3" json:"max_body,omitempty"`
 	// The longest time of the request in seconds; the dialect's limit where it is 0, none (streams, WebSockets) where it is negative.
 	MaxSeconds    int32 `protobuf:"varint,5,opt,name=max_seconds,json=maxSeconds,proto3" json:"max_seconds,omitempty"`
@@ -142,6 +143,14 @@ var file_rest_v1_rest_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50314,opt,name=hidden",
 		Filename:      "rest/v1/rest.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*int32)(nil),
+		Field:         50315,
+		Name:          "rest.v1.max_items",
+		Tag:           "varint,50315,opt,name=max_items",
+		Filename:      "rest/v1/rest.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FileOptions.
@@ -171,6 +180,10 @@ var (
 	//
 	// optional bool hidden = 50314;
 	E_Hidden = &file_rest_v1_rest_proto_extTypes[3]
+	// The most items of a list or map in a request; 256 if it is 0. A longer one is refused while it is read.
+	//
+	// optional int32 max_items = 50315;
+	E_MaxItems = &file_rest_v1_rest_proto_extTypes[4]
 )
 
 var File_rest_v1_rest_proto protoreflect.FileDescriptor
@@ -188,7 +201,8 @@ const file_rest_v1_rest_proto_rawDesc = "" +
 	"\adialect\x12\x1c.google.protobuf.FileOptions\x18\x87\x89\x03 \x01(\tR\adialect:F\n" +
 	"\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x88\x89\x03 \x01(\v2\x0e.rest.v1.RouteR\x05route:7\n" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\x89\x89\x03 \x01(\bR\x06secret:7\n" +
-	"\x06hidden\x12\x1d.google.protobuf.FieldOptions\x18\x8a\x89\x03 \x01(\bR\x06hiddenB\"Z slipway.dev/proto/rest/v1;restpbb\x06proto3"
+	"\x06hidden\x12\x1d.google.protobuf.FieldOptions\x18\x8a\x89\x03 \x01(\bR\x06hidden:<\n" +
+	"\tmax_items\x12\x1d.google.protobuf.FieldOptions\x18\x8b\x89\x03 \x01(\x05R\bmaxItemsB\"Z slipway.dev/proto/rest/v1;restpbb\x06proto3"
 
 var (
 	file_rest_v1_rest_proto_rawDescOnce sync.Once
@@ -214,11 +228,12 @@ var file_rest_v1_rest_proto_depIdxs = []int32{
 	2, // 1: rest.v1.route:extendee -> google.protobuf.MethodOptions
 	3, // 2: rest.v1.secret:extendee -> google.protobuf.FieldOptions
 	3, // 3: rest.v1.hidden:extendee -> google.protobuf.FieldOptions
-	0, // 4: rest.v1.route:type_name -> rest.v1.Route
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	4, // [4:5] is the sub-list for extension type_name
-	0, // [0:4] is the sub-list for extension extendee
+	3, // 4: rest.v1.max_items:extendee -> google.protobuf.FieldOptions
+	0, // 5: rest.v1.route:type_name -> rest.v1.Route
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	5, // [5:6] is the sub-list for extension type_name
+	0, // [0:5] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -234,7 +249,7 @@ func file_rest_v1_rest_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rest_v1_rest_proto_rawDesc), len(file_rest_v1_rest_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   1,
-			NumExtensions: 4,
+			NumExtensions: 5,
 			NumServices:   0,
 		},
 		GoTypes:           file_rest_v1_rest_proto_goTypes,
