@@ -25,7 +25,7 @@ forget() {
 # iptables_that_works prints a directory to search first: Debian's iptables speaks nftables, which a kernel may not have.
 iptables_that_works() {
 	! $sudo iptables -t nat -S >/dev/null 2>&1 || return 0
-	$sudo iptables-legacy -t nat -S >/dev/null 2>&1 || return 0 # the engine's log tells what is missing
+	$sudo iptables-legacy -t nat -S >/dev/null 2>&1 || return 0 # the engine's log shows what is missing
 	$sudo mkdir -p /run/slipway-iptables
 	local name
 	for name in iptables ip6tables; do $sudo ln -sf "$(command -v $name-legacy)" /run/slipway-iptables/$name; done
@@ -44,7 +44,7 @@ start() {
 		$sudo systemctl start docker >&2 || true
 		! docker info >/dev/null 2>&1 || return 0
 	fi
-	# What nobody mounts where there is no systemd.
+	# Mounts that systemd would make.
 	grep -q ' /sys/fs/cgroup' /proc/mounts || $sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup || true
 	forget /run/docker.pid dockerd
 	forget /run/docker/containerd/containerd.pid containerd

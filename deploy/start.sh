@@ -10,7 +10,7 @@ if [ "$(id -u)" != 0 ] && [[ " ${*:3} " != *" sim "* ]]; then
 	as_root="sudo --preserve-env=SLIPWAY_ADMIN_EMAIL,SLIPWAY_ADMIN_PASSWORD,SLIPWAY_POSTGRES_URL,SLIPWAY_NATS_URL,SLIPWAY_LOG"
 fi
 
-# alive reports whether the pid is a slipway of this data directory, and not somebody who got its number later.
+# alive reports whether the pid is a slipway of this data directory, and not a later process with the same number.
 alive() {
 	[ -s "$pidfile" ] || return 1
 	local pid

@@ -19,8 +19,8 @@ import (
 	"slipway.dev/gateway"
 )
 
-// TestCookieOfABrowser: what a page of another site makes a browser send is refused; what a client sends by itself is
-// not, nor what carries its token in a header (S11).
+// TestCookieOfABrowser: a request that a page of another site makes a browser send is refused. Requests of programs, and those
+// with the token in a header, are not (S11).
 func TestCookieOfABrowser(t *testing.T) {
 	t.Parallel()
 	called := false

@@ -20,7 +20,7 @@ var oldest = map[string]string{
 	"github.com/go-jose/go-jose/v4":     "v4.1.4", // not used today
 }
 
-// tooOld tells which requirements of a go.mod are older than they may be.
+// tooOld lists the requirements of a go.mod that are older than allowed.
 func tooOld(t *testing.T, name string, text []byte) (old []string, known int) {
 	t.Helper()
 	m, err := modfile.Parse(name, text, nil)

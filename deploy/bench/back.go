@@ -21,8 +21,8 @@ import (
 // agents come back after vm was away.
 const agents = 500
 
-// back measures vm's answers while 500 agents come back in the same instant, which is worse than what they do: they spread over
-// half a minute. Each round asks in turn: calm, and from that instant on.
+// back measures vm's answers while 500 agents return in the same instant. Real agents spread over half a minute. Each
+// round asks in turn: calm, and from that instant on.
 func (b *bench) back(ctx context.Context) error {
 	db, err := pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(b.dir, "postgres-back")})
 	if err != nil {
@@ -90,7 +90,7 @@ func (b *bench) measureBack(ctx context.Context, a *api, vm vmpb.NodeServiceClie
 	return nil
 }
 
-// comeBack has agents give a sign of life at the same time. It returns how long each took, sorted, and all.
+// comeBack registers agents at the same time. It returns the time that each took, sorted, and the total.
 func comeBack(ctx context.Context, vm vmpb.NodeServiceClient, ids []string) (took []time.Duration, all time.Duration, err error) {
 	took = make([]time.Duration, len(ids))
 	var wg sync.WaitGroup

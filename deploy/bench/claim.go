@@ -36,7 +36,7 @@ const (
 // claimants is how many clients claim at once, pgbench's and ours.
 const claimants = 16
 
-// bareClaim is the floor: what taking one address costs at the least, in one statement. %d is the pool.
+// bareClaim is the floor: the least cost of claiming one address, in one statement. %d is the pool.
 const bareClaim = `UPDATE address SET state = 'reserved', owner = o.id, claim = o.id, position = 0, generation = generation + 1,
 	until = now() + interval '5 minutes' FROM (SELECT gen_random_uuid() AS id) o
 	WHERE address.id = (SELECT id FROM address WHERE pool_id = %d AND state = 'free' ORDER BY ip LIMIT 1 FOR UPDATE SKIP LOCKED)
@@ -258,7 +258,7 @@ func (c claims) load(length time.Duration) (float64, error) {
 	}
 }
 
-// each claims n addresses one after the other, and returns the median of what one took. They are free again afterwards.
+// each claims n addresses one after the other, frees them, and returns the median time of a claim.
 func (c claims) each(cluster int32, n int) (time.Duration, error) {
 	var took []time.Duration
 	for range n {

@@ -12,8 +12,8 @@ import (
 // floodRate is the number of logins a second in a flood, whatever their answers.
 const floodRate = 200
 
-// flood measures what other routes feel of a flood of logins: the p99 of a list, calm and under the flood, in turn; for clients
-// who ask now and then, and for some that leave no processor idle.
+// flood measures the effect of a flood of logins on other routes: the p99 of a list, calm and under the flood, in
+// turn; for clients that send requests now and then, and for some that leave no processor idle.
 func (b *bench) flood(ctx context.Context) error {
 	return b.withStack(ctx, "flood", func(a *api) error {
 		for _, setting := range []string{"login_attempts_account", "login_attempts_address"} {

@@ -24,8 +24,8 @@ type target struct {
 	token string
 	// conns are how many clients ask at once; 0 is 16.
 	conns int
-	// every is when a client asks again, counted from when it was to ask before; 0 is as soon as it has an answer. How long a
-	// request took counts from when it was to be made.
+	// every is the interval between a client's requests; 0 means as soon as it has an answer. The time of a request
+	// counts from its scheduled start.
 	every time.Duration
 }
 

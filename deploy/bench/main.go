@@ -1,5 +1,5 @@
-// Bench measures a stack against floors in the same run, alternately, and prints a table of ratios. Absolute figures change
-// from machine to machine and hour to hour; the ratios are what counts. Load goes to the loopback only.
+// Bench measures a stack against floors in the same run, alternately, and prints a table of ratios. Absolute figures
+// change from machine to machine and hour to hour; only the ratios are comparable. Load goes only to the loopback.
 package main
 
 import (

@@ -179,7 +179,7 @@ func hostBody(name string) map[string]any {
 	return map[string]any{"name": name, "os": 1, "ssh_keys": []string{benchKey}, "ram_mib": 128, "hdd_mib": 64}
 }
 
-// benchKey is given instead of a password, whose hash costs time that has nothing to do with hosts.
+// benchKey is used instead of a password, because hashing a password would distort the measurement.
 const benchKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 // wait returns when a task is complete.

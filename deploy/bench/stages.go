@@ -12,7 +12,7 @@ import (
 	"slipway.dev/pkg/pg/pgembed"
 )
 
-// start measures how long until everything answers, private PostgreSQL included, and what it holds at rest.
+// start measures the time until everything answers, private PostgreSQL included, and the memory at rest.
 func (b *bench) start(context.Context) error {
 	var took []time.Duration
 	var memory []int
@@ -93,8 +93,8 @@ func (b *bench) floor(ctx context.Context, database, page string) (url string, s
 	return "", nil, fmt.Errorf("the floor does not answer: %w", err)
 }
 
-// create measures creates of simulated machines, where only our own work costs: how long one create takes, how many are
-// accepted while hardly any is carried out, and how many are completed when all workers are at it; then on real ones.
+// create measures creates of simulated machines, which show only Slipway's own cost: the time of one create, the rate
+// of accepted creates with few workers, and the rate of completed ones with all workers; then of real machines.
 func (b *bench) create(ctx context.Context) error {
 	var single []time.Duration
 	if err := b.withStack(ctx, "create", func(a *api) error {

@@ -13,11 +13,11 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 )
 
-// healing is how long after a fault everything must be at rest.
+// healing is the time within which everything must be at rest after a fault.
 const healing = 60 * time.Second
 
-// TestNodeAway: a node is away while its hosts are deleted. Nobody else gets their addresses before their machines are
-// gone, and they are gone within a minute of its return.
+// TestNodeAway: a node is away while its hosts are deleted. No other host gets their addresses before their machines
+// are gone, and they are gone within a minute after the node returns.
 func TestNodeAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

@@ -16,8 +16,8 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// TestBusLost: events are made while NATS is there, is away, and comes back with nothing of what it had. Each takes effect
-// exactly once.
+// TestBusLost: events are emitted while NATS runs, while it is away, and after it returns without its data. Each
+// takes effect exactly once.
 func TestBusLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

@@ -10,8 +10,8 @@ import (
 	"slipway.dev/pkg/faulty"
 )
 
-// TestUnknownCommit: a third of all commits happen and nobody hears of it. A create that was stored keeps its addresses
-// and becomes a host, though its client got an error.
+// TestUnknownCommit: the answers of a third of all commits are lost. A create that was stored keeps its addresses and
+// becomes a host, although its client got an error.
 func TestUnknownCommit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

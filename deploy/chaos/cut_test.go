@@ -19,8 +19,8 @@ import (
 	"slipway.dev/gateway"
 )
 
-// TestClientsCut: clients go away at any byte of their request, or before they read the answer. What was accepted is done
-// whole, nothing is half made, and nobody waits for them for ever.
+// TestClientsCut: clients disconnect at any byte of their request, or before they read the answer. Accepted requests
+// are completed, nothing is left half done, and no goroutine keeps waiting for a client.
 func TestClientsCut(t *testing.T) { // alone: it counts goroutines
 	w := newWorld(t, 1)
 	g, err := gateway.New(gateway.Config{}, gateway.Conns(w.Peers("gateway")), slog.New(slog.DiscardHandler))
@@ -104,7 +104,8 @@ func TestClientsCut(t *testing.T) { // alone: it counts goroutines
 	}
 }
 
-// cut sends a create up to a byte and goes, with a reset or without. It reports whether all was sent.
+// cut sends a create up to a byte and disconnects, with or without a reset. It reports whether the whole request was
+// sent.
 func cut(t *testing.T, addr, token, name string, os int32, at int, reset bool) bool {
 	body := fmt.Sprintf(`{"name":%q,"os":%d,"ssh_keys":[%q]}`, name, os, key)
 	text := fmt.Sprintf("POST /vm/v3/host HTTP/1.1\r\nHost: %s\r\nx-xsrf-token: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",

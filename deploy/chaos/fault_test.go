@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package chaos breaks a whole installation on purpose and looks whether it heals: what is recorded and what is there are the
-// same, nothing that was accepted is lost, nothing is done twice.
+// Package chaos injects faults into a whole installation and checks that it recovers: records agree with reality, no
+// accepted request is lost, nothing is done twice.
 package chaos_test
 
 import (
@@ -15,15 +15,15 @@ import (
 	"slipway.dev/pkg/faulty"
 )
 
-// accepted is a request that was answered well: it must come true.
+// accepted is a request with a successful answer: it must be completed.
 type accepted struct {
 	host, task int32
 	gone       bool // a delete
 }
 
 // TestFaults: creates, power and deletes while each write to PostgreSQL or NATS and each call between services fails
-// before it is done, after it was done, late or is done twice. Then everything that was accepted has an end, and what is recorded is
-// what is there. Requests whose answer was lost may have been carried out or not, whole in either case.
+// before it is done, after it was done, late or is done twice. Afterwards every accepted request has ended, and
+// records agree with reality. Requests without an answer were carried out completely or not at all.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

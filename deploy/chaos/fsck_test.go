@@ -13,8 +13,8 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 )
 
-// TestFsckFindsDamage plants every kind of damage in an installation and expects the consistency check to find it: a check counts only
-// if it does. No other finding is accepted.
+// TestFsckFindsDamage plants every kind of damage in an installation and expects the consistency check to find it,
+// and nothing else.
 func TestFsckFindsDamage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

@@ -16,7 +16,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 )
 
-// garbage is what a job's arguments must never be, and may be after a restore, a bug or a bad day.
+// garbage are invalid arguments of a job, as a restore or a bug may leave them.
 var garbage = []string{
 	`null`, `[]`, `{}`, `""`, `0`, `true`, `"host"`, `{"id":null,"uuid":null}`, `{"id":"x"}`, `{"id":-1,"uuid":"x"}`, `{"id":1e300}`,
 	`{"id":2147483647,"uuid":"00000000-0000-0000-0000-000000000000"}`, `{"image":null}`, `{"image":[]}`, `{"image":{"URL":"\u0001"}}`,
@@ -24,8 +24,8 @@ var garbage = []string{
 	`{"uuid":"` + strings.Repeat("x", 1<<20) + `"}`,
 }
 
-// TestGarbage: nonsense in every field that is decoded, of jobs and of events, ends no process, holds up nobody, and is put aside
-// within three tries, where a person finds it.
+// TestGarbage: invalid values in every decoded field of jobs and events end no process, block no other job or event,
+// and are parked within three attempts, where an operator finds them.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
@@ -70,7 +70,7 @@ func TestGarbage(t *testing.T) {
 	if n := w.count("vm", `SELECT coalesce(max(attempt), 0) FROM job WHERE key LIKE 'garbage/%'`); n > 3 {
 		t.Errorf("a job was tried %d times", n)
 	}
-	// Who comes after them is served.
+	// Later jobs and events are processed.
 	made, err := w.create(w.admin(), "after")
 	if err != nil {
 		t.Fatal(err)

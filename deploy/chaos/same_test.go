@@ -26,9 +26,10 @@ import (
 	"slipway.dev/pkg/rpc"
 )
 
-// TestSameEnd: the same operations end the same with faults and without, row for row: hosts, disks, addresses, counters,
-// accounts and their copies, tasks and their ends, records of the audit, events. A client that hears nothing asks again
-// with the same key until it hears something, so both runs carry out the same.
+// TestSameEnd: the same operations have the same result with and without faults, row for row: hosts, disks,
+// addresses, counters, accounts and their copies, tasks and their ends, records of the audit, events. A client
+// without an answer repeats the request with the same key until it gets one, so both runs carry out the same
+// operations.
 func TestSameEnd(t *testing.T) {
 	t.Parallel()
 	const rate = 0.05
@@ -117,7 +118,7 @@ type player struct {
 	operations int
 }
 
-// until carries out one operation, again and again with the same key until its end is known. Where a key means nothing, so tells
+// until repeats one operation with the same key until its result is known. For an operation without keys, so reports
 // whether it was carried out.
 func until[A any](p *player, what string, do func(context.Context) (A, error), so func(context.Context) (bool, error)) (a A) {
 	p.operations++
@@ -249,9 +250,9 @@ func (p *player) done(task int32, what string) {
 	}
 }
 
-// left is what is compared, without ids and times. An event that says what is from now on, after a change without a key, may be told
-// twice when the call was delivered twice: of those it counts of how many objects they tell. Records of the audit are one for each
-// call that was heard of.
+// left returns the rows to compare, without ids and times. An event with a new state, after a change without a key,
+// may be emitted twice if the call was delivered twice: of such events, left counts the objects. The audit log has
+// one record for each answered call.
 var left = map[string][]string{
 	"vm": {
 		`SELECT 'host', name, h.state, wanted, comment, h.account_id, cluster_id, node_id, os_id, cpu_number, ram_mib, anti_spoofing,

@@ -36,7 +36,7 @@ log=$work/log
 tests=$work/tests
 env=deploy/compose/single.env
 
-# ended CODE: the end, whichever it is. After a failure the containers tell what they have seen.
+# ended CODE: cleans up at the end. After a failure it shows the logs of the containers.
 ended() {
 	[ "$1" = 0 ] || $compose --env-file "$env" logs --tail 40 >&2 || true
 	down

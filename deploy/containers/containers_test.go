@@ -159,7 +159,7 @@ func TestNATSCluster(t *testing.T) {
 	for i, u := range urls {
 		urls[i], _, _ = strings.Cut(u, ",")
 	}
-	// Servers tell clients of each other by addresses that only they know.
+	// Servers announce each other to clients by addresses that only the servers can reach.
 	b, err := bus.Connect(t.Context(), strings.Join(urls, ","), bus.WithReplicas(3),
 		bus.WithNATS(nats.SetCustomDialer(servers), nats.IgnoreDiscoveredServers(), nats.Timeout(2*time.Second)))
 	if err != nil {

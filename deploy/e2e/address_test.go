@@ -34,7 +34,7 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("name servers of the network: %s", out)
 	}
 
-	// The guest takes the next address by itself: nothing comes through.
+	// The guest configures the next address without permission: no packet comes through.
 	take := "ip addr add " + second + "/24 dev eth0; ping -c 1 -W 2 -I " + second + " 198.18.78.1 >/dev/null && echo reached || echo nothing"
 	if out := onGuest(t, first, pass, take); !strings.Contains(out, "nothing") {
 		t.Errorf("an address that is not the host's: %s", out)

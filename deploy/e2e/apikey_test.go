@@ -29,8 +29,8 @@ func (s *stack) getFrom(addr, path, header, value string) int {
 	return resp.StatusCode
 }
 
-// TestAPIKeys is how a program gets a key of its own: for some of what its owner may do, from some addresses, in every
-// spelling of a token, until it is deleted.
+// TestAPIKeys: a program uses a key with some scopes of its owner, from some addresses, in every place of a token,
+// until the key is deleted.
 func TestAPIKeys(t *testing.T) {
 	s := anyStack(t)
 	admin := s.login()

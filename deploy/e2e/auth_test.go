@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestBillingLogin is how a billing system hands a customer over: an account, a one-time key, a session that sees its own
-// objects, and the end of it all when the password changes.
+// TestBillingLogin follows a customer of a billing system: an account, a one-time key, a session that sees its own
+// objects, and the end of all of them when the password changes.
 func TestBillingLogin(t *testing.T) {
 	s := anyStack(t)
 	admin, nobody := s.login(), &client{s: s}

@@ -27,7 +27,7 @@ func (s *stack) fsckOf(args ...string) (string, int) {
 	return string(out), 0
 }
 
-// TestFsck: it looks at a stack that runs and at one that does not, and its exit status says what it found.
+// TestFsck: slipway fsck checks a running stack and a stopped one, and its exit status reports the result.
 func TestFsck(t *testing.T) {
 	s := newStack(t, "sim")
 	c := s.login()
@@ -42,7 +42,7 @@ func TestFsck(t *testing.T) {
 	if out, code := s.fsckOf("--json"); code != 0 || !strings.Contains(out, `"list":[]`) || !strings.Contains(out, `"hosts":1`) {
 		t.Errorf("stopped: %d %s", code, out)
 	}
-	// The machine vanishes while nobody looks.
+	// The machine vanishes behind the stack's back.
 	path := filepath.Join(s.data, "node", "sim", "machines.log")
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -224,7 +224,7 @@ func (s *separate) try(ctx context.Context, token, method, path string, body any
 }
 
 // TestKilledComponents: hosts are made and deleted while every second or two some part of the installation is killed:
-// a service, the agent, PostgreSQL, NATS. Whatever was accepted is done, and nothing is left over.
+// a service, the agent, PostgreSQL, NATS. Accepted requests are completed, and nothing is left over.
 func TestKilledComponents(t *testing.T) {
 	length, wanted := 60*time.Second, 60
 	if long() {

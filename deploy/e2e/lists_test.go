@@ -147,7 +147,7 @@ func plausible(r *rand.Rand) string {
 	return text
 }
 
-// hostile sends what no client should. Every answer is a list or a refusal in the shape of the dialect, and tells no SQL.
+// hostile sends invalid queries. Every answer is a list or a refusal in the shape of the dialect, without SQL.
 func hostile(t *testing.T, queries int, clients []*client, lists []string) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2)) // the same at every run

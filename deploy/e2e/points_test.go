@@ -64,7 +64,7 @@ var scenarios = []scenario{
 	{name: "create", points: []string{"job.host_create", "job.claim", "vm.create", "ip.", "node.", "outbox."}, method: "POST"},
 }
 
-// elsewhere are points that no request of a host reaches, and who proves them.
+// elsewhere are points that no request of a host reaches, with the tests that reach them.
 var elsewhere = map[string]string{
 	"job.os_import.":    "the kind that downloads: pkg/jobs kills at every point of its own kinds, which run the same code",
 	"job.machine_reap.": "nobody asks for it: services/vm, TestLeftoverIsRemoved, and pkg/jobs as above",
@@ -79,8 +79,8 @@ func (sc scenario) reaches(point string) bool {
 	return false
 }
 
-// TestCrashPoints kills slipway at every point there is and starts it again: within a minute what is recorded and what is
-// there are the same, and what was answered is kept.
+// TestCrashPoints kills slipway at every crash point and starts it again: within a minute records agree with reality,
+// and every answered request is kept.
 func TestCrashPoints(t *testing.T) {
 	sim, libvirt := 1, 1
 	if long() {
@@ -187,7 +187,7 @@ type killer struct {
 	n      int
 }
 
-// round kills the stack at a point and looks how it gets up.
+// round kills the stack at a point and checks how it recovers.
 func (k *killer) round(sc scenario, point string, round int) {
 	k.t.Helper()
 	k.n++

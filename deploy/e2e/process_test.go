@@ -22,7 +22,7 @@ import (
 
 const startTimeout = 60 * time.Second
 
-// process is what a stack of the test's own has besides its URL.
+// process is the local part of a stack that the test started.
 type process struct {
 	data       string
 	hypervisor string
@@ -102,8 +102,8 @@ func newStackAt(t *testing.T, name, hypervisor string, env ...string) *stack {
 	return s
 }
 
-// fsck fails the test when what the stack has recorded is not what is there. A test that leaves damage on purpose says so
-// by damaged.
+// fsck fails the test if the consistency check finds anything. A test that leaves damage on purpose declares it by
+// damaged.
 func (s *stack) fsck() {
 	s.t.Helper()
 	select {
@@ -201,7 +201,7 @@ func (s *stack) pretend(hc *http.Client, _ *http.Request, addr string) {
 	hc.Transport.(*http.Transport).DialContext = dialer.DialContext
 }
 
-// kill ends the process with no chance to tidy up.
+// kill ends the process by SIGKILL.
 func (s *stack) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited

@@ -14,7 +14,7 @@ import (
 	"slipway.dev/deploy/fsck"
 )
 
-// process is nothing of ours.
+// process is empty: the stack runs elsewhere.
 type process struct{}
 
 // anyStack is the stack at SLIPWAY_E2E_URL, which all tests share. Its administrator is SLIPWAY_E2E_EMAIL, with
@@ -39,7 +39,7 @@ func realStack(t *testing.T) *stack {
 	return anyStack(t)
 }
 
-// fsck fails the test when what the stack has recorded is not what is there.
+// fsck fails the test if the consistency check finds anything.
 func (s *stack) fsck() {
 	s.t.Helper()
 	ctx := context.WithoutCancel(s.t.Context())
@@ -56,7 +56,7 @@ func (s *stack) fsck() {
 // noTrace is what fsck looks for.
 func (s *stack) noTrace() { s.fsck() }
 
-// again would restart the stack, which is not ours.
+// again does not restart the stack, which runs elsewhere.
 func (s *stack) again(int) {}
 
 // pretend makes a request come from an address. The stack has to trust this machine as a proxy.

@@ -125,8 +125,8 @@ func (l *load) fail(format string, args ...any) {
 	l.failures = append(l.failures, fmt.Sprintf(format, args...))
 }
 
-// TestRollingRestart restarts every replica, one after the other, while clients ask and make hosts: nothing that was
-// accepted is lost, and hardly anything has to be asked twice.
+// TestRollingRestart restarts every replica, one after the other, while clients ask and make hosts: no accepted
+// request is lost, and few requests must be repeated.
 func TestRollingRestart(t *testing.T) {
 	s := anyStack(t)
 	c := s.login()
@@ -165,8 +165,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// TestKilledReplica kills one replica after the other, with no chance to say goodbye: a client that repeats what was not
-// answered is served within the five seconds that it waits at most.
+// TestKilledReplica kills one replica after the other by SIGKILL: a client that repeats an unanswered request is
+// served within five seconds.
 func TestKilledReplica(t *testing.T) {
 	s := anyStack(t)
 	l := &load{t: t, c: s.login(), web: &http.Client{}}

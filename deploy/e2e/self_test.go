@@ -98,7 +98,7 @@ func (c *client) set(name, value string) {
 	c.must("POST", path, object{"value": value})
 }
 
-// refusedSoon waits until a session is worth nothing any more.
+// refusedSoon waits until a session is refused.
 func refusedSoon(t *testing.T, c *client) {
 	t.Helper()
 	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -112,7 +112,8 @@ func refusedSoon(t *testing.T, c *client) {
 	}
 }
 
-// TestOwnPassword: somebody changes it, and stays logged in here but nowhere else. Rules for passwords and sessions are settings.
+// TestOwnPassword: an account that changes its password stays logged in in this session only. Rules for passwords and
+// sessions are settings.
 func TestOwnPassword(t *testing.T) {
 	s := anyStack(t)
 	admin, nobody, email := s.login(), &client{s: s}, unique("own")

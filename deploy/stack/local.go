@@ -11,8 +11,8 @@ import (
 	"slipway.dev/pkg/rpc"
 )
 
-// local is a connection within the process that is opened by its first call, because of two services that call each
-// other, one is created before the other.
+// local is a connection within the process that is opened by its first call: of two services that call each other, one is
+// created before the other.
 type local struct {
 	caller string
 	server func() (*rpc.Server, error)
