@@ -58,7 +58,7 @@ func Allowed(ctx context.Context, url string) (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("connect: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	defer conn.Close(context.WithoutCancel(ctx))
 	err = conn.QueryRow(ctx, `SELECT current_setting('max_connections')::integer`).Scan(&n)
 	return n, err
 }

@@ -42,7 +42,7 @@ func run(args []string) (code int, err error) {
 			code, err = 1, errors.Join(err, stopErr)
 		}
 	}()
-	cmd := exec.Command(args[0], args[1:]...) // #nosec G204 -- running its arguments is what pgrun is for
+	cmd := exec.Command(args[0], args[1:]...) // #nosec G204 G702 -- to run its arguments is the purpose of pgrun
 	cmd.Env = append(os.Environ(), pgtest.EnvURL+"="+server.URL())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"slipway.dev/services/node/internal/template"
 )
 
-// host is the properties of the host that a definition depends on.
+// host has the properties of the host on which a definition depends.
 type host struct {
 	kind  string // kvm, qemu or test: libvirt's domain types
 	cache string // of disks: none where the file system can, else writeback

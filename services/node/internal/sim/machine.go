@@ -174,7 +174,7 @@ func (d *Driver) Allowed(id uuid.UUID) (list []netip.Addr) {
 	return list
 }
 
-// ours reports whether a definition is of this stack, so that it may be changed.
+// ours returns ErrForeign if the definition is of another stack, so that it must not be changed.
 func (d *Driver) ours(m *machine) error {
 	if m.Def != nil && m.Def.Meta.StackID != d.cfg.StackID {
 		return hyper.ErrForeign
