@@ -31,7 +31,7 @@ func (o onBehalf) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 	return o.next.NewStream(ctx, desc, method, opts...)
 }
 
-// withUser adds to the metadata of calls who made the request under way, and reports whether anyone did.
+// withUser adds the user of the request under way to the metadata of calls, and reports whether there is a user.
 func withUser(ctx context.Context) (context.Context, bool) {
 	text := first(ctx, identity.MetadataKey)
 	if _, verified := identity.From(ctx); !verified || text == "" {

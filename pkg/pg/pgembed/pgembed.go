@@ -190,7 +190,7 @@ func (s *Server) flags() []string {
 		"listen_addresses=", "port=5432", "unix_socket_directories=" + s.socket, "unix_socket_permissions=0700",
 		fmt.Sprintf("max_connections=%d", cmp.Or(s.cfg.MaxConnections, 100)), "shared_buffers=64MB", "synchronous_commit=on", "jit=off",
 		"log_destination=stderr", "logging_collector=off", "log_line_prefix=", "log_checkpoints=off",
-		"log_min_messages=log", // errors of statements go to who made them, and their details may be private
+		"log_min_messages=log", // clients get the errors of their statements, whose details may be private
 		"log_min_error_statement=panic",
 	}
 	if s.cfg.Fast {

@@ -75,7 +75,7 @@ type Machine struct {
 
 // Seed is the configuration that a guest gets through cloud-init.
 type Seed struct {
-	InstanceID   string // a new one makes cloud-init run anew
+	InstanceID   string // a new one makes cloud-init run again
 	Hostname     string
 	FQDN         string
 	PasswordHash string   // of root, crypt(3) format; empty locks password login

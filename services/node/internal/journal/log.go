@@ -11,7 +11,7 @@ import (
 	"slipway.dev/pkg/durable"
 )
 
-// compactAfter is how many lines the log may have beyond its machines before it is written anew.
+// compactAfter is how many lines the log may have beyond its machines before the log is compacted.
 const compactAfter = 50_000
 
 // load reads the log: the last line of a machine counts. A line without an end was never acknowledged and is dropped.
