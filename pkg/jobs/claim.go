@@ -60,6 +60,7 @@ func (r *Runner) hold(ctx context.Context, claimed []backend.Claimed, at time.Ti
 			run:   &Run{Job: c.Job, fence: c.Fence},
 			cause: causeOf(c), fresh: c.Fresh, failures: c.Failures, panics: c.Panics, lost: c.Lost,
 		}
+		l.run.begun = l.began
 		work, traced := trace.Job(rpc.WithRequest(ctx, c.RequestID), c.RequestID, c.Kind)
 		l.traced = traced
 		l.ctx, l.end = context.WithCancelCause(work)
@@ -69,6 +70,11 @@ func (r *Runner) hold(ctx context.Context, claimed []backend.Claimed, at time.Ti
 		leases[i] = l
 	}
 	return leases
+}
+
+// began reports whether a step is recorded.
+func (l *lease) began(step string) bool {
+	return slices.ContainsFunc(l.steps, func(rec StepRecord) bool { return rec.Name == step })
 }
 
 // drop removes a lease that is over.

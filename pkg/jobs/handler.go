@@ -44,7 +44,11 @@ type Run struct {
 
 	fence int64
 	step  int32
+	begun func(step string) bool
 }
+
+// Began reports whether a step was begun, by this attempt or an earlier one. It stays true after the step is undone.
+func (r *Run) Began(step string) bool { return r.begun(step) }
 
 // Fence returns the number of this lease, which rises with every lease of any job of the service. The receiver of a command
 // keeps the highest number and refuses lower ones, so that a worker that lost its lease can do no harm.

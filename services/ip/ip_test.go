@@ -166,6 +166,17 @@ func (w *world) reserve4(t testing.TB, n int32) (owner string, ips []string) {
 	return owner, texts(r)
 }
 
+// giveBackUsed confirms what an owner has reserved, then gives it back.
+func (w *world) giveBackUsed(t testing.TB, owner string) {
+	t.Helper()
+	if _, err := w.addresses.Confirm(t.Context(), &ippb.ConfirmRequest{Owner: owner}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.addresses.Release(t.Context(), &ippb.ReleaseRequest{Owner: owner}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func texts(r *ippb.ReserveResponse) []string {
 	list := []string{}
 	for _, a := range r.GetAddresses() {

@@ -184,9 +184,7 @@ func TestSetting(t *testing.T) {
 	w.network(t, "192.0.2.0/24")
 	w.newPool(t, "p", "192.0.2.4")
 	owner, _ := w.reserve4(t, 1)
-	if _, err := w.addresses.Release(t.Context(), &ippb.ReleaseRequest{Owner: owner}); err != nil {
-		t.Fatal(err)
-	}
+	w.giveBackUsed(t, owner)
 	var seconds int
 	err = w.pool.QueryRow(t.Context(), `SELECT max(extract(epoch FROM until - now()))::int FROM address`).Scan(&seconds)
 	if err != nil || seconds < 45 || seconds > 60 {

@@ -146,11 +146,9 @@ func TestWish(t *testing.T) {
 		_, err := wish(newOwner(), ip, 1, 0)
 		wantFault(t, ip, err, reason, "wish")
 	}
-	if _, err := w.addresses.Release(t.Context(), &ippb.ReleaseRequest{Owner: mine}); err != nil {
-		t.Fatal(err)
-	}
+	w.giveBackUsed(t, mine)
 	_, err := wish(newOwner(), "192.0.2.7", 0, 0)
-	wantFault(t, "in quarantine", err, "WISH_TAKEN", "wish")
+	wantFault(t, "in quarantine", err, "QUARANTINED", "wish")
 	w.exec(t, `UPDATE address SET until = now() WHERE state = 'quarantined'`)
 	if _, err := wish(newOwner(), "192.0.2.7", 0, 0); err != nil {
 		t.Errorf("after the quarantine: %v", err)
@@ -272,9 +270,7 @@ func TestIPv6(t *testing.T) {
 	}
 	_, err := ask(newOwner(), 1, small)
 	wantFault(t, "full", err, "NO_FREE_ADDRESS", "")
-	if _, err := w.addresses.Release(t.Context(), &ippb.ReleaseRequest{Owner: owners[50]}); err != nil {
-		t.Fatal(err)
-	}
+	w.giveBackUsed(t, owners[50])
 	_, err = ask(newOwner(), 1, small)
 	wantFault(t, "the rest is in quarantine", err, "NO_FREE_ADDRESS", "")
 	w.exec(t, `UPDATE address SET until = now() WHERE state = 'quarantined'`)

@@ -3,6 +3,7 @@ package vm_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -13,6 +14,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/address"
 )
 
 type fakeUsers struct {
@@ -44,6 +46,8 @@ type fakeIP struct {
 	names     map[int32]string
 	dns       []string
 	fail      map[string]error // by name of the call
+	reserves  int
+	released  []*ippb.ReleaseRequest
 }
 
 // claim is an address that has an owner.
@@ -52,10 +56,9 @@ type claim struct{ owner, key string }
 func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := r.GetIpv4Count() + r.GetIpv6Count()
-	if r.GetWish() != "" {
-		n++
-	}
+	f.reserves++
+	v4, v6 := address.Asked(r)
+	n := v4 + v6
 	if f.free < int(n) {
 		return nil, errNoAddress
 	}
@@ -72,10 +75,11 @@ func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.Reser
 			Mask: "255.255.0.0", Gateway: "10.1.0.1", Ippool: 1, Ipnet: 1, Generation: 1, DnsServers: f.dns,
 		}
 		switch {
-		case r.GetWish() != "":
-			a.IpAddr = r.GetWish()
-		case i >= r.GetIpv4Count():
+		case i >= v4:
 			a.IpAddr, a.Family, a.PrefixLength, a.Gateway = fmt.Sprintf("fd00::%x", f.next), 6, 64, "fd00::1"
+		}
+		if wish, err := netip.ParseAddr(r.GetWish()); err == nil && (i == 0 && wish.Is4() || i == v4 && wish.Is6()) {
+			a.IpAddr = r.GetWish()
 		}
 		resp.Addresses = append(resp.Addresses, a)
 		f.claims[a.GetId()] = claim{r.GetOwner(), key}
@@ -100,6 +104,7 @@ func (f *fakeIP) Confirm(_ context.Context, r *ippb.ConfirmRequest) (*ippb.Confi
 func (f *fakeIP) Release(_ context.Context, r *ippb.ReleaseRequest) (*ippb.ReleaseResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.released = append(f.released, r)
 	n := 0
 	for id, c := range f.claims {
 		named := len(r.GetAddresses()) == 0 || slices.ContainsFunc(r.GetAddresses(), func(h *ippb.HeldAddress) bool {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
@@ -160,6 +161,84 @@ func TestFailedCreateIsTakenBack(t *testing.T) {
 				t.Errorf("host is %s", s)
 			}
 			w.nothingLeft()
+			if r := w.ip.released[0]; r.GetUnused() != (call != "StartMachine") {
+				t.Errorf("the machine was started or not, and its addresses are given back with %v", r)
+			}
+		})
+	}
+}
+
+// TestRefusedCreateTakesNoAddress: what has no chance is refused before addresses are taken from others.
+func TestRefusedCreateTakesNoAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one := 1.0
+	if _, err := w.limits().SetLimits(w.admin(), &vmpb.SetLimitsRequest{Id: 11, Ipv4NumberTotal: structpb.NewNumberValue(one)}); err != nil {
+		t.Fatal(err)
+	}
+	h := w.create(w.as(11, identity.RoleUser), wish("web1"))
+	w.done(h.GetTask())
+	before, number := w.ip.reserves, func(n int32) *int32 { return &n }
+	create := func(spoil func(*vmpb.CreateHostRequest)) error {
+		r := wish("bad")
+		spoil(r)
+		_, err := w.hosts().CreateHost(w.admin(), r)
+		return err
+	}
+	w.reason("RAM", create(func(r *vmpb.CreateHostRequest) { r.RamMib = number(99999) }), "NO_CAPACITY")
+	w.reason("disk", create(func(r *vmpb.CreateHostRequest) { r.HddMib = number(9999999) }), "NO_CAPACITY")
+	w.reason("node", create(func(r *vmpb.CreateHostRequest) { r.Node = number(9) }), "INVALID_ARGUMENT")
+	w.reason("limit, by a wish", create(func(r *vmpb.CreateHostRequest) {
+		r.Account, r.Ipv4Number, r.IpAddr = number(11), number(0), &vmpb.NewAddress{Name: "10.1.9.9"}
+	}), "QUOTA_EXCEEDED")
+	_, err := w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: h.GetId(), Ipv4Number: 1})
+	w.reason("limit of a host that exists", err, "QUOTA_EXCEEDED")
+	_, err = w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: h.GetId(), Ipv4Number: 64})
+	w.reason("too many for a host", err, "INVALID_ARGUMENT")
+	if w.ip.reserves != before {
+		t.Errorf("%d reservations of requests that were refused", w.ip.reserves-before)
+	}
+}
+
+// TestWishCountsAsOne: a wished address is given whatever number is asked for beside it.
+func TestWishCountsAsOne(t *testing.T) {
+	t.Parallel()
+	zero, number := int32(0), func(n int32) *int32 { return &n }
+	for name, tt := range map[string]struct {
+		number    *int32
+		ip        *vmpb.NewAddress
+		v6        bool
+		four, six []string
+		fails     bool
+	}{
+		"IPv4, none asked for":         {number: &zero, ip: &vmpb.NewAddress{Name: "10.1.9.9"}, four: []string{"10.1.9.9 active"}},
+		"IPv4, one asked for":          {number: number(1), ip: &vmpb.NewAddress{Name: "10.1.9.9"}, four: []string{"10.1.9.9 active"}},
+		"IPv6, no IPv4 asked for":      {number: &zero, ip: &vmpb.NewAddress{Name: "fd00::99"}, six: []string{"fd00::99"}},
+		"IPv6 enabled besides":         {number: &zero, ip: &vmpb.NewAddress{Name: "fd00::99"}, v6: true, six: []string{"fd00::99"}},
+		"IPv6, one IPv4":               {ip: &vmpb.NewAddress{Name: "fd00::99"}, four: []string{"10.1.0.3 active"}, six: []string{"fd00::99"}},
+		"none":                         {number: &zero, ip: &vmpb.NewAddress{}},
+		"of a pool, none asked for":    {number: &zero, ip: &vmpb.NewAddress{IpPool: 1}, fails: true},
+		"of a network, none asked for": {number: &zero, ip: &vmpb.NewAddress{IpNetwork: 1}, fails: true},
+		"IPv6 of a network, no IPv4":   {number: &zero, ip: &vmpb.NewAddress{IpNetwork: 1}, v6: true, six: []string{"fd00::1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r := wish("web1")
+			r.Ipv4Number, r.IpAddr, r.Ipv6Enabled = tt.number, tt.ip, tt.v6
+			c, err := w.hosts().CreateHost(w.admin(), r)
+			if tt.fails {
+				if f, _ := fault.From(err); f == nil || f.Field != "ipv4_number" {
+					t.Error(c, err)
+				}
+				return
+			}
+			if err != nil || w.done(c.GetTask()) != "complete" {
+				t.Fatal(c, err)
+			}
+			four, six := w.ips(c.GetId())
+			w.same("IPv4", four, tt.four...)
+			w.same("IPv6", six, tt.six...)
 		})
 	}
 }

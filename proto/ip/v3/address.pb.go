@@ -1284,7 +1284,9 @@ type ReleaseRequest struct {
 	// If empty and without key: all addresses of the owner, whose UUID no other owner ever gets.
 	Addresses []*HeldAddress `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// Release the addresses that were reserved under this key.
-	Key           string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// No machine has used the addresses: they are free at once, although they were confirmed.
+	Unused        bool `protobuf:"varint,4,opt,name=unused,proto3" json:"unused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1338,6 +1340,13 @@ func (x *ReleaseRequest) GetKey() string {
 		return x.Key
 	}
 	return ""
+}
+
+func (x *ReleaseRequest) GetUnused() bool {
+	if x != nil {
+		return x.Unused
+	}
+	return false
 }
 
 // HeldAddress is an address as its owner knows it.
@@ -1551,11 +1560,12 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\x0eConfirmRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x11\n" +
-	"\x0fConfirmResponse\"j\n" +
+	"\x0fConfirmResponse\"\x82\x01\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
 	"\taddresses\x18\x02 \x03(\v2\x12.ip.v3.HeldAddressR\taddresses\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"=\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x16\n" +
+	"\x06unused\x18\x04 \x01(\bR\x06unused\"=\n" +
 	"\vHeldAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1e\n" +
 	"\n" +

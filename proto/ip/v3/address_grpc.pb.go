@@ -65,7 +65,8 @@ type AddressServiceClient interface {
 	Reserve(ctx context.Context, in *ReserveRequest, opts ...grpc.CallOption) (*ReserveResponse, error)
 	// Confirm makes reservations permanent, all or none. Faults: RESERVATION_LAPSED.
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
-	// Release frees addresses of an owner, after a time of quarantine. An address that another owner has by now, or
+	// Release frees addresses of an owner: at once those that were reserved and never confirmed, and all if the request
+	// says that they are unused; the others after a time of quarantine. An address that another owner has by now, or
 	// that the same owner got again, stays assigned. Releasing an address that is not held succeeds.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
@@ -221,7 +222,8 @@ type AddressServiceServer interface {
 	Reserve(context.Context, *ReserveRequest) (*ReserveResponse, error)
 	// Confirm makes reservations permanent, all or none. Faults: RESERVATION_LAPSED.
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
-	// Release frees addresses of an owner, after a time of quarantine. An address that another owner has by now, or
+	// Release frees addresses of an owner: at once those that were reserved and never confirmed, and all if the request
+	// says that they are unused; the others after a time of quarantine. An address that another owner has by now, or
 	// that the same owner got again, stays assigned. Releasing an address that is not held succeeds.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedAddressServiceServer()

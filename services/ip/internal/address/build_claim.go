@@ -21,11 +21,17 @@ const (
 const (
 	lowest     = `pool_id = $1 AND state = 'free' AND ` + ofNetwork + ` ORDER BY ip LIMIT $3 FOR UPDATE SKIP LOCKED`
 	lowestWait = `pool_id = $1 AND state = 'free' AND ` + ofNetwork + ` ORDER BY ip LIMIT $3 FOR UPDATE`
-	thisOne    = `id = $1 AND state = 'free' AND ` + ofNetwork + ` LIMIT $3 FOR UPDATE`
+	thisOne    = `id = $1 AND state IN ('free', 'quarantined') AND ` + ofNetwork + ` LIMIT $3 FOR UPDATE`
 
 	// ofNetwork is true for rows of network $2, and for all rows if $2 is 0.
 	ofNetwork = `($2 = 0 OR range_id IN (SELECT id FROM pool_range WHERE network_id = $2))`
 )
+
+// wished locks the row of the address $1, and reads which account had the address last.
+const wished = `
+	SELECT id, pool_id, state, until, coalesce((
+		SELECT h.account_id FROM address_history h WHERE h.address_id = address.id ORDER BY h.id DESC LIMIT 1), 0)
+	FROM address WHERE ip = $1 FOR UPDATE`
 
 // takeRows returns the statement that gives the owner $4 the rows that the condition which selects.
 func takeRows(which string) string {
@@ -36,7 +42,8 @@ func takeRows(which string) string {
 			SELECT id, (row_number() OVER (ORDER BY ip) - 1)::integer AS n FROM picked
 		)
 		UPDATE address a SET state = 'reserved', owner = $4, claim = $5, account_id = nullif($6, 0),
-			position = $7 + k.n, interface = $8, until = now() + $9::interval, generation = a.generation + 1
+			position = $7 + k.n, interface = $8, until = now() + $9::interval, generation = a.generation + 1,
+			rest_until = CASE a.state WHEN 'quarantined' THEN a.until END
 		FROM numbered k, pool_range r JOIN network n ON n.id = r.network_id
 		WHERE a.id = k.id AND r.id = a.range_id
 		RETURNING ` + columns

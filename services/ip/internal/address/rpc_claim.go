@@ -73,7 +73,7 @@ func (s *server) Release(ctx context.Context, r *ippb.ReleaseRequest) (*ippb.Rel
 	var n int
 	var refused []int32
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		n, refused, err = release(ctx, tx, owner, key, named, int(s.quarantine.Seconds()))
+		n, refused, err = release(ctx, tx, surrender{owner, key, named, r.GetUnused()}, int(s.quarantine.Seconds()))
 		return err
 	})
 	if err != nil {

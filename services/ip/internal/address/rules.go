@@ -11,11 +11,12 @@ import (
 
 // Faults of addresses.
 var (
-	errNoFree   = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
-	errLapsed   = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has expired")
-	errTaken    = fault.New(codes.FailedPrecondition, "WISH_TAKEN", "the address is taken")
-	errNotOwner = fault.New(codes.FailedPrecondition, "NOT_THE_OWNER", "the address now has another owner")
-	errInUse    = fault.New(codes.FailedPrecondition, "IN_USE", "the address is in use")
+	errNoFree      = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")
+	errLapsed      = fault.New(codes.FailedPrecondition, "RESERVATION_LAPSED", "the reservation has expired")
+	errTaken       = fault.New(codes.FailedPrecondition, "WISH_TAKEN", "the address is taken")
+	errQuarantined = fault.New(codes.FailedPrecondition, "QUARANTINED", "the address is in quarantine")
+	errNotOwner    = fault.New(codes.FailedPrecondition, "NOT_THE_OWNER", "the address now has another owner")
+	errInUse       = fault.New(codes.FailedPrecondition, "IN_USE", "the address is in use")
 )
 
 // States of an address.

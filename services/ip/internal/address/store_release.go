@@ -41,7 +41,7 @@ func confirm(ctx context.Context, tx *unit.Tx, owner, key string) error {
 	}
 	rows, err := tx.Query(ctx, `
 		WITH done AS (
-			UPDATE address SET state = 'assigned', until = NULL
+			UPDATE address SET state = 'assigned', until = NULL, rest_until = NULL
 			WHERE owner = $1 AND state = 'reserved' AND ($2 = '' OR claim::text = $2)
 			RETURNING id, ip, owner, generation, account_id
 		), remembered AS (
@@ -68,39 +68,51 @@ func confirm(ctx context.Context, tx *unit.Tx, owner, key string) error {
 // clearOwner are the assignments that take a row from its owner. In a row without an owner they change only the
 // generation.
 const clearOwner = `owner = NULL, claim = NULL, account_id = NULL, position = NULL, interface = 0, domain = '',
-	ptr_serial = a.ptr_serial + 1, generation = a.generation + 1`
+	ptr_serial = a.ptr_serial + 1, generation = a.generation + 1, rest_until = NULL`
 
-// release takes addresses from their owner, if the owner still has them, and puts them into quarantine: those of one
-// claim, those in named, in the generation in which the owner got them, or all. It returns how many addresses it took
-// and which of the named ones it did not take. The quarantine lasts as long as the setting says, and seconds while the
-// setting has its default.
-func release(ctx context.Context, tx *unit.Tx, owner, key string, named []heldAddress, seconds int) (n int, refused []int32, err error) {
-	ids, generations := make([]int32, len(named)), make([]int32, len(named))
-	for i, h := range named {
+// surrender says which addresses an owner gives back.
+type surrender struct {
+	Owner  string
+	Key    string        // those of this claim; "": of all claims
+	Named  []heldAddress // these, in the generation in which the owner got them; empty: all
+	Unused bool          // no machine has used them
+}
+
+// release takes addresses from their owner, if the owner still has them. Those that a machine may have used go into
+// quarantine, the others are free at once: reservations that were never confirmed, and all if the owner says that they
+// are unused. A quarantine that a wish interrupted goes on. release returns how many addresses it took and which of
+// the named ones it did not take. The quarantine lasts as long as the setting says, and seconds while the setting has
+// its default.
+func release(ctx context.Context, tx *unit.Tx, r surrender, seconds int) (n int, refused []int32, err error) {
+	ids, generations := make([]int32, len(r.Named)), make([]int32, len(r.Named))
+	for i, h := range r.Named {
 		ids[i], generations[i] = h.ID, h.Generation
 	}
 	var gone []change
 	b := &pgx.Batch{}
-	b.Queue(lockOwner, owner)
+	b.Queue(lockOwner, r.Owner)
 	b.Queue(`
 		WITH quarantine AS MATERIALIZED (
 			SELECT coalesce(`+setting.Quarantine+`, $5) AS seconds
 		), old AS MATERIALIZED (
-			SELECT id, ip, generation, domain FROM address
+			SELECT id, ip, generation, domain, greatest(rest_until,
+				CASE WHEN state = 'assigned' AND NOT $6 AND seconds > 0 THEN now() + make_interval(secs => seconds) END) AS until
+			FROM address, quarantine
 			WHERE owner = $1 AND ($2 = '' OR claim::text = $2)
 			  AND (cardinality($3::integer[]) = 0 OR EXISTS (
 				SELECT FROM unnest($3, $4::integer[]) x(id, generation)
 				WHERE x.id = address.id AND x.generation IN (0, address.generation)))
-			ORDER BY id FOR UPDATE
-		), gone AS (
-			UPDATE address a SET `+clearOwner+`,
-				state = CASE WHEN seconds > 0 OR family(a.ip) = 6 THEN 'quarantined' ELSE 'free' END,
-				until = CASE WHEN seconds > 0 OR family(a.ip) = 6 THEN now() + make_interval(secs => seconds) END
-			FROM old, quarantine WHERE a.id = old.id
+			ORDER BY id FOR UPDATE OF address
+		), back AS (
+			UPDATE address a SET `+clearOwner+`, state = CASE WHEN old.until > now() THEN 'quarantined' ELSE 'free' END,
+				until = CASE WHEN old.until > now() THEN old.until END
+			FROM old WHERE a.id = old.id AND (family(a.ip) = 4 OR old.until > now())
+		), gone6 AS (
+			DELETE FROM address a USING old WHERE a.id = old.id AND family(a.ip) = 6 AND (old.until > now()) IS NOT TRUE
 		), ended AS (
 			UPDATE address_history h SET released_at = now() FROM old WHERE h.address_id = old.id AND h.released_at IS NULL
 		)
-		SELECT id, ip, $1::text, generation, domain FROM old`, owner, key, ids, generations, seconds).
+		SELECT id, ip, $1::text, generation, domain FROM old`, r.Owner, r.Key, ids, generations, seconds, r.Unused).
 		Query(func(rows pgx.Rows) (err error) {
 			gone, err = pgx.CollectRows(rows, pgx.RowToStructByPos[change])
 			return err

@@ -24,16 +24,19 @@ func freeDueOf(ctx context.Context, tx *unit.Tx, pools []int32) error {
 	return err
 }
 
-// freeWhere frees the addresses that are due and match the condition which.
+// freeWhere frees the addresses that are due and match the condition which. A quarantine that a wish interrupted goes
+// on when the reservation expires.
 func freeWhere(ctx context.Context, tx *unit.Tx, which string, arg any) (int, error) {
 	rows, err := tx.Query(ctx, `
 		WITH due AS MATERIALIZED (
-			SELECT id, ip, owner, generation, domain FROM address WHERE until <= now() AND `+which+`
-		), free4 AS (
-			UPDATE address a SET state = 'free', until = NULL, `+clearOwner+`
-			FROM due WHERE a.id = due.id AND family(a.ip) = 4
+			SELECT id, ip, owner, generation, domain, coalesce(rest_until > now(), false) AS rests, rest_until
+			FROM address WHERE until <= now() AND `+which+`
+		), back AS (
+			UPDATE address a SET state = CASE WHEN rests THEN 'quarantined' ELSE 'free' END,
+				until = CASE WHEN rests THEN due.rest_until END, `+clearOwner+`
+			FROM due WHERE a.id = due.id AND (family(a.ip) = 4 OR rests)
 		), gone6 AS (
-			DELETE FROM address a USING due WHERE a.id = due.id AND family(a.ip) = 6
+			DELETE FROM address a USING due WHERE a.id = due.id AND family(a.ip) = 6 AND NOT rests
 		)
 		SELECT id, ip, coalesce(owner::text, ''), generation, domain FROM due`, arg)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -174,12 +175,13 @@ func after(r pool.Range, ip netip.Addr) netip.Addr {
 	return next
 }
 
-// takeWish takes exactly the wished address. ranges are the IPv6 ranges that it may be in; their cursors do not move.
+// takeWish takes exactly the wished address. One in quarantine is given only to the account that had it last. ranges are the IPv6 ranges that it may be in; their cursors do not move.
 func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
 	errForeign := fault.Invalid.With("%s is in no pool that serves cluster %d", c.Wish, c.Cluster).On("wish")
-	var id, poolID int32
+	var id, poolID, former int32
 	var state string
-	err := c.QueryRow(ctx, `SELECT id, pool_id, state FROM address WHERE ip = $1 FOR UPDATE`, c.Wish).Scan(&id, &poolID, &state)
+	var until *time.Time
+	err := c.QueryRow(ctx, wished, c.Wish).Scan(&id, &poolID, &state, &until, &former)
 	if errors.Is(err, pgx.ErrNoRows) {
 		i := slices.IndexFunc(ranges, func(r pool.Range) bool { return r.Gives(c.Wish) })
 		if i < 0 {
@@ -195,12 +197,18 @@ func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
 		return errForeign
 	case state == stateGateway || state == stateNetwork || state == stateBroadcast:
 		return fault.Invalid.With("%s is the %s address of its network", c.Wish, state).On("wish")
-	case state != stateFree:
+	case state == stateQuarantined && (former == 0 || former != c.Account):
+		return errQuarantined.With("%s is in quarantine until %s", c.Wish, until.UTC().Format(time.DateTime)).On("wish")
+	case state != stateFree && state != stateQuarantined:
 		return errTaken.With("%s is taken", c.Wish).On("wish")
-	case c.Wish.Is6():
+	case id == 0:
 		return c.insertIPv6(ctx, ranges[0], c.Wish, 0, p.Interface)
 	}
-	if n, err := c.take(ctx, thisOne, id, 1, 0, p.Interface); err != nil || n == 1 {
+	at := 0
+	if c.Wish.Is6() {
+		at = c.IPv4
+	}
+	if n, err := c.take(ctx, thisOne, id, 1, at, p.Interface); err != nil || n == 1 {
 		return err
 	}
 	return fault.Invalid.With("%s is not of network %d", c.Wish, c.OfNetwork).On("wish")

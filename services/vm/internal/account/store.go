@@ -92,8 +92,8 @@ func QueueCharge(b *pgx.Batch, account int32, add Usage, done *bool) {
 }
 
 // Allow refuses an addition that now goes beyond a limit of the account, and names the limit.
-func Allow(ctx context.Context, tx *unit.Tx, account int32, add Usage) error {
-	l, err := limits(ctx, tx, account)
+func Allow(ctx context.Context, db pg.DB, account int32, add Usage) error {
+	l, err := limits(ctx, db, account)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,20 @@ package address
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 
 	ippb "slipway.dev/proto/ip/v3"
+
+	"slipway.dev/pkg/fault"
 )
+
+// clientFields are fields of a reservation as the clients of vm call them.
+var clientFields = map[string]string{
+	"wish": "ip_addr", "ipv4_count": "ipv4_number", "ipv6_count": "ipv6_enabled", "network_id": "ip_addr", "pool_ids": "ipv4_pool",
+}
 
 // Reserver reserves addresses at ip for requests under way.
 type Reserver struct{ IP ippb.AddressServiceClient }
@@ -15,6 +23,9 @@ type Reserver struct{ IP ippb.AddressServiceClient }
 // Reserve reserves addresses, all that are asked for or none.
 func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest) ([]Address, error) {
 	resp, err := r.IP.Reserve(ctx, req)
+	if f, ok := fault.From(err); ok && clientFields[f.Field] != "" {
+		return nil, f.On(clientFields[f.Field])
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +38,18 @@ func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest) ([]Addr
 		}
 	}
 	return list, nil
+}
+
+// Asked returns how many addresses of each family a request asks for. A wish counts as at least one of its family.
+func Asked(r *ippb.ReserveRequest) (v4, v6 int32) {
+	v4, v6 = r.GetIpv4Count(), r.GetIpv6Count()
+	if wish, err := netip.ParseAddr(r.GetWish()); err == nil {
+		if wish.Unmap().Is4() {
+			return max(v4, 1), v6
+		}
+		return v4, max(v6, 1)
+	}
+	return v4, v6
 }
 
 // Release gives back the reservations of these keys, which the host will not use. Those that cannot be given back

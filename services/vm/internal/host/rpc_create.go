@@ -9,7 +9,6 @@ import (
 	"github.com/GehirnInc/crypt/sha512_crypt"
 	"github.com/google/uuid"
 
-	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/audit"
@@ -80,6 +79,7 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 	if p := r.GetIpAddr().GetIpPool(); p != 0 {
 		s.IPv4Pools = append(s.IPv4Pools, p)
 	}
+	s.FromWhere = r.GetIpAddr().GetIpPool() != 0 || s.Network != 0
 	for _, d := range r.GetDisks() {
 		s.Disks = append(s.Disks, disk.Disk{SizeMiB: d.GetSizeMib()})
 	}
@@ -110,9 +110,13 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	if err := spec.fill(p.MinRAM, p.MinDisk, p.Template); err != nil {
 		return nil, err
 	}
-	// The limits count in the transaction that stores the host. A request that has no chance is refused here, before it
-	// takes addresses from others for a while.
-	if err := p.Limits.Allow(spec.usage(int64(spec.IPv4Number))); err != nil {
+	// Limits and room count in the transaction that stores the host. A request that has no chance is refused here,
+	// before it takes addresses from others.
+	four, _ := address.Asked(spec.claim())
+	if err := p.Limits.Allow(spec.usage(int64(four))); err != nil {
+		return nil, err
+	}
+	if _, err = node.Choose(ctx, s.db, p.ClusterID, spec.Node, p.OSID, spec.size()); err != nil {
 		return nil, err
 	}
 	keys, err := s.peers.Accounts.SSHKeys(ctx, owner)
@@ -160,16 +164,11 @@ func hashPassword(password string) (string, error) {
 
 // reserve reserves the addresses of a new host, under its UUID.
 func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]address.Address, error) {
-	req := &ippb.ReserveRequest{
-		Owner: h.UUID.String(), ClusterId: h.ClusterID, AccountId: h.AccountID, PoolIds: spec.IPv4Pools,
-		Ipv4Count: spec.IPv4Number, Wish: spec.Address, NetworkId: spec.Network,
-	}
-	if spec.IPv6 {
-		req.Ipv6Count = 1
-	}
-	if req.GetIpv4Count()+req.GetIpv6Count() == 0 {
+	req := spec.claim()
+	if four, six := address.Asked(req); four+six == 0 {
 		return nil, nil
 	}
+	req.Owner, req.ClusterId, req.AccountId = h.UUID.String(), h.ClusterID, h.AccountID
 	return s.peers.Addresses.Reserve(ctx, req)
 }
 
@@ -179,7 +178,7 @@ func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []
 	resp *vmpb.CreateHostResponse, err error,
 ) {
 	usage := spec.usage(address.CountIPv4(addrs))
-	size := node.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: disk.Total(spec.Disks)}
+	size := spec.size()
 	for {
 		err = s.db.InTx(ctx, func(tx *unit.Tx) error {
 			h.NodeID, err = node.Choose(ctx, tx, h.ClusterID, spec.Node, h.OSID, size)

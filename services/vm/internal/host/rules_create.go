@@ -6,10 +6,13 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	ippb "slipway.dev/proto/ip/v3"
+
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/node"
 )
 
 // Limits of one host. Sources: the dialect's hot-resize limits for CPUs, KVM's practice for the rest.
@@ -32,6 +35,7 @@ type createSpec struct {
 	IPv4Pools              []int32
 	Address                string // a certain one; "" is any
 	Network                int32  // the addresses' network; 0 is any
+	FromWhere              bool   // a pool or a network is named for one address
 	IPv6                   bool
 	AntiSpoofing           bool
 	SSHKeys                []string
@@ -65,12 +69,34 @@ func (s *createSpec) check() error {
 	if err := s.checkSize(); err != nil {
 		return err
 	}
+	if err := s.checkAddresses(); err != nil {
+		return err
+	}
+	return s.checkKeys()
+}
+
+// checkAddresses refuses a claim that cannot be given, rather than give less than was asked. A wished address counts as
+// one of its family.
+func (s *createSpec) checkAddresses() error {
 	if s.Address != "" {
 		if _, err := netip.ParseAddr(s.Address); err != nil {
 			return fault.Invalid.With("%.60q is not an address", s.Address).On("ip_addr")
 		}
 	}
-	return s.checkKeys()
+	four, six := address.Asked(s.claim())
+	if four+six == 0 && s.FromWhere {
+		return fault.Invalid.With("0, but ip_addr says where an address is to come from").On("ipv4_number")
+	}
+	return address.CheckCount(int(four + six))
+}
+
+// claim returns what the host asks of ip.
+func (s *createSpec) claim() *ippb.ReserveRequest {
+	r := &ippb.ReserveRequest{PoolIds: s.IPv4Pools, Ipv4Count: s.IPv4Number, Wish: s.Address, NetworkId: s.Network}
+	if s.IPv6 {
+		r.Ipv6Count = 1
+	}
+	return r
 }
 
 func (s *createSpec) checkSize() error {
@@ -124,6 +150,11 @@ func (s *createSpec) fill(minRAM, minDisk int32, template string) error {
 	}
 	s.Disks = disks
 	return nil
+}
+
+// size returns the room that the host needs on a node.
+func (s *createSpec) size() node.Size {
+	return node.Size{CPUs: s.CPUs, RAM: s.RAM, Disk: disk.Total(s.Disks)}
 }
 
 // usage returns what the host uses of its account's limits with so many addresses of IPv4.

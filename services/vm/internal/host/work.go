@@ -56,7 +56,7 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.
 	w := &worker{in, steps, ip}
 	jobs.Handle(r, createKind, jobs.Handler[machine.Args]{
 		Steps: []jobs.Step[machine.Args]{
-			{Name: "address", Do: w.confirm, Undo: w.release},
+			{Name: "address", Do: w.confirm, Undo: w.giveBack},
 			{Name: "network", Do: steps.EnsureNetwork},
 			{Name: "disk", Do: steps.EnsureDisks, Undo: steps.Remove},
 			{Name: "seed", Do: steps.EnsureSeed},
@@ -86,6 +86,13 @@ func (w *worker) confirm(ctx context.Context, run *jobs.Run, a machine.Args) err
 // release gives back all addresses of a host. It may run twice: releasing what is not held succeeds.
 func (w *worker) release(ctx context.Context, _ *jobs.Run, a machine.Args) error {
 	_, err := w.ip.Release(ctx, &ippb.ReleaseRequest{Owner: a.UUID})
+	return err
+}
+
+// giveBack releases all addresses of a host whose create failed. They need no quarantine when the machine was never
+// started. It may run twice, as release may.
+func (w *worker) giveBack(ctx context.Context, run *jobs.Run, a machine.Args) error {
+	_, err := w.ip.Release(ctx, &ippb.ReleaseRequest{Owner: a.UUID, Unused: !run.Began("start")})
 	return err
 }
 

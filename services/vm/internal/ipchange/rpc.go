@@ -50,7 +50,11 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 	if err != nil {
 		return nil, err
 	}
-	keys, added, err := s.reserve(ctx, h, &c, list)
+	requests := c.requests(list)
+	if err := s.allow(ctx, h, len(list), requests); err != nil {
+		return nil, err
+	}
+	keys, added, err := s.reserve(ctx, h, requests)
 	if err == nil {
 		var op *oppb.Operation
 		op, err = s.change(ctx, h.ID, changeKind, keys, added, c.Surplus)
@@ -62,19 +66,16 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 	return nil, err
 }
 
-// reserve reserves what a change adds to a host, under keys that are returned also when something fails.
-func (s *Server) reserve(ctx context.Context, h target, c *Change, list []address.Address) (
-	keys []string, added []address.Address, err error,
-) {
-	var requests []*ippb.ReserveRequest
-	first := &ippb.ReserveRequest{PoolIds: c.Pools, Ipv4Count: max(0, c.IPv4)}
-	if c.IPv6 != nil && *c.IPv6 && !hasIPv6(list) {
+// requests returns what to reserve for a change of a host that has these addresses.
+func (n *Change) requests(list []address.Address) (requests []*ippb.ReserveRequest) {
+	first := &ippb.ReserveRequest{PoolIds: n.Pools, Ipv4Count: max(0, n.IPv4)}
+	if n.IPv6 != nil && *n.IPv6 && !hasIPv6(list) {
 		first.Ipv6Count = 1
 	}
 	if first.GetIpv4Count()+first.GetIpv6Count() > 0 {
 		requests = append(requests, first)
 	}
-	for _, x := range c.List {
+	for _, x := range n.List {
 		r := &ippb.ReserveRequest{Wish: x.Name, NetworkId: x.Network}
 		if x.Pool != 0 {
 			r.PoolIds = []int32{x.Pool}
@@ -84,6 +85,27 @@ func (s *Server) reserve(ctx context.Context, h target, c *Change, list []addres
 		}
 		requests = append(requests, r)
 	}
+	return requests
+}
+
+// allow refuses what the host or its account may not have, before addresses are taken from others. The limits count in
+// the transaction that records the change.
+func (s *Server) allow(ctx context.Context, h target, has int, requests []*ippb.ReserveRequest) error {
+	var four, all int32
+	for _, r := range requests {
+		v4, v6 := address.Asked(r)
+		four, all = four+v4, all+v4+v6
+	}
+	if err := address.CheckCount(has + int(all)); err != nil {
+		return err
+	}
+	return account.Allow(ctx, s.db, h.AccountID, account.Usage{account.IPv4Number: int64(four)})
+}
+
+// reserve reserves what a change adds to a host, under keys that are returned also when something fails.
+func (s *Server) reserve(ctx context.Context, h target, requests []*ippb.ReserveRequest) (
+	keys []string, added []address.Address, err error,
+) {
 	for _, r := range requests {
 		r.Owner, r.Key = h.UUID.String(), uuid.NewString()
 		r.ClusterId, r.AccountId, r.LapseSeconds = h.ClusterID, h.AccountID, lapse
@@ -94,7 +116,7 @@ func (s *Server) reserve(ctx context.Context, h target, c *Change, list []addres
 		}
 		added = append(added, got...)
 	}
-	return keys, added, address.CheckCount(len(list) + len(added))
+	return keys, added, nil
 }
 
 // change records a change of a host's addresses and the job that makes it. surplus chooses what goes.

@@ -91,11 +91,13 @@ func (w *worker) confirm(ctx context.Context, _ *jobs.Run, a machine.Args) error
 	return nil
 }
 
-// release gives back what the request reserved, once the node has the host as it was before. It may run twice:
-// releasing what is not held succeeds.
-func (w *worker) release(ctx context.Context, _ *jobs.Run, a machine.Args) error {
+// release gives back what the request reserved, once the node has the host as it was before. The addresses need no
+// quarantine when neither the seed nor the definition of the machine had them. It may run twice: releasing what is not
+// held succeeds.
+func (w *worker) release(ctx context.Context, run *jobs.Run, a machine.Args) error {
+	unused := !run.Began("seed") && !run.Began("define")
 	for _, key := range a.Keys {
-		if _, err := w.ip.Release(ctx, &ippb.ReleaseRequest{Owner: a.UUID, Key: key}); err != nil {
+		if _, err := w.ip.Release(ctx, &ippb.ReleaseRequest{Owner: a.UUID, Key: key, Unused: unused}); err != nil {
 			return err
 		}
 	}

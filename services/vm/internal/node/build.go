@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
 )
 
@@ -18,19 +19,19 @@ const fits = `n.ram_allocated + $5 <= n.ram_mib * c.overselling
 
 // Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free
 // RAM that holds the OS. ErrNoCapacity names what is lacking. The room is the host's only after QueueTake.
-func Choose(ctx context.Context, tx *unit.Tx, cluster, node, os int32, size Size) (int32, error) {
+func Choose(ctx context.Context, db pg.DB, cluster, node, os int32, size Size) (int32, error) {
 	if size.Disk > math.MaxInt32 {
-		return 0, noRoom(ctx, tx, cluster, node, os, size)
+		return 0, noRoom(ctx, db, cluster, node, os, size)
 	}
 	var id int32
-	err := tx.QueryRow(ctx, `
+	err := db.QueryRow(ctx, `
 		SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id
 		WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - `+silence+`
 		  AND EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3) AND $4::int > 0 AND `+fits+`
 		ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1`,
 		cluster, node, os, size.CPUs, size.RAM, size.Disk).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, noRoom(ctx, tx, cluster, node, os, size)
+		return 0, noRoom(ctx, db, cluster, node, os, size)
 	}
 	return id, err
 }
@@ -50,9 +51,9 @@ func QueueTake(b *pgx.Batch, cluster, node, os int32, s Size, done *bool) {
 }
 
 // noRoom returns the fault that names what is lacking.
-func noRoom(ctx context.Context, tx *unit.Tx, cluster, node, os int32, size Size) error {
+func noRoom(ctx context.Context, db pg.DB, cluster, node, os int32, size Size) error {
 	var nodes, live, withOS, ram, disk int32
-	err := tx.QueryRow(ctx, `
+	err := db.QueryRow(ctx, `
 		SELECT count(*), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
 		       coalesce(max(free_ram) FILTER (WHERE up AND has_os), 0), coalesce(max(free_disk) FILTER (WHERE up AND has_os), 0)
 		FROM (SELECT NOT n.maintenance AND n.seen_at > now() - `+silence+` AS up,
