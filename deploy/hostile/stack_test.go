@@ -25,6 +25,7 @@ import (
 	"slipway.dev/gateway"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
+	"slipway.dev/pkg/faulty"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/run"
@@ -46,7 +47,8 @@ type world struct {
 	gateway *gateway.Gateway
 	bus     *bus.Bus
 	pools   map[string]*pgxpool.Pool
-	root    string // of the node
+	proxies map[string]*faulty.Proxy // between each service and its database
+	root    string                   // of the node
 	log     *lines
 	admin   *client
 }
@@ -72,12 +74,16 @@ func (l *lines) text() string {
 
 func newStack(t *testing.T) *world {
 	t.Helper()
-	s := &world{T: t, bus: bustest.New(t), pools: map[string]*pgxpool.Pool{}, root: t.TempDir(), log: &lines{}}
+	s := &world{
+		T: t, bus: bustest.New(t), pools: map[string]*pgxpool.Pool{}, proxies: map[string]*faulty.Proxy{},
+		root: t.TempDir(), log: &lines{},
+	}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, p := range parts.Services(parts.All()) {
 		url, schema := pgtest.Schema(t)
-		pool, err := pg.Open(t.Context(), url, schema)
+		pool, err := pg.Open(t.Context(), s.through(p.Name, url), schema)
 		s.must(err)
+		t.Cleanup(s.proxies[p.Name].Close)
 		t.Cleanup(pool.Close)
 		s.pools[p.Name] = pool
 	}

@@ -93,7 +93,7 @@ func attempt(ctx context.Context, tx pgx.Tx, e Event, handle Handle) (err error)
 
 // Drop deletes a parked event.
 func Drop(ctx context.Context, db pg.DB, consumer, id string) error {
-	tag, err := db.Exec(ctx, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
+	tag, err := pg.Exec(ctx, db, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = pgx.ErrNoRows
 	}

@@ -113,6 +113,9 @@ func (k *Keeper) claim(ctx context.Context, e *entry) (mine bool, err error) {
 		e.account, e.key, e.request, e.owner)
 	if err != nil {
 		k.drop(ctx, e)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fault.Unavailable.Wrap(err) // the call has not begun: a claim without an answer is nothing
+		}
 		return false, fmt.Errorf("claim idempotency key: %w", err)
 	}
 	return tag.RowsAffected() == 1, nil

@@ -13,8 +13,13 @@ const (
 	// CodeLockTimeout is the code of a statement that waited too long for a lock.
 	CodeLockTimeout = "55P03"
 
+	classConnection = "08"
+	classResources  = "53" // a full disk, no memory, too many connections
+
 	codeReadOnly        = "25006"
 	codeAdminShutdown   = "57P01"
+	codeCrashShutdown   = "57P02"
+	codeCannotConnect   = "57P03" // the server starts or stops
 	codeSerialization   = "40001"
 	codeDeadlock        = "40P01"
 	codeForeignKey      = "23503"

@@ -60,6 +60,7 @@ func config(url, schema string) (*pgxpool.Config, error) {
 	c := cfg.ConnConfig
 	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	c.OnPgError = keepConn
+	c.AfterNetConnect = mark
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second
 	}

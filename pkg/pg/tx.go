@@ -14,8 +14,8 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// ErrUnknownCommit is the error of a connection that broke during the commit: the transaction may or may not have committed. The
-// caller must look up its rows, by an id of its own, before it repeats them.
+// ErrUnknownCommit is the error of a connection that broke during a commit, or during a statement that commits at once: the
+// changes may or may not have been committed. The caller must look up its rows, by an id of its own, before it repeats them.
 var ErrUnknownCommit = fault.New(codes.Unavailable, "COMMIT_UNKNOWN",
 	"the service lost its database while it was saving; look whether the change was made before repeating the request")
 
@@ -72,10 +72,10 @@ func once(ctx context.Context, db beginner, fn func(pgx.Tx) error) error {
 		}
 	}()
 	if err := fn(tx); err != nil {
-		if _, told := fault.From(err); !told && tx.Conn().IsClosed() && ctx.Err() == nil {
+		if _, isFault := fault.From(err); !isFault && tx.Conn().IsClosed() && ctx.Err() == nil {
 			return fault.Unavailable.Wrap(err) // it broke before the commit: nothing was done
 		}
-		return err
+		return Unavailable(ctx, err)
 	}
 	done = true // Commit ends the transaction, or breaks the connection
 	return commit(ctx, tx)
@@ -90,7 +90,7 @@ func commit(ctx context.Context, tx pgx.Tx) error {
 	e, answered := errors.AsType[*pgconn.PgError](err)
 	if answered && e.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
 		rollback(ctx, tx)
-		return err
+		return Unavailable(ctx, err)
 	}
 	return ErrUnknownCommit.Wrap(err)
 }

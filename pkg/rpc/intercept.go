@@ -16,6 +16,7 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg"
 )
 
 // RequestIDKey is the metadata key of the request id, one for all calls that a request of a client leads to.
@@ -87,17 +88,19 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	return fault.Status(err).Err()
 }
 
-// guarded calls h with the identity in its context, if the caller may call the method.
+// guarded calls h with the identity in its context, if the caller may call the method. The error is fault.Unavailable while
+// the service's database is away.
 func (s *Server) guarded(ctx context.Context, method string, req any, h func(context.Context) (any, error)) (any, error) {
 	if text := first(ctx, identity.MetadataKey); text != "" && s.verifier != nil {
 		id, err := s.verifier.Verify(ctx, text)
 		if err != nil {
-			return nil, err
+			return nil, pg.Unavailable(ctx, err)
 		}
 		ctx = identity.With(ctx, id)
 	}
 	c := s.begin(ctx, s.rules[method], req)
 	resp, err := s.handle(audit.With(ctx, c), method, h)
+	err = pg.Unavailable(ctx, err)
 	s.end(ctx, c, err)
 	return resp, err
 }

@@ -77,17 +77,17 @@ func (d *DB) Record(ctx context.Context, r *auditpb.Record) error {
 	return d.Aside(ctx, func(tx *Tx) error { return d.Audit(ctx, tx, r) })
 }
 
-// Exec runs a statement outside of a unit of work.
+// Exec runs a statement outside of a unit of work. Its error is pg.ErrUnknownCommit when the statement may have taken effect.
 func (d *DB) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return d.Pool.Exec(ctx, sql, args...)
+	return pg.Exec(ctx, d.Pool, sql, args...)
 }
 
-// Query reads rows outside of a unit of work.
+// Query reads rows outside of a unit of work. It must not write.
 func (d *DB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	return d.Pool.Query(ctx, sql, args...)
 }
 
-// QueryRow reads one row outside of a unit of work.
+// QueryRow reads one row outside of a unit of work. It must not write.
 func (d *DB) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	return d.Pool.QueryRow(ctx, sql, args...)
 }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/account"
 	"slipway.dev/services/auth/internal/credential"
@@ -70,5 +72,8 @@ func use(ctx context.Context, db *unit.DB, query string, arg any, ttl time.Durat
 	_, err = db.Exec(ctx, `
 		UPDATE token SET last_used = now(), ip = $2
 		WHERE id = $1 AND (last_used < now() - interval '1 second' OR last_used = created_at)`, l.ID, ip)
+	if errors.Is(err, pg.ErrUnknownCommit) {
+		err = fault.Unavailable.Wrap(err) // the time of the last use does no harm when it is written twice
+	}
 	return l, err
 }
