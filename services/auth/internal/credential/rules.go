@@ -17,7 +17,7 @@ type Opening struct {
 	Life   *time.Duration
 	Method string
 	Client Client
-	Maker  *int32 // the API key by means of which it is opened
+	Maker  *int32 // the credential by means of which it is opened
 }
 
 // Opened is a session that was opened.

@@ -11,7 +11,6 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/account"
 )
@@ -19,30 +18,18 @@ import (
 // apiKeyShown is how long an API key stays in the lists after its end, so that its owner finds out why it is refused.
 const apiKeyShown = 30 * 24 * time.Hour
 
-// Maker returns the API key that limits what is made with a credential; nil for none. The credential is locked until
-// the end of the unit of work. ErrInvalid: the credential is gone, the identity is older than that. session 0 is the
-// installation.
-func Maker(ctx context.Context, tx *unit.Tx, session int32) (maker *int32, err error) {
-	if session == 0 {
-		return nil, nil
-	}
-	err = tx.QueryRow(ctx, `
-		SELECT coalesce(maker, CASE WHEN kind = 'apikey' THEN id END) FROM token WHERE id = $1 FOR KEY SHARE`, session).Scan(&maker)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, identity.ErrInvalid
-	}
-	return maker, err
-}
-
-// Delete ends one credential and, if it is an API key, all that it made, and emits events. owner is the account whose
-// it must be, 0 for any; which is SQL over a row t of token, with args from $2 on. It returns the id of the
-// credential.
+// Delete ends one credential and all that it made, directly or by others, and emits events. owner is the account that it
+// must belong to, 0 for any; which is SQL over a row t of token, with args from $2 on. It returns the id of the credential.
 func Delete(ctx context.Context, tx *unit.Tx, owner int32, which string, args ...any) (id int32, err error) {
 	var of int32
 	var made []int32
 	err = tx.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM token t WHERE ($1::integer = 0 OR account_id = $1) AND (`+which+`) RETURNING id, account_id)
-		SELECT id, account_id, ARRAY(SELECT DISTINCT account_id FROM token WHERE maker = gone.id ORDER BY account_id) FROM gone`,
+		SELECT id, account_id, ARRAY(
+			WITH RECURSIVE made AS (
+				SELECT id, account_id FROM token WHERE maker = gone.id
+				UNION SELECT t.id, t.account_id FROM token t JOIN made ON t.maker = made.id)
+			SELECT DISTINCT account_id FROM made ORDER BY account_id) FROM gone`,
 		append([]any{owner}, args...)...).Scan(&id, &of, &made)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, fault.NotFound.With("no such token")
@@ -62,10 +49,8 @@ func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error 
 	if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, of); err != nil {
 		return err
 	}
-	if all {
-		if err := OutdateMade(ctx, tx, of); err != nil {
-			return err
-		}
+	if err := OutdateMade(ctx, tx, of); err != nil {
+		return err
 	}
 	rows, err := tx.Query(ctx, `
 		DELETE FROM token t WHERE account_id = $1 AND (`+SessionSQL+` OR $2) AND id <> $3 RETURNING id`, of, all, but)
@@ -85,22 +70,6 @@ func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error 
 		}
 	}
 	return nil
-}
-
-// OutdateMade revokes the identities of other accounts whose sessions were made by API keys of this account, before
-// these end.
-func OutdateMade(ctx context.Context, tx *unit.Tx, by int32) error {
-	rows, err := tx.Query(ctx, `
-		SELECT DISTINCT t.account_id FROM token t JOIN token m ON m.id = t.maker
-		WHERE m.account_id = $1 AND t.account_id <> $1 ORDER BY t.account_id`, by)
-	if err != nil {
-		return err
-	}
-	others, err := pgx.CollectRows(rows, pgx.RowTo[int32])
-	if err != nil {
-		return err
-	}
-	return account.Outdate(ctx, tx, others...)
 }
 
 // Revoked emits that a session of an account has ended, and why; "" where its owner or an administrator ended it.

@@ -102,11 +102,11 @@ func (s *APIKeys) UpdateAPIKey(ctx context.Context, r *authpb.UpdateAPIKeyReques
 		return nil, err
 	}
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		maker, err := credential.Maker(ctx, tx, me.SessionID)
+		chain, err := credential.ChainOf(ctx, tx, me.SessionID)
 		if err != nil {
 			return err
 		}
-		if maker != nil {
+		if chain.Key {
 			return errByKey
 		}
 		k, err := load(ctx, tx, me.AccountID, r.GetId())

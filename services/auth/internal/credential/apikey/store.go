@@ -27,7 +27,7 @@ func create(ctx context.Context, tx *unit.Tx, k apiKey, session int32, hash []by
 	if a.State != account.Active {
 		return 0, identity.ErrInvalid
 	}
-	maker, err := credential.Maker(ctx, tx, session)
+	chain, err := credential.ChainOf(ctx, tx, session)
 	if err != nil {
 		return 0, err
 	}
@@ -36,7 +36,7 @@ func create(ctx context.Context, tx *unit.Tx, k apiKey, session int32, hash []by
 		SELECT 'apikey', $1, $2, false, $3, $4, $5::text[], $6::cidr[], $7::timestamptz, $8::integer
 		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND kind = 'apikey') < $9
 		RETURNING id`,
-		k.AccountID, hash, k.Name, k.Hint, k.Scopes, k.CIDRs, k.ExpiresAt, maker, maxKeys).Scan(&id)
+		k.AccountID, hash, k.Name, k.Hint, k.Scopes, k.CIDRs, k.ExpiresAt, chain.Maker, maxKeys).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, errTooMany
 	}
@@ -51,24 +51,11 @@ func save(ctx context.Context, tx *unit.Tx, k apiKey) error {
 	if err != nil {
 		return err
 	}
-	return outdate(ctx, tx, k)
+	return credential.OutdateChain(ctx, tx, k.ID)
 }
 
 // end ends a key of an account, 0 for any, with all that it made.
 func end(ctx context.Context, tx *unit.Tx, owner, id int32) error {
 	_, err := credential.Delete(ctx, tx, owner, "t.id = $2 AND t.kind = 'apikey'", id)
 	return err
-}
-
-// outdate revokes the identities that were signed for a key and for what it made.
-func outdate(ctx context.Context, tx *unit.Tx, k apiKey) error {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT account_id FROM token WHERE id = $1 OR maker = $1 ORDER BY account_id`, k.ID)
-	if err != nil {
-		return err
-	}
-	accounts, err := pgx.CollectRows(rows, pgx.RowTo[int32])
-	if err != nil {
-		return err
-	}
-	return account.Outdate(ctx, tx, accounts...)
 }

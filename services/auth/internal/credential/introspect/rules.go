@@ -11,8 +11,22 @@ import (
 
 // limit is what a credential is limited to, whatever its account may do.
 type limit struct {
-	scopes []string       // nil: not limited
-	cidrs  []netip.Prefix // none: good from anywhere
+	scopes []string         // nil: not limited
+	cidrs  [][]netip.Prefix // it is good from addresses that are in each of them
+}
+
+// limitOf returns the limit of a credential with the scopes and networks of itself and of each of its makers. No scopes (nil) and
+// no networks limit nothing.
+func limitOf(scopes [][]string, cidrs [][]netip.Prefix) (l limit) {
+	for _, s := range scopes {
+		l.scopes = both(l.scopes, s)
+	}
+	for _, c := range cidrs {
+		if len(c) > 0 {
+			l.cidrs = append(l.cidrs, c)
+		}
+	}
+	return l
 }
 
 // admits reports whether the credential may be used from this address. A credential that is bound to networks is
@@ -26,20 +40,25 @@ func (l limit) admits(ip string) bool {
 		return false
 	}
 	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(l.cidrs, func(p netip.Prefix) bool { return p.Contains(a) })
+	for _, networks := range l.cidrs {
+		if !slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			return false
+		}
+	}
+	return true
 }
 
-// both returns the scopes that two limits leave; nil is not limited.
-func both(a, b limit) []string {
+// both returns the scopes that are in two limits; nil is not limited.
+func both(a, b []string) []string {
 	switch {
-	case a.scopes == nil:
-		return b.scopes
-	case b.scopes == nil:
-		return a.scopes
+	case a == nil:
+		return b
+	case b == nil:
+		return a
 	}
 	left := []string{}
-	for _, s := range a.scopes {
-		if slices.Contains(b.scopes, s) {
+	for _, s := range a {
+		if slices.Contains(b, s) {
 			left = append(left, s)
 		}
 	}

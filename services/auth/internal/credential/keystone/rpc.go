@@ -74,11 +74,11 @@ func (s *Keystone) byAPIKey(ctx context.Context, p *authpb.KeystoneApplication) 
 	var token string
 	var opened credential.Opened
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		maker, err := credential.Maker(ctx, tx, key.ID)
+		chain, err := credential.ChainOf(ctx, tx, key.ID)
 		if err != nil {
 			return err
 		}
-		token, opened, err = open(ctx, tx, key.Account, credential.Opening{Method: byAPIKey, Maker: maker})
+		token, opened, err = open(ctx, tx, key.Account, credential.Opening{Method: byAPIKey, Maker: chain.Maker})
 		return err
 	})
 	if err != nil {

@@ -49,15 +49,15 @@ func (s *LoginKeys) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (
 		if a.State != account.Active {
 			return errSuspended
 		}
-		maker, err := credential.Maker(ctx, tx, me.SessionID)
+		chain, err := credential.ChainOf(ctx, tx, me.SessionID)
 		if err != nil {
 			return err
 		}
-		if me.Limited && maker == nil {
+		if me.Limited && chain.Maker == nil {
 			return fault.Denied.With("a scoped token cannot create login keys")
 		}
 		audit.Of(ctx).Object("user", a.ID)
-		return create(ctx, tx, a.ID, hash, maker)
+		return create(ctx, tx, a.ID, hash, chain.Maker)
 	})
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"slipway.dev/services/auth/internal/setting"
 )
 
-// create stores a one-time key of an account. maker is the API key that limits its session; nil for none.
+// create stores a one-time key of an account. maker is the credential that limits its session; nil for none.
 func create(ctx context.Context, tx *unit.Tx, of int32, hash []byte, maker *int32) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO login_key (hash, account_id, expires_at, maker) VALUES ($1, $2, now() + `+setting.KeyTTL.Minutes()+`, $3)`,

@@ -22,7 +22,7 @@ func create(ctx context.Context, tx *unit.Tx, of, session int32, hash []byte, ex
 	if a.State != account.Active {
 		return 0, identity.ErrInvalid
 	}
-	maker, err := credential.Maker(ctx, tx, session)
+	chain, err := credential.ChainOf(ctx, tx, session)
 	if err != nil {
 		return 0, err
 	}
@@ -31,7 +31,7 @@ func create(ctx context.Context, tx *unit.Tx, of, session int32, hash []byte, ex
 		SELECT $1, $2, false, $3::timestamptz, $4, $6
 		WHERE (SELECT count(*) FROM token WHERE account_id = $1 AND NOT sliding AND kind IS NULL) < $5
 		RETURNING id`,
-		of, hash, expires, description, maxTokens, maker).Scan(&id)
+		of, hash, expires, description, maxTokens, chain.Maker).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, errTooMany
 	}
