@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	querypb "slipway.dev/proto/query/v1"
 )
@@ -79,7 +80,31 @@ func (c *compiler) holds(f Field, op querypb.Operator, value string) (string, er
 	if err != nil {
 		return "", err
 	}
+	if t, ok := v.(time.Time); ok {
+		return c.second(f.SQL, op, t), nil
+	}
 	return fmt.Sprintf("(%s %s %s)", f.SQL, sql, c.param(v, f.Type.cast())), nil
+}
+
+// second returns the SQL that compares a time as lists show it, without the fraction of its second, with t. It compares
+// the column itself, so that an index serves.
+func (c *compiler) second(sql string, op querypb.Operator, t time.Time) string {
+	from := t.Truncate(time.Second) // of the second that t is in; the whole second is shown as its beginning
+	param := func(t time.Time) string { return c.param(t, Time.cast()) }
+	switch {
+	case op == querypb.Operator_OPERATOR_EQ && from != t:
+		return fmt.Sprintf("(%s < %s AND false)", sql, param(from))
+	case op == querypb.Operator_OPERATOR_EQ:
+		return fmt.Sprintf("(%s >= %s AND %s < %s)", sql, param(from), sql, param(from.Add(time.Second)))
+	case op == querypb.Operator_OPERATOR_LE, op == querypb.Operator_OPERATOR_LT && from != t:
+		return fmt.Sprintf("(%s < %s)", sql, param(from.Add(time.Second)))
+	case op == querypb.Operator_OPERATOR_LT:
+		return fmt.Sprintf("(%s < %s)", sql, param(from))
+	case op == querypb.Operator_OPERATOR_GE && from == t:
+		return fmt.Sprintf("(%s >= %s)", sql, param(from))
+	default:
+		return fmt.Sprintf("(%s >= %s)", sql, param(from.Add(time.Second)))
+	}
 }
 
 // pattern returns the SQL of CP: % matches any text, other characters match themselves, in either case. A pattern without %
@@ -101,8 +126,13 @@ func (c *compiler) pattern(f Field, value string) (string, error) {
 			return fmt.Sprintf("(%s = %s)", f.SQL, c.param(n, "bigint")), nil
 		}
 		text += "::text"
-	case Bool, Time:
+	case Bool:
 		text += "::text"
+	case Time: // as it is shown
+		if t, err := f.Type.read(value); err == nil {
+			return c.second(f.SQL, querypb.Operator_OPERATOR_EQ, t.(time.Time)), nil
+		}
+		text = "to_char(" + text + " AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
 	case Mail:
 		value = plus(value)
 	case Text:

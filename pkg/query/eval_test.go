@@ -98,6 +98,9 @@ func single(field string, v any, op querypb.Operator, text string) bool {
 	if op == cp {
 		return like(shown(v), text)
 	}
+	if at, ok := v.(time.Time); ok { // lists show whole seconds
+		v = at.Truncate(time.Second)
+	}
 	order := compare(v, parsed(v, text))
 	switch op {
 	case eq:
@@ -146,6 +149,8 @@ func shown(v any) string {
 		return strconv.FormatInt(v, 10)
 	case bool:
 		return strconv.FormatBool(v)
+	case time.Time:
+		return v.UTC().Format(time.DateTime)
 	case netip.Addr:
 		return v.String()
 	default:

@@ -214,6 +214,7 @@ var words = regexp.MustCompile(`^(` + strings.Join([]string{
 	` FROM `, `host_count h`, `host h`, `LEFT JOIN cluster c ON c\.id = h\.cluster_id`, `LEFT JOIN node n ON n\.id = h\.node_id`,
 	`unnest\(h\.roles\) AS role`, ` WHERE `, `EXISTS `, `NOT `, ` AND `, ` OR `, `true`, `false`, ` IS NOT NULL`, ` IS NULL`, ` ORDER BY `, ` DESC`, ` LIMIT \d+ OFFSET \d+`,
 	`\$\d+::(text|bigint|boolean|timestamptz|inet)`, `h\.(id|name|state|email|ip|locked|created_at|secret)`, `c\.name`, `role`, `::text`, `lower`, `host`,
+	`to_char`, ` AT TIME ZONE 'UTC'`, `'YYYY-MM-DD HH24:MI:SS'`,
 	` (=|<|>|<=|>=|<<=|LIKE) `, `\)? h `, `, `, `\(`, `\)`, ` h$`, ` `,
 }, "|") + `)`)
 

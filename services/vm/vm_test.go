@@ -35,7 +35,7 @@ func TestLifeOfAHost(t *testing.T) {
 		t.Fatalf("create is %s: %v", s, w.task(c.GetTask()))
 	}
 	h, err := w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: c.GetId()})
-	if err != nil || h.GetState() != "active" || h.GetIp4()[0].GetIp() != "10.1.0.3" || h.GetDisk().GetDiskMib() != 64 || h.GetTask() != nil {
+	if err != nil || h.GetState() != "active" || h.GetIp4()[0].GetIp() != "10.1.0.3" || h.GetIp4()[0].GetInterface() != "eth0" || h.GetDisk().GetDiskMib() != 64 || h.GetTask() != nil {
 		t.Fatalf("host %v %v", h, err)
 	}
 	m := w.agent.machine(h.GetInternalName())

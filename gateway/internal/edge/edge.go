@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -111,8 +112,9 @@ type edge struct {
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	m := MountOf(e.mounts, r.URL.Path)
-	u := plainURL(r.URL, m.Alias)
+	u := singleSlashes(r.URL)
+	m := MountOf(e.mounts, u.Path)
+	u = plainURL(u, m.Alias)
 	limits, own := m.limitsOf(r.Method, u.Path)
 	q := &Request{
 		ID: requestID(r.Header.Get("X-Request-Id")), Client: clientAddr(r, e.cfg.TrustedProxies),
@@ -203,6 +205,26 @@ func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits) 
 		r.Body = http.MaxBytesReader(w, r.Body, limits.Body)
 	}
 	return nil
+}
+
+// slashes are separators that count as one.
+var slashes = regexp.MustCompile(`//+`)
+
+// singleSlashes returns u with one slash for each run of slashes in its path: clients join a base that ends with a slash
+// and a path that begins with one. Escaped slashes are no separators and stay.
+func singleSlashes(u *url.URL) *url.URL {
+	escaped := u.EscapedPath()
+	if !strings.Contains(escaped, "//") {
+		return u
+	}
+	single := *u
+	single.RawPath = slashes.ReplaceAllString(escaped, "/")
+	path, err := url.PathUnescape(single.RawPath)
+	if err != nil { // EscapedPath makes only what can be read back
+		path = single.RawPath
+	}
+	single.Path = path
+	return &single
 }
 
 // plainURL returns u without the alias before its path and without a trailing slash. Only the escaped path is

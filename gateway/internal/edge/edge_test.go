@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -138,6 +139,31 @@ func TestMountOf(t *testing.T) {
 	} {
 		if got := MountOf(mounts, path); got.Name != want {
 			t.Errorf("%s belongs to %s, want %s", path, got.Name, want)
+		}
+	}
+}
+
+// TestSlashesAreOne: clients join a base that ends with a slash and a path that begins with one.
+func TestSlashesAreOne(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"//vm/v3/host": "/vm/v3/host", "/vm//v3///host/": "/vm/v3/host", "///api//vm/v3/host": "/vm/v3/host", "//": "/",
+		"/api//": "/", "/dci//x%2F%2Fy": "/dci/x%2F%2Fy", "/vm/v3/host?where=a//b": "/vm/v3/host?where=a//b",
+	} {
+		got := ""
+		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.URL.RequestURI() })
+		e := Handler(Config{}, slog.New(slog.DiscardHandler), &Mount{Name: "all", Prefixes: []string{"/"}, Alias: "/api", Handler: h},
+			&Mount{Name: "panel", Prefixes: []string{"/dci"}, Handler: h})
+		r := httptest.NewRequest(http.MethodGet, "http://x/", nil)
+		var err error
+		if r.URL, err = r.URL.Parse("http://x" + path); err != nil {
+			t.Fatal(err)
+		}
+		r.RequestURI = path
+		rec := httptest.NewRecorder()
+		e.ServeHTTP(rec, r)
+		if got != want || rec.Code != http.StatusOK {
+			t.Errorf("%s is served as %s with %d, want %s", path, got, rec.Code, want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func Dialect() rest.Dialect {
 		Fail:      WriteError,
 		ReadError: readError,
 		Page:      page,
-		Codec:     rest.Codec{HideError: true},
+		Codec:     rest.Codec{HideError: true, Loose: true},
 		Credentials: []edge.Credential{
 			{Header: "X-Xsrf-Token"},
 			{Header: "Authorization", Bearer: true},

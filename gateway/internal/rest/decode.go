@@ -30,17 +30,21 @@ const (
 	maxItems   = 256 // of a list or a map whose field has no max_items
 )
 
+// byteOrderMark is what some editors and clients write before UTF-8 text.
+var byteOrderMark = []byte("\uFEFF")
+
 // decode reads a message and records unknown fields for the log. No text at all, null and [] (an empty object as PHP
 // writes it) are the empty message.
 func (c Codec) decode(data []byte, msg proto.Message, q *edge.Request) error {
-	ch := checker{dec: json.NewDecoder(bytes.NewReader(data))}
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	ch := checker{dec: json.NewDecoder(bytes.NewReader(data)), data: data, loose: c.Loose}
 	ch.dec.UseNumber()
 	empty, err := ch.body(data, msg.ProtoReflect().Descriptor())
 	q.Ignored = ch.ignored
 	if err != nil || empty {
 		return err
 	}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, msg); err != nil {
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(ch.respelled(), msg); err != nil {
 		return fault.Invalid.With("the body is not valid") // its text may quote a password
 	}
 	if ch.hidden {
@@ -74,6 +78,10 @@ type checker struct {
 	path    []byte // of the value that is being read, such as "disks[1].size_mib"; one buffer for the whole body
 	ignored []string
 	hidden  bool // a hidden field is there
+
+	data  []byte // what dec reads
+	loose bool   // see Codec.Loose
+	edits []edit
 }
 
 // body checks a whole body and reports whether it is empty. All its errors are faults.
@@ -272,6 +280,9 @@ func (c *checker) field(fd protoreflect.FieldDescriptor) error {
 
 // mapping reads an object whose keys are the client's.
 func (c *checker) mapping(fd protoreflect.FieldDescriptor, tok json.Token) error {
+	if c.emptyList(tok) {
+		return c.asEmptyObject()
+	}
 	if tok != json.Delim('{') {
 		return c.wrong("an object", tok)
 	}
@@ -312,10 +323,16 @@ func (c *checker) single(fd protoreflect.FieldDescriptor, tok json.Token) error 
 			}
 			return nil
 		}
+		if c.emptyList(tok) {
+			return c.asEmptyObject()
+		}
 		if tok != json.Delim('{') {
 			return c.wrong("an object", tok)
 		}
 		return c.message(md)
+	}
+	if fd.Kind() == protoreflect.BoolKind && c.asBool(tok) {
+		return nil
 	}
 	if !fits(fd, tok) {
 		return c.wrong(expected(fd), tok)

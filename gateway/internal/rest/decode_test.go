@@ -230,3 +230,47 @@ func TestEncodeAbsentAndNull(t *testing.T) {
 		}
 	}
 }
+
+// TestDecodeLoose: what PHP clients write for true, false and an empty object is read as that, and nothing else is.
+func TestDecodeLoose(t *testing.T) {
+	t.Parallel()
+	loose := func(text string) (*vmpb.CreateHostRequest, error) {
+		m := &vmpb.CreateHostRequest{}
+		return m, Codec{Loose: true}.decode([]byte(text), m, &edge.Request{})
+	}
+	empty := &vmpb.NewAddress{}
+	for text, want := range map[string]*vmpb.CreateHostRequest{
+		`{"anti_spoofing":1,"name":"a"}`:              {AntiSpoofing: true, Name: "a"},
+		`{"anti_spoofing" : "1" , "name":"a"}`:        {AntiSpoofing: true, Name: "a"},
+		`{"anti_spoofing":"true","ipv6_enabled":1}`:   {AntiSpoofing: true, Ipv6Enabled: true},
+		`{"anti_spoofing":"TRUE","ipv6_enabled":"0"}`: {AntiSpoofing: true},
+		`{"anti_spoofing":0,"ipv6_enabled":"false"}`:  {},
+		`{"anti_spoofing":false,"ipv6_enabled":true}`: {Ipv6Enabled: true},
+		`{"ip_addr":[]}`:                             {IpAddr: empty},
+		`{"ip_addr": [ ] ,"name":"b"}`:               {IpAddr: empty, Name: "b"},
+		`{"disks":[[],{"size_mib":5}],"ip_addr":[]}`: {IpAddr: empty, Disks: []*vmpb.NewDisk{{}, {SizeMib: 5}}},
+		"\uFEFF" + `{"name":"c","anti_spoofing":1}`:  {Name: "c", AntiSpoofing: true},
+		"\uFEFF": {},
+	} {
+		got, err := loose(text)
+		if diff := gocmp.Diff(want, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", text, err, diff)
+		}
+	}
+	for _, text := range []string{
+		`{"anti_spoofing":2}`, `{"anti_spoofing":"yes"}`, `{"anti_spoofing":""}`, `{"anti_spoofing":[]}`, `{"ip_addr":[1]}`,
+		`{"ip_addr":[`, `{"name":1}`,
+	} {
+		if _, err := loose(text); err == nil {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+	for _, text := range []string{`{"anti_spoofing":1}`, `{"ip_addr":[]}`} {
+		if err := decode(text, &vmpb.CreateHostRequest{}); err == nil {
+			t.Errorf("%s is accepted by a codec that is not loose", text)
+		}
+	}
+	if err := decode("\uFEFF{}", &vmpb.CreateHostRequest{}); err != nil {
+		t.Error(err)
+	}
+}

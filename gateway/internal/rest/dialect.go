@@ -74,6 +74,8 @@ type Codec struct {
 	Text64 bool
 	// HideError: the text "error" is written with an escape, for clients that look for the quoted word in every answer.
 	HideError bool
+	// Loose: 1, "1" and "true" are true, 0, "0" and "false" are false, and [] is an empty object, as PHP clients write them.
+	Loose bool
 }
 
 // Name returns how the codec spells a field.

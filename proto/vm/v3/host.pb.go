@@ -1088,9 +1088,10 @@ func (x *HostOS) GetName() string {
 
 // HostAddress is an address as the list of hosts shows it.
 type HostAddress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
-	Interface     int32                  `protobuf:"varint,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ip    string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
+	// Name of the interface in the guest, such as "eth0".
+	Interface     string `protobuf:"bytes,3,opt,name=interface,proto3" json:"interface,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1132,11 +1133,11 @@ func (x *HostAddress) GetIp() string {
 	return ""
 }
 
-func (x *HostAddress) GetInterface() int32 {
+func (x *HostAddress) GetInterface() string {
 	if x != nil {
 		return x.Interface
 	}
-	return 0
+	return ""
 }
 
 // HostInterface is a network interface of a host.
@@ -2793,10 +2794,10 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x05email\x18\x02 \x01(\tR\x05email\",\n" +
 	"\x06HostOS\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\";\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"A\n" +
 	"\vHostAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1c\n" +
-	"\tinterface\x18\x02 \x01(\x05R\tinterface\"\x83\x01\n" +
+	"\tinterface\x18\x03 \x01(\tR\tinterfaceJ\x04\b\x02\x10\x03\"\x83\x01\n" +
 	"\rHostInterface\x12%\n" +
 	"\x0ehost_interface\x18\x01 \x01(\tR\rhostInterface\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12%\n" +

@@ -66,7 +66,7 @@ func render(h *item) *vmpb.Host {
 		Os:      &vmpb.HostOS{Id: h.OSID, Name: h.OS},
 		OsName:  h.OS, OsGroup: h.OSGroup, DiskCount: h.DiskCount,
 		Ip4: renderAddresses(h.IP4), Ip6: renderAddresses(h.IP6),
-		Interfaces:   []*vmpb.HostInterface{{HostInterface: "eth0", Mac: h.MAC, NodeInterface: h.Bridge}},
+		Interfaces:   []*vmpb.HostInterface{{HostInterface: guestInterface, Mac: h.MAC, NodeInterface: h.Bridge}},
 		AntiSpoofing: h.AntiSpoofing, CreateDate: listing.Date(h.CreatedAt), InternalName: h.UUID.String(), CpuMode: "default",
 	}
 	if h.Task != nil {
@@ -75,10 +75,13 @@ func render(h *item) *vmpb.Host {
 	return p
 }
 
+// guestInterface is the name of a host's only interface in the guest.
+const guestInterface = "eth0"
+
 func renderAddresses(list []string) []*vmpb.HostAddress {
 	out := make([]*vmpb.HostAddress, len(list))
 	for i, ip := range list {
-		out[i] = &vmpb.HostAddress{Ip: ip}
+		out[i] = &vmpb.HostAddress{Ip: ip, Interface: guestInterface}
 	}
 	return out
 }
