@@ -166,7 +166,7 @@ func (w *world) identity(replica int, token string) string {
 // withNode registers a node with room and a template at vm.
 func (w *world) withNode() {
 	w.Helper()
-	_, err := vmpb.NewNodeServiceClient(w.replicas[0].Conn("vm", "node")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{
+	_, err := vmpb.NewNodeServiceClient(w.replicas[0].AgentConn("11111111-2222-3333-4444-555555555555")).RegisterNode(w.Context(), &vmpb.RegisterNodeRequest{
 		Endpoint: "local", Description: &nodepb.Description{
 			Uuid: "11111111-2222-3333-4444-555555555555", Hostname: "n1", CpuNumber: 4, RamMib: 8192, StorageMib: 100000,
 			StorageFreeMib: 100000, Hypervisor: "sim", Accel: "sim", BootId: "b", Bridge: "br0", Dns: []string{"192.0.2.53"},

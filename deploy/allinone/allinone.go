@@ -116,13 +116,18 @@ func (s *process) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.node, err = node.New(ctx, node.Config{
-		Root: filepath.Join(s.cfg.Data, "node"), StackID: id, Endpoint: node.LocalEndpoint,
-		Templates: s.cfg.Templates, Hypervisor: s.cfg.Hypervisor, Accel: s.cfg.Accel,
-	}, s.services.Conn("vm", "node"), s.log.With("service", "node")); err != nil {
+	root := filepath.Join(s.cfg.Data, "node")
+	nodeID, err := node.Identity(root, "")
+	if err != nil {
 		return err
 	}
-	s.services.AddAgent(node.LocalEndpoint, s.node.Server())
+	if s.node, err = node.New(ctx, node.Config{
+		Root: root, StackID: id, Endpoint: node.LocalEndpoint,
+		Templates: s.cfg.Templates, Hypervisor: s.cfg.Hypervisor, Accel: s.cfg.Accel,
+	}, s.services.AgentConn(nodeID), s.log.With("service", "node")); err != nil {
+		return err
+	}
+	s.services.AddAgent(nodeID, node.LocalEndpoint, s.node.Server())
 	edge := gateway.Config{PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready}}
 	if s.cfg.Metrics != "" {
 		s.watch()

@@ -144,9 +144,12 @@ func (w *world) build() {
 		},
 	})
 	must(err)
+	root := filepath.Join(w.TempDir(), "node")
+	nodeID, err := node.Identity(root, "")
+	must(err)
 	w.node, err = node.New(w.Context(), node.Config{
-		Root: filepath.Join(w.TempDir(), "node"), StackID: uuid.NewString(), Endpoint: node.LocalEndpoint, Templates: template(w.T), Hypervisor: node.Sim,
-	}, w.Conn("vm", "node"), log)
+		Root: root, StackID: uuid.NewString(), Endpoint: node.LocalEndpoint, Templates: template(w.T), Hypervisor: node.Sim,
+	}, w.AgentConn(nodeID), log)
 	must(err)
 	_, err = w.node.Register(w.Context())
 	must(err)
@@ -181,7 +184,7 @@ func (w *world) wrap(caller, _ string, conn grpc.ClientConnInterface) grpc.Clien
 }
 
 // dial reaches the agent, unless it is away.
-func (w *world) dial(string) (grpc.ClientConnInterface, error) {
+func (w *world) dial(string, string) (grpc.ClientConnInterface, error) {
 	w.away.Lock()
 	defer w.away.Unlock()
 	if w.gone {

@@ -94,12 +94,14 @@ func newStack(t *testing.T) *world {
 		"SLIPWAY_VM_WORKERS":    "8", "SLIPWAY_VM_WATCH_EVERY": "1s", "SLIPWAY_VM_DOMAIN_TEMPLATE": "{name}.test",
 	}})
 	s.must(err)
+	nodeID, err := node.Identity(s.root, "")
+	s.must(err)
 	n, err := node.New(ctx, node.Config{
 		Root: s.root, StackID: "hostile", Endpoint: node.LocalEndpoint, Hypervisor: node.Sim, Templates: templates(t),
-	}, services.Conn("vm", "node"), log.With("service", "node"))
+	}, services.AgentConn(nodeID), log.With("service", "node"))
 	s.must(err)
 	t.Cleanup(func() { _ = n.Close() })
-	services.AddAgent(node.LocalEndpoint, n.Server())
+	services.AddAgent(nodeID, node.LocalEndpoint, n.Server())
 	_, err = n.Register(ctx)
 	s.must(err)
 	gw, err := gateway.New(gateway.Config{}, gateway.Conns(services.Peers("gateway")), log.With("service", "gateway"))

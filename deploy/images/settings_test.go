@@ -33,6 +33,7 @@ var leftOut = map[string]string{
 	"SLIPWAY_GATEWAY_TLS_KEY":     "a proxy in front speaks HTTPS, and renews its certificate",
 	"SLIPWAY_AUTHORITY":           "the volumes of the one-shots are where it looks",
 	"SLIPWAY_KEYS":                "the volumes of the one-shots are where it looks",
+	"SLIPWAY_DATA":                "the volumes of the one-shots are where it looks",
 	"SLIPWAY_TEMPLATES":           "the volumes of the one-shots are where it looks",
 	"SLIPWAY_POSTGRES_HOST":       "the container's name is its default",
 	"SLIPWAY_POSTGRES_DATABASE":   "the container's name is its default",
@@ -150,6 +151,9 @@ func fields(t *testing.T, dir, name, prefix string) []string {
 					t.Fatal(err)
 				}
 				tag = reflect.StructTag(text)
+			}
+			if tag.Get("env") == "-" {
+				continue
 			}
 			if env, _, _ := strings.Cut(tag.Get("env"), ","); env != "" {
 				list = append(list, prefix+env)

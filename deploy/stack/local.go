@@ -14,8 +14,8 @@ import (
 // local is a connection within the process that is opened by its first call: of two services that call each other, one is
 // created before the other.
 type local struct {
-	caller string
-	server func() (*rpc.Server, error)
+	server  func() (*rpc.Server, error)
+	connect func(*rpc.Server) grpc.ClientConnInterface
 
 	mu   sync.Mutex
 	conn grpc.ClientConnInterface
@@ -47,7 +47,7 @@ func (l *local) open() (grpc.ClientConnInterface, error) {
 		if err != nil {
 			return nil, status.Error(codes.Unavailable, err.Error())
 		}
-		l.conn = server.Local(l.caller)
+		l.conn = l.connect(server)
 	}
 	return l.conn, nil
 }

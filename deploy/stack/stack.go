@@ -19,6 +19,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/run"
@@ -38,7 +39,7 @@ type Config struct {
 	// Wrap, when it is set, returns what caller uses as its connection to a service, such as one that sometimes fails.
 	Wrap func(caller, service string, conn grpc.ClientConnInterface) grpc.ClientConnInterface
 	// Dial, when it is set, connects to the agents of nodes in place of those that AddAgent adds.
-	Dial func(endpoint string) (grpc.ClientConnInterface, error)
+	Dial func(node, endpoint string) (grpc.ClientConnInterface, error)
 }
 
 // Stack is one process of an installation: one replica of each service.
@@ -47,7 +48,7 @@ type Stack struct {
 	names []string // in the order of the table
 
 	mu      sync.Mutex
-	servers map[string]*rpc.Server // of the services that are made already, and of agents by their endpoints
+	servers map[string]*rpc.Server // of the services that are made already, and of agents by agentName
 	made    map[string]program.Service
 }
 
@@ -91,22 +92,35 @@ func (s *Stack) Peers(caller string) service.Peers {
 
 // Conn returns a connection of caller to a service.
 func (s *Stack) Conn(service, caller string) grpc.ClientConnInterface {
-	conn := grpc.ClientConnInterface(&local{caller: caller, server: func() (*rpc.Server, error) { return s.server(service) }})
+	return s.conn(service, caller, func(x *rpc.Server) grpc.ClientConnInterface { return x.Local(caller) })
+}
+
+// AgentConn returns a connection of the agent of the node with this id to vm.
+func (s *Stack) AgentConn(node string) grpc.ClientConnInterface {
+	return s.conn("vm", pki.NodeService, func(x *rpc.Server) grpc.ClientConnInterface { return x.LocalNode(node) })
+}
+
+func (s *Stack) conn(service, caller string, connect func(*rpc.Server) grpc.ClientConnInterface) grpc.ClientConnInterface {
+	conn := grpc.ClientConnInterface(&local{server: func() (*rpc.Server, error) { return s.server(service) }, connect: connect})
 	if s.cfg.Wrap != nil {
 		conn = s.cfg.Wrap(caller, service, conn)
 	}
 	return conn
 }
 
-// AddAgent makes an agent of this process reachable for the services at an endpoint.
-func (s *Stack) AddAgent(endpoint string, agent *rpc.Server) { s.addServer("agent "+endpoint, agent) }
+// AddAgent makes an agent of this process reachable for the services, as the agent of this node at an endpoint.
+func (s *Stack) AddAgent(node, endpoint string, agent *rpc.Server) {
+	s.addServer(agentName(node, endpoint), agent)
+}
 
-// dial connects vm, the only caller of agents, to the agent at an endpoint.
-func (s *Stack) dial(endpoint string) (grpc.ClientConnInterface, error) {
+func agentName(node, endpoint string) string { return "the agent of node " + node + " at " + endpoint }
+
+// dial connects vm, the only caller of agents, to the agent of a node at an endpoint.
+func (s *Stack) dial(node, endpoint string) (grpc.ClientConnInterface, error) {
 	if s.cfg.Dial != nil {
-		return s.cfg.Dial(endpoint)
+		return s.cfg.Dial(node, endpoint)
 	}
-	agent, err := s.server("agent " + endpoint)
+	agent, err := s.server(agentName(node, endpoint))
 	if err != nil {
 		return nil, fault.Unavailable.Wrap(err)
 	}

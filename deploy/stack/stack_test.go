@@ -121,10 +121,10 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
-// TestHooks: connections are wrapped with the names of both ends, and agents are reached by their endpoints.
+// TestHooks: connections are wrapped with the names of both ends, and agents are reached by their nodes and endpoints.
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	var dial func(string) (grpc.ClientConnInterface, error)
+	var dial func(node, endpoint string) (grpc.ClientConnInterface, error)
 	wrapped := map[string]bool{}
 	c := config(t, parts.All())
 	c.Wrap = func(caller, service string, conn grpc.ClientConnInterface) grpc.ClientConnInterface {
@@ -150,11 +150,14 @@ func TestHooks(t *testing.T) {
 			t.Errorf("the connection %q was not wrapped: %v", pair, wrapped)
 		}
 	}
-	if _, err := dial("a"); err == nil {
+	if _, err := dial("n", "a"); err == nil {
 		t.Error("an agent that is not there is reached")
 	}
-	s.AddAgent("a", rpc.NewServer(c.Log, nil))
-	if _, err := dial("a"); err != nil {
+	s.AddAgent("n", "a", rpc.NewServer(c.Log, nil))
+	if _, err := dial("n", "a"); err != nil {
 		t.Error(err)
+	}
+	if _, err := dial("other", "a"); err == nil {
+		t.Error("the agent of one node is taken for another node's")
 	}
 }

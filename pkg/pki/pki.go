@@ -14,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"slipway.dev/pkg/durable"
@@ -54,8 +56,9 @@ func NewAuthority(name string) (*Authority, error) {
 	return &Authority{cert, key}, nil
 }
 
-// Issue signs a certificate for the service with this name, as a server and as a client, valid for life.
-func (a *Authority) Issue(service string, life time.Duration) (tls.Certificate, error) {
+// Issue signs a certificate for the service with this name, as a server and as a client, valid for life. uris say which of
+// several processes of the service it is for; see NodeURI.
+func (a *Authority) Issue(service string, life time.Duration, uris ...*url.URL) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -63,6 +66,7 @@ func (a *Authority) Issue(service string, life time.Duration) (tls.Certificate, 
 	cert, err := sign(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: service},
 		DNSNames:    []string{service},
+		URIs:        uris,
 		NotAfter:    time.Now().Add(life),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -126,8 +130,8 @@ func OpenAuthority(dir string) (*Authority, error) {
 
 // Deliver puts a new certificate of a service into dir, and the authority's own beside it. A running service uses the new
 // certificate for its next connections.
-func (a *Authority) Deliver(dir, service string, life time.Duration) error {
-	cert, err := a.Issue(service, life)
+func (a *Authority) Deliver(dir, service string, life time.Duration, uris ...*url.URL) error {
+	cert, err := a.Issue(service, life, uris...)
 	if err != nil {
 		return err
 	}
@@ -140,11 +144,14 @@ func (a *Authority) Deliver(dir, service string, life time.Duration) error {
 	return save(dir, service+".crt", service+".key", cert)
 }
 
-// Due reports whether the certificate or key of a service in dir is missing or damaged, was signed by another authority, or has
-// less than half of its life left at the time now.
-func (a *Authority) Due(dir, service string, now time.Time) bool {
+// Due reports whether the certificate or key of a service in dir is missing or damaged, was signed by another authority, has
+// other URIs than uris, or has less than half of its life left at the time now.
+func (a *Authority) Due(dir, service string, now time.Time, uris ...*url.URL) bool {
 	cert, err := readCert(filepath.Join(dir, service+".crt"))
 	if err != nil || cert.CheckSignatureFrom(a.cert) != nil {
+		return true
+	}
+	if !slices.EqualFunc(cert.URIs, uris, func(a, b *url.URL) bool { return a.String() == b.String() }) {
 		return true
 	}
 	if _, err := tls.LoadX509KeyPair(filepath.Join(dir, service+".crt"), filepath.Join(dir, service+".key")); err != nil {

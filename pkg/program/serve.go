@@ -29,8 +29,8 @@ type Place struct {
 	Name    string
 	Process Process
 	Listen  string
-	// Agents is the name in the certificates of the agents that it dials; empty for a service that dials none.
-	Agents string
+	// Agents says that it dials the agents of nodes.
+	Agents bool
 }
 
 // Service runs, answers calls and has metrics.
@@ -76,8 +76,8 @@ func (p Place) serve(ctx context.Context, make func(context.Context, service.Dep
 		defer func() { _ = conn.Close() }() // the process ends
 		d.Peers[name] = conn
 	}
-	if p.Agents != "" {
-		agents := rpc.NewDialer(p.Agents, certs)
+	if p.Agents {
+		agents := rpc.NewAgents(certs)
 		defer agents.Close()
 		d.Dial = agents.Dial
 	}

@@ -9,9 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
@@ -27,44 +25,6 @@ const ClientIPKey = "slipway-client-ip"
 
 // UserAgentKey is the metadata key of the client's User-Agent, which only the gateway may set.
 const UserAgentKey = "slipway-user-agent"
-
-type callerKey struct{}
-
-// CallerOf returns the name of the calling service, from its certificate or local connection, or "" if it is unknown.
-func CallerOf(ctx context.Context) string {
-	name, _ := ctx.Value(callerKey{}).(string)
-	return name
-}
-
-func setCaller(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, callerKey{}, name)
-}
-
-func withCaller(name string) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-		return h(setCaller(ctx, name), req)
-	}
-}
-
-func peerCaller(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-	return h(setCaller(ctx, peerName(ctx)), req)
-}
-
-func peerCallerStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-	return h(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), peerName(ss.Context()))})
-}
-
-func peerName(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.PeerCertificates[0].DNSNames) == 0 {
-		return ""
-	}
-	return info.State.PeerCertificates[0].DNSNames[0]
-}
 
 // unary wraps every call: conversion to a status outermost, then log, identity, audit, recover, access.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {

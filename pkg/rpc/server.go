@@ -27,6 +27,7 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/trace"
 )
 
@@ -77,17 +78,26 @@ func (s *Server) Observe(f func(method string, code codes.Code, took time.Durati
 // with such an error must not start.
 func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problems...)...) }
 
-// Local returns a connection within this process for calls by caller. It reaches all services that are registered by the
+// Local returns a connection within this process for calls by a service. It reaches all services that are registered by the
 // time of its first call, so a service may take a connection to its own server while it is being built.
-func (s *Server) Local(caller string) grpc.ClientConnInterface {
-	return intercepted{sync.OnceValue(func() grpc.ClientConnInterface { return s.channel(caller) })}
+func (s *Server) Local(service string) grpc.ClientConnInterface {
+	return s.local(caller{service: service})
 }
 
-func (s *Server) channel(caller string) grpc.ClientConnInterface {
+// LocalNode returns a connection as Local does, for calls by the agent of the node with this id.
+func (s *Server) LocalNode(id string) grpc.ClientConnInterface {
+	return s.local(caller{service: pki.NodeService, node: id})
+}
+
+func (s *Server) local(c caller) grpc.ClientConnInterface {
+	return intercepted{sync.OnceValue(func() grpc.ClientConnInterface { return s.channel(c) })}
+}
+
+func (s *Server) channel(c caller) grpc.ClientConnInterface {
 	ch := (&inprocgrpc.Channel{}).WithCloner(handOver{})
-	ch.WithServerUnaryInterceptor(chainUnary(withCaller(caller), s.unary))
+	ch.WithServerUnaryInterceptor(chainUnary(withCaller(c), s.unary))
 	ch.WithServerStreamInterceptor(func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-		return s.stream(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), caller)}, info, h)
+		return s.stream(srv, &stream{ServerStream: ss, ctx: setCaller(ss.Context(), c)}, info, h)
 	})
 	s.handlers.ForEach(ch.RegisterService)
 	return ch

@@ -54,8 +54,9 @@ type Deps struct {
 	Log  *slog.Logger
 	// Peers are connections to the services that this one calls, by their names.
 	Peers Peers
-	// Dial connects to the agent at a node's endpoint, for a service that commands nodes.
-	Dial func(endpoint string) (grpc.ClientConnInterface, error)
+	// Dial connects to the agent of the node with this id at its endpoint, for a service that commands nodes. An agent of
+	// another node gets no call.
+	Dial func(node, endpoint string) (grpc.ClientConnInterface, error)
 }
 
 // Peers are connections to services, by their names.

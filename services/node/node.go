@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
 	nodepb "slipway.dev/proto/node/v1"
@@ -42,6 +41,8 @@ const (
 
 // Config are the settings of an agent.
 type Config struct {
+	// ID is the node's id, from its certificate. It is empty for an agent without a certificate, in the process of vm.
+	ID string `env:"-"`
 	// Root holds machines, templates and the node's identity.
 	Root string `env:"ROOT,required"`
 	// StackID distinguishes machines of this installation from others on the same hypervisor.
@@ -69,10 +70,7 @@ type Service struct {
 
 // New opens the hypervisor and installs the templates. vm is the connection that signs of life go to.
 func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog.Logger) (*Service, error) {
-	if err := os.MkdirAll(cfg.Root, 0o755); err != nil {
-		return nil, fmt.Errorf("node: %w", err)
-	}
-	id, err := identity(cfg.Root)
+	id, err := Identity(cfg.Root, cfg.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -104,21 +102,6 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)
 	return s, s.server.Check()
-}
-
-// identity reads the node's id from its disk, and makes it at the first start. It never follows from the host name:
-// renaming a machine must not make it another node.
-func identity(root string) (string, error) {
-	path := filepath.Join(root, "node-id")
-	text, err := durable.Create(path, 0o644, func() (string, error) { return uuid.NewString(), nil })
-	if err != nil {
-		return "", fmt.Errorf("node: %w", err)
-	}
-	id, err := uuid.Parse(text)
-	if err != nil {
-		return "", fmt.Errorf("node: %s does not hold a UUID", path)
-	}
-	return id.String(), nil
 }
 
 // sameNode refuses an identity that is not that of the machines here: a lost or copied node-id file would make this node
@@ -223,7 +206,7 @@ func Wipe(ctx context.Context, cfg Config, log *slog.Logger) (removed int, err e
 	if err != nil {
 		return 0, err
 	}
-	id, err := identity(cfg.Root)
+	id, err := Identity(cfg.Root, cfg.ID)
 	if err != nil {
 		return 0, err
 	}

@@ -17,7 +17,7 @@ type Program struct {
 
 // Place returns where the process is and what it reaches.
 func (p Program) Place() program.Place {
-	return program.Place{Name: Schema, Process: p.Process, Listen: p.Listen, Agents: "node"}
+	return program.Place{Name: Schema, Process: p.Process, Listen: p.Listen, Agents: true}
 }
 
 // New makes vm. Replicas on several hosts, or in several containers, are named after those.

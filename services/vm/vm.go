@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
@@ -97,8 +98,8 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		return service.Parts{}, fmt.Errorf("first cluster: %w", err)
 	}
 	auth, ip, services := k.Peers["auth"], k.Peers["ip"], everyService(k.Server.Local(Schema), k.Peers)
-	dial := func(endpoint string) (nodepb.NodeServiceClient, error) {
-		conn, err := k.Dial(endpoint)
+	dial := func(node uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error) {
+		conn, err := k.Dial(node.String(), endpoint)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +45,8 @@ type world struct {
 	bus    *bus.Bus
 	nodeID int32
 	deps   service.Deps
+
+	dialled sync.Map // the nodes that vm dialled, by id, and where
 }
 
 // What the one node of a world is called, and the installation.
@@ -81,7 +84,10 @@ func newWorld(t *testing.T) *world {
 	nodepb.RegisterNodeServiceServer(agent, w.agent)
 	w.deps = service.Deps{
 		Pool: pool, Bus: w.bus, Log: log, Peers: service.Peers{"auth": auth.Local("vm"), "ip": ip.Local("vm")},
-		Dial: func(string) (grpc.ClientConnInterface, error) { return agent.Local("vm"), nil },
+		Dial: func(node, endpoint string) (grpc.ClientConnInterface, error) {
+			w.dialled.Store(node, endpoint)
+			return agent.Local("vm"), nil
+		},
 	}
 	w.start()
 	w.register("boot-1")
@@ -136,7 +142,7 @@ func (w *world) sign(differ func(*vmpb.RegisterNodeRequest)) (*vmpb.RegisterNode
 		},
 	}
 	differ(r)
-	return vmpb.NewNodeServiceClient(w.svc.Server().Local("node")).RegisterNode(w.Context(), r)
+	return vmpb.NewNodeServiceClient(w.svc.Server().LocalNode(r.GetDescription().GetUuid())).RegisterNode(w.Context(), r)
 }
 
 // publish emits an event as another service would.

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"slipway.dev/pkg/conf"
@@ -30,6 +31,9 @@ func main() {
 		certs, err := pki.Load(cfg.Certs, "node")
 		if err != nil {
 			return err
+		}
+		if cfg.ID, err = pki.LoadedNode(certs); err != nil {
+			return fmt.Errorf("%s: %w", cfg.Certs, err)
 		}
 		vm, err := rpc.Dial(cfg.VM, "vm", certs)
 		if err != nil {

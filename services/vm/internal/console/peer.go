@@ -10,7 +10,7 @@ import (
 
 // read reads the last bytes of a console from the agent of its node.
 func read(ctx context.Context, dial node.Dial, m machine, bytes int32) ([]byte, error) {
-	agent, err := dial(m.Endpoint)
+	agent, err := dial.Agent(m.Node, m.Endpoint)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 	}
 	rep.Counts = map[string]int{Hosts: len(w.Hosts), Nodes: len(agents)}
 	for _, x := range agents {
-		traces, err := r.traces(ctx, x.Endpoint)
+		traces, err := r.traces(ctx, x)
 		if err != nil {
 			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", x.ID, err))
 			continue
@@ -59,10 +59,10 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 }
 
 // traces lists what a node has.
-func (r Reader) traces(ctx context.Context, endpoint string) ([]Trace, error) {
+func (r Reader) traces(ctx context.Context, x node.Agent) ([]Trace, error) {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
-	agent, err := r.Dial(endpoint)
+	agent, err := r.Dial.Agent(x.UUID, x.Endpoint)
 	if err != nil {
 		return nil, err
 	}

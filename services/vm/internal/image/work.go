@@ -74,7 +74,7 @@ func (w *importer) download(ctx context.Context, _ *jobs.Run, a importArgs) erro
 
 // importTo has one node import the image.
 func (w *importer) importTo(ctx context.Context, x node.Agent, i image) error {
-	agent, err := w.dial.Agent(x.Endpoint)
+	agent, err := w.dial.Agent(x.UUID, x.Endpoint)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,8 @@ func (p *Reaper) reap(ctx context.Context, nodeID int32, x Stranger, machines in
 
 // remove removes a leftover. It may run twice: removing what is gone succeeds.
 func (p *Reaper) remove(ctx context.Context, run *jobs.Run, a reapArgs) error {
-	if _, err := uuid.Parse(a.UUID); err != nil {
+	of, err := uuid.Parse(a.Node)
+	if _, machineErr := uuid.Parse(a.UUID); err != nil || machineErr != nil {
 		return fault.Invalid.With("not a UUID")
 	}
 	endpoint, isHost, err := p.store.Leftover(ctx, a.NodeID, a.UUID)
@@ -144,7 +145,7 @@ func (p *Reaper) remove(ctx context.Context, run *jobs.Run, a reapArgs) error {
 	if isHost {
 		return fault.Invalid.With("a host has this UUID")
 	}
-	agent, err := p.dial.Agent(endpoint)
+	agent, err := p.dial.Agent(of, endpoint)
 	if err != nil {
 		return err
 	}

@@ -36,9 +36,9 @@ func Read(db *unit.DB) Reader {
 			return err
 		})
 		b.Queue(`
-			SELECT n.endpoint, n.bridge, CASE WHEN c.dns_servers = '{}' THEN n.dns ELSE c.dns_servers END AS dns
+			SELECT n.uuid, n.endpoint, n.bridge, CASE WHEN c.dns_servers = '{}' THEN n.dns ELSE c.dns_servers END AS dns
 			FROM host h JOIN node n ON n.id = h.node_id JOIN cluster c ON c.id = h.cluster_id WHERE h.id = $1`, host).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&m.Endpoint, &m.Bridge, &m.DNS) })
+			QueryRow(func(row pgx.Row) error { return row.Scan(&m.Node, &m.Endpoint, &m.Bridge, &m.DNS) })
 		err := db.Pool.SendBatch(ctx, b).Close()
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, pg.Missing("host", host)

@@ -46,7 +46,8 @@ type Machine struct {
 	SSHKeys      []string
 	Disks        []disk.Disk
 	Addresses    []address.Address // in all states
-	Endpoint     string            // of the agent
+	Node         uuid.UUID
+	Endpoint     string // of the agent
 	Bridge       string
 	DNS          []string // for networks that have none of their own
 }

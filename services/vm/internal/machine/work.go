@@ -57,7 +57,7 @@ func (s *Steps) on(ctx context.Context, run *jobs.Run, a Args) (*plan, nodepb.No
 	if err != nil {
 		return nil, nil, err
 	}
-	agent, err := s.dial.Agent(p.Endpoint)
+	agent, err := s.dial.Agent(p.Node, p.Endpoint)
 	return p, agent, err
 }
 

@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/google/uuid"
+
 	nodepb "slipway.dev/proto/node/v1"
 )
 
-// Dial connects to the agent at a node's endpoint. The dialler keeps the connection.
-type Dial func(endpoint string) (nodepb.NodeServiceClient, error)
+// Dial connects to the agent of a node at its endpoint. The dialler keeps the connection, over which an agent of another
+// node gets no call.
+type Dial func(node uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error)
 
-// Agent returns the agent at an endpoint.
-func (d Dial) Agent(endpoint string) (nodepb.NodeServiceClient, error) {
-	c, err := d(endpoint)
+// Agent returns the agent of a node at its endpoint.
+func (d Dial) Agent(node uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error) {
+	c, err := d(node, endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("dial agent: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 
 // Refusals of a sign of life.
 var (
+	errNameless          = fault.New(codes.PermissionDenied, "CERTIFICATE_WITHOUT_NODE", "the agent's certificate names no node")
+	errNotItsOwn         = fault.New(codes.PermissionDenied, "CERTIFICATE_OF_OTHER_NODE", "the agent's certificate is of another node")
 	ErrOtherInstallation = fault.New(codes.FailedPrecondition, "OTHER_INSTALLATION", "the node belongs to another installation")
 	ErrNodeTwice         = fault.New(codes.FailedPrecondition, "NODE_TWICE",
 		"another machine with the same node id is in service; give this one an id of its own")
@@ -36,9 +38,21 @@ type Description struct {
 	DNS                                       []string
 }
 
+// CheckAgent returns a fault if the node that an agent's certificate names is not the node that the agent speaks of.
+func CheckAgent(named string, of uuid.UUID) error {
+	switch named {
+	case of.String():
+		return nil
+	case "":
+		return errNameless.With("the agent's certificate names no node: issue one for this node by `slipway-init node %s`", of)
+	}
+	return errNotItsOwn.With("the agent's certificate is of node %s, and the agent says that it is node %s", named, of)
+}
+
 // Agent is a node's agent.
 type Agent struct {
 	ID       int32
+	UUID     uuid.UUID
 	Endpoint string
 	Alive    bool
 }

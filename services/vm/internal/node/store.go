@@ -57,7 +57,7 @@ func (n Description) columns() []any {
 
 // Agents returns the agents of all nodes.
 func Agents(ctx context.Context, db *unit.DB) ([]Agent, error) {
-	rows, err := db.Query(ctx, `SELECT id, endpoint, seen_at > now() - `+silence+` AS alive FROM node ORDER BY id`)
+	rows, err := db.Query(ctx, `SELECT id, uuid, endpoint, seen_at > now() - `+silence+` AS alive FROM node ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}

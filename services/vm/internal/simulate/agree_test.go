@@ -338,7 +338,7 @@ func (w *two) chance(random *rand.Rand) {
 			if err != nil {
 				return nil, err
 			}
-			return fmt.Sprint(b.UUID, b.Endpoint, b.Bridge, len(b.Addresses), len(b.Disks)), nil
+			return fmt.Sprint(b.UUID, b.Node, b.Endpoint, b.Bridge, len(b.Addresses), len(b.Disks)), nil
 		})
 	case 19:
 		if random.IntN(3) == 0 {

@@ -24,7 +24,7 @@ func (r rows) Build(ctx context.Context, id int32) (b *machine.Machine, err erro
 		n := t.nodes[h.NodeID]
 		b = &machine.Machine{
 			ID: h.ID, UUID: h.UUID, Name: h.Name, Hostname: h.Hostname, Domain: h.Domain, CPUs: h.CPUs, RAM: h.RAM, MAC: h.MAC,
-			AntiSpoofing: h.AntiSpoofing, PasswordHash: h.PasswordHash, SSHKeys: h.SSHKeys, Disks: h.disks, Addresses: slices.Clone(h.addrs), Endpoint: n.Endpoint, Bridge: n.Bridge, DNS: n.DNS,
+			AntiSpoofing: h.AntiSpoofing, PasswordHash: h.PasswordHash, SSHKeys: h.SSHKeys, Disks: h.disks, Addresses: slices.Clone(h.addrs), Node: n.UUID, Endpoint: n.Endpoint, Bridge: n.Bridge, DNS: n.DNS,
 		}
 		return nil
 	})
@@ -34,7 +34,7 @@ func (r rows) Build(ctx context.Context, id int32) (b *machine.Machine, err erro
 func (r rows) Agents(ctx context.Context) (list []nodes.Agent, err error) {
 	err = r.inTx(ctx, "agents", func(t tx) error {
 		for _, id := range sorted(t.nodes) {
-			list = append(list, nodes.Agent{ID: id, Endpoint: t.nodes[id].Endpoint, Alive: t.alive(t.nodes[id])})
+			list = append(list, nodes.Agent{ID: id, UUID: t.nodes[id].UUID, Endpoint: t.nodes[id].Endpoint, Alive: t.alive(t.nodes[id])})
 		}
 		return nil
 	})

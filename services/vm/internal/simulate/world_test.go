@@ -400,9 +400,9 @@ func ending(err error) string {
 	return ""
 }
 
-func (p *process) dial(endpoint string) (nodepb.NodeServiceClient, error) {
+func (p *process) dial(id uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error) {
 	for _, n := range p.w.nodes {
-		if n.name == endpoint {
+		if n.name == endpoint && n.said.UUID == id {
 			return agentClient{p: p, to: n}, nil
 		}
 	}

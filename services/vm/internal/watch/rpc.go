@@ -9,6 +9,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/node"
@@ -37,6 +38,9 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 	id, err := uuid.Parse(d.GetUuid())
 	if err != nil {
 		return nil, fault.Invalid.With("not a UUID").On("description.uuid")
+	}
+	if err := node.CheckAgent(rpc.NodeOf(ctx), id); err != nil {
+		return nil, err
 	}
 	select {
 	case s.signs <- struct{}{}:

@@ -125,7 +125,7 @@ var states = map[nodepb.MachineState]host.State{
 func (w *Watcher) observe(ctx context.Context, a node.Agent) ([]host.Observation, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
-	agent, err := w.dial.Agent(a.Endpoint)
+	agent, err := w.dial.Agent(a.UUID, a.Endpoint)
 	if err != nil {
 		return nil, err
 	}

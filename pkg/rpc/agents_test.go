@@ -12,11 +12,11 @@ import (
 func TestUnusedConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	d := NewDialer("node", &tls.Config{MinVersion: tls.VersionTLS13})
+	d := NewAgents(&tls.Config{MinVersion: tls.VersionTLS13})
 	d.now = func() time.Time { return now }
 	dial := func(endpoint string) *shared {
 		t.Helper()
-		c, err := d.Dial(endpoint)
+		c, err := d.Dial("n", endpoint)
 		if err != nil {
 			t.Fatal(err)
 		}

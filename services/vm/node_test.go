@@ -1,0 +1,68 @@
+package vm_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	nodepb "slipway.dev/proto/node/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/fault"
+)
+
+// TestNodeSpeaksForItself: an agent registers the node that its certificate names, and no other one.
+func TestNodeSpeaksForItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const other = "99999999-2222-3333-4444-555555555555"
+	for name, tt := range map[string]struct {
+		conn grpc.ClientConnInterface
+		says string // "" if the sign of life is taken
+	}{
+		"its own":     {w.svc.Server().LocalNode(nodeUUID), ""},
+		"another one": {w.svc.Server().LocalNode(other), "is of node " + other},
+		"nameless":    {w.svc.Server().Local("node"), "slipway-init node " + nodeUUID},
+	} {
+		// The boot id and endpoint are those of the node: whoever holds another certificate may know them.
+		_, err := vmpb.NewNodeServiceClient(tt.conn).RegisterNode(t.Context(), &vmpb.RegisterNodeRequest{
+			Endpoint: "local", Description: &nodepb.Description{StackId: stackID, Uuid: nodeUUID, BootId: "boot-1", Hostname: name},
+		})
+		f, refused := fault.From(err)
+		if refused != (tt.says != "") || refused && (f.Code != codes.PermissionDenied || !strings.Contains(f.Error(), tt.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var hostname string
+	if err := w.deps.Pool.QueryRow(t.Context(), `SELECT name FROM node WHERE uuid = $1`, nodeUUID).Scan(&hostname); err != nil || hostname != "its own" {
+		t.Errorf("the node is called %q: %v", hostname, err)
+	}
+}
+
+// TestDialsTheNode: vm says which node it wants at an endpoint, for all that it asks of agents.
+func TestDialsTheNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asked := func(what string) {
+		t.Helper()
+		got := map[any]any{}
+		w.dialled.Range(func(node, endpoint any) bool { got[node] = endpoint; return true })
+		if !maps.Equal(got, map[any]any{nodeUUID: "local"}) {
+			t.Errorf("%s: vm dialled %v", what, got)
+		}
+	}
+	w.looks()
+	asked("a look at the node")
+	c := w.create(w.admin(), wish("dialled"))
+	if s := w.done(c.GetTask()); s != "complete" {
+		t.Fatalf("the job is %s", s)
+	}
+	asked("a job")
+	if _, err := w.hosts().GetHostConsole(w.admin(), &vmpb.GetHostConsoleRequest{Id: c.GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	asked("a console")
+}
