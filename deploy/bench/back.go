@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -30,25 +31,42 @@ func (b *bench) back(ctx context.Context) error {
 	}
 	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
 	return b.withProcesses(ctx, "back", db.URL(), func(a *api, _ []*process) error {
-		tls, err := pki.Load(filepath.Join(b.dir, "certs-back"), "node")
+		ca, err := pki.OpenAuthority(filepath.Join(b.dir, "certs-back"))
 		if err != nil {
 			return err
 		}
-		conn, err := rpc.Dial(b.vm, "vm", tls)
-		if err != nil {
-			return err
+		all := make([]returning, agents)
+		for i := range all {
+			conn, err := all[i].dial(b.vm, ca)
+			if err != nil {
+				return err
+			}
+			defer conn.Close() //nolint:revive // the function ends with the measurement
 		}
-		defer conn.Close()
-		return b.measureBack(ctx, a, vmpb.NewNodeServiceClient(conn))
+		return b.measureBack(ctx, a, all)
 	})
 }
 
-func (b *bench) measureBack(ctx context.Context, a *api, vm vmpb.NodeServiceClient) error {
-	var ids [agents]string
-	for i := range ids {
-		ids[i] = uuid.NewString()
+// returning is an agent that comes back, over a connection of its own.
+type returning struct {
+	id string
+	vm vmpb.NodeServiceClient
+}
+
+// dial connects to vm with a certificate of a new node.
+func (r *returning) dial(vm string, ca *pki.Authority) (*grpc.ClientConn, error) {
+	id := uuid.New()
+	cert, err := ca.Issue(pki.NodeService, time.Hour, pki.NodeURI(id))
+	if err != nil {
+		return nil, err
 	}
-	if _, _, err := comeBack(ctx, vm, ids[:]); err != nil { // they are known from now on
+	conn, err := rpc.Dial(vm, "vm", ca.Config(cert))
+	r.id, r.vm = id.String(), vmpb.NewNodeServiceClient(conn)
+	return conn, err
+}
+
+func (b *bench) measureBack(ctx context.Context, a *api, returned []returning) error {
+	if _, _, err := comeBack(ctx, returned); err != nil { // they are known from now on
 		return err
 	}
 	t := target{name: "a list", url: a.url + "/vm/v3/node?limit=1", token: a.token, conns: 4}
@@ -61,7 +79,7 @@ func (b *bench) measureBack(ctx context.Context, a *api, vm vmpb.NodeServiceClie
 		calm = append(calm, r.p99)
 		var one []time.Duration
 		for i := range 50 {
-			_, d, err := comeBack(ctx, vm, ids[i:i+1])
+			_, d, err := comeBack(ctx, returned[i:i+1])
 			if err != nil {
 				return err
 			}
@@ -74,7 +92,7 @@ func (b *bench) measureBack(ctx context.Context, a *api, vm vmpb.NodeServiceClie
 		failed := make(chan error, 1)
 		go func() {
 			var err error
-			signs, whole, err = comeBack(ctx, vm, ids[:])
+			signs, whole, err = comeBack(ctx, returned)
 			failed <- err
 		}()
 		if r, err = load(ctx, t, b.length); err != nil {
@@ -91,16 +109,16 @@ func (b *bench) measureBack(ctx context.Context, a *api, vm vmpb.NodeServiceClie
 }
 
 // comeBack registers agents at the same time. It returns the time that each took, sorted, and the total.
-func comeBack(ctx context.Context, vm vmpb.NodeServiceClient, ids []string) (took []time.Duration, all time.Duration, err error) {
-	took = make([]time.Duration, len(ids))
+func comeBack(ctx context.Context, returned []returning) (took []time.Duration, all time.Duration, err error) {
+	took = make([]time.Duration, len(returned))
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	start := time.Now()
-	for i, id := range ids {
+	for i, r := range returned {
 		wg.Go(func() {
 			at := time.Now()
-			_, signErr := vm.RegisterNode(ctx, &vmpb.RegisterNodeRequest{Endpoint: "127.0.0.1:9", Description: &nodepb.Description{
-				Uuid: id, StackId: "bench", Hostname: "agent-" + id[:8], CpuNumber: 1, RamMib: 1024, StorageMib: 1024, StorageFreeMib: 1024,
+			_, signErr := r.vm.RegisterNode(ctx, &vmpb.RegisterNodeRequest{Endpoint: "127.0.0.1:9", Description: &nodepb.Description{
+				Uuid: r.id, StackId: "bench", Hostname: "agent-" + r.id[:8], CpuNumber: 1, RamMib: 1024, StorageMib: 1024, StorageFreeMib: 1024,
 				Hypervisor: "sim", Accel: "sim", BootId: "bench", Bridge: "bench",
 			}})
 			took[i] = time.Since(at)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
 
 	"slipway.dev/deploy/parts"
@@ -61,7 +62,7 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 			services = append(services, p.Name+"="+addr[p.Name])
 		}
 	}
-	if err := pki.Write(certs, time.Hour, names...); err != nil {
+	if err := errors.Join(pki.Write(certs, time.Hour, names...), pki.WriteNode(certs, time.Hour, uuid.New())); err != nil {
 		return err
 	}
 	b.vm = addr["vm"]

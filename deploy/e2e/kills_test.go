@@ -24,6 +24,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slipway.dev/deploy/fsck"
 	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/pg/pgembed"
@@ -80,7 +82,7 @@ func newSeparate(t *testing.T) *separate {
 			services = append(services, p.Name+"="+s.addr[p.Name])
 		}
 	}
-	if err := pki.Write(certs, time.Hour, names...); err != nil {
+	if err := errors.Join(pki.Write(certs, time.Hour, names...), pki.WriteNode(certs, time.Hour, uuid.New())); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range parts.All() {

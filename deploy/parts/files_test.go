@@ -81,16 +81,17 @@ func TestFilesFollowTheTable(t *testing.T) {
 	t.Parallel()
 	commands := of(parts.All(), func(p parts.Part) string { return "slipway.dev/" + p.Command })
 	names := of(parts.All(), name)
+	keys := slices.Sorted(slices.Values(append(slices.Clone(names), "nats", "node-libvirt", "postgres")))
 	for _, f := range []struct {
 		path, pattern string
 		want          []string
 	}{
 		{"Makefile", `(slipway\.dev/(?:services|gateway)\S*/cmd/\w+d)\b`, commands},
 		{"Dockerfile", `(slipway\.dev/(?:services|gateway)\S*/cmd/\w+d)\b`, commands},
-		{"Dockerfile", `/volumes/keys/([a-z]+)`, slices.Sorted(slices.Values(append(slices.Clone(names), "nats", "postgres")))},
+		{"Dockerfile", `/volumes/keys/([a-z-]+)`, keys},
 		{"deploy/compose/prometheus/prometheus.yml", `names: \[([a-z, ]+)\]`, nil},
 		{"deploy/compose/test.sh", `compose build --quiet ([a-z]+(?: [a-z]+)+)`, names},
-		{"docker-compose.yml", `(?m)^  keys-([a-z]+):$`, slices.Sorted(slices.Values(append(slices.Clone(names), "nats", "postgres")))},
+		{"docker-compose.yml", `(?m)^  keys-([a-z-]+):$`, keys},
 	} {
 		got := matches(t, f.path, f.pattern)
 		if f.want == nil {

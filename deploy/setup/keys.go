@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -36,19 +35,18 @@ func Keys(c Config) error {
 	if err := write(c.key("auth", "master-key"), master, 0o600); err != nil {
 		return err
 	}
-	id, err := c.stackID()
-	if err != nil {
-		return err
+	for _, name := range composed {
+		if err := c.writeStackID(c.key(name, "")); err != nil {
+			return err
+		}
 	}
 	pw, err := c.secret("postgres")
 	if err != nil {
 		return err
 	}
 	// PostgreSQL and NATS run as users of their own; other users have no access to these directories.
-	for path, text := range map[string]string{c.key("node", "stack-id"): id, c.key("postgres", "password"): pw} {
-		if err := write(path, text, 0o644); err != nil {
-			return err
-		}
+	if err := write(c.key("postgres", "password"), pw, 0o644); err != nil {
+		return err
 	}
 	if err := natsKeys(c); err != nil {
 		return err
@@ -93,13 +91,14 @@ func (c Config) busURL(user, password string) string {
 
 // renew delivers the certificates that are due.
 func renew(ca *pki.Authority, c Config, now time.Time) error {
-	for _, p := range c.table() {
-		if dir := filepath.Join(c.Keys, p.Name); ca.Due(dir, p.Name, now) {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
+	list, err := c.certificates()
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if x.due(ca, now) {
+			if err := x.deliver(ca, c.CertificateLife); err != nil {
 				return err
-			}
-			if err := ca.Deliver(dir, p.Name, c.CertificateLife); err != nil {
-				return fmt.Errorf("certificate of %s: %w", p.Name, err)
 			}
 		}
 	}

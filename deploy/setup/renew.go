@@ -37,9 +37,13 @@ func Fresh(c Config) error {
 		return err
 	}
 	late := time.Now().Add(-c.CertificateLife / 5)
-	for _, p := range c.table() {
-		if ca.Due(c.key(p.Name, ""), p.Name, late) {
-			return fmt.Errorf("the certificate of %s was not renewed", p.Name)
+	list, err := c.certificates()
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if x.due(ca, late) {
+			return fmt.Errorf("the certificate in %s was not renewed", x.dir)
 		}
 	}
 	return nil

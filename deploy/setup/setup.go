@@ -25,6 +25,8 @@ type Config struct {
 	Authority string `env:"AUTHORITY" envDefault:"/authority"`
 	// Keys holds one directory for each service, which becomes its /keys.
 	Keys string `env:"KEYS" envDefault:"/keys"`
+	// Data holds the data directories of the nodes of compose. An id that a node has already is in there.
+	Data string `env:"DATA" envDefault:"/data"`
 	// Templates gets a stand-in for an OS image, for simulated machines, unless there is an image.
 	Templates string `env:"TEMPLATES" envDefault:"/templates"`
 

@@ -29,7 +29,8 @@ func config(t *testing.T) Config {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c.Authority, c.Keys, c.Templates = filepath.Join(dir, "authority"), filepath.Join(dir, "keys"), filepath.Join(dir, "templates")
+	c.Authority, c.Keys, c.Data = filepath.Join(dir, "authority"), filepath.Join(dir, "keys"), filepath.Join(dir, "data")
+	c.Templates = filepath.Join(dir, "templates")
 	if err := Keys(c); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,8 @@ func TestKeys(t *testing.T) {
 	has := map[string][]string{
 		"auth": {"auth.crt", "auth.key", "ca.crt", "database", "master-key", "nats"}, "vm": {"ca.crt", "database", "nats", "vm.crt", "vm.key"},
 		"ip": {"ca.crt", "database", "ip.crt", "ip.key", "nats"}, "node": {"ca.crt", "node.crt", "node.key", "stack-id"},
-		"gateway": {"ca.crt", "gateway.crt", "gateway.key", "nats"}, "postgres": {"password"}, "nats": {"nats.conf"},
+		"node-libvirt": {"ca.crt", "node.crt", "node.key", "stack-id"},
+		"gateway":      {"ca.crt", "gateway.crt", "gateway.key", "nats"}, "postgres": {"password"}, "nats": {"nats.conf"},
 	}
 	before := map[string]string{}
 	for service, want := range has {
@@ -69,7 +71,7 @@ func TestKeys(t *testing.T) {
 				t.Errorf("%s: %v %v", f.Name(), info.Mode(), err)
 			}
 		}
-		if _, err := pki.Load(filepath.Join(c.Keys, service), service); err != nil && service != "postgres" && service != "nats" {
+		if _, err := pki.Load(filepath.Join(c.Keys, service), strings.TrimSuffix(service, "-libvirt")); err != nil && service != "postgres" && service != "nats" {
 			t.Error(err)
 		}
 	}

@@ -3,8 +3,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +37,24 @@ func main() {
 		})
 		add("renew", "Renew certificates until it is stopped", func(ctx context.Context) error { return setup.Renew(ctx, cfg, log) })
 		add("healthcheck", "Tell whether all certificates were renewed in time", func(context.Context) error { return setup.Fresh(cfg) })
+		root.AddCommand(node(cfg))
 		return root.ExecuteContext(ctx)
 	})
+}
+
+func node(cfg setup.Config) *cobra.Command {
+	var name string
+	c := &cobra.Command{
+		Use: "node [ID]", Short: "Issue the certificate of a node: of the node with this id, or of a new node", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := setup.Node(cfg, strings.Join(args, ""), name)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), dir)
+			return err
+		},
+	}
+	c.Flags().StringVar(&name, "for", "", "the node of docker-compose.yml that gets this id: node or node-libvirt (default: another node)")
+	return c
 }
