@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"regexp"
 	"strconv"
 	"strings"
@@ -150,6 +151,64 @@ func TestKeyRefused(t *testing.T) {
 	refused("deleted", key)
 	if len(answers) != 1 {
 		t.Errorf("the answers differ: %v", answers)
+	}
+}
+
+// TestKeyEndsWithItsMaker: what takes rights from the account that made a key ends the key, the session that another one opened,
+// and what that session made; also when a session is opened after the change.
+func TestKeyEndsWithItsMaker(t *testing.T) {
+	t.Parallel()
+	for what, end := range map[string]func(w *world, boss context.Context, id int32) error{
+		"suspension": func(w *world, boss context.Context, id int32) error {
+			return errOf(w.users.SuspendUser(boss, &authpb.SuspendUserRequest{Id: id}))
+		},
+		"deletion": func(w *world, boss context.Context, id int32) error {
+			return errOf(w.users.DeleteUser(boss, &authpb.DeleteUserRequest{Id: id}))
+		},
+		"loss of role": func(w *world, boss context.Context, id int32) error {
+			return errOf(w.users.UpdateUser(boss, &authpb.UpdateUserRequest{Id: id, Roles: []string{identity.RoleUser}}))
+		},
+		"new password": func(w *world, boss context.Context, id int32) error {
+			return errOf(w.users.SetUserPassword(boss, &authpb.SetUserPasswordRequest{Id: id, Password: "other password"}))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := start(t, nil)
+			userID, _ := w.user(t, "user@example.com", "")
+			id, _ := w.user(t, "admin2@example.com", identity.RoleAdmin)
+			maker := w.as(t, w.mustLogin(t, "admin2@example.com", "pw"))
+			key := func() string {
+				k, err := w.keys.CreateKey(maker, &authpb.CreateKeyRequest{User: "user@example.com"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return k.GetKey()
+			}
+			opened, err := w.redeem(t, key())
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := w.tokens.CreateToken(w.as(t, opened.GetToken()), &authpb.CreateTokenRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			unused, others := key(), w.key(t, "user@example.com")
+			before := w.count(t, `SELECT revision FROM user_account WHERE id = $1`, userID)
+			if err := end(w, w.admin(t), id); err != nil {
+				t.Fatal(err)
+			}
+			w.dead(t, "the session", opened.GetToken())
+			w.dead(t, "its token", made.GetToken())
+			_, err = w.redeem(t, unused)
+			wantFault(t, "the unused key", err, "INVALID_KEY", "")
+			if w.count(t, `SELECT revision FROM user_account WHERE id = $1`, userID) == before {
+				t.Error("identities of the session are still good")
+			}
+			if _, err := w.redeem(t, others); err != nil {
+				t.Errorf("a key of another administrator: %v", err)
+			}
+		})
 	}
 }
 

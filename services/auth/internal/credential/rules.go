@@ -18,6 +18,7 @@ type Opening struct {
 	Method string
 	Client Client
 	Maker  *int32 // the credential by means of which it is opened
+	MadeBy *int32 // the account that made the one-time key by which it is opened
 }
 
 // Opened is a session that was opened.

@@ -43,13 +43,16 @@ func Delete(ctx context.Context, tx *unit.Tx, owner int32, which string, args ..
 	return id, Revoked(ctx, tx, of, id, "")
 }
 
-// End ends the sessions and one-time keys of an account, with all also the tokens and API keys, which have a lifetime
-// of their own, and emits events. The credential with the id but goes on.
+// End ends the sessions and one-time keys of an account, those that it made for other accounts too, with all also its tokens and
+// API keys, which have a lifetime of their own, and emits events. The credential with the id but goes on.
 func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, of); err != nil {
+	if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1 OR made_by = $1`, of); err != nil {
 		return err
 	}
 	if err := OutdateMade(ctx, tx, of); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM token WHERE made_by = $1 AND account_id <> $1`, of); err != nil {
 		return err
 	}
 	rows, err := tx.Query(ctx, `

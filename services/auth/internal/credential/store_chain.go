@@ -56,10 +56,10 @@ func ChainOf(ctx context.Context, tx *unit.Tx, session int32) (c Chain, err erro
 	return c, err
 }
 
-// OutdateMade revokes the identities of accounts whose credentials the credentials of this account made, directly or by others,
-// before these end.
+// OutdateMade revokes the identities of the accounts whose credentials this account or its credentials made, directly or by
+// others, before these end.
 func OutdateMade(ctx context.Context, tx *unit.Tx, by int32) error {
-	return outdateMade(ctx, tx, by, `account_id = $1`, by)
+	return outdateMade(ctx, tx, by, `account_id = $1 OR made_by = $1`, by)
 }
 
 // OutdateChain revokes the identities that were signed for a credential and for all that it made, directly or by others.

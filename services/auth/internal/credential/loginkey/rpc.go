@@ -57,7 +57,7 @@ func (s *LoginKeys) CreateKey(ctx context.Context, r *authpb.CreateKeyRequest) (
 			return fault.Denied.With("a scoped token cannot create login keys")
 		}
 		audit.Of(ctx).Object("user", a.ID)
-		return create(ctx, tx, a.ID, hash, chain.Maker)
+		return create(ctx, tx, a.ID, me.AccountID, hash, chain.Maker)
 	})
 	if err != nil {
 		return nil, err
@@ -90,18 +90,18 @@ func (s *LoginKeys) openSession(ctx context.Context, key string) (id int32, toke
 		return 0, "", err
 	}
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		a, maker, err := redeem(ctx, tx, hash)
+		a, o, err := redeem(ctx, tx, hash)
 		if err != nil {
 			return err
 		}
 		id, token = a.ID, secret.NewToken(a.ID)
 		audit.Of(ctx).Actor(a.ID, a.Email)
 		audit.Of(ctx).Object("user", a.ID)
-		stored, err := secret.Hash(token)
-		if err != nil {
+		if o.Hash, err = secret.Hash(token); err != nil {
 			return err
 		}
-		_, err = credential.Open(ctx, tx, a, credential.Opening{Hash: stored, Method: method, Client: credential.ClientOf(ctx), Maker: maker})
+		o.Method, o.Client = method, credential.ClientOf(ctx)
+		_, err = credential.Open(ctx, tx, a, o)
 		return err
 	})
 	return id, token, err
