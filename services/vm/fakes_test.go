@@ -29,7 +29,7 @@ func (*fakeUsers) GetUser(_ context.Context, r *authpb.GetUserRequest) (*authpb.
 }
 
 func (*fakeUsers) ListSSHKeysOf(context.Context, *authpb.ListSSHKeysOfRequest) (*authpb.ListSSHKeysResponse, error) {
-	return &authpb.ListSSHKeysResponse{List: []*authpb.SSHKey{{SshPubKey: "ssh-ed25519 AAAA"}}}, nil
+	return &authpb.ListSSHKeysResponse{List: []*authpb.SSHKey{{SshPubKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOt6W6cNdd8jz7uybrGrIlhQ46xn0Q5nTRmkxY5T9AIU Ivan\u00a0Petrov"}}}, nil
 }
 
 var errNoAddress = fault.New(codes.ResourceExhausted, "NO_FREE_ADDRESS", "no free address")

@@ -40,7 +40,7 @@ func TestLifeOfAHost(t *testing.T) {
 	}
 	m := w.agent.machine(h.GetInternalName())
 	if !m.defined || m.state != nodepb.MachineState_MACHINE_STATE_RUNNING || m.seed.GetHostname() != "web1" || m.seed.GetFqdn() != "web1.test" ||
-		!cryptForm.MatchString(m.seed.GetPasswordHash()) || m.seed.GetSshKeys()[0] != "ssh-ed25519 AAAA" ||
+		!cryptForm.MatchString(m.seed.GetPasswordHash()) || m.seed.GetSshKeys()[0] != "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOt6W6cNdd8jz7uybrGrIlhQ46xn0Q5nTRmkxY5T9AIU" ||
 		m.seed.GetLinks()[0].GetAddresses()[0] != "10.1.0.3/16" || m.seed.GetDns()[0] != "192.0.2.53" {
 		t.Errorf("machine %+v", m)
 	}

@@ -3,20 +3,21 @@ package sshkey
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/sshline"
 )
 
 // errTooMany refuses one key more.
 var errTooMany = fault.New(codes.FailedPrecondition, "TOO_MANY_KEYS", "the account has too many SSH keys")
 
 const (
-	maxKeys    = 100 // of one account
-	maxKeyText = 16 << 10
-	maxName    = 255
+	maxKeys = sshline.Max // of one account
+	maxName = 255
 )
 
 // sshKey is a public key that hosts of an account let in.
@@ -30,34 +31,19 @@ type sshKey struct {
 // parse reads one line of an authorized_keys file. Options are refused: they would be lost on the way to a
 // host, and a key without its "command=" lets in more than its owner meant.
 func parse(name, text string) (sshKey, error) {
-	text = strings.TrimSpace(text)
-	switch {
-	case text == "":
+	if strings.TrimSpace(text) == "" {
 		return sshKey{}, fault.Invalid.With("a value is required").On("ssh_pub_key")
-	case len(text) > maxKeyText:
-		return sshKey{}, fault.Invalid.With("at most %d bytes", maxKeyText).On("ssh_pub_key")
-	case strings.ContainsAny(text, "\r\n\x00"):
-		return sshKey{}, fault.Invalid.With("exactly one key, on one line").On("ssh_pub_key")
 	}
-	key, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	key, comment, err := sshline.Parse(text)
 	if err != nil {
-		return sshKey{}, fault.Invalid.With("not a public key in the authorized_keys format").On("ssh_pub_key")
-	}
-	if len(options) > 0 {
-		return sshKey{}, fault.Invalid.With("options before the key are not supported").On("ssh_pub_key")
-	}
-	if _, ok := key.(*ssh.Certificate); ok {
-		return sshKey{}, fault.Invalid.With("a certificate, not a key").On("ssh_pub_key")
+		return sshKey{}, fault.Invalid.With("%s", err).On("ssh_pub_key")
 	}
 	name = strings.TrimSpace(name)
 	if name == "" {
 		name = comment
 	}
-	if len(name) > maxName {
-		return sshKey{}, fault.Invalid.With("at most %d bytes", maxName).On("name")
+	if utf8.RuneCountInString(name) > maxName {
+		return sshKey{}, fault.Invalid.With("at most %d characters", maxName).On("name")
 	}
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
-	return sshKey{
-		Name: name, PublicKey: strings.TrimSpace(line + " " + comment), Fingerprint: ssh.FingerprintSHA256(key),
-	}, nil
+	return sshKey{Name: name, PublicKey: sshline.Format(key, comment), Fingerprint: ssh.FingerprintSHA256(key)}, nil
 }

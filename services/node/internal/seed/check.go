@@ -5,17 +5,13 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/crypto/ssh"
-
+	"slipway.dev/pkg/sshline"
 	"slipway.dev/services/node/internal/hyper"
 )
 
 const (
-	maxKeys     = 100
-	maxKeyBytes = 16 << 10
 	maxUserData = 64 << 10
 	maxLinks    = 16
 )
@@ -36,13 +32,13 @@ func check(s hyper.Seed) error {
 		return bad("fqdn", "not a domain name")
 	case s.PasswordHash != "" && !crypted.MatchString(s.PasswordHash):
 		return bad("password_hash", "not a crypt(3) hash")
-	case len(s.SSHKeys) > maxKeys:
-		return bad("ssh_keys", "more than %d keys", maxKeys)
+	case len(s.SSHKeys) > sshline.Max:
+		return bad("ssh_keys", "more than %d keys", sshline.Max)
 	case len(s.Links) > maxLinks:
 		return bad("links", "more than %d links", maxLinks)
 	}
 	for i, k := range s.SSHKeys {
-		if err := checkKey(k); err != nil {
+		if _, _, err := sshline.Parse(k); err != nil {
 			return bad(fmt.Sprintf("ssh_keys[%d]", i), "%s", err)
 		}
 	}
@@ -78,26 +74,6 @@ func domain(s string) bool {
 		}
 	}
 	return true
-}
-
-// checkKey returns an error unless k is exactly one key on one line without options: an option could run a command at log-in.
-func checkKey(k string) error {
-	if len(k) > maxKeyBytes {
-		return fmt.Errorf("longer than %d bytes", maxKeyBytes)
-	}
-	if !printable(k) {
-		return fmt.Errorf("not one line of printable text")
-	}
-	_, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(k))
-	switch {
-	case err != nil:
-		return fmt.Errorf("not a public SSH key")
-	case len(options) > 0:
-		return fmt.Errorf("a key may not carry options")
-	case len(rest) > 0:
-		return fmt.Errorf("more than one key")
-	}
-	return nil
 }
 
 func checkLink(l hyper.Link) error {
@@ -143,16 +119,4 @@ func checkUserData(u string) error {
 		return bad("user_data", "user data is UTF-8 text")
 	}
 	return nil
-}
-
-func printable(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) && r != '\t' {
-			return false
-		}
-	}
-	return true
 }

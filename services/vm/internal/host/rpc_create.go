@@ -123,6 +123,9 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys of account %d: %w", owner, err)
 	}
+	if err := spec.addKeys(keys); err != nil {
+		return nil, err
+	}
 	hash, err := hashPassword(spec.Password)
 	if err != nil {
 		return nil, err
@@ -131,7 +134,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	h := &Host{
 		UUID: id, Name: spec.Name, Comment: spec.Comment, State: Creating, Wanted: WantActive,
 		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, RAM: spec.RAM, MAC: MAC(id),
-		AntiSpoofing: spec.AntiSpoofing, PasswordHash: hash, SSHKeys: append(spec.SSHKeys, keys...),
+		AntiSpoofing: spec.AntiSpoofing, PasswordHash: hash, SSHKeys: spec.SSHKeys,
 	}
 	h.Hostname, h.Domain = hostnames(spec.Name, spec.Domain, p.DomainTemplate)
 	return h, nil

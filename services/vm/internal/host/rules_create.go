@@ -2,13 +2,16 @@ package host
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/sshline"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
@@ -63,7 +66,7 @@ func (s *createSpec) check() error {
 		return fault.Invalid.With("required, the id of an OS template of GET /vm/v3/os").On("os")
 	case s.Password == "" && len(s.SSHKeys) == 0:
 		return fault.Invalid.With("required").On("password")
-	case len(s.Password) > maxPassword || strings.ContainsAny(s.Password, "\x00\r\n"):
+	case utf8.RuneCountInString(s.Password) > maxPassword || strings.ContainsAny(s.Password, "\x00\r\n"):
 		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
 	}
 	if err := s.checkSize(); err != nil {
@@ -124,11 +127,29 @@ func (s *createSpec) checkKeys() error {
 		return fault.Invalid.With("at most %d", maxKeys).On("ssh_keys")
 	}
 	for i, text := range s.SSHKeys {
-		key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(text))
-		if err != nil || len(options) > 0 || len(strings.TrimSpace(string(rest))) > 0 {
-			return fault.Invalid.With("number %d is not one public key without options", i+1).On("ssh_keys")
+		key, _, err := sshline.Parse(text)
+		if err != nil {
+			return fault.Invalid.With("number %d: %s", i+1, err).On("ssh_keys")
 		}
-		s.SSHKeys[i] = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+		s.SSHKeys[i] = sshline.Format(key, "")
+	}
+	return nil
+}
+
+// addKeys adds the keys of the account, without their comments: an old comment that the agent would refuse must not
+// keep a machine from being made. A key that is there already counts once.
+func (s *createSpec) addKeys(ofAccount []string) error {
+	for _, line := range ofAccount {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			continue // no key that a guest could use
+		}
+		if text := sshline.Format(key, ""); !slices.Contains(s.SSHKeys, text) {
+			s.SSHKeys = append(s.SSHKeys, text)
+		}
+	}
+	if len(s.SSHKeys) > sshline.Max {
+		return fault.Invalid.With("at most %d, with those of the account", sshline.Max).On("ssh_keys")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"slipway.dev/pkg/fault"
 )
@@ -22,9 +23,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkComment refuses a comment of more than 4096 bytes.
+// checkComment refuses a comment of more than 4096 characters.
 func checkComment(comment string) error {
-	if len(comment) > 4096 || strings.ContainsRune(comment, 0) {
+	if utf8.RuneCountInString(comment) > 4096 || strings.ContainsRune(comment, 0) {
 		return fault.Invalid.With("at most 4096 characters, no zero byte").On("comment")
 	}
 	return nil
