@@ -32,7 +32,7 @@ func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodep
 		Uuid: a.nodeID, StackId: a.stackID, Hostname: hostname, CpuNumber: clamp.Int32(f.CPUs), CpuModel: f.CPUModel,
 		RamMib: clamp.Int32(f.MemoryMiB), StorageMib: clamp.Int32(f.StorageTotalMiB), StorageFreeMib: clamp.Int32(f.StorageFreeMiB),
 		Hypervisor: f.Hypervisor, LibvirtVersion: f.Libvirt, QemuVersion: f.QEMU, KernelVersion: f.Kernel, OsVersion: f.OS,
-		Accel: string(f.Accel), BootId: f.BootID, Bridge: hyper.BridgeName(a.stackID, 0), Dns: nameservers("/etc/resolv.conf"),
+		Accel: string(f.Accel), BootId: f.BootID, Bridge: hyper.BridgeName(a.stackID, 0), Dns: nameservers(resolvConfs...),
 	}
 	for _, o := range oses {
 		d.Templates = append(d.Templates, templateOf(o))
@@ -50,11 +50,25 @@ func templateOf(o ostemplate.OS) *nodepb.Template {
 // publicDNS is for guests of a node with name servers on its loopback only.
 var publicDNS = []string{"1.1.1.1", "9.9.9.9"}
 
-// nameservers returns the name servers of a resolv.conf that a guest can reach too.
-func nameservers(path string) []string {
+// resolvConfs are where the name servers of a node are written. The second one has those behind the stub of
+// systemd-resolved, which is all that the first one names then.
+var resolvConfs = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
+// nameservers returns the name servers that a guest can reach too, of the first file that has some.
+func nameservers(paths ...string) []string {
+	for _, path := range paths {
+		if list := nameserversOf(path); list != nil {
+			return list
+		}
+	}
+	return publicDNS
+}
+
+// nameserversOf returns the name servers of one resolv.conf that a guest can reach too, nil for none.
+func nameserversOf(path string) []string {
 	f, err := os.Open(path)
 	if err != nil {
-		return publicDNS
+		return nil
 	}
 	defer f.Close()
 	var list []string
@@ -66,9 +80,6 @@ func nameservers(path string) []string {
 		if a, err := netip.ParseAddr(words[1]); err == nil && !a.IsLoopback() && a.Zone() == "" {
 			list = append(list, a.String())
 		}
-	}
-	if list == nil {
-		return publicDNS
 	}
 	return list
 }

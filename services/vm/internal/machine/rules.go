@@ -59,7 +59,8 @@ type plan struct {
 	before    []address.Address // those that it has until then
 }
 
-// nameServers returns those of the addresses' networks, and where these have none the cluster's or the node's.
+// nameServers returns those of the addresses' networks, and where these have none the cluster's or the node's. At least
+// one of them is of a family that the machine has.
 func (p *plan) nameServers() []string {
 	var list []string
 	for _, a := range p.Addresses {
@@ -70,7 +71,7 @@ func (p *plan) nameServers() []string {
 		}
 	}
 	if len(list) == 0 {
-		return p.DNS
+		list = p.DNS
 	}
-	return list
+	return reachable(list, p.Addresses)
 }

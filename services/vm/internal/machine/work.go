@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	nodepb "slipway.dev/proto/node/v1"
@@ -84,14 +83,13 @@ func (s *Steps) EnsureNetwork(ctx context.Context, run *jobs.Run, a Args) error 
 	}
 	req := &nodepb.EnsureNetworkRequest{Name: p.Bridge}
 	for _, x := range p.Addresses {
-		gateway, err := netip.ParseAddr(x.Gateway)
-		if err != nil {
-			continue // a network without a gateway of its own needs none on the bridge
+		prefix, ok := onNode(x)
+		if !ok {
+			continue
 		}
-		prefix := netip.PrefixFrom(gateway, int(x.Prefix))
 		req.Addresses = append(req.Addresses, prefix.String())
-		// A private network is unknown outside: its guests speak with the node's address there.
-		if gateway.IsPrivate() {
+		// A network that is unknown outside: its guests use the node's address there.
+		if !isGlobal(prefix.Addr()) {
 			req.Nat = append(req.Nat, prefix.Masked().String())
 		}
 	}
