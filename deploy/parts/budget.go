@@ -7,12 +7,14 @@ import (
 	"slipway.dev/pkg/pg"
 )
 
-// WithConns sets the size of the pool in a URL, unless the URL sets it already.
+// WithConns sets the size of the pool in a URL, or in a list of keywords and values, unless it is set already.
 func WithConns(url string, n int) string {
 	const key = "pool_max_conns="
 	switch {
 	case strings.Contains(url, key):
 		return url
+	case !strings.Contains(url, "://"): // keywords and values
+		return fmt.Sprintf("%s %s%d", url, key, n)
 	case strings.Contains(url, "?"):
 		return fmt.Sprintf("%s&%s%d", url, key, n)
 	default:

@@ -49,6 +49,8 @@ func TestConnectionsOfAURL(t *testing.T) {
 		"postgres://h/d":                    "postgres://h/d?pool_max_conns=7",
 		"postgres://h/d?sslmode=disable":    "postgres://h/d?sslmode=disable&pool_max_conns=7",
 		"postgres://h/d?pool_max_conns=100": "postgres://h/d?pool_max_conns=100",
+		"host=h dbname=d":                   "host=h dbname=d pool_max_conns=7",
+		"host=h pool_max_conns=100":         "host=h pool_max_conns=100",
 	} {
 		if got := parts.WithConns(url, 7); got != want {
 			t.Errorf("%s: %s, want %s", url, got, want)

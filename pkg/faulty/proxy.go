@@ -2,6 +2,7 @@ package faulty
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -39,12 +40,18 @@ func (p *Proxy) Open() error {
 		return nil
 	}
 	// A probe of the proxy would keep a client in good hope after Silence.
-	l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", p.addr)
+	cfg := net.ListenConfig{KeepAlive: -1}
+	cfg.SetMultipathTCP(false) // such a socket takes no filter
+	listener, err := cfg.Listen(context.Background(), "tcp", p.addr)
 	if err != nil {
 		return err
 	}
-	p.l, p.addr = l.(*net.TCPListener), l.Addr().String()
-	p.all.Go(func() { p.accept(p.l) })
+	l, ok := listener.(*net.TCPListener)
+	if !ok {
+		return fmt.Errorf("faulty: listened on a %T", listener)
+	}
+	p.l, p.addr = l, l.Addr().String()
+	p.all.Go(func() { p.accept(l) })
 	return nil
 }
 
@@ -150,7 +157,10 @@ func (p *Proxy) carry(near *net.TCPConn, far net.Conn) {
 	_ = far.Close()
 	<-ended
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.quiet {
+		return // the client must not hear of the end; Break closes the connection
+	}
 	delete(p.conns, near)
-	p.mu.Unlock()
 	_ = near.Close()
 }

@@ -32,6 +32,8 @@ const (
 	lockWait = "5s"
 	// turnTime bounds a turn of one duty on the connection. A turn that is longer costs the leader its connection.
 	turnTime = 30 * time.Second
+	// beginTime bounds how long becoming the leader may take.
+	beginTime = 10 * time.Second
 )
 
 // Run waits until no other process leads any of the duties in this schema, then runs them all, until ctx ends. The locks end
@@ -61,7 +63,9 @@ const (
 
 // try becomes the leader, if there is none, and leads until the connection is lost or ctx ends.
 func try(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, names []string, duties []Duty) error {
-	conn, err := pool.Acquire(ctx)
+	begin, begun := context.WithTimeout(ctx, beginTime)
+	defer begun()
+	conn, err := pool.Acquire(begin)
 	if err != nil {
 		return err
 	}
@@ -74,10 +78,10 @@ func try(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger, names []stri
 		}
 	}()
 	var ok bool
-	if err := conn.QueryRow(ctx, tryLocks, names).Scan(&ok); err != nil || !ok {
+	if err := conn.QueryRow(begin, tryLocks, names).Scan(&ok); err != nil || !ok {
 		return err
 	}
-	if _, err := conn.Exec(ctx, bounds); err != nil {
+	if _, err := conn.Exec(begin, bounds); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)

@@ -24,7 +24,8 @@ const defaultConns = 16
 
 // Open returns a pool with schema as its search_path; a missing schema is made.
 //
-// The pool only accepts a primary: after a failover a connection to a node that became read-only closes itself.
+// The pool only accepts a primary: after a failover a connection to a node that became read-only closes itself, and one to a
+// server that fell silent ends within ten seconds.
 func Open(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
 	cfg, err := config(url, schema)
 	if err != nil {
@@ -56,14 +57,19 @@ func config(url, schema string) (*pgxpool.Config, error) {
 	cfg.MaxConnLifetime = 5 * time.Minute
 	cfg.MaxConnLifetimeJitter = time.Minute
 	cfg.MaxConnIdleTime = 2 * time.Minute
+	cfg.PingTimeout = pingTimeout
 
 	c := cfg.ConnConfig
 	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	c.OnPgError = keepConn
 	c.AfterNetConnect = mark
 	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = 5 * time.Second
+		c.ConnectTimeout = connectTimeout
 	}
+	c.DialFunc = dialer.DialContext
+	s := newServers()
+	s.attach(c)
+	cfg.BeforeConnect = s.order
 	c.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
 	c.RuntimeParams["timezone"] = "UTC"
 	// A transaction never waits for other systems, so an idle one has lost its owner and only holds locks.
