@@ -158,17 +158,20 @@ func TestKeyRefused(t *testing.T) {
 // and what that session made; also when a session is opened after the change.
 func TestKeyEndsWithItsMaker(t *testing.T) {
 	t.Parallel()
-	for what, end := range map[string]func(w *world, boss context.Context, id int32) error{
-		"suspension": func(w *world, boss context.Context, id int32) error {
+	for what, end := range map[string]func(w *world, boss context.Context, id, role int32) error{
+		"suspension": func(w *world, boss context.Context, id, _ int32) error {
 			return errOf(w.users.SuspendUser(boss, &authpb.SuspendUserRequest{Id: id}))
 		},
-		"deletion": func(w *world, boss context.Context, id int32) error {
+		"deletion": func(w *world, boss context.Context, id, _ int32) error {
 			return errOf(w.users.DeleteUser(boss, &authpb.DeleteUserRequest{Id: id}))
 		},
-		"loss of role": func(w *world, boss context.Context, id int32) error {
+		"loss of role": func(w *world, boss context.Context, id, _ int32) error {
 			return errOf(w.users.UpdateUser(boss, &authpb.UpdateUserRequest{Id: id, Roles: []string{identity.RoleUser}}))
 		},
-		"new password": func(w *world, boss context.Context, id int32) error {
+		"narrower role": func(w *world, boss context.Context, _, role int32) error {
+			return errOf(w.roles().UpdateRole(boss, &authpb.UpdateRoleRequest{Id: role, Scopes: []string{"users.read"}}))
+		},
+		"new password": func(w *world, boss context.Context, id, _ int32) error {
 			return errOf(w.users.SetUserPassword(boss, &authpb.SetUserPasswordRequest{Id: id, Password: "other password"}))
 		},
 	} {
@@ -176,8 +179,9 @@ func TestKeyEndsWithItsMaker(t *testing.T) {
 			t.Parallel()
 			w := start(t, nil)
 			userID, _ := w.user(t, "user@example.com", "")
-			id, _ := w.user(t, "admin2@example.com", identity.RoleAdmin)
-			maker := w.as(t, w.mustLogin(t, "admin2@example.com", "pw"))
+			role := w.role(t, "maker", true, "*")
+			id, _ := w.user(t, "maker@example.com", "maker")
+			maker := w.as(t, w.mustLogin(t, "maker@example.com", "pw"))
 			key := func() string {
 				k, err := w.keys.CreateKey(maker, &authpb.CreateKeyRequest{User: "user@example.com"})
 				if err != nil {
@@ -195,7 +199,7 @@ func TestKeyEndsWithItsMaker(t *testing.T) {
 			}
 			unused, others := key(), w.key(t, "user@example.com")
 			before := w.count(t, `SELECT revision FROM user_account WHERE id = $1`, userID)
-			if err := end(w, w.admin(t), id); err != nil {
+			if err := end(w, w.admin(t), id, role); err != nil {
 				t.Fatal(err)
 			}
 			w.dead(t, "the session", opened.GetToken())

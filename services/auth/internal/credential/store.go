@@ -46,13 +46,10 @@ func Delete(ctx context.Context, tx *unit.Tx, owner int32, which string, args ..
 // End ends the sessions and one-time keys of an account, those that it made for other accounts too, with all also its tokens and
 // API keys, which have a lifetime of their own, and emits events. The credential with the id but goes on.
 func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1 OR made_by = $1`, of); err != nil {
+	if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE account_id = $1`, of); err != nil {
 		return err
 	}
-	if err := OutdateMade(ctx, tx, of); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, `DELETE FROM token WHERE made_by = $1 AND account_id <> $1`, of); err != nil {
+	if err := EndMade(ctx, tx, of); err != nil {
 		return err
 	}
 	rows, err := tx.Query(ctx, `
@@ -69,6 +66,22 @@ func End(ctx context.Context, tx *unit.Tx, of int32, all bool, but int32) error 
 	}
 	for _, id := range ended { // one by one: the identities of the credential that goes on stay good
 		if err := Revoked(ctx, tx, of, id, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EndMade ends the one-time keys that accounts made, and the sessions that such keys opened for other accounts, and emits events.
+func EndMade(ctx context.Context, tx *unit.Tx, by ...int32) error {
+	for _, id := range by {
+		if err := OutdateMade(ctx, tx, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM login_key WHERE made_by = $1`, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM token WHERE made_by = $1 AND account_id <> $1`, id); err != nil {
 			return err
 		}
 	}

@@ -19,10 +19,16 @@ type Roles struct {
 	db     *unit.DB
 	access caller.Access
 	powers power.Powers
+	end    EndMade
 }
 
+// EndMade ends what accounts made for other accounts with rights that they may not have any more.
+type EndMade func(ctx context.Context, tx *unit.Tx, by ...int32) error
+
 // New makes a Roles.
-func New(db *unit.DB, x caller.Access, p power.Powers) *Roles { return &Roles{db, x, p} }
+func New(db *unit.DB, x caller.Access, p power.Powers, end EndMade) *Roles {
+	return &Roles{db, x, p, end}
+}
 
 // ListRoles lists roles.
 func (s *Roles) ListRoles(ctx context.Context, r *authpb.ListRolesRequest) (*authpb.ListRolesResponse, error) {
@@ -101,6 +107,9 @@ func (s *Roles) UpdateRole(ctx context.Context, r *authpb.UpdateRoleRequest) (*a
 		}
 		ids, err := accountsWith(ctx, tx, is.Name)
 		if err != nil {
+			return err
+		}
+		if err := s.end(ctx, tx, ids...); err != nil {
 			return err
 		}
 		return account.Outdate(ctx, tx, ids...) // their identities say what the role allowed before

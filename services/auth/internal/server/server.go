@@ -78,7 +78,7 @@ func New(db *unit.DB, ring *keyring.Ring, box *seal.Box, ttl time.Duration, now 
 		Kinds: kinds.New(kinds.Deps{
 			DB: db, Powers: powers, Access: access, Passwords: passwords, MFA: factors, Ring: ring, TTL: ttl, Now: now,
 		}),
-		Log: audit.New(db), MFA: factors, Roles: role.New(db, access, powers), Settings: setting.New(db, ttl),
+		Log: audit.New(db), MFA: factors, Roles: role.New(db, access, powers, credential.EndMade), Settings: setting.New(db, ttl),
 		SSHKeys: sshkey.New(db, access), Users: user.New(db, access, powers, passwords),
 		db: db, powers: powers, passwords: passwords, ttl: ttl,
 	}, nil
