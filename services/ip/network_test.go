@@ -2,6 +2,7 @@ package ip_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,9 +47,10 @@ func TestNetworks(t *testing.T) {
 		"the same":           {"192.0.2.0/24", "", "CONFLICT", "name"},
 		"host bits":          {"10.0.0.5/24", "", "INVALID_ARGUMENT", "name"},
 		"no prefix":          {"10.0.0.0", "", "INVALID_ARGUMENT", "name"},
-		"single":             {"10.0.0.1/32", "", "INVALID_ARGUMENT", "name"},
+		"single":             {"10.0.0.1/32", "", "INVALID_ARGUMENT", "gateway"},
+		"single, its own":    {"10.0.0.1/32", "10.0.0.1", "INVALID_ARGUMENT", "gateway"},
 		"mapped":             {"::ffff:10.0.0.0/120", "", "INVALID_ARGUMENT", "name"},
-		"gateway outside":    {"10.0.0.0/24", "10.0.1.1", "INVALID_ARGUMENT", "gateway"},
+		"gateway multicast":  {"10.0.0.0/24", "224.0.0.1", "INVALID_ARGUMENT", "gateway"},
 		"gateway is network": {"10.0.0.0/24", "10.0.0.0", "INVALID_ARGUMENT", "gateway"},
 		"broadcast":          {"10.0.0.0/24", "10.0.0.255", "INVALID_ARGUMENT", "gateway"},
 		"other family":       {"10.0.0.0/24", "2001:db8::1", "INVALID_ARGUMENT", "gateway"},
@@ -139,7 +141,6 @@ func TestGateway(t *testing.T) {
 	}
 	wantFault(t, "a gateway that is in use", set(v4, "192.0.2.2"), "IN_USE", "gateway")
 	wantFault(t, "a gateway that is in use", set(v6, "2001:db8::3"), "IN_USE", "gateway")
-	wantFault(t, "outside", set(v4, "192.0.2.9"), "INVALID_ARGUMENT", "gateway")
 	wantFault(t, "missing", set(99, "192.0.2.9"), "NOT_FOUND", "")
 	if err := set(v6, "2001:db8::ffff"); err != nil {
 		t.Errorf("a gateway outside all ranges: %v", err)
@@ -150,5 +151,38 @@ func TestGateway(t *testing.T) {
 	n, err := w.networks.GetNetwork(admin, &ippb.GetNetworkRequest{Id: v4})
 	if err != nil || n.GetGateway() != "192.0.2.3" || n.GetNote() != "changed" || n.GetUsingIp() != "5" {
 		t.Errorf("%v %v", n, err)
+	}
+}
+
+// TestGatewayElsewhere: a gateway may be on the link or outside the network, and then all addresses may be given.
+func TestGatewayElsewhere(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for _, tt := range []struct{ name, gateway, first string }{
+		{"2001:db8:5::/64", "fe80::1", "2001:db8:5::1"}, {"198.51.100.8/30", "203.0.113.1", "198.51.100.9"},
+		{"198.18.5.7/32", "198.18.5.1", "198.18.5.7"}, {"198.18.6.6/31", "203.0.113.1", "198.18.6.6"},
+		{"2001:db8:6::7/128", "fe80::1", "2001:db8:6::7"}, {"2001:db8:7::8/127", "2001:db8::1", "2001:db8:7::8"},
+	} {
+		n, err := w.networks.CreateNetwork(w.admin(t), &ippb.CreateNetworkRequest{Name: tt.name, Gateway: tt.gateway})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		pool := w.newPool(t, tt.name, tt.name)
+		r := &ippb.ReserveRequest{Owner: newOwner(), ClusterId: 1, PoolIds: []int32{pool}, Ipv4Count: 1}
+		if strings.Contains(tt.name, ":") {
+			r.Ipv4Count, r.Ipv6Count = 0, 1
+		}
+		got, err := w.addresses.Reserve(t.Context(), r)
+		if err != nil || got.GetAddresses()[0].GetIpAddr() != tt.first || got.GetAddresses()[0].GetGateway() != tt.gateway {
+			t.Errorf("%s by %s: %v %v", tt.name, tt.gateway, got, err)
+		}
+		other := "203.0.113.9"
+		if r.GetIpv6Count() > 0 {
+			other = "fe80::9"
+		}
+		if _, err := w.networks.UpdateNetwork(w.admin(t), &ippb.UpdateNetworkRequest{Id: n.GetId(), Gateway: &other}); err != nil {
+			t.Errorf("%s to %s: %v", tt.name, other, err)
+		}
 	}
 }

@@ -31,7 +31,8 @@ type CreateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// CIDR, such as "192.0.2.0/24".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// An address inside the network; default the first usable one. A container has no gateway.
+	// Default the first usable address. It may be link-local or outside the network; a single address needs it outside. A
+	// container has no gateway.
 	Gateway string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	Note    string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// "active" (default) or "container".

@@ -35,8 +35,13 @@ func RemoveRange(ctx context.Context, tx *unit.Tx, id int32) (owned int, err err
 // MoveGateway makes the address to a gateway and the address from an ordinary address again. It refuses an address that
 // is in use.
 func MoveGateway(ctx context.Context, tx *unit.Tx, from, to netip.Addr) error {
-	if err := makeGateway(ctx, tx, to); err != nil {
-		return err
+	if to.IsValid() {
+		if err := makeGateway(ctx, tx, to); err != nil {
+			return err
+		}
+	}
+	if !from.IsValid() {
+		return nil
 	}
 	return makeOrdinary(ctx, tx, from)
 }

@@ -15,7 +15,7 @@ import (
 	"slipway.dev/services/ip/internal/message"
 )
 
-// MoveGateway makes the address to the gateway among the addresses of the ranges, and from an ordinary address again.
+// MoveGateway, for which the zero Addr is an address outside the network, makes the address to the gateway among the addresses of the ranges, and from an ordinary address again.
 // It refuses an address that is in use.
 type MoveGateway func(ctx context.Context, tx *unit.Tx, from, to netip.Addr) error
 
@@ -99,7 +99,7 @@ func (s *server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 		}
 		audit.Of(ctx).Change(record(old), record(n))
 		if old.Gateway != n.Gateway && old.Gateway.IsValid() {
-			if err := s.moveGateway(ctx, tx, old.Gateway, n.Gateway); err != nil {
+			if err := s.moveGateway(ctx, tx, n.inside(old.Gateway), n.inside(n.Gateway)); err != nil {
 				return err
 			}
 		}
@@ -126,6 +126,9 @@ func changed(n Network, r *ippb.UpdateNetworkRequest) (Network, error) {
 		if n.Gateway, err = n.parseGateway(r.GetGateway()); err != nil {
 			return n, err
 		}
+	}
+	if err := n.checkActive(); err != nil {
+		return n, err
 	}
 	if r.DnsServers != nil {
 		if err := n.setDNS(r.GetDnsServers()); err != nil {

@@ -60,6 +60,9 @@ func parse(cidr, kind, gateway, note string) (Network, error) {
 			return Network{}, err
 		}
 	}
+	if err := n.checkActive(); err != nil {
+		return Network{}, err
+	}
 	return n, message.CheckNote(note)
 }
 
@@ -77,11 +80,27 @@ func (n *Network) setType(kind string) error {
 }
 
 func (n *Network) activate() error {
-	if n.CIDR.IsSingleIP() {
-		return fault.Invalid.With("%s is a single address and has no room for a gateway beside a host", n.CIDR).On("name")
+	n.Type, n.Gateway = active, netip.Addr{}
+	if !n.CIDR.IsSingleIP() {
+		n.Gateway = inet.FirstUsable(n.CIDR)
 	}
-	n.Type, n.Gateway = active, inet.FirstUsable(n.CIDR)
 	return nil
+}
+
+// checkActive refuses an active network without a gateway: a single address has its gateway outside.
+func (n Network) checkActive() error {
+	if n.Type == active && !n.Gateway.IsValid() {
+		return fault.Invalid.With("required: %s is a single address, so its gateway is outside", n.CIDR).On("gateway")
+	}
+	return nil
+}
+
+// inside returns a if it is an address of the network that a range may hold, else the zero Addr.
+func (n Network) inside(a netip.Addr) netip.Addr {
+	if n.CIDR.Contains(a) {
+		return a
+	}
+	return netip.Addr{}
 }
 
 const (
@@ -119,7 +138,7 @@ func (n *Network) setDNS(servers []string) error {
 	return nil
 }
 
-// parseGateway reads a gateway of the network.
+// parseGateway reads a gateway of the network. It may be a link-local address or outside the network.
 func (n Network) parseGateway(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSpace(s))
 	switch {
@@ -127,8 +146,12 @@ func (n Network) parseGateway(s string) (netip.Addr, error) {
 		return a, fault.Invalid.With("a container has none").On("gateway")
 	case err != nil || a.Zone() != "":
 		return a, fault.Invalid.With("%q is not an address", message.Clip(s)).On("gateway")
-	case !n.CIDR.Contains(a):
-		return a, fault.Invalid.With("%s is not inside %s", a, n.CIDR).On("gateway")
+	case a.Is4() != n.CIDR.Addr().Is4() || a.Is4In6():
+		return a, fault.Invalid.With("%s is not of the family of %s", a, n.CIDR).On("gateway")
+	case a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return a, fault.Invalid.With("%s is no address of a router", a).On("gateway")
+	case n.CIDR.IsSingleIP() && n.CIDR.Contains(a):
+		return a, fault.Invalid.With("%s is the only address of the network", a).On("gateway")
 	case inet.Reserved(n.CIDR, a):
 		return a, fault.Invalid.With("%s is the network's own or broadcast address", a).On("gateway")
 	}

@@ -91,7 +91,7 @@ func lock(ctx context.Context, tx *unit.Tx, id int32) (Network, error) {
 func LockAround(ctx context.Context, tx *unit.Tx, a netip.Addr) (n Network, ok bool, err error) {
 	rows, err := tx.Query(ctx, `
 		SELECT `+columns+` FROM network n
-		WHERE n.cidr >> $1::inet AND n.type = 'active' FOR NO KEY UPDATE`, a)
+		WHERE n.cidr >>= $1::inet AND n.type = 'active' FOR NO KEY UPDATE`, a)
 	if err != nil {
 		return Network{}, false, err
 	}
