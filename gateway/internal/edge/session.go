@@ -145,7 +145,8 @@ func (s *Sessions) fly(ctx context.Context, key tokenHash, token string) (*fligh
 
 func (s *Sessions) ask(ctx context.Context, f *flight, token string) {
 	q := Of(ctx)
-	ctx = metadata.AppendToOutgoingContext(ctx, rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client)
+	// Nothing else of ctx goes along: with the identity that a service has just refused, auth would refuse this call too.
+	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client))
 	asked := s.now()
 	resp, err := s.auth.Introspect(ctx, &authpb.IntrospectRequest{Token: token})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/rpc"
 )
 
@@ -29,7 +30,10 @@ type auth struct {
 	err   error
 }
 
-func (a *auth) Introspect(_ context.Context, r *authpb.IntrospectRequest, _ ...grpc.CallOption) (*authpb.IntrospectResponse, error) {
+func (a *auth) Introspect(ctx context.Context, r *authpb.IntrospectRequest, _ ...grpc.CallOption) (*authpb.IntrospectResponse, error) {
+	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get(identity.MetadataKey)) > 0 {
+		return nil, identity.ErrInvalid // as auth answers a call with an identity that it has revoked
+	}
 	a.mu.Lock()
 	a.asked++
 	life, err := a.life, a.err
@@ -278,8 +282,12 @@ func TestRenew(t *testing.T) {
 		if got, ok, err := s.Renew(t.Context(), "tok", "signed tok"); !ok || err != nil || got.Identity != "signed tok" || a.asked != 2 {
 			t.Errorf("%v %v %v, asked %d times", got, ok, err, a.asked)
 		}
+		refused := metadata.AppendToOutgoingContext(t.Context(), identity.MetadataKey, "signed tok")
+		if _, ok, err := s.Renew(refused, "tok", "signed tok"); !ok || err != nil || a.asked != 3 {
+			t.Errorf("from the context of the refused call: %v %v, asked %d times", ok, err, a.asked)
+		}
 		a.answer(fault.NotFound)
-		if _, ok, err := s.Renew(t.Context(), "tok", "signed tok"); ok || err != nil || a.asked != 3 {
+		if _, ok, err := s.Renew(t.Context(), "tok", "signed tok"); ok || err != nil || a.asked != 4 {
 			t.Errorf("gone: %v %v, asked %d times", ok, err, a.asked)
 		}
 	})
