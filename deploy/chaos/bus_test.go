@@ -32,7 +32,7 @@ func TestBusLost(t *testing.T) {
 			err := pg.InTx(t.Context(), w.pools["auth"], func(tx pgx.Tx) error {
 				for i := range min(count, 500) {
 					id := int32(1000 + made + i)
-					if err := outbox.Emit(t.Context(), tx, "auth.v4.user.changed", "user", &authpb.UserChanged{Id: id, Email: "e", State: "active"}); err != nil {
+					if err := outbox.Emit(t.Context(), tx, "auth.v4.user.updated", "user", &authpb.UserChanged{Id: id, Email: "e", State: "active"}); err != nil {
 						return err
 					}
 				}

@@ -90,7 +90,7 @@ func TestFsckFindsDamage(t *testing.T) {
 
 	event := uuid.NewString()
 	w.exec("vm", `INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, error)
-		VALUES ('vm-auth', $1, 'auth.v4.user.changed', '1', 't', '', now(), 'planted')`, event)
+		VALUES ('vm-auth', $1, 'auth.v4.user.updated', '1', 't', '', now(), 'planted')`, event)
 	expect("event_parked", "event %s for vm-auth", event)
 
 	for _, schema := range []string{"auth", "ip", "vm"} {

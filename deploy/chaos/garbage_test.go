@@ -36,7 +36,7 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 	events := 0
-	for service, subject := range map[string]string{"auth": "auth.v4.user.changed", "ip": "ip.v3.pool.bound"} {
+	for service, subject := range map[string]string{"auth": "auth.v4.user.updated", "ip": "ip.v3.pool.bound"} {
 		right, other := proto.Message(&authpb.UserChanged{Id: 7}), proto.Message(&ippb.PoolBound{Id: 7})
 		if service == "ip" {
 			right, other = other, right
@@ -86,7 +86,7 @@ func TestGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.exec("vm", `INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, error)
-		VALUES ('vm-auth', $1, 'auth.v4.user.changed', '4711', 'auth.v4.UserChanged', $2, now(), 'planted')`, good, data)
+		VALUES ('vm-auth', $1, 'auth.v4.user.updated', '4711', 'auth.v4.UserChanged', $2, now(), 'planted')`, good, data)
 	list, err := w.fsck.ListParked(w.admin(), &vmpb.ListParkedRequest{})
 	if err != nil || int(list.GetSize()) != events+1 {
 		t.Fatalf("%d are listed, %v", list.GetSize(), err)
