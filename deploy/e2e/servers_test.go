@@ -52,7 +52,7 @@ func TestCatalogue(t *testing.T) {
 	if l := c.list("/vm/v3/os?where=name+EQ+'debian-12'"); len(l) != 1 || l[0]["state"] != "importing" {
 		t.Errorf("while importing: %v", l)
 	}
-	if status, body := c.do("POST", "/vm/v3/catalogue/debian-12/import", nil); status != 409 {
+	if status, body := c.do("POST", "/vm/v3/catalogue/debian-12/import", nil); status != 400 {
 		t.Errorf("a second import: %d %v", status, body)
 	}
 	if end := c.finish(number(op, "task"), 30*time.Second); end["status"] != "failed" || !strings.Contains(end["output"].(string), "cannot be reached") {

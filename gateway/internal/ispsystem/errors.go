@@ -55,7 +55,7 @@ var Errors = []Kind{
 	{"", codes.NotFound, 3080, http.StatusNotFound, "no such object, or none that the account may see"},
 	{"", codes.InvalidArgument, 90001, http.StatusBadRequest, "the request is not valid; value.field names the field at fault, if it is a single one"},
 	{"", codes.OutOfRange, 90001, http.StatusBadRequest, "a value is out of range"},
-	{"", codes.AlreadyExists, 90002, http.StatusConflict, "the object already exists"},
+	{"", codes.AlreadyExists, 90002, http.StatusBadRequest, "the object already exists"},
 	{"", codes.FailedPrecondition, 90003, http.StatusConflict, "the state of the object does not allow this; value.reason says why"},
 	{"", codes.Aborted, 90003, http.StatusConflict, "another change came first; value.reason says why"},
 	{"", codes.ResourceExhausted, 90006, http.StatusTooManyRequests, "too many requests: wait as long as Retry-After says"},

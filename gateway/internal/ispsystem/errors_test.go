@@ -32,7 +32,7 @@ func TestErrors(t *testing.T) {
 		"password":          {fault.New(codes.Unauthenticated, "INVALID_PASSWORD", "Invalid password"), 22013, 400, "Invalid password"},
 		"password, invalid": {fault.New(codes.InvalidArgument, "INVALID_PASSWORD", "Invalid password"), 22013, 400, "Invalid password"},
 		"invalid":           {fault.Invalid, 90001, 400, "the request is not valid"},
-		"conflict":          {fault.Conflict, 90002, 409, "the object exists already"},
+		"conflict":          {fault.Conflict, 90002, 400, "the object exists already"},
 		"state":             {fault.New(codes.FailedPrecondition, "HOST_DELETING", "it goes"), 90003, 409, "it goes"},
 		"aborted":           {fault.New(codes.Aborted, "LOST_RACE", "again"), 90003, 409, "again"},
 		"address":           {fault.New(codes.FailedPrecondition, "NO_FREE_ADDRESS", "dry"), 90004, 400, "dry"},
