@@ -427,6 +427,10 @@ func TestListsFilterAndCount(t *testing.T) {
 	if f, ok := fault.From(err); !ok || f.Code != codes.InvalidArgument {
 		t.Errorf("a secret column is filterable: %v", err)
 	}
+	n, err := vmpb.NewNodeServiceClient(w.conn).GetNode(w.admin(), &vmpb.GetNodeRequest{Id: w.nodeID})
+	if err != nil || n.GetPort() != 22 || n.GetSshUser() != "root" {
+		t.Errorf("SSH of the node: %v %v", n, err)
+	}
 	con, err := w.hosts().GetHostConsole(w.admin(), &vmpb.GetHostConsoleRequest{Id: 1})
 	if err != nil || string(con.GetData()) != "hello from the guest\n" {
 		t.Errorf("console %v %v", con, err)

@@ -37,9 +37,12 @@ func (s *Server) GetNode(ctx context.Context, r *vmpb.GetNodeRequest) (*vmpb.Nod
 	return render(&n), nil
 }
 
+// sshPort is the port of SSH on a node, where clients look for it.
+const sshPort = 22
+
 func render(n *item) *vmpb.Node {
 	p := &vmpb.Node{
-		Id: n.ID, Name: n.Name, Ip: HostOf(n.Endpoint), SshUser: "root", State: "unavailable",
+		Id: n.ID, Name: n.Name, Ip: HostOf(n.Endpoint), Port: sshPort, SshUser: "root", State: "unavailable",
 		Cluster:         &vmpb.NodeCluster{Id: n.ClusterID, Name: n.Cluster, VirtualizationType: cluster.VirtualizationType},
 		Cpu:             &vmpb.NodeCPU{Number: n.CPUs, Used: n.CPUAllocated, Model: n.CPUModel},
 		RamMib:          &vmpb.NodeRAM{Total: n.RAM, Allocated: n.RAMAllocated},
