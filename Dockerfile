@@ -40,8 +40,8 @@ HEALTHCHECK --interval=3s --timeout=5s --start-period=60s --retries=6 CMD ["/ser
 # The one that makes keys. A new volume takes the owner of the directory that it is first mounted on.
 FROM build AS volumes
 RUN mkdir -p /volumes/authority /volumes/keys/auth /volumes/keys/vm /volumes/keys/ip /volumes/keys/node \
-	/volumes/keys/node-libvirt /volumes/keys/gateway /volumes/keys/postgres /volumes/keys/nats /volumes/templates /volumes/data/node /volumes/data/nats /volumes/data/nats-2 \
-	/volumes/data/nats-3
+	/volumes/keys/node-libvirt /volumes/keys/gateway /volumes/keys/postgres /volumes/keys/nats \
+	/volumes/templates /volumes/data/node /volumes/data/nats /volumes/data/nats-2 /volumes/data/nats-3
 
 FROM service AS init
 COPY --from=volumes --chown=65532:65532 /volumes/ /
