@@ -92,15 +92,15 @@ func (c *compiler) second(sql string, op querypb.Operator, t time.Time) string {
 	from := t.Truncate(time.Second) // of the second that t is in; the whole second is shown as its beginning
 	param := func(t time.Time) string { return c.param(t, Time.cast()) }
 	switch {
-	case op == querypb.Operator_OPERATOR_EQ && from != t:
+	case op == querypb.Operator_OPERATOR_EQ && !from.Equal(t):
 		return fmt.Sprintf("(%s < %s AND false)", sql, param(from))
 	case op == querypb.Operator_OPERATOR_EQ:
 		return fmt.Sprintf("(%s >= %s AND %s < %s)", sql, param(from), sql, param(from.Add(time.Second)))
-	case op == querypb.Operator_OPERATOR_LE, op == querypb.Operator_OPERATOR_LT && from != t:
+	case op == querypb.Operator_OPERATOR_LE, op == querypb.Operator_OPERATOR_LT && !from.Equal(t):
 		return fmt.Sprintf("(%s < %s)", sql, param(from.Add(time.Second)))
 	case op == querypb.Operator_OPERATOR_LT:
 		return fmt.Sprintf("(%s < %s)", sql, param(from))
-	case op == querypb.Operator_OPERATOR_GE && from == t:
+	case op == querypb.Operator_OPERATOR_GE && from.Equal(t):
 		return fmt.Sprintf("(%s >= %s)", sql, param(from))
 	default:
 		return fmt.Sprintf("(%s >= %s)", sql, param(from.Add(time.Second)))

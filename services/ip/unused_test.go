@@ -118,7 +118,7 @@ func TestQuarantinedOnAWish(t *testing.T) {
 			must("release", err)
 			_, err = wish(8)
 			wantFault(t, "after an unused reservation", err, "QUARANTINED", "wish")
-			again, err = wish(7)
+			_, err = wish(7)
 			must("once more", err)
 			w.exec(t, `UPDATE address SET until = now() - interval '1 second' WHERE ip = $1`, ip)
 			_, err = wish(8)
