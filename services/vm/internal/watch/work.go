@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -127,7 +128,7 @@ func (w *Watcher) observe(ctx context.Context, a node.Agent) ([]host.Observation
 	defer cancel()
 	agent, err := w.dial.Agent(a.UUID, a.Endpoint)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dial agent: %v", err) //nolint:errorlint // a node that was not asked is not one that is silent
 	}
 	resp, err := agent.ListMachines(ctx, &nodepb.ListMachinesRequest{})
 	if err != nil {
