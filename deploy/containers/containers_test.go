@@ -84,6 +84,7 @@ func TestRoles(t *testing.T) {
 	}
 	db := start(t, testcontainers.ContainerRequest{
 		Image: "postgres:15-bookworm", ExposedPorts: []string{"5432/tcp"},
+		Cmd:        []string{"postgres", "-c", fmt.Sprintf("max_connections=%d", c.PostgresConnections)},
 		Env:        map[string]string{"POSTGRES_USER": "slipway", "POSTGRES_DB": "slipway", "POSTGRES_PASSWORD": read(t, c.Keys, "postgres", "password")},
 		WaitingFor: wait.ForExec([]string{"pg_isready", "-h", "127.0.0.1", "-U", "slipway", "-d", "slipway"}).WithStartupTimeout(2 * time.Minute),
 	})
