@@ -166,7 +166,7 @@ type fakeAgent struct {
 	fail     map[string]error
 	calls    map[string]int
 	gone     map[string]*fakeMachine // what was removed, to be brought back
-	reaped   int                     // removals without a request
+	reaped   int                     // machines removed without a request
 	listed   int
 	list     func(*nodepb.ListMachinesResponse) // spoils the list
 
@@ -278,11 +278,13 @@ func (f *fakeAgent) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequ
 		if f.gone == nil {
 			f.gone = map[string]*fakeMachine{}
 		}
-		f.gone[id] = f.machines[id]
-		delete(f.machines, id)
-		if r.GetProof() != nil {
-			f.reaped++
+		if m := f.machines[id]; m != nil && m.defined { // a command may be repeated
+			f.gone[id] = m
+			if r.GetProof() != nil {
+				f.reaped++
+			}
 		}
+		delete(f.machines, id)
 		f.mu.Unlock()
 	}
 	return &nodepb.RemoveMachineResponse{}, err
