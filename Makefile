@@ -21,7 +21,8 @@ DATA  ?= /var/lib/slipway
 endif
 
 # libvirt is opened at run time, so that no headers of it are needed to build.
-export GOFLAGS := -tags=libvirt_dlopen -buildvcs=false
+# Paths of the build machine stay out of the programs, and clones share the build cache.
+export GOFLAGS := -tags=libvirt_dlopen -buildvcs=false -trimpath
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
 MODULES := proto pkg services gateway deploy
