@@ -33,7 +33,8 @@ type Driver interface {
 	// Define returns ErrNoDisk if a disk or the seed is missing.
 	Define(ctx context.Context, m Machine) error
 
-	// Start powers the machine on. It succeeds if the machine runs already, and returns ErrNotDefined if it is unknown.
+	// Start powers the machine on. It succeeds if the machine runs already. It returns ErrNotDefined if the machine is unknown,
+	// ErrNoDisk if a disk or the seed is missing, and ErrNoTemplate if the template that a disk starts from is missing.
 	Start(ctx context.Context, machine uuid.UUID) error
 	// Shutdown asks the guest to stop (ACPI) and returns at once. It succeeds if the machine is off, and returns ErrNotDefined if
 	// it is unknown.

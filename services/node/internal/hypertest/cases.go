@@ -257,6 +257,27 @@ func crash(s suite) {
 	s.power(m.UUID, hyper.Running)
 }
 
+// loss: a machine without one of its files does not start, and the fault names the file.
+func loss(s suite) {
+	ctx, m := context.Background(), Machine(s.T, s.d)
+	second := hyper.Disk{Name: "data-1", SizeMiB: 4}
+	s.ok("second", s.d.EnsureDisk(ctx, m.UUID, second))
+	m.Disks = append(m.Disks, second)
+	s.ok("Define", s.d.Define(ctx, m))
+	for _, disk := range m.Disks {
+		s.o.Lose(s.T, s.d, m.UUID, disk.Name)
+		err := s.d.Start(ctx, m.UUID)
+		s.is("Start without "+disk.Name, err, hyper.ErrNoDisk)
+		if err == nil || !strings.Contains(err.Error(), disk.Name) {
+			s.Errorf("the fault names no disk: %v", err)
+		}
+		s.power(m.UUID, hyper.Off)
+		s.ok("EnsureDisk", s.d.EnsureDisk(ctx, m.UUID, disk))
+	}
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	s.power(m.UUID, hyper.Running)
+}
+
 // addresses: the rules of a running machine's card follow its definition at once, and outlive a restart.
 func addresses(s suite) {
 	ctx, m, n := context.Background(), Machine(s.T, s.d), s.o.Network(s.T)

@@ -26,6 +26,8 @@ type Options struct {
 	TemplateMiB int64
 	// Crash makes a running machine crash.
 	Crash func(t *testing.T, d hyper.Driver, id uuid.UUID)
+	// Lose deletes the file of a machine's disk behind the driver's back.
+	Lose func(t *testing.T, d hyper.Driver, id uuid.UUID, disk string)
 	// Foreign defines, in the same hypervisor, a running machine of another stack.
 	Foreign func(t *testing.T, d hyper.Driver) uuid.UUID
 	// Reopen closes the driver and opens another on the same root.
@@ -65,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Network", network, o.Network != nil},
 		{"Addresses", addresses, o.Network != nil && o.Allowed != nil},
 		{"Crash", crash, o.Crash != nil},
+		{"Loss", loss, o.Lose != nil},
 		{"Foreign", foreign, o.Foreign != nil},
 		{"Reopen", reopen, o.Reopen != nil},
 	} {

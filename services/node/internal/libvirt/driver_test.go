@@ -60,6 +60,15 @@ func traces(root string) func(t *testing.T, id uuid.UUID) []string {
 	}
 }
 
+func lose(root string) func(t *testing.T, d hyper.Driver, id uuid.UUID, disk string) {
+	return func(t *testing.T, _ hyper.Driver, id uuid.UUID, disk string) {
+		t.Helper()
+		if err := os.Remove(filepath.Join(root, "machines", id.String(), disk+".qcow2")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestSuite runs against libvirt's own test driver: definitions and states are libvirt's, nothing is executed.
 func TestSuite(t *testing.T) {
 	t.Parallel()
@@ -73,6 +82,7 @@ func TestSuite(t *testing.T) {
 	hypertest.Run(t, func(*testing.T) hyper.Driver { return d }, hypertest.Options{
 		StackID: stack,
 		Traces:  traces(root),
+		Lose:    lose(root),
 		Foreign: func(t *testing.T, _ hyper.Driver) uuid.UUID {
 			c, err := lv.NewConnect("test:///default")
 			if err != nil {

@@ -173,6 +173,9 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 			}
 			return nil
 		}
+		if err := present(dom.Domain); err != nil {
+			return err
+		}
 		if err := d.plug(dom.meta); err != nil {
 			return err
 		}

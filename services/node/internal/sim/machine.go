@@ -56,13 +56,8 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 		if err := d.ours(m); err != nil {
 			return err
 		}
-		for _, disk := range def.Disks {
-			if _, there := m.Disks[disk.Name]; !there {
-				return hyper.ErrNoDisk.With("disk %s is not there", disk.Name)
-			}
-		}
-		if def.Seed && m.Seed == nil {
-			return hyper.ErrNoDisk.With("the seed is not there")
+		if err := m.present(def); err != nil {
+			return err
 		}
 		def.Meta.StackID, def.Meta.NodeID = d.cfg.StackID, d.cfg.NodeID
 		m.Def = &def
@@ -78,6 +73,19 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 	})
 }
 
+// present returns ErrNoDisk if a disk or the seed of a definition is missing.
+func (m *machine) present(def hyper.Machine) error {
+	for _, disk := range def.Disks {
+		if _, there := m.Disks[disk.Name]; !there {
+			return hyper.ErrNoDisk.With("disk %s is not there", disk.Name)
+		}
+	}
+	if def.Seed && m.Seed == nil {
+		return hyper.ErrNoDisk.With("the seed is not there")
+	}
+	return nil
+}
+
 // Start runs the machine and, if it has a seed, writes the output of the small guest to its console.
 func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 	return d.change(ctx, "Start", id, func(m *machine) error {
@@ -85,6 +93,9 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 			return hyper.ErrNotDefined
 		}
 		if err := d.ours(m); err != nil || m.Power == hyper.Running || m.Power == hyper.Paused {
+			return err
+		}
+		if err := m.present(*m.Def); err != nil {
 			return err
 		}
 		for _, n := range m.Def.NICs {
@@ -158,6 +169,16 @@ func (d *Driver) Crash(id uuid.UUID) {
 	if m := d.machines[id]; m != nil && m.Power == hyper.Running {
 		m.Running = nil
 		d.enterState(m, hyper.Crashed, "crashed")
+		_ = d.save(m)
+	}
+}
+
+// Lose deletes a disk of a machine as the loss of its file does, for tests.
+func (d *Driver) Lose(id uuid.UUID, disk string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m := d.machines[id]; m != nil {
+		delete(m.Disks, disk)
 		_ = d.save(m)
 	}
 }

@@ -51,6 +51,7 @@ func TestSuite(t *testing.T) {
 		},
 		Allowed: func(_ *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr { return d.(*sim.Driver).Allowed(id) },
 		Crash:   func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Crash(id) },
+		Lose:    func(_ *testing.T, d hyper.Driver, id uuid.UUID, disk string) { d.(*sim.Driver).Lose(id, disk) },
 		Foreign: func(t *testing.T, d hyper.Driver) uuid.UUID {
 			other := open(t, sim.Config{StackID: "stack-b", Dir: dir})
 			m := hypertest.Machine(t, other)
