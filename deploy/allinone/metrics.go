@@ -10,7 +10,7 @@ import (
 func (s *process) watch() {
 	s.obs = obs.New(s.infra.ready)
 	s.services.Observe(s.obs)
-	s.node.Server().Observe(s.obs.Call("node"))
+	s.node.Observe(s.obs)
 }
 
 func (s *process) serveMetrics(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -66,6 +67,7 @@ type Service struct {
 	server *rpc.Server
 	vm     vmpb.NodeServiceClient
 	log    *slog.Logger
+	keeper keeper
 }
 
 // New opens the hypervisor and installs the templates. vm is the connection that signs of life go to.
@@ -190,9 +192,12 @@ func (s *Service) Register(ctx context.Context) (next time.Duration, err error) 
 	return time.Duration(resp.GetHeartbeatSeconds()) * time.Second, err
 }
 
-// Run gives signs of life until ctx ends, then lets go of the hypervisor: machines keep running.
+// Run gives signs of life and repairs networks until ctx ends. Machines keep running.
 func (s *Service) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	all.Go(func() { s.keeper.run(ctx, s.driver.Repair, s.log) })
 	keepSigning(ctx, s.Register, &pace{random: rand.N[time.Duration]}, s.log)
+	all.Wait()
 	return nil
 }
 

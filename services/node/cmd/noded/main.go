@@ -45,7 +45,7 @@ func main() {
 		}
 		defer svc.Close()
 		o := obs.New()
-		svc.Server().Observe(o.Call("node"))
+		svc.Observe(o)
 		return cfg.Serve(ctx, cfg.Listen, svc, certs, o)
 	})
 }

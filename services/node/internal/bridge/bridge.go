@@ -3,22 +3,18 @@
 package bridge
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
@@ -30,16 +26,15 @@ type Bridges struct {
 	table string
 	dir   string
 
-	mu    sync.Mutex
-	nets  map[string]hyper.Network // what was asked for, kept in dir
-	ruled map[string]bool          // whose rules this process has set
+	mu   sync.Mutex
+	nets map[string]hyper.Network // what was asked for, kept in dir
 }
 
 // Open reads the requested networks from root/networks. It changes nothing.
 func Open(root, stackID string) (*Bridges, error) {
 	b := &Bridges{
 		tag: "slipway " + hyper.Tag(stackID), table: hyper.NFTable(stackID),
-		dir: filepath.Join(root, "networks"), nets: map[string]hyper.Network{}, ruled: map[string]bool{},
+		dir: filepath.Join(root, "networks"), nets: map[string]hyper.Network{},
 	}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make network directory: %w", err)
@@ -70,7 +65,7 @@ func Open(root, stackID string) (*Bridges, error) {
 
 // Ensure makes the bridge exist and be up, with the addresses and those that were asked for before but no others, and its
 // packets be forwarded and translated. Ensure uses a bridge that another program made as it is: it adds missing
-// addresses and takes nothing away. What has not changed since this process set the rules costs a look at the bridge.
+// addresses and takes nothing away. Each call looks at what is there: other programs change bridges and rules too.
 func (b *Bridges) Ensure(n hyper.Network) error {
 	if err := n.Check(); err != nil {
 		return err
@@ -78,31 +73,44 @@ func (b *Bridges) Ensure(n hyper.Network) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n = b.nets[n.Name].And(n)
-	link, err := b.link(n)
-	if err != nil {
-		return explain("make bridge "+n.Name, err)
-	}
-	if err := addresses(link, n.Addresses, b.ours(link)); err != nil {
-		return explain("set addresses of "+n.Name, err)
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return explain("set up "+n.Name, err)
-	}
-	if b.ruled[n.Name] && n.Equal(b.nets[n.Name]) {
-		return nil
-	}
-	if err := forwarding(n); err != nil {
-		return explain("enable forwarding", err)
-	}
-	if err := b.save(n); err != nil {
+	if _, err := b.settle(n); err != nil {
 		return err
 	}
-	b.nets[n.Name] = n
-	if err := b.applyRules(); err != nil {
-		return explain("set rules", err)
+	if !n.Equal(b.nets[n.Name]) {
+		if err := b.save(n); err != nil {
+			return err
+		}
+		b.nets[n.Name] = n
 	}
-	b.ruled[n.Name] = true
-	return nil
+	_, err := b.ensureRules()
+	return explain("set rules", err)
+}
+
+// settle makes one bridge as n says, and returns what was missing.
+func (b *Bridges) settle(n hyper.Network) (hyper.Repairs, error) {
+	done := hyper.Repairs{}
+	link, made, err := b.link(n)
+	if err != nil {
+		return done, explain("make bridge "+n.Name, err)
+	}
+	added, err := addresses(link, n.Addresses, b.ours(link))
+	if err != nil {
+		return done, explain("set addresses of "+n.Name, err)
+	}
+	down := link.Attrs().Flags&net.FlagUp == 0
+	if down {
+		if err := netlink.LinkSetUp(link); err != nil {
+			return done, explain("set up "+n.Name, err)
+		}
+	}
+	if made || added || down {
+		done["bridge"]++
+	}
+	set, err := forwarding(n)
+	if set {
+		done["forwarding"]++
+	}
+	return done, explain("enable forwarding", err)
 }
 
 // Remove deletes the bridge. A bridge that another program made only loses our rules.
@@ -140,8 +148,8 @@ func (b *Bridges) remove(name string) error {
 		return fmt.Errorf("forget network: %w", err)
 	}
 	delete(b.nets, name)
-	delete(b.ruled, name)
-	return explain("set rules", b.applyRules())
+	_, err = b.ensureRules()
+	return explain("set rules", err)
 }
 
 // Check returns an error if a machine cannot be plugged into the bridge.
@@ -184,90 +192,6 @@ func (b *Bridges) sorted() []hyper.Network {
 	return out
 }
 
-// link finds or makes the bridge. Its MAC is fixed by its name: left alone it would change with the ports.
-func (b *Bridges) link(n hyper.Network) (netlink.Link, error) {
-	link, err := netlink.LinkByName(n.Name)
-	if gone(err) {
-		sum := sha256.Sum256([]byte(b.tag + n.Name))
-		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
-		br.Name, br.MTU = n.Name, n.MTU
-		br.HardwareAddr = net.HardwareAddr{0x02, sum[0], sum[1], sum[2], sum[3], sum[4]}
-		if err = netlink.LinkAdd(br); err != nil && !errors.Is(err, syscall.EEXIST) {
-			return nil, err
-		}
-		if err == nil {
-			if err := netlink.LinkSetAlias(br, b.tag); err != nil {
-				_ = netlink.LinkDel(br)
-				return nil, err
-			}
-		}
-		link, err = netlink.LinkByName(n.Name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if link.Type() != "bridge" {
-		return nil, hyper.ErrNoNetwork.With("%s is not a bridge", n.Name)
-	}
-	if n.MTU != 0 && link.Attrs().MTU != n.MTU && b.ours(link) {
-		return link, netlink.LinkSetMTU(link, n.MTU)
-	}
-	return link, nil
-}
-
-// ours marks a bridge that this stack made.
-func (b *Bridges) ours(l netlink.Link) bool { return l.Attrs().Alias == b.tag }
-
-func addresses(link netlink.Link, want []netip.Prefix, exact bool) error {
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil {
-		return err
-	}
-	present := map[netip.Prefix]bool{}
-	for _, a := range have {
-		p := prefix(a.IPNet)
-		if present[p] = true; exact && !slices.Contains(want, p) && !p.Addr().IsLinkLocalUnicast() {
-			if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-				return err
-			}
-		}
-	}
-	for _, p := range want {
-		if present[p] {
-			continue
-		}
-		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
-		if p.Addr().Is6() {
-			a.Flags = syscall.IFA_F_NODAD // a gateway is there at once
-		}
-		if err := netlink.AddrReplace(link, a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func prefix(n *net.IPNet) netip.Prefix {
-	a, _ := netip.AddrFromSlice(n.IP)
-	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(a.Unmap(), ones)
-}
-
-// portsOf lists the ports of a bridge.
-func portsOf(br netlink.Link) ([]string, error) {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, l := range links {
-		if l.Attrs().MasterIndex == br.Attrs().Index {
-			out = append(out, l.Attrs().Name)
-		}
-	}
-	return out, nil
-}
-
 func (b *Bridges) save(n hyper.Network) error {
 	raw, err := json.Marshal(n)
 	if err != nil {
@@ -275,36 +199,6 @@ func (b *Bridges) save(n hyper.Network) error {
 	}
 	if err := durable.Replace(filepath.Join(b.dir, n.Name+".json"), raw, 0o600); err != nil {
 		return fmt.Errorf("keep network: %w", err)
-	}
-	return nil
-}
-
-func gone(err error) bool {
-	_, missing := errors.AsType[netlink.LinkNotFoundError](err)
-	return missing || errors.Is(err, syscall.ENODEV)
-}
-
-// explain converts a refusal by the kernel into a fault that says what to do.
-func explain(what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return hyper.ErrNotAllowed.With("networks need CAP_NET_ADMIN: run the agent as root").Wrap(fmt.Errorf("%s: %w", what, err))
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// Allowed returns hyper.ErrNotAllowed if this process may not make bridges, so that it can fail at its start.
-func Allowed() error {
-	const netAdmin = 1 << unix.CAP_NET_ADMIN
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return fmt.Errorf("read capabilities: %w", err)
-	}
-	if data[0].Effective&netAdmin == 0 {
-		return explain("make bridges", syscall.EPERM)
 	}
 	return nil
 }

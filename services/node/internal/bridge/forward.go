@@ -14,82 +14,129 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// forwarding makes the host route for the guests that use it as their gateway.
-func forwarding(n hyper.Network) error {
+// forwarding makes the host route for the guests that use it as their gateway, and reports whether it did not.
+func forwarding(n hyper.Network) (set bool, err error) {
 	var v4, v6 bool
 	for _, a := range n.Addresses {
 		v4, v6 = v4 || a.Addr().Is4(), v6 || a.Addr().Is6()
 	}
 	if v4 {
-		if err := sysctl("/proc/sys/net/ipv4/ip_forward"); err != nil {
-			return err
+		if set, err = sysctl("/proc/sys/net/ipv4/ip_forward"); err != nil {
+			return set, err
 		}
 	}
 	if !v6 {
-		return nil
+		return set, nil
 	}
 	// A host that forwards ignores router advertisements by default: without this setting the host could lose its route.
 	files, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
 	if err != nil {
-		return err
+		return set, err
 	}
 	for _, f := range files {
 		if have, err := os.ReadFile(f); err == nil && string(bytes.TrimSpace(have)) == "1" {
 			if err := os.WriteFile(f, []byte("2"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
+				return set, err
 			}
 		}
 	}
-	return sysctl("/proc/sys/net/ipv6/conf/all/forwarding")
+	set6, err := sysctl("/proc/sys/net/ipv6/conf/all/forwarding")
+	return set || set6, err
 }
 
-func sysctl(path string) error {
+// sysctl sets a setting of the kernel to 1, and reports whether it was another.
+func sysctl(path string) (set bool, err error) {
 	have, err := os.ReadFile(path)
 	if err != nil || string(bytes.TrimSpace(have)) == "1" {
-		return err
+		return false, err
 	}
-	return os.WriteFile(path, []byte("1"), 0)
+	return true, os.WriteFile(path, []byte("1"), 0)
 }
 
-// applyRules replaces the stack's table in one transaction by the rules that its networks need now. An accept ends only our own
-// chain: the administrator's firewall still applies.
-func (b *Bridges) applyRules() error {
+// Chains of the stack's table of the family inet.
+const (
+	forwardChain     = "forward"
+	postroutingChain = "postrouting"
+)
+
+// ensureRules makes the stack's table have exactly the rules that its networks need now, and reports whether the table
+// had to be replaced, which is done in one transaction. An accept ends only our own chain: the administrator's firewall
+// still applies.
+func (b *Bridges) ensureRules() (set bool, err error) {
 	c, err := nftables.New()
 	if err != nil {
-		return err
+		return false, err
 	}
-	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: b.table})
+	forward, postrouting := b.rules()
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: b.table}
+	if good, err := b.ruled(c, table, forward, postrouting); good || err != nil {
+		return false, err
+	}
+	c.AddTable(table)
 	c.DelTable(table)
-	if len(b.nets) == 0 {
-		return c.Flush()
+	if len(forward) == 0 {
+		return true, c.Flush()
 	}
 	table = c.AddTable(table)
-	forward := c.AddChain(&nftables.Chain{
-		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-	})
-	postrouting := c.AddChain(&nftables.Chain{
-		Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-	})
+	for _, chain := range []struct {
+		*nftables.Chain
+		rules []rule
+	}{
+		{&nftables.Chain{
+			Name: forwardChain, Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
+		}, forward},
+		{&nftables.Chain{
+			Name: postroutingChain, Table: table, Type: nftables.ChainTypeNAT,
+			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+		}, postrouting},
+	} {
+		c.AddChain(chain.Chain)
+		for _, r := range chain.rules {
+			if err := add(c, chain.Chain, r); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, c.Flush()
+}
+
+// ruled reports whether the table has exactly these rules.
+func (b *Bridges) ruled(c *nftables.Conn, table *nftables.Table, forward, postrouting []rule) (bool, error) {
+	chains, err := b.chainsOf(c, table.Family)
+	if err != nil || len(forward) == 0 {
+		return len(chains) == 0, err
+	}
+	if !hooked(chains, forwardChain) || !hooked(chains, postroutingChain) {
+		return false, nil
+	}
+	good, err := has(c, table, forwardChain, forward)
+	if err != nil || !good {
+		return false, err
+	}
+	return has(c, table, postroutingChain, postrouting)
+}
+
+// rules are those that the networks need.
+func (b *Bridges) rules() (forward, postrouting []rule) {
 	for _, n := range b.sorted() {
 		for _, key := range []expr.MetaKey{expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME} {
-			c.AddRule(&nftables.Rule{Table: table, Chain: forward, Exprs: []expr.Any{
+			forward = append(forward, rule{
 				&expr.Meta{Key: key, Register: 1},
 				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ifname(n.Name)},
 				&expr.Counter{},
 				&expr.Verdict{Kind: expr.VerdictAccept},
-			}})
+			})
 		}
 		for _, p := range n.NAT {
-			c.AddRule(&nftables.Rule{Table: table, Chain: postrouting, Exprs: masquerade(p.Masked(), n.Name)})
+			postrouting = append(postrouting, masquerade(p.Masked(), n.Name))
 		}
 	}
-	return c.Flush()
+	return forward, postrouting
 }
 
 // masquerade: from the prefix, and leaving by another way than the bridge.
-func masquerade(p netip.Prefix, bridge string) []expr.Any {
+func masquerade(p netip.Prefix, bridge string) rule {
 	proto, offset, size := byte(2), uint32(12), uint32(4) // NFPROTO_IPV4, source address
 	if p.Addr().Is6() {
 		proto, offset, size = 10, 8, 16
@@ -98,7 +145,7 @@ func masquerade(p netip.Prefix, bridge string) []expr.Any {
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
-	return []expr.Any{
+	return rule{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
@@ -117,3 +164,6 @@ func ifname(s string) []byte {
 	copy(b, s)
 	return b
 }
+
+// nameOf returns the device name in the form of ifname.
+func nameOf(b []byte) string { return string(bytes.TrimRight(b, "\x00")) }

@@ -1,8 +1,7 @@
 package bridge
 
 import (
-	"encoding/binary"
-	"net/netip"
+	"errors"
 	"slices"
 
 	"github.com/google/nftables"
@@ -31,31 +30,25 @@ func (b *Bridges) guard(tap string, n hyper.NIC) error {
 	if err != nil {
 		return err
 	}
-	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table}
-	there, err := b.hasChain(c, guardChain)
-	if err != nil {
-		return err
-	}
-	c.AddTable(table)
-	taps := &nftables.Set{Table: table, Name: guardMap, IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeVerdict}
+	taps := b.taps()
+	c.AddTable(taps.Table)
 	if err := c.AddSet(taps, nil); err != nil {
 		return err
 	}
 	accept := nftables.ChainPolicyAccept
 	base := c.AddChain(&nftables.Chain{
-		Name: guardChain, Table: table, Type: nftables.ChainTypeFilter, Policy: &accept,
+		Name: guardChain, Table: taps.Table, Type: nftables.ChainTypeFilter, Policy: &accept,
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(-300),
 	})
-	if !there {
-		c.AddRule(&nftables.Rule{Table: table, Chain: base, Exprs: []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-			&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: taps.Name, SetID: taps.ID},
-		}})
-	}
-	chain := c.AddChain(&nftables.Chain{Name: tap, Table: table})
+	chain := c.AddChain(&nftables.Chain{Name: tap, Table: taps.Table})
+	c.FlushChain(base)
 	c.FlushChain(chain)
-	for _, e := range guardRules(n) {
-		c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(e, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})})
+	err = add(c, base, dispatch(taps))
+	for _, r := range guardRules(n) {
+		err = errors.Join(err, add(c, chain, r))
+	}
+	if err != nil {
+		return err
 	}
 	if err := c.SetAddElements(taps, []nftables.SetElement{{
 		Key: ifname(tap), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: tap},
@@ -63,6 +56,22 @@ func (b *Bridges) guard(tap string, n hyper.NIC) error {
 		return err
 	}
 	return c.Flush()
+}
+
+// taps is the map from tap to chain.
+func (b *Bridges) taps() *nftables.Set {
+	return &nftables.Set{
+		Table: &nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table},
+		Name:  guardMap, IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeVerdict,
+	}
+}
+
+// dispatch sends a frame to the chain of its tap.
+func dispatch(taps *nftables.Set) rule {
+	return rule{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: taps.Name, SetID: taps.ID},
+	}
 }
 
 // Unguard removes the tap's rules; it succeeds if there are none.
@@ -83,7 +92,8 @@ func (b *Bridges) unguard(tap string) error {
 		return err
 	}
 	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table}
-	if there, err := b.hasChain(c, tap); err != nil || !there {
+	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
+	if err != nil || !slices.ContainsFunc(chains, func(ch *nftables.Chain) bool { return ch.Name == tap }) {
 		return err
 	}
 	taps, err := c.GetSetByName(table, guardMap)
@@ -105,109 +115,10 @@ func (b *Bridges) dropIdleGuard() error {
 	if err != nil {
 		return err
 	}
-	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyBridge)
-	if err != nil {
-		return err
-	}
-	chains = slices.DeleteFunc(chains, func(ch *nftables.Chain) bool { return ch.Table.Name != b.table })
-	if len(chains) != 1 {
-		return nil // none: no table; more: a tap is guarded
+	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
+	if err != nil || len(chains) != 1 {
+		return err // none: no table; more: a tap is guarded
 	}
 	c.DelTable(&nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table})
 	return c.Flush()
-}
-
-// hasChain lists all chains, because the error for a missing chain looks like any other error.
-func (b *Bridges) hasChain(c *nftables.Conn, name string) (bool, error) {
-	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyBridge)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(chains, func(ch *nftables.Chain) bool {
-		return ch.Name == name && ch.Table.Name == b.table
-	}), nil
-}
-
-// Values in frames.
-var (
-	etherIP   = []byte{0x08, 0x00}
-	etherARP  = []byte{0x08, 0x06}
-	etherIPv6 = []byte{0x86, 0xdd}
-	linkLocal = []byte{0xfe, 0x80}
-)
-
-const (
-	protoUDP    = 17
-	protoICMPv6 = 58
-)
-
-// guardRules are the conditions under which a frame from the tap is dropped.
-func guardRules(n hyper.NIC) [][]expr.Any {
-	var v4, v6 [][]byte
-	for _, a := range n.Addresses {
-		if a.Is4() {
-			v4 = append(v4, a.AsSlice())
-		} else {
-			v6 = append(v6, a.AsSlice())
-		}
-	}
-	noAddress := netip.IPv4Unspecified().AsSlice()
-	noAddress6 := netip.IPv6Unspecified().AsSlice()
-	ether := func(t []byte) []expr.Any { return load(expr.PayloadBaseLLHeader, 12, 2).is(t) }
-	l4 := func(t []byte, proto, first byte) []expr.Any { // ICMPv6 type
-		return join(ether(t), []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
-		}, load(expr.PayloadBaseTransportHeader, 0, 1).is([]byte{first}))
-	}
-	port := func(t []byte, port uint16) []expr.Any {
-		return join(ether(t), []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protoUDP}},
-		}, load(expr.PayloadBaseTransportHeader, 0, 2).is(binary.BigEndian.AppendUint16(nil, port)))
-	}
-	network := func(offset, size uint32, ok ...[]byte) []expr.Any {
-		return load(expr.PayloadBaseNetworkHeader, offset, size).not(ok...)
-	}
-	return [][]expr.Any{
-		load(expr.PayloadBaseLLHeader, 6, 6).not(n.MAC),
-		load(expr.PayloadBaseLLHeader, 12, 2).not(etherIP, etherARP, etherIPv6),
-		join(ether(etherARP), network(8, 6, n.MAC)),
-		join(ether(etherARP), network(14, 4, append(v4, noAddress)...)),
-		join(ether(etherIP), network(12, 4, v4...)),
-		port(etherIP, 67), // DHCP server
-		join(ether(etherIPv6), network(8, 2, linkLocal), network(8, 16, append(v6, noAddress6)...)),
-		port(etherIPv6, 547),            // DHCPv6 server
-		l4(etherIPv6, protoICMPv6, 134), // router advertisement
-		join(l4(etherIPv6, protoICMPv6, 136), load(expr.PayloadBaseTransportHeader, 8, 2).not(linkLocal),
-			load(expr.PayloadBaseTransportHeader, 8, 16).not(v6...)),
-	}
-}
-
-// field is bytes of a frame to compare.
-type field struct{ p expr.Payload }
-
-func load(base expr.PayloadBase, offset, size uint32) field {
-	return field{expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: size}}
-}
-
-func (f field) is(v []byte) []expr.Any {
-	return []expr.Any{&f.p, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: v}}
-}
-
-// not matches if the field is none of ok.
-func (f field) not(ok ...[]byte) []expr.Any {
-	out := []expr.Any{&f.p}
-	for _, v := range ok {
-		out = append(out, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: v})
-	}
-	return out
-}
-
-func join(parts ...[]expr.Any) []expr.Any {
-	var out []expr.Any
-	for _, p := range parts {
-		out = append(out, p...)
-	}
-	return out
 }

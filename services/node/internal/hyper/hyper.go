@@ -23,6 +23,10 @@ type Driver interface {
 	// RemoveNetwork removes the bridge. It returns ErrNetworkInUse while the bridge has ports, and succeeds if there is no bridge.
 	RemoveNetwork(ctx context.Context, name string) error
 
+	// Repair looks at the bridges, the rules and the kernel's settings that networks need, and at the rules of running
+	// machines' cards, and puts back what other programs took. It returns what that was.
+	Repair(ctx context.Context) (Repairs, error)
+
 	// EnsureDisk makes the disk, or grows a smaller one. It returns ErrDiskShrinks for a larger disk, and ErrNoTemplate if the
 	// template is not installed here.
 	EnsureDisk(ctx context.Context, machine uuid.UUID, d Disk) error

@@ -2,6 +2,7 @@ package hypertest
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"reflect"
@@ -306,6 +307,32 @@ func addresses(s suite) {
 	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	check("after a restart", two)
+	s.ok("Remove", s.d.Remove(ctx, m.UUID))
+	s.clean(m.UUID)
+	s.ok("RemoveNetwork", s.d.RemoveNetwork(ctx, n.Name))
+}
+
+// repair: the rules that another program removed are there again after the next look, and are then left alone.
+func repair(s suite) {
+	ctx, m, n := context.Background(), Machine(s.T, s.d), s.o.Network(s.T)
+	s.ok("EnsureNetwork", s.d.EnsureNetwork(ctx, n))
+	own := netip.MustParseAddr("192.0.2.4")
+	m.NICs = []hyper.NIC{{
+		MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 7, 8}, Network: n.Name, AntiSpoofing: true, Addresses: []netip.Addr{own},
+	}}
+	s.ok("Define", s.d.Define(ctx, m))
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	s.o.Steal(s.T)
+	for _, want := range []hyper.Repairs{{"rules": 1, "guard": 1}, {}} {
+		got, err := s.d.Repair(ctx)
+		s.ok("Repair", err)
+		if !maps.Equal(got, want) {
+			s.Errorf("put back %v, want %v", got, want)
+		}
+		if got := s.o.Allowed(s.T, s.d, m.UUID); !slices.Equal(got, []netip.Addr{own}) {
+			s.Errorf("the card may use %v", got)
+		}
+	}
 	s.ok("Remove", s.d.Remove(ctx, m.UUID))
 	s.clean(m.UUID)
 	s.ok("RemoveNetwork", s.d.RemoveNetwork(ctx, n.Name))

@@ -69,6 +69,9 @@ func Open(ctx context.Context, cfg Config) (_ *Driver, err error) {
 	if err := d.connect(ctx, uri); err != nil {
 		return nil, errors.Join(err, d.files.close())
 	}
+	if _, err := d.Repair(ctx); err != nil { // a reboot took everything
+		d.cfg.Log.Warn("set up the networks", "err", err)
+	}
 	var background context.Context
 	background, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	d.done.Go(func() { d.janitor(background) })
@@ -234,26 +237,39 @@ func (l *locks) lock(ctx context.Context, id uuid.UUID) (func(), error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		l.mu.Lock()
-		wait, taken := l.held[id]
-		if !taken {
-			if l.held == nil {
-				l.held = map[uuid.UUID]chan struct{}{}
-			}
-			mine := make(chan struct{})
-			l.held[id] = mine
-			l.mu.Unlock()
-			return func() {
-				l.mu.Lock()
-				delete(l.held, id)
-				l.mu.Unlock()
-				close(mine)
-			}, nil
+		unlock, wait := l.take(id)
+		if unlock != nil {
+			return unlock, nil
 		}
-		l.mu.Unlock()
 		select {
 		case <-wait:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// try locks the machine unless it is locked.
+func (l *locks) try(id uuid.UUID) (unlock func(), ok bool) {
+	unlock, _ = l.take(id)
+	return unlock, unlock != nil
+}
+
+// take locks the machine, or returns a channel that is closed when the machine is unlocked.
+func (l *locks) take(id uuid.UUID) (unlock func(), wait <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if wait, taken := l.held[id]; taken {
+		return nil, wait
+	}
+	if l.held == nil {
+		l.held = map[uuid.UUID]chan struct{}{}
+	}
+	mine := make(chan struct{})
+	l.held[id] = mine
+	return func() {
+		l.mu.Lock()
+		delete(l.held, id)
+		l.mu.Unlock()
+		close(mine)
+	}, nil
 }

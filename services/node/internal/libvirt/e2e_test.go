@@ -86,6 +86,18 @@ func TestEmbedded(t *testing.T) {
 		Allowed: func(t *testing.T, _ hyper.Driver, id uuid.UUID) []netip.Addr {
 			return allowed(t, hyper.NFTable(stack), hyper.TapName(stack, id, 0))
 		},
+		Steal: func(t *testing.T) {
+			c, err := nftables.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyBridge} {
+				c.DelTable(&nftables.Table{Family: family, Name: hyper.NFTable(stack)})
+			}
+			if err := c.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		},
 		Crash: func(t *testing.T, _ hyper.Driver, id uuid.UUID) {
 			if err := syscall.Kill(qemuPID(t, dir, name(id)), syscall.SIGKILL); err != nil {
 				t.Fatal(err)

@@ -1,0 +1,93 @@
+package bridge
+
+import (
+	"errors"
+
+	"github.com/google/nftables"
+
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Repair looks at all networks, and puts back what other programs took from them: bridges, addresses, forwarding,
+// rules. It returns what that was.
+func (b *Bridges) Repair() (hyper.Repairs, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	done := hyper.Repairs{}
+	var errs []error
+	for _, n := range b.sorted() {
+		r, err := b.settle(n)
+		done.Add(r)
+		errs = append(errs, err)
+	}
+	set, err := b.ensureRules()
+	if set && err == nil {
+		done["rules"]++
+	}
+	return done, errors.Join(append(errs, explain("set rules", err))...)
+}
+
+// Guards is what the kernel had of the guard when it was looked at.
+type Guards struct {
+	base bool            // the kernel asks the guard for each frame
+	taps map[string]bool // that the guard sends to a chain of their own
+}
+
+// Guards looks at the guard.
+func (b *Bridges) Guards() (*Guards, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	return b.lookAtGuards(c)
+}
+
+func (b *Bridges) lookAtGuards(c *nftables.Conn) (*Guards, error) {
+	g := &Guards{taps: map[string]bool{}}
+	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
+	if err != nil || !hooked(chains, guardChain) {
+		return g, err
+	}
+	taps := b.taps()
+	if g.base, err = has(c, taps.Table, guardChain, []rule{dispatch(taps)}); err != nil || !g.base {
+		return g, err
+	}
+	elements, err := c.GetSetElements(taps)
+	for _, e := range elements {
+		g.taps[nameOf(e.Key)] = true
+	}
+	return g, err
+}
+
+// holds reports whether the guard lets the tap use the card's own addresses alone.
+func (g *Guards) holds(c *nftables.Conn, table *nftables.Table, tap string, n hyper.NIC) (bool, error) {
+	if !g.base || !g.taps[tap] {
+		return false, nil
+	}
+	return has(c, table, tap, guardRules(n))
+}
+
+// Mend guards a tap again that the guard has lost since Guard, and reports whether it had. seen is an earlier look,
+// which spares another one where it shows the tap.
+func (b *Bridges) Mend(seen *Guards, tap string, n hyper.NIC) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, err := nftables.New()
+	if err != nil {
+		return false, err
+	}
+	table := b.taps().Table
+	good, err := seen.holds(c, table, tap, n)
+	if err == nil && !good {
+		var now *Guards // the earlier look may be from before Guard
+		if now, err = b.lookAtGuards(c); err == nil {
+			good, err = now.holds(c, table, tap, n)
+		}
+	}
+	if good || err != nil {
+		return false, explain("look at the guard of "+tap, err)
+	}
+	return true, explain("guard "+tap, b.guard(tap, n))
+}

@@ -1,0 +1,83 @@
+//go:build libvirt_dlopen
+
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	lv "libvirt.org/go/libvirt"
+
+	"slipway.dev/services/node/internal/bridge"
+	"slipway.dev/services/node/internal/hyper"
+)
+
+// Repair puts back what other programs took from the networks and from the guards of running machines. It leaves a
+// machine that a command works on for the next call.
+func (d *Driver) Repair(ctx context.Context) (hyper.Repairs, error) {
+	if err := ctx.Err(); err != nil || d.bridges == nil {
+		return nil, err
+	}
+	done, err := d.bridges.Repair()
+	seen, errLook := d.bridges.Guards()
+	list, errList := d.List(ctx)
+	if err := errors.Join(errLook, errList); err != nil {
+		return done, errors.Join(err, errList)
+	}
+	errs := []error{err}
+	for _, o := range list {
+		if o.State.Power != hyper.Running && o.State.Power != hyper.Paused {
+			continue
+		}
+		n, err := d.mend(ctx, o.UUID, seen)
+		if n > 0 {
+			done["guard"] += n
+		}
+		errs = append(errs, err)
+	}
+	return done, errors.Join(errs...)
+}
+
+// mend puts back the guards of a running machine, and returns of how many cards.
+func (d *Driver) mend(ctx context.Context, id uuid.UUID, seen *bridge.Guards) (n int, err error) {
+	unlock, free := d.locks.try(id)
+	if !free {
+		return 0, nil
+	}
+	defer unlock()
+	err = d.conn.do(ctx, func(c *lv.Connect) error {
+		dom, err := c.LookupDomainByUUIDString(id.String())
+		if is(err, lv.ERR_NO_DOMAIN) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("find domain: %w", err)
+		}
+		defer dom.Free()
+		active, err := dom.IsActive()
+		if err != nil || !active {
+			return err
+		}
+		meta, ours, err := d.proof(dom)
+		if err != nil || !ours {
+			return err
+		}
+		for _, g := range meta.Guards {
+			nic, err := g.nic()
+			if err != nil {
+				return fmt.Errorf("read guard: %w", err)
+			}
+			mended, err := d.bridges.Mend(seen, g.Tap, nic)
+			if err != nil {
+				return err
+			}
+			if mended {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
