@@ -7,6 +7,8 @@ import (
 	"time"
 
 	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
 )
 
 var operators = map[querypb.Operator]string{
@@ -22,7 +24,7 @@ func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 	name, at := cmp.GetField(), cmp.GetPosition()
 	f, ok := c.list.field(name, c.admin)
 	if !ok {
-		return "", ErrFilter.With("unknown field %q at %d; allowed: %s", clip(name), at, c.list.names(c.admin, anyField)).On("where")
+		return "", ErrFilter.With("unknown field %q at %d; allowed: %s", fault.Clip(name), at, c.list.names(c.admin, anyField)).On("where")
 	}
 	if c.compares++; c.compares > maxCompares {
 		return "", ErrFilter.With("more than %d comparisons", maxCompares).On("where")

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	querypb "slipway.dev/proto/query/v1"
+
+	"slipway.dev/pkg/fault"
 )
 
 // orderKey is one key of a compiled order.
@@ -27,7 +29,7 @@ func (c *compiler) order(wanted []*querypb.Order) ([]orderKey, error) {
 	for _, w := range wanted {
 		f, ok := l.field(w.GetField(), c.admin)
 		if !ok || !single(f) {
-			return nil, ErrFilter.With("unknown field %q; allowed: %s", clip(w.GetField()), l.names(c.admin, single)).On("orderby")
+			return nil, ErrFilter.With("unknown field %q; allowed: %s", fault.Clip(w.GetField()), l.names(c.admin, single)).On("orderby")
 		}
 		if f.Needs != "" {
 			c.joins[f.Needs] = true

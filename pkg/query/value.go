@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"slipway.dev/pkg/fault"
 )
 
 // cast returns the SQL type of a parameter that is compared with a field of this type.
@@ -31,7 +33,7 @@ func (t Type) read(value string) (any, error) {
 	case Int:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a number", clip(value))
+			return nil, fmt.Errorf("%q is not a number", fault.Clip(value))
 		}
 		return n, nil
 	case Bool:
@@ -41,18 +43,18 @@ func (t Type) read(value string) (any, error) {
 		case "false", "0", "off", "no":
 			return false, nil
 		}
-		return nil, fmt.Errorf("%q is neither true nor false", clip(value))
+		return nil, fmt.Errorf("%q is neither true nor false", fault.Clip(value))
 	case Time:
 		for _, layout := range layouts {
 			if t, err := time.Parse(layout, value); err == nil {
 				return t, nil
 			}
 		}
-		return nil, fmt.Errorf("%q is not a time such as %q", clip(value), time.DateTime)
+		return nil, fmt.Errorf("%q is not a time such as %q", fault.Clip(value), time.DateTime)
 	case IP:
 		a, err := parseAddr(value)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not an address", clip(value))
+			return nil, fmt.Errorf("%q is not an address", fault.Clip(value))
 		}
 		return a, nil
 	case Mail:
@@ -78,11 +80,4 @@ func plain(s string) error {
 		return fmt.Errorf("not a text")
 	}
 	return nil
-}
-
-func clip(s string) string {
-	if len(s) > 40 {
-		return strings.ToValidUTF8(s[:40], "") + "…"
-	}
-	return s
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"strconv"
-	"time"
 
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/caller"
 )
@@ -74,7 +74,7 @@ func notedHead(r *authpb.VerifyAuditRequest) (head, error) {
 
 func show(r record) *authpb.AuditRecord {
 	p := &authpb.AuditRecord{
-		Id: strconv.FormatInt(r.ID, 10), Time: r.At.UTC().Format(time.DateTime), Service: r.Service, Action: r.Action,
+		Id: strconv.FormatInt(r.ID, 10), Time: stamp.Text(r.At), Service: r.Service, Action: r.Action,
 		ActorId: r.ActorID, Actor: r.Actor, SessionId: r.SessionID, ObjectType: r.ObjectType, ObjectId: r.ObjectID,
 		Result: r.Result, Reason: r.Reason, ClientIp: r.ClientIP, RequestId: r.RequestID,
 	}

@@ -2,10 +2,10 @@ package user
 
 import (
 	"context"
-	"time"
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/account"
 	"slipway.dev/services/auth/internal/caller"
@@ -89,6 +89,6 @@ func (s *Users) GetUser(ctx context.Context, r *authpb.GetUserRequest) (*authpb.
 func show(a account.Account) *authpb.User {
 	return &authpb.User{
 		Id: a.ID, Email: a.Email, Roles: a.Roles, State: a.State, Confirmed: true, AuthSource: a.AuthSource,
-		FullName: a.FullName, Lang: a.Lang, PhoneNumber: a.PhoneNumber, Note: a.Note, Totp: a.TOTP, Created: a.CreatedAt.UTC().Format(time.DateTime),
+		FullName: a.FullName, Lang: a.Lang, PhoneNumber: a.PhoneNumber, Note: a.Note, Totp: a.TOTP, Created: stamp.Text(a.CreatedAt),
 	}
 }

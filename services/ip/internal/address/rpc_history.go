@@ -7,6 +7,7 @@ import (
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/query"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/services/ip/internal/message"
 	"slipway.dev/services/ip/internal/network"
 )
@@ -31,10 +32,10 @@ func historyResponse(l query.Rows[holding], err error) (*ippb.ListHistoryRespons
 	}
 	return &ippb.ListHistoryResponse{LastNotify: l.LastNotify, Size: l.Size, List: message.List(l.Rows, func(h holding) *ippb.Holding {
 		p := &ippb.Holding{
-			Id: clamp.Int32(h.ID), IpAddr: h.IP.String(), Owner: h.Owner, Account: message.Number(h.Account), DateFrom: message.Date(h.From),
+			Id: clamp.Int32(h.ID), IpAddr: h.IP.String(), Owner: h.Owner, Account: message.Number(h.Account), DateFrom: stamp.Text(h.From),
 		}
 		if h.To != nil {
-			p.DateTo = message.Date(*h.To)
+			p.DateTo = stamp.Text(*h.To)
 		}
 		return p
 	})}, nil

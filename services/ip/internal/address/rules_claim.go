@@ -9,7 +9,6 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/ip/internal/inet"
-	"slipway.dev/services/ip/internal/message"
 )
 
 const (
@@ -88,7 +87,7 @@ func parseKey(s string) (string, error) { return parseID("key", s) }
 func parseID(field, s string) (string, error) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 || id == uuid.Nil {
-		return "", fault.Invalid.With("%q is not a UUID", message.Clip(s)).On(field)
+		return "", fault.Invalid.With("%q is not a UUID", fault.Clip(s)).On(field)
 	}
 	return id.String(), nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/services/ip/internal/inet"
 	"slipway.dev/services/ip/internal/pool"
 )
@@ -198,7 +199,7 @@ func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
 	case state == stateGateway || state == stateNetwork || state == stateBroadcast:
 		return fault.Invalid.With("%s is the %s address of its network", c.Wish, state).On("wish")
 	case state == stateQuarantined && (former == 0 || former != c.Account):
-		return errQuarantined.With("%s is in quarantine until %s", c.Wish, until.UTC().Format(time.DateTime)).On("wish")
+		return errQuarantined.With("%s is in quarantine until %s", c.Wish, stamp.Text(*until)).On("wish")
 	case state != stateFree && state != stateQuarantined:
 		return errTaken.With("%s is taken", c.Wish).On("wish")
 	case id == 0:

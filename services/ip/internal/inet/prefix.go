@@ -10,7 +10,6 @@ import (
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
-	"slipway.dev/services/ip/internal/message"
 )
 
 // ParsePrefix reads a prefix. It refuses host bits instead of dropping them: 192.0.2.5/24 may be a slip for
@@ -20,7 +19,7 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil || p.Addr().Is4In6():
-		return p, fault.Invalid.With("%q is not a network such as 192.0.2.0/24 or 2001:db8::/64", message.Clip(s)).On("name")
+		return p, fault.Invalid.With("%q is not a network such as 192.0.2.0/24 or 2001:db8::/64", fault.Clip(s)).On("name")
 	case p != p.Masked():
 		return p, fault.Invalid.With("%s has host bits set; the network is %s", p, p.Masked()).On("name")
 	}
@@ -70,7 +69,7 @@ func Family(a netip.Addr) int32 {
 func ParseAddress(field, s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSpace(s))
 	if err != nil || isOdd(a) {
-		return a, fault.Invalid.With("%q is not an address", message.Clip(s)).On(field)
+		return a, fault.Invalid.With("%q is not an address", fault.Clip(s)).On(field)
 	}
 	return a, nil
 }

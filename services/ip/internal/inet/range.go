@@ -9,7 +9,6 @@ import (
 	"go4.org/netipx"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/services/ip/internal/message"
 )
 
 // maxIPv4Range limits the addresses of an IPv4 range, because each address is a row.
@@ -29,7 +28,7 @@ func ParseRange(s string) (Range, error) {
 	case err != nil:
 		return Range{}, err
 	case first.Is4() != last.Is4():
-		return Range{}, fault.Invalid.With("%s begins and ends in different families", message.Clip(name)).On("name")
+		return Range{}, fault.Invalid.With("%s begins and ends in different families", fault.Clip(name)).On("name")
 	case last.Less(first):
 		return Range{}, fault.Invalid.With("%s begins after its end", name).On("name")
 	}
@@ -58,7 +57,7 @@ func parseEnds(s string) (first, last netip.Addr, err error) {
 	last, err2 := netip.ParseAddr(to)
 	if err1 != nil || err2 != nil || isOdd(first) || isOdd(last) {
 		return first, last, fault.Invalid.With(
-			"%q is not an address, a range such as 192.0.2.10-192.0.2.20, or a prefix such as 192.0.2.0/28", message.Clip(s)).On("name")
+			"%q is not an address, a range such as 192.0.2.10-192.0.2.20, or a prefix such as 192.0.2.0/28", fault.Clip(s)).On("name")
 	}
 	return first, last, nil
 }

@@ -2,9 +2,6 @@
 package message
 
 import (
-	"strings"
-	"time"
-
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"slipway.dev/pkg/fault"
@@ -19,14 +16,6 @@ func CheckNote(s string) error {
 		return fault.Invalid.With("at most %d bytes", maxNote).On("note")
 	}
 	return nil
-}
-
-// Clip shortens a text of a request, so that a fault can quote the text.
-func Clip(s string) string {
-	if len(s) > 80 {
-		return strings.ToValidUTF8(s[:80], "") + "…"
-	}
-	return s
 }
 
 // List converts rows to messages. Without rows it returns an empty list, never nil, which would become null.
@@ -45,6 +34,3 @@ func Number(n *int32) *wrapperspb.Int32Value {
 	}
 	return wrapperspb.Int32(*n)
 }
-
-// Date formats a time as the API does: UTC, to the second.
-func Date(t time.Time) string { return t.UTC().Format(time.DateTime) }

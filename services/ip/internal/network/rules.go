@@ -50,7 +50,7 @@ func parse(cidr, kind, gateway, note string) (Network, error) {
 	case "", active:
 		n.Type = active
 	default:
-		return Network{}, fault.Invalid.With("%q is neither active nor container", message.Clip(kind)).On("type")
+		return Network{}, fault.Invalid.With("%q is neither active nor container", fault.Clip(kind)).On("type")
 	}
 	if err := n.activate(); err != nil {
 		return Network{}, err
@@ -76,7 +76,7 @@ func (n *Network) setType(kind string) error {
 	case kind == container:
 		return fault.Invalid.With("an active network stays active").On("type")
 	}
-	return fault.Invalid.With("%q is neither active nor container", message.Clip(kind)).On("type")
+	return fault.Invalid.With("%q is neither active nor container", fault.Clip(kind)).On("type")
 }
 
 func (n *Network) activate() error {
@@ -145,7 +145,7 @@ func (n Network) parseGateway(s string) (netip.Addr, error) {
 	case n.Type == container:
 		return a, fault.Invalid.With("a container has none").On("gateway")
 	case err != nil || a.Zone() != "":
-		return a, fault.Invalid.With("%q is not an address", message.Clip(s)).On("gateway")
+		return a, fault.Invalid.With("%q is not an address", fault.Clip(s)).On("gateway")
 	case a.Is4() != n.CIDR.Addr().Is4() || a.Is4In6():
 		return a, fault.Invalid.With("%s is not of the family of %s", a, n.CIDR).On("gateway")
 	case a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):

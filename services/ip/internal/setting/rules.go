@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/services/ip/internal/message"
 )
 
 // quarantineSeconds is the setting that says for how long a released address is not given to another owner.
@@ -17,7 +16,7 @@ const maxQuarantine = 24 * 60 * 60
 // checkName refuses the name of a setting that does not exist.
 func checkName(name string) error {
 	if name != quarantineSeconds {
-		return fault.NotFound.With("no setting %q", message.Clip(name))
+		return fault.NotFound.With("no setting %q", fault.Clip(name))
 	}
 	return nil
 }

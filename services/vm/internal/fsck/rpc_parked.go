@@ -11,7 +11,7 @@ import (
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
-	"slipway.dev/services/vm/internal/listing"
+	"slipway.dev/pkg/stamp"
 )
 
 // ListParked lists the parked events of all services, the oldest first.
@@ -34,7 +34,7 @@ func (s *Server) ListParked(ctx context.Context, _ *vmpb.ListParkedRequest) (*vm
 	for _, p := range list {
 		resp.List = append(resp.List, &vmpb.Parked{
 			Consumer: p.GetConsumer(), Event: p.GetEvent(), Subject: p.GetSubject(), Key: p.GetKey(), Reason: p.GetReason(),
-			DateParked: listing.Date(p.GetParkedAt().AsTime()),
+			DateParked: stamp.Text(p.GetParkedAt().AsTime()),
 		})
 	}
 	return resp, nil

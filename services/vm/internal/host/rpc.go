@@ -11,6 +11,7 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
@@ -67,7 +68,7 @@ func render(h *item) *vmpb.Host {
 		OsName:  h.OS, OsGroup: h.OSGroup, DiskCount: h.DiskCount,
 		Ip4: renderAddresses(h.IP4), Ip6: renderAddresses(h.IP6),
 		Interfaces:   []*vmpb.HostInterface{{HostInterface: guestInterface, Mac: h.MAC, NodeInterface: h.Bridge}},
-		AntiSpoofing: h.AntiSpoofing, CreateDate: listing.Date(h.CreatedAt), InternalName: h.UUID.String(), CpuMode: "default",
+		AntiSpoofing: h.AntiSpoofing, CreateDate: stamp.Text(h.CreatedAt), InternalName: h.UUID.String(), CpuMode: "default",
 	}
 	if h.Task != nil {
 		p.Task = wrapperspb.Int32(*h.Task)

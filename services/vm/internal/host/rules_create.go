@@ -53,7 +53,8 @@ func (s *createSpec) check() error {
 		return err
 	}
 	if s.Domain != "" {
-		if err := checkDomain(s.Domain); err != nil {
+		var err error
+		if s.Domain, err = parseDomain(s.Domain); err != nil {
 			return err
 		}
 	}

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/hostname"
 )
 
 var (
-	nameForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9._-])?$`)
-	labelForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	notLabel  = regexp.MustCompile(`[^a-z0-9]+`)
+	nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9._-])?$`)
+	notLabel = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
 // checkName refuses a name that is empty, longer than 63 or made of other than letters, digits, spaces, dots, dashes
@@ -31,15 +31,13 @@ func checkComment(comment string) error {
 	return nil
 }
 
-// checkDomain refuses what is not a host name in the sense of RFC 1123.
-func checkDomain(domain string) error {
-	labels := strings.Split(strings.ToLower(strings.TrimSuffix(domain, ".")), ".")
-	for _, l := range labels {
-		if !labelForm.MatchString(l) || len(domain) > 253 {
-			return fault.Invalid.With("%.60q is not a host name", domain).On("domain")
-		}
+// parseDomain reads the domain of a host.
+func parseDomain(domain string) (string, error) {
+	name, err := hostname.Parse(domain)
+	if err != nil {
+		return "", fault.Invalid.With("%.60q is %s", domain, err).On("domain")
 	}
-	return nil
+	return name, nil
 }
 
 // label returns a host name label for any name.
@@ -55,12 +53,10 @@ func label(name string) string {
 }
 
 // hostnames returns the name of the guest and its domain: the given one, or one made from the cluster's template.
-func hostnames(name, domain, template string) (hostname, fqdn string) {
-	if domain == "" {
-		hostname = label(name)
-		return hostname, strings.ReplaceAll(template, "{name}", hostname)
+func hostnames(name, domain, template string) (guest, fqdn string) {
+	if domain != "" {
+		return hostname.Label(domain), domain
 	}
-	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
-	hostname, _, _ = strings.Cut(domain, ".")
-	return hostname, domain
+	guest = label(name)
+	return guest, strings.ReplaceAll(template, "{name}", guest)
 }

@@ -54,12 +54,27 @@ func TestHostname(t *testing.T) {
 	for _, tt := range []struct{ name, domain, hostname, fqdn string }{
 		{"web1", "", "web1", "web1.slipway.internal"},
 		{"My Shop_2", "", "my-shop-2", "my-shop-2.slipway.internal"},
-		{"web1", "Mein.Example.com.", "mein", "mein.example.com"},
+		{"web1", "mein.example.com", "mein", "mein.example.com"},
 		{"__", "", "host", "host.slipway.internal"},
 	} {
 		h, f := hostnames(tt.name, tt.domain, "{name}.slipway.internal")
 		if h != tt.hostname || f != tt.fqdn {
 			t.Errorf("%q %q: %s %s, want %s %s", tt.name, tt.domain, h, f, tt.hostname, tt.fqdn)
+		}
+	}
+}
+
+// TestDomain: a domain is kept as name servers and guests have it, or refused.
+func TestDomain(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"Mein.Example.com.": "mein.example.com", "bücher.example": "xn--bcher-kva.example",
+		"under_score.example": "", "192.0.2.1": "", "a..b": "", strings.Repeat("a.", 128) + "a": "",
+	} {
+		s := createSpec{Name: "web1", OS: 1, Password: "x", Domain: in}
+		f, refused := fault.From(s.check())
+		if refused != (want == "") || refused && f.Field != "domain" || !refused && s.Domain != want {
+			t.Errorf("%.40q: %q %v", in, s.Domain, f)
 		}
 	}
 }

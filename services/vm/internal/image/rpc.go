@@ -9,6 +9,7 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/task"
@@ -44,7 +45,7 @@ func (s *Server) GetOS(ctx context.Context, r *vmpb.GetOSRequest) (*vmpb.OS, err
 func render(o *item) *vmpb.OS {
 	return &vmpb.OS{
 		Id: o.ID, Name: o.Name, State: o.State, OsGroup: o.Group, Adminonly: o.AdminOnly, Clusters: o.Clusters, Repository: "local",
-		MinRamMib: o.MinRAM, HddMibRequired: o.MinDisk, CpuMode: "default", UpdatedAt: listing.Date(o.UpdatedAt), Comment: o.Comment,
+		MinRamMib: o.MinRAM, HddMibRequired: o.MinDisk, CpuMode: "default", UpdatedAt: stamp.Text(o.UpdatedAt), Comment: o.Comment,
 		Sha256: o.SHA256,
 	}
 }

@@ -7,8 +7,8 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/clamp"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
-	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/node"
 )
 
@@ -31,7 +31,7 @@ func (s *Server) ListStrangers(ctx context.Context, r *vmpb.ListStrangersRequest
 	for _, x := range items {
 		resp.List = append(resp.List, &vmpb.Stranger{
 			InternalName: x.UUID.String(), Host: x.HostID, State: x.State, Verdict: x.Verdict,
-			FirstSeen: listing.Date(x.FirstSeen), LastSeen: listing.Date(x.LastSeen),
+			FirstSeen: stamp.Text(x.FirstSeen), LastSeen: stamp.Text(x.LastSeen),
 		})
 	}
 	return resp, nil

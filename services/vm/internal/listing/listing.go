@@ -3,7 +3,6 @@ package listing
 
 import (
 	"context"
-	"time"
 
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/query"
@@ -41,6 +40,3 @@ func Render[T, P any](rows []T, render func(*T) P) []P {
 	}
 	return out
 }
-
-// Date renders a time as the dialect does.
-func Date(t time.Time) string { return t.UTC().Format(time.DateTime) }

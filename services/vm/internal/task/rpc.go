@@ -8,6 +8,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/listing"
 )
@@ -55,7 +56,7 @@ func render(t *item) *vmpb.Task {
 	return &vmpb.Task{
 		Id: t.ID, ConsulId: t.ID, Name: t.Name, Status: t.Status, RunningTime: t.Running, WaitingTime: t.Waiting,
 		Output: t.Output, Progress: fmt.Sprintf("%d steps done", t.Done), Host: t.Host, Account: t.Account,
-		DateCreate: listing.Date(t.CreatedAt),
+		DateCreate: stamp.Text(t.CreatedAt),
 	}
 }
 
@@ -69,7 +70,7 @@ func History(ctx context.Context, db *unit.DB, q *querypb.Query, host int32) (*v
 	for _, t := range tasks.Rows {
 		resp.MaxId = max(resp.MaxId, t.ID)
 		resp.List = append(resp.List, &vmpb.HistoryItem{
-			Id: t.ID, Name: t.Name, State: t.Status, Task: t.ID, DateCreate: listing.Date(t.CreatedAt),
+			Id: t.ID, Name: t.Name, State: t.Status, Task: t.ID, DateCreate: stamp.Text(t.CreatedAt),
 		})
 	}
 	return resp, nil

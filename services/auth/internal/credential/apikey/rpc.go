@@ -10,6 +10,7 @@ import (
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/identity"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/caller"
 	"slipway.dev/services/auth/internal/credential"
@@ -174,7 +175,7 @@ func (s *APIKeys) expiry(text *wrapperspb.StringValue) (*time.Time, error) {
 
 func show(k apiKey) *authpb.APIKey {
 	out := &authpb.APIKey{
-		Id: k.ID, AccountId: k.AccountID, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Created: k.CreatedAt.UTC().Format(time.DateTime),
+		Id: k.ID, AccountId: k.AccountID, Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, Created: stamp.Text(k.CreatedAt),
 		Expired: k.Expired,
 	}
 	if k.Scopes == nil {
@@ -184,10 +185,10 @@ func show(k apiKey) *authpb.APIKey {
 		out.Cidrs = append(out.Cidrs, p.String())
 	}
 	if k.ExpiresAt != nil {
-		out.ExpiresAt = wrapperspb.String(k.ExpiresAt.UTC().Format(time.DateTime))
+		out.ExpiresAt = wrapperspb.String(stamp.Text(*k.ExpiresAt))
 	}
 	if k.LastUsed.After(k.CreatedAt) {
-		out.LastUsed, out.LastIp = wrapperspb.String(k.LastUsed.UTC().Format(time.DateTime)), wrapperspb.String(k.IP)
+		out.LastUsed, out.LastIp = wrapperspb.String(stamp.Text(k.LastUsed)), wrapperspb.String(k.IP)
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	authpb "slipway.dev/proto/auth/v4"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/caller"
 	"slipway.dev/services/auth/internal/credential"
@@ -125,13 +126,13 @@ func (s *Tokens) DeleteSelfSession(ctx context.Context, _ *authpb.DeleteSelfSess
 func show(t info) *authpb.TokenInfo {
 	out := &authpb.TokenInfo{
 		Id: t.ID, AccountId: t.AccountID, Kind: t.Kind, Description: t.Description,
-		LastUsed: t.LastUsed.UTC().Format(time.DateTime), Created: t.CreatedAt.UTC().Format(time.DateTime),
+		LastUsed: stamp.Text(t.LastUsed), Created: stamp.Text(t.CreatedAt),
 	}
 	if t.ExpiresAt != nil {
-		out.ExpiresAt = wrapperspb.String(t.ExpiresAt.UTC().Format(time.DateTime))
+		out.ExpiresAt = wrapperspb.String(stamp.Text(*t.ExpiresAt))
 	}
 	if t.ValidUntil != nil {
-		out.ValidUntil = wrapperspb.String(t.ValidUntil.UTC().Format(time.DateTime))
+		out.ValidUntil = wrapperspb.String(stamp.Text(*t.ValidUntil))
 	}
 	return out
 }
