@@ -33,7 +33,7 @@ var all = query.List{
 		"network":     {SQL: "n.id", Type: query.Int, Needs: "n"},
 		"ipnet_name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
 		"ipnet.name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
-		"gateway":     {SQL: "n.gateway", Type: query.IP, Needs: "n"},
+		"gateway":     {SQL: "n.gateway", Type: query.IP, Null: true, Needs: "n"},
 		"domain":      {SQL: "a.domain", Type: query.Text},
 		"owner":       {SQL: "a.owner::text", Type: query.Text, Null: true},
 		"interface":   {SQL: "a.interface", Type: query.Int},

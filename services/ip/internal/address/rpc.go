@@ -107,7 +107,7 @@ func toProto(a row) *ippb.Address {
 	ip := a.IP.String()
 	return &ippb.Address{
 		Id: a.ID, IpAddr: ip, Name: ip, State: a.State, Status: a.State, Family: inet.Family(a.IP), Ippool: a.PoolID,
-		Ipnet: a.NetworkID, Network: a.NetworkID, IpnetName: a.CIDR.String(), Gateway: a.Gateway.String(),
+		Ipnet: a.NetworkID, Network: a.NetworkID, IpnetName: a.CIDR.String(), Gateway: inet.Text(a.Gateway),
 		Mask: inet.Mask(a.CIDR), PrefixLength: clamp.Int32(a.CIDR.Bits()), Domain: a.Domain, Owner: a.Owner, Interface: a.Interface,
 		Note: a.Note, Generation: a.Generation, PtrSerial: a.PTRSerial, DnsServers: message.List(a.DNS, netip.Addr.String), Vlan: message.Number(a.VLAN),
 	}

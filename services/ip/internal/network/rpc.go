@@ -15,8 +15,8 @@ import (
 	"slipway.dev/services/ip/internal/message"
 )
 
-// MoveGateway, for which the zero Addr is an address outside the network, makes the address to the gateway among the addresses of the ranges, and from an ordinary address again.
-// It refuses an address that is in use.
+// MoveGateway makes the address to the gateway among the addresses of all ranges, so that no host gets it, and the address
+// from an ordinary one again. Either may be the zero Addr, or in no range. It refuses an address that is in use.
 type MoveGateway func(ctx context.Context, tx *unit.Tx, from, to netip.Addr) error
 
 type server struct {
@@ -45,8 +45,14 @@ func (s *server) CreateNetwork(ctx context.Context, r *ippb.CreateNetworkRequest
 	}
 	var resp *ippb.CreateNetworkResponse
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+		if err := LockGateways(ctx, tx); err != nil {
+			return err
+		}
 		id, err := create(ctx, tx, n)
 		if err != nil {
+			return err
+		}
+		if err := s.moveGateway(ctx, tx, netip.Addr{}, n.Gateway); err != nil {
 			return err
 		}
 		audit.Of(ctx).Object("network", id)
@@ -84,6 +90,9 @@ func (s *server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 		return nil, err
 	}
 	err := s.db.InTx(ctx, func(tx *unit.Tx) error {
+		if err := LockGateways(ctx, tx); err != nil {
+			return err
+		}
 		old, err := lock(ctx, tx, r.GetId())
 		if err != nil {
 			return err
@@ -98,10 +107,8 @@ func (s *server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 			}
 		}
 		audit.Of(ctx).Change(record(old), record(n))
-		if old.Gateway != n.Gateway && old.Gateway.IsValid() {
-			if err := s.moveGateway(ctx, tx, n.inside(old.Gateway), n.inside(n.Gateway)); err != nil {
-				return err
-			}
+		if err := s.replaceGateway(ctx, tx, old, n.Gateway); err != nil {
+			return err
 		}
 		return save(ctx, tx, n)
 	})
@@ -109,6 +116,22 @@ func (s *server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 		return nil, err
 	}
 	return &ippb.UpdateNetworkResponse{Id: r.GetId()}, nil
+}
+
+// replaceGateway makes the address to the gateway of a network. The gateway that the network had becomes an ordinary address,
+// unless another network has it too.
+func (s *server) replaceGateway(ctx context.Context, tx *unit.Tx, n Network, to netip.Addr) error {
+	from := n.Gateway
+	if from == to {
+		return nil
+	}
+	if shared, err := isGatewayOfOther(ctx, tx, n.ID, from); err != nil || shared {
+		from = netip.Addr{}
+		if err != nil {
+			return err
+		}
+	}
+	return s.moveGateway(ctx, tx, from, to)
 }
 
 // changed returns n with the fields of the request.
@@ -126,9 +149,6 @@ func changed(n Network, r *ippb.UpdateNetworkRequest) (Network, error) {
 		if n.Gateway, err = n.parseGateway(r.GetGateway()); err != nil {
 			return n, err
 		}
-	}
-	if err := n.checkActive(); err != nil {
-		return n, err
 	}
 	if r.DnsServers != nil {
 		if err := n.setDNS(r.GetDnsServers()); err != nil {
@@ -150,7 +170,19 @@ func (s *server) GetNetworkStats(ctx context.Context, r *ippb.GetNetworkStatsReq
 
 // DeleteNetwork deletes a network that has no ranges.
 func (s *server) DeleteNetwork(ctx context.Context, r *ippb.DeleteNetworkRequest) (*ippb.DeleteNetworkResponse, error) {
-	err := s.db.InTx(ctx, func(tx *unit.Tx) error { return remove(ctx, tx, r.GetId()) })
+	err := s.db.InTx(ctx, func(tx *unit.Tx) error {
+		if err := LockGateways(ctx, tx); err != nil {
+			return err
+		}
+		n, err := lock(ctx, tx, r.GetId())
+		if err != nil {
+			return err
+		}
+		if err := s.replaceGateway(ctx, tx, n, netip.Addr{}); err != nil {
+			return err
+		}
+		return remove(ctx, tx, r.GetId())
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -158,18 +190,14 @@ func (s *server) DeleteNetwork(ctx context.Context, r *ippb.DeleteNetworkRequest
 }
 
 func toProto(n Network) *ippb.Network {
-	p := &ippb.Network{
+	return &ippb.Network{
 		Id: n.ID, Name: n.CIDR.String(), Note: n.Note, Type: n.Type, Parent: message.Number(n.Parent), Vlan: message.Number(n.VLAN),
 		Family: inet.Family(n.CIDR.Addr()), Size: inet.Size(n.CIDR), UsingIp: strconv.FormatInt(n.Used, 10),
-		DnsServers: message.List(n.DNS, netip.Addr.String),
+		DnsServers: message.List(n.DNS, netip.Addr.String), Gateway: inet.Text(n.Gateway),
 	}
-	if n.Gateway.IsValid() {
-		p.Gateway = n.Gateway.String()
-	}
-	return p
 }
 
 // record returns what the audit log keeps of a network.
 func record(n Network) map[string]any {
-	return map[string]any{"name": n.CIDR.String(), "gateway": n.Gateway.String(), "note": n.Note}
+	return map[string]any{"name": n.CIDR.String(), "gateway": inet.Text(n.Gateway), "note": n.Note}
 }

@@ -46,22 +46,22 @@ func parse(cidr, kind, gateway, note string) (Network, error) {
 		if gateway != "" {
 			return Network{}, fault.Invalid.With("a container has none").On("gateway")
 		}
+		if err := inet.CheckContainer("name", p); err != nil {
+			return Network{}, err
+		}
 		return n, message.CheckNote(note)
 	case "", active:
 		n.Type = active
 	default:
 		return Network{}, fault.Invalid.With("%q is neither active nor container", fault.Clip(kind)).On("type")
 	}
-	if err := n.activate(); err != nil {
+	if err := n.activate("name"); err != nil {
 		return Network{}, err
 	}
 	if gateway != "" {
 		if n.Gateway, err = n.parseGateway(gateway); err != nil {
 			return Network{}, err
 		}
-	}
-	if err := n.checkActive(); err != nil {
-		return Network{}, err
 	}
 	return n, message.CheckNote(note)
 }
@@ -72,35 +72,21 @@ func (n *Network) setType(kind string) error {
 	case kind == n.Type:
 		return nil
 	case kind == active:
-		return n.activate()
+		return n.activate("type")
 	case kind == container:
 		return fault.Invalid.With("an active network stays active").On("type")
 	}
 	return fault.Invalid.With("%q is neither active nor container", fault.Clip(kind)).On("type")
 }
 
-func (n *Network) activate() error {
+// activate makes the network one that has addresses to give. Its gateway is the first usable address; a single address
+// has none of its own. field is the field of the request that makes it so.
+func (n *Network) activate(field string) error {
 	n.Type, n.Gateway = active, netip.Addr{}
 	if !n.CIDR.IsSingleIP() {
 		n.Gateway = inet.FirstUsable(n.CIDR)
 	}
-	return nil
-}
-
-// checkActive refuses an active network without a gateway: a single address has its gateway outside.
-func (n Network) checkActive() error {
-	if n.Type == active && !n.Gateway.IsValid() {
-		return fault.Invalid.With("required: %s is a single address, so its gateway is outside", n.CIDR).On("gateway")
-	}
-	return nil
-}
-
-// inside returns a if it is an address of the network that a range may hold, else the zero Addr.
-func (n Network) inside(a netip.Addr) netip.Addr {
-	if n.CIDR.Contains(a) {
-		return a
-	}
-	return netip.Addr{}
+	return inet.CheckNetwork(field, n.CIDR)
 }
 
 const (
@@ -130,6 +116,9 @@ func (n *Network) setDNS(servers []string) error {
 		if err != nil {
 			return err
 		}
+		if err := inet.CheckPeer("dns_servers", a); err != nil {
+			return err
+		}
 		n.DNS = append(n.DNS, a)
 	}
 	if len(n.DNS) > maxDNS {
@@ -138,9 +127,14 @@ func (n *Network) setDNS(servers []string) error {
 	return nil
 }
 
-// parseGateway reads a gateway of the network. It may be a link-local address or outside the network.
+// parseGateway reads a gateway of the network. It may be a link-local address or outside the network. A network of a
+// single address needs none: another address of the host may have the route to the outside.
 func (n Network) parseGateway(s string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(strings.TrimSpace(s))
+	s = strings.TrimSpace(s)
+	if s == "" && n.Type == active && n.CIDR.IsSingleIP() {
+		return netip.Addr{}, nil
+	}
+	a, err := netip.ParseAddr(s)
 	switch {
 	case n.Type == container:
 		return a, fault.Invalid.With("a container has none").On("gateway")
@@ -148,12 +142,10 @@ func (n Network) parseGateway(s string) (netip.Addr, error) {
 		return a, fault.Invalid.With("%q is not an address", fault.Clip(s)).On("gateway")
 	case a.Is4() != n.CIDR.Addr().Is4() || a.Is4In6():
 		return a, fault.Invalid.With("%s is not of the family of %s", a, n.CIDR).On("gateway")
-	case a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return a, fault.Invalid.With("%s is no address of a router", a).On("gateway")
 	case n.CIDR.IsSingleIP() && n.CIDR.Contains(a):
 		return a, fault.Invalid.With("%s is the only address of the network", a).On("gateway")
 	case inet.Reserved(n.CIDR, a):
 		return a, fault.Invalid.With("%s is the network's own or broadcast address", a).On("gateway")
 	}
-	return a, nil
+	return a, inet.CheckPeer("gateway", a)
 }

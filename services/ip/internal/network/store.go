@@ -13,6 +13,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/ip/internal/inet"
 )
 
 func one(rows pgx.Rows, id int32) (Network, error) {
@@ -63,6 +64,26 @@ func nullable(a netip.Addr) any {
 		return nil
 	}
 	return a
+}
+
+// LockGateways makes units of work that change which addresses are gateways, or make addresses of ranges, wait for each
+// other. It is the first lock of its unit of work.
+func LockGateways(ctx context.Context, tx *unit.Tx) error { return tx.Lock(ctx, "gateways") }
+
+// Gateways returns the gateways of all networks that lie in a range of addresses. One may lie outside its own network.
+func Gateways(ctx context.Context, tx *unit.Tx, r inet.Range) ([]netip.Addr, error) {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT gateway FROM network WHERE gateway BETWEEN $1 AND $2 ORDER BY 1`, r.First, r.Last)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[netip.Addr])
+}
+
+// isGatewayOfOther reports whether a network besides the one with the id has this gateway.
+func isGatewayOfOther(ctx context.Context, tx *unit.Tx, id int32, gateway netip.Addr) (yes bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM network WHERE gateway = $2 AND id <> $1)`, id, nullable(gateway)).Scan(&yes)
+	return yes, err
 }
 
 // checkEmpty refuses to make a container active while networks are inside it.
@@ -120,7 +141,7 @@ func save(ctx context.Context, tx *unit.Tx, n Network) error {
 	if err != nil || n.Type != active {
 		return err
 	}
-	m := &ippb.NetworkChanged{Id: n.ID, Gateway: n.Gateway.String()}
+	m := &ippb.NetworkChanged{Id: n.ID, Gateway: inet.Text(n.Gateway)}
 	for _, a := range n.DNS {
 		m.DnsServers = append(m.DnsServers, a.String())
 	}

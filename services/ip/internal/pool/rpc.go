@@ -19,8 +19,8 @@ import (
 // Addresses is what pools have done to the addresses of their ranges. Addresses are a noun above pools, so it is passed
 // in.
 type Addresses struct {
-	// Add makes the rows of a new range in a network with this gateway.
-	Add func(ctx context.Context, tx *unit.Tx, id int32, r inet.Range, gateway netip.Addr) error
+	// Add makes the rows of a new range in which these gateways lie.
+	Add func(ctx context.Context, tx *unit.Tx, id int32, r inet.Range, gateways []netip.Addr) error
 	// Remove deletes the rows of a locked range, except those that have an owner. It returns how many of these there
 	// are.
 	Remove func(ctx context.Context, tx *unit.Tx, id int32) (owned int, err error)

@@ -17,13 +17,16 @@ func (s *server) AddRange(ctx context.Context, r *ippb.AddRangeRequest) (*ippb.A
 	if err != nil {
 		return nil, err
 	}
+	if err := inet.CheckHosts("name", run); err != nil {
+		return nil, err
+	}
 	var resp *ippb.AddRangeResponse
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		id, gateway, err := addRange(ctx, tx, r.GetId(), run)
+		id, gateways, err := addRange(ctx, tx, r.GetId(), run)
 		if err != nil {
 			return err
 		}
-		if err := s.addresses.Add(ctx, tx, id, run, gateway); err != nil {
+		if err := s.addresses.Add(ctx, tx, id, run, gateways); err != nil {
 			return err
 		}
 		audit.Of(ctx).Object("range", id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,35 +15,39 @@ import (
 	"slipway.dev/services/ip/internal/network"
 )
 
-// addRange inserts a range and returns its id. All of a range lies in one active network, and no two ranges overlap.
-func addRange(ctx context.Context, tx *unit.Tx, pool int32, r inet.Range) (id int32, gateway netip.Addr, err error) {
+// addRange inserts a range and returns its id, and the gateways of all networks that lie in it. All of a range lies in one
+// active network, and no two ranges overlap.
+func addRange(ctx context.Context, tx *unit.Tx, pool int32, r inet.Range) (id int32, gateways []netip.Addr, err error) {
+	if err := network.LockGateways(ctx, tx); err != nil {
+		return 0, nil, err
+	}
 	if err := lockToRefer(ctx, tx, pool); err != nil {
-		return 0, gateway, err
+		return 0, nil, err
 	}
 	n, ok, err := network.LockAround(ctx, tx, r.First)
 	switch {
 	case err != nil:
-		return 0, gateway, err
+		return 0, nil, err
 	case !ok:
-		return 0, gateway, fault.Invalid.With("%s is in no active network; create the network first", r.Name).On("name")
+		return 0, nil, fault.Invalid.With("%s is in no active network; create the network first", r.Name).On("name")
 	case !r.In(n.CIDR):
-		return 0, gateway, fault.Invalid.With("%s reaches beyond the network %s", r.Name, n.CIDR).On("name")
+		return 0, nil, fault.Invalid.With("%s reaches beyond the network %s", r.Name, n.CIDR).On("name")
 	}
-	usable := r.Usable(n.CIDR)
-	if r.Contains(n.Gateway) {
-		usable--
+	if gateways, err = network.Gateways(ctx, tx, r); err != nil {
+		return 0, nil, err
 	}
-	if usable == 0 {
-		return 0, gateway, fault.Invalid.With("%s contains no usable address", r.Name).On("name")
+	gateways = slices.DeleteFunc(gateways, func(a netip.Addr) bool { return inet.Reserved(n.CIDR, a) })
+	if r.Usable(n.CIDR) <= int64(len(gateways)) {
+		return 0, nil, fault.Invalid.With("%s contains no usable address", r.Name).On("name")
 	}
 	err = tx.QueryRow(ctx, `
 		INSERT INTO pool_range (pool_id, network_id, name, first, last, usable, next)
 		VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN family($4::inet) = 6 THEN $4::inet END)
 		RETURNING id`, pool, n.ID, r.Name, r.First, r.Last, r.Usable(n.CIDR)).Scan(&id)
 	if pg.IsExclusion(err, "pool_range_overlap") {
-		return 0, gateway, fault.Conflict.With("%s overlaps a range that exists", r.Name).On("name")
+		return 0, nil, fault.Conflict.With("%s overlaps a range that exists", r.Name).On("name")
 	}
-	return id, n.Gateway, err
+	return id, gateways, err
 }
 
 // rangesOf returns the ids of the ranges of a pool.
