@@ -22,9 +22,10 @@ var vm = house{
 	reaches: map[string]string{
 		"account/list.go":  "host disk",
 		"cluster/list.go":  "node host_count",
-		"node/list.go":     "cluster host os",
+		"node/list.go":     "cluster host os_node",
 		"node/build.go":    "cluster os_node",
 		"image/list.go":    "node",
+		"image/build.go":   "node",
 		"address/list.go":  "host",
 		"address/build.go": "host",
 		"machine/build.go": "host disk node cluster",

@@ -10,10 +10,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -68,6 +70,10 @@ type Service struct {
 	vm     vmpb.NodeServiceClient
 	log    *slog.Logger
 	keeper keeper
+
+	mu        sync.Mutex         // one sign of life at a time
+	templates []*nodepb.Template // that vm has
+	asOf      string             // what vm answered to them; "" if vm takes the whole list each time
 }
 
 // New opens the hypervisor and installs the templates. vm is the connection that signs of life go to.
@@ -182,14 +188,29 @@ func (s *Service) Hypervisor(ctx context.Context) string {
 	return fmt.Sprintf("%s %s (%s)", f.Hypervisor, f.HypervisorVer, f.Accel)
 }
 
-// Register gives one sign of life.
+// Register gives one sign of life. It has the templates if they changed since the last one, or vm wants them.
 func (s *Service) Register(ctx context.Context) (next time.Duration, err error) {
 	d, err := s.agent.Describe(ctx, &nodepb.DescribeRequest{})
 	if err != nil {
 		return 0, err
 	}
-	resp, err := s.vm.RegisterNode(ctx, &vmpb.RegisterNodeRequest{Description: d, Endpoint: s.cfg.Endpoint})
-	return time.Duration(resp.GetHeartbeatSeconds()) * time.Second, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &vmpb.RegisterNodeRequest{Description: d, Endpoint: s.cfg.Endpoint}
+	list := d.GetTemplates()
+	if s.asOf != "" && slices.EqualFunc(list, s.templates, func(a, b *nodepb.Template) bool { return proto.Equal(a, b) }) {
+		r.TemplatesAsOf, d.Templates = &s.asOf, nil
+	}
+	resp, err := s.vm.RegisterNode(ctx, r)
+	if err == nil && r.TemplatesAsOf != nil && resp.GetTemplates() != s.asOf {
+		r.TemplatesAsOf, d.Templates = nil, list
+		resp, err = s.vm.RegisterNode(ctx, r)
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.templates, s.asOf = list, resp.GetTemplates()
+	return time.Duration(resp.GetHeartbeatSeconds()) * time.Second, nil
 }
 
 // Run gives signs of life and repairs networks until ctx ends. Machines keep running.

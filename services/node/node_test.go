@@ -23,21 +23,30 @@ const machine = "11111111-2222-3333-4444-555555555555"
 // fakeVM takes signs of life.
 type fakeVM struct {
 	vmpb.UnimplementedNodeServiceServer
-	last *vmpb.RegisterNodeRequest
+	last  *vmpb.RegisterNodeRequest
+	signs int
+	knows string // what it answers to a list of templates; "" as the version before
 }
 
 func (f *fakeVM) RegisterNode(_ context.Context, r *vmpb.RegisterNodeRequest) (*vmpb.RegisterNodeResponse, error) {
 	f.last = r
-	return &vmpb.RegisterNodeResponse{Id: 1, HeartbeatSeconds: 10}, nil
+	f.signs++
+	return &vmpb.RegisterNodeResponse{Id: 1, HeartbeatSeconds: 10, Templates: f.knows}, nil
 }
 
 func start(t *testing.T, root string) (*node.Service, nodepb.NodeServiceClient, *fakeVM) {
 	t.Helper()
 	vm := &fakeVM{}
+	return startWith(t, root, "", vm)
+}
+
+// startWith starts an agent that installs the templates of a directory.
+func startWith(t *testing.T, root, templates string, vm *fakeVM) (*node.Service, nodepb.NodeServiceClient, *fakeVM) {
+	t.Helper()
 	s := rpc.NewServer(slog.New(slog.DiscardHandler), nil)
 	vmpb.RegisterNodeServiceServer(s, vm)
 	svc, err := node.New(t.Context(), node.Config{
-		Root: root, StackID: "stack", Endpoint: node.LocalEndpoint, Hypervisor: node.Sim,
+		Root: root, StackID: "stack", Endpoint: node.LocalEndpoint, Hypervisor: node.Sim, Templates: templates,
 	}, s.Local("node"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

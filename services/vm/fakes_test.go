@@ -141,13 +141,14 @@ type fakePools struct {
 }
 
 type fakeMachine struct {
-	fence   int64
-	disks   int
-	seed    *nodepb.EnsureSeedRequest
-	defined bool
-	allowed []string // addresses of the card
-	state   nodepb.MachineState
-	says    says // metadata, from the last definition
+	fence    int64
+	disks    int
+	template string // that the first disk begins as
+	seed     *nodepb.EnsureSeedRequest
+	defined  bool
+	allowed  []string // addresses of the card
+	state    nodepb.MachineState
+	says     says // metadata, from the last definition
 }
 
 // says is what a machine says of itself.
@@ -244,7 +245,12 @@ func (f *fakeAgent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest)
 			return nil, ctx.Err()
 		}
 	}
-	return &nodepb.EnsureDiskResponse{}, f.on("EnsureDisk", r.GetCommand(), func(m *fakeMachine) { m.disks++ })
+	return &nodepb.EnsureDiskResponse{}, f.on("EnsureDisk", r.GetCommand(), func(m *fakeMachine) {
+		m.disks++
+		if r.GetDisk().GetName() == "disk0" {
+			m.template = r.GetDisk().GetTemplate()
+		}
+	})
 }
 
 func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
@@ -306,6 +312,10 @@ func (f *fakeAgent) ListMachines(context.Context, *nodepb.ListMachinesRequest) (
 		f.list(resp)
 	}
 	return resp, f.fail["ListMachines"]
+}
+
+func (f *fakeAgent) ImportTemplate(_ context.Context, r *nodepb.ImportTemplateRequest) (*nodepb.ImportTemplateResponse, error) {
+	return &nodepb.ImportTemplateResponse{Template: &nodepb.Template{Name: r.GetName(), Sha256: "imported", MinRamMib: 1, MinDiskMib: 1}}, nil
 }
 
 func (f *fakeAgent) ReadConsole(context.Context, *nodepb.ReadConsoleRequest) (*nodepb.ReadConsoleResponse, error) {

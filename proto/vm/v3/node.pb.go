@@ -746,7 +746,9 @@ type RegisterNodeRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Description *v11.Description       `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
 	// Where vm reaches the agent: "host:port", or "local" for the agent of the same process.
-	Endpoint      string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Endpoint string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// The description leaves out the templates: they are still those that vm answered this value to.
+	TemplatesAsOf *string `protobuf:"bytes,3,opt,name=templates_as_of,json=templatesAsOf,proto3,oneof" json:"templates_as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,14 +797,24 @@ func (x *RegisterNodeRequest) GetEndpoint() string {
 	return ""
 }
 
+func (x *RegisterNodeRequest) GetTemplatesAsOf() string {
+	if x != nil && x.TemplatesAsOf != nil {
+		return *x.TemplatesAsOf
+	}
+	return ""
+}
+
 // RegisterNodeResponse is the node's id and when to register again.
 type RegisterNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Seconds until the next registration.
 	HeartbeatSeconds int32 `protobuf:"varint,2,opt,name=heartbeat_seconds,json=heartbeatSeconds,proto3" json:"heartbeat_seconds,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What vm knows of the templates. Unless it is the request's templates_as_of, or the request has the templates, vm
+	// wants them at once.
+	Templates     string `protobuf:"bytes,3,opt,name=templates,proto3" json:"templates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterNodeResponse) Reset() {
@@ -847,6 +859,13 @@ func (x *RegisterNodeResponse) GetHeartbeatSeconds() int32 {
 		return x.HeartbeatSeconds
 	}
 	return 0
+}
+
+func (x *RegisterNodeResponse) GetTemplates() string {
+	if x != nil {
+		return x.Templates
+	}
+	return ""
 }
 
 // ListStrangersRequest names a node.
@@ -1200,13 +1219,16 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\v.vm.v3.NodeR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\" \n" +
 	"\x0eGetNodeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"i\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xaa\x01\n" +
 	"\x13RegisterNodeRequest\x126\n" +
 	"\vdescription\x18\x01 \x01(\v2\x14.node.v1.DescriptionR\vdescription\x12\x1a\n" +
-	"\bendpoint\x18\x02 \x01(\tR\bendpoint\"S\n" +
+	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12+\n" +
+	"\x0ftemplates_as_of\x18\x03 \x01(\tH\x00R\rtemplatesAsOf\x88\x01\x01B\x12\n" +
+	"\x10_templates_as_of\"q\n" +
 	"\x14RegisterNodeResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12+\n" +
-	"\x11heartbeat_seconds\x18\x02 \x01(\x05R\x10heartbeatSeconds\"&\n" +
+	"\x11heartbeat_seconds\x18\x02 \x01(\x05R\x10heartbeatSeconds\x12\x1c\n" +
+	"\ttemplates\x18\x03 \x01(\tR\ttemplates\"&\n" +
 	"\x14ListStrangersRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"q\n" +
 	"\x15ListStrangersResponse\x12\x1f\n" +
@@ -1304,6 +1326,7 @@ func file_vm_v3_node_proto_init() {
 	if File_vm_v3_node_proto != nil {
 		return
 	}
+	file_vm_v3_node_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

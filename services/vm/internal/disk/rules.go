@@ -36,20 +36,14 @@ func Check(disks []Disk) error {
 	return nil
 }
 
-// Fill completes the disks of a host whose first disk begins as a template and has at least least MiB.
-func Fill(disks []Disk, least int32, template string) ([]Disk, error) {
+// Fill completes the disks of a host, which has at least one. The first one begins as a template, and may be given its
+// size later.
+func Fill(disks []Disk) ([]Disk, error) {
 	if len(disks) == 0 {
 		disks = []Disk{{}}
 	}
-	if disks[0].SizeMiB == 0 {
-		disks[0].SizeMiB = least
-	}
-	if disks[0].SizeMiB < least {
-		return nil, fault.Invalid.With("this OS needs at least %d", least).On("hdd_mib")
-	}
-	disks[0].Template = template
 	for i := range disks {
-		if disks[i].SizeMiB == 0 {
+		if i > 0 && disks[i].SizeMiB == 0 {
 			return nil, fault.Invalid.With("number %d has no size_mib", i+1).On("disks")
 		}
 		// Names of files follow from the position: what the client calls a disk is never a path.

@@ -12,10 +12,7 @@ type placement struct {
 	ClusterID      int32
 	DomainTemplate string
 	OSID           int32
-	Template       string // sha256
-	Ready          bool   // the OS is not being imported any more
-	MinRAM         int32
-	MinDisk        int32
+	Ready          bool // the OS is not being imported any more
 	Limits         account.Limits
 }
 
@@ -23,15 +20,14 @@ type placement struct {
 // administrators only are seen if all is set.
 func readPlacement(ctx context.Context, db *unit.DB, cluster, os, owner int32, all bool) (p placement, err error) {
 	err = db.QueryRow(ctx, `
-		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.sha256, ''),
-		       coalesce(o.state = 'active', false), coalesce(o.min_ram_mib, 0), coalesce(o.min_disk_mib, 0),
+		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.state = 'active', false),
 		       `+account.LimitColumns+`
 		FROM (SELECT) one
 		LEFT JOIN LATERAL (SELECT id, domain_template FROM cluster WHERE id = $1 OR $1 = 0 ORDER BY id LIMIT 1) c ON true
-		LEFT JOIN LATERAL (SELECT id, sha256, state, min_ram_mib, min_disk_mib FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true
+		LEFT JOIN LATERAL (SELECT id, state FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true
 		LEFT JOIN account_usage u ON u.account_id = $4`,
 		cluster, os, all, owner).Scan(append([]any{
-		&p.ClusterID, &p.DomainTemplate, &p.OSID, &p.Template, &p.Ready, &p.MinRAM, &p.MinDisk,
+		&p.ClusterID, &p.DomainTemplate, &p.OSID, &p.Ready,
 	}, p.Limits.Dest()...)...)
 	return p, err
 }

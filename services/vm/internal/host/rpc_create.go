@@ -89,7 +89,7 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 	return s
 }
 
-// plan resolves what the spec names and completes it. The host that it returns has everything but id, node and rows.
+// plan resolves what the spec names and completes it. The host that it returns has everything but id, node, RAM and rows.
 func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	caller, _ := identity.From(ctx)
 	owner, err := s.accountFor(ctx, caller, spec.Account)
@@ -107,16 +107,17 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	case !p.Ready:
 		return nil, fault.Invalid.With("OS %d is being imported", spec.OS).On("os")
 	}
-	if err := spec.fill(p.MinRAM, p.MinDisk, p.Template); err != nil {
+	if err := spec.fill(); err != nil {
 		return nil, err
 	}
 	// Limits and room count in the transaction that stores the host. A request that has no chance is refused here,
 	// before it takes addresses from others.
-	four, _ := address.Asked(spec.claim())
-	if err := p.Limits.Allow(spec.usage(int64(four))); err != nil {
+	place, err := node.Choose(ctx, s.db, p.ClusterID, spec.Node, p.OSID, spec.want())
+	if err != nil {
 		return nil, err
 	}
-	if _, err = node.Choose(ctx, s.db, p.ClusterID, spec.Node, p.OSID, spec.size()); err != nil {
+	four, _ := address.Asked(spec.claim())
+	if err := p.Limits.Allow(spec.on(place).usage(int64(four))); err != nil {
 		return nil, err
 	}
 	keys, err := s.peers.Accounts.SSHKeys(ctx, owner)
@@ -133,7 +134,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	id := uuid.New()
 	h := &Host{
 		UUID: id, Name: spec.Name, Comment: spec.Comment, State: Creating, Wanted: WantActive,
-		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, RAM: spec.RAM, MAC: MAC(id),
+		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, MAC: MAC(id),
 		AntiSpoofing: spec.AntiSpoofing, PasswordHash: hash, SSHKeys: spec.SSHKeys,
 	}
 	h.Hostname, h.Domain = hostnames(spec.Name, spec.Domain, p.DomainTemplate)
@@ -180,15 +181,16 @@ func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]addr
 func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []address.Address) (
 	resp *vmpb.CreateHostResponse, err error,
 ) {
-	usage := spec.usage(address.CountIPv4(addrs))
-	size := spec.size()
+	four := address.CountIPv4(addrs)
 	for {
 		err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-			h.NodeID, err = node.Choose(ctx, tx, h.ClusterID, spec.Node, h.OSID, size)
+			place, err := node.Choose(ctx, tx, h.ClusterID, spec.Node, h.OSID, spec.want())
 			if err != nil {
 				return err
 			}
-			if err := (rows{tx}).InsertHost(ctx, h, spec.Disks, addrs); err != nil {
+			there := spec.on(place)
+			h.NodeID, h.RAM = place.Node, there.RAM
+			if err := (rows{tx}).InsertHost(ctx, h, there.Disks, addrs); err != nil {
 				return err
 			}
 			job, err := task.Enqueue(ctx, tx, createKind, task.HostKey(h.ID), h.AccountID, h.Args(false))
@@ -205,10 +207,10 @@ func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []
 			audit.Of(ctx).Object("host", h.ID)
 			audit.Of(ctx).Change(nil, map[string]any{
 				"name": h.Name, "account": h.AccountID, "cluster": h.ClusterID, "node": h.NodeID, "os": h.OSID,
-				"cpu_number": h.CPUs, "ram_mib": h.RAM, "hdd_mib": size.Disk,
+				"cpu_number": h.CPUs, "ram_mib": h.RAM, "hdd_mib": there.size().Disk,
 			})
 			pointStored.Hit()
-			return rows{tx}.Take(ctx, h, usage, size)
+			return rows{tx}.Take(ctx, h, there.usage(four), there.size())
 		})
 		if !errors.Is(err, node.ErrRoomTaken) {
 			return resp, err

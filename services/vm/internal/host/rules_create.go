@@ -155,23 +155,25 @@ func (s *createSpec) addKeys(ofAccount []string) error {
 	return nil
 }
 
-// fill completes the spec with what the OS template needs, and refuses a spec that gives the template less.
-func (s *createSpec) fill(minRAM, minDisk int32, template string) error {
+// fill completes the spec with what does not depend on its node.
+func (s *createSpec) fill() (err error) {
 	if s.CPUs == 0 {
 		s.CPUs = 1
 	}
-	if s.RAM == 0 {
-		s.RAM = minRAM
-	}
-	if s.RAM < minRAM {
-		return fault.Invalid.With("this OS needs at least %d", minRAM).On("ram_mib")
-	}
-	disks, err := disk.Fill(s.Disks, minDisk, template)
-	if err != nil {
-		return err
-	}
-	s.Disks = disks
-	return nil
+	s.Disks, err = disk.Fill(s.Disks)
+	return err
+}
+
+// want returns what the host asks of its node.
+func (s *createSpec) want() node.Want {
+	return node.Want{CPUs: s.CPUs, RAM: s.RAM, Boot: s.Disks[0].SizeMiB, More: disk.Total(s.Disks[1:])}
+}
+
+// on returns the spec as it is on a node: the host begins as the node's version of the OS, and gets what that needs.
+func (s createSpec) on(p node.Place) *createSpec {
+	s.RAM, s.Disks = p.RAM, slices.Clone(s.Disks)
+	s.Disks[0].SizeMiB, s.Disks[0].Template = p.Boot, p.Template
+	return &s
 }
 
 // size returns the room that the host needs on a node.

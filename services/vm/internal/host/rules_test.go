@@ -9,13 +9,18 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/node"
 )
 
 func TestCreateSpecNamesTheFieldAtFault(t *testing.T) {
 	t.Parallel()
 	good := func() createSpec { return createSpec{Name: "web1", OS: 1, Password: "secret"} }
-	if w := good(); w.check() != nil || w.fill(128, 64, "sha") != nil || w.CPUs != 1 || w.RAM != 128 || w.Disks[0].SizeMiB != 64 {
+	w := good()
+	if w.check() != nil || w.fill() != nil || w.CPUs != 1 {
 		t.Fatalf("a short spec is not filled: %+v", w)
+	}
+	if x := w.on(node.Place{Template: "sha", RAM: 128, Boot: 64}); x.RAM != 128 || x.Disks[0].SizeMiB != 64 || x.Disks[0].Template != "sha" || w.Disks[0].SizeMiB != 0 {
+		t.Fatalf("on a node the spec is %+v, elsewhere %+v", x, w)
 	}
 	for field, spoil := range map[string]func(*createSpec){
 		"name":        func(w *createSpec) { w.Name = "../etc" },
@@ -39,13 +44,9 @@ func TestCreateSpecNamesTheFieldAtFault(t *testing.T) {
 			t.Errorf("%s: fault %+v", field, f)
 		}
 	}
-	for field, w := range map[string]createSpec{
-		"ram_mib": {RAM: 64}, "hdd_mib": {Disks: []disk.Disk{{SizeMiB: 10}}}, "disks": {Disks: []disk.Disk{{}, {}}},
-	} {
-		f, ok := fault.From(w.fill(128, 64, "sha"))
-		if !ok || f.Field != field {
-			t.Errorf("%s: fault %+v", field, f)
-		}
+	w = createSpec{Disks: []disk.Disk{{}, {}}}
+	if f, ok := fault.From(w.fill()); !ok || f.Field != "disks" {
+		t.Errorf("a second disk without a size: %+v", f)
 	}
 }
 

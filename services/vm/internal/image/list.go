@@ -27,21 +27,34 @@ type item struct {
 	Clusters  []int32   `db:"clusters"`
 }
 
+// What the shown version of an OS says; while no node holds the OS, what was said of it first.
+const (
+	group     = `coalesce(v.os_group, o.os_group)`
+	minRAM    = `coalesce(v.min_ram_mib, o.min_ram_mib)`
+	minDisk   = `coalesce(v.min_disk_mib, o.min_disk_mib)`
+	updatedAt = `coalesce(v.since, o.updated_at)`
+)
+
+// osList shows of each OS the version that the most nodes hold, of two such versions the older one.
 var osList = query.List{
 	From: "os o",
-	Columns: `o.id, o.name, o.sha256, o.state, o.os_group, o.min_ram_mib, o.min_disk_mib, o.adminonly, o.comment, o.updated_at,
+	Joins: []query.Join{{Alias: "v", SQL: `LEFT JOIN LATERAL (
+		SELECT x.sha256, x.os_group, x.min_ram_mib, x.min_disk_mib, min(x.since) AS since FROM os_node x
+		WHERE x.os_id = o.id AND x.sha256 <> '' GROUP BY 1, 2, 3, 4 ORDER BY count(*) DESC, min(x.since), x.sha256 LIMIT 1) v ON true`}},
+	Columns: `o.id, o.name, coalesce(v.sha256, o.sha256) AS sha256, o.state, ` + group + ` AS os_group, ` + minRAM + ` AS min_ram_mib,
+		` + minDisk + ` AS min_disk_mib, o.adminonly, o.comment, ` + updatedAt + ` AS updated_at,
 		ARRAY(SELECT DISTINCT n.cluster_id FROM os_node x JOIN node n ON n.id = x.node_id WHERE x.os_id = o.id ORDER BY 1) AS clusters`,
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
 		"id":               {SQL: "o.id", Type: query.Int},
 		"name":             {SQL: "o.name", Type: query.Text},
 		"state":            {SQL: "o.state", Type: query.Text},
-		"os_group":         {SQL: "o.os_group", Type: query.Text},
+		"os_group":         {SQL: group, Type: query.Text, Needs: "v"},
 		"adminonly":        {SQL: "o.adminonly", Type: query.Bool},
-		"min_ram_mib":      {SQL: "o.min_ram_mib", Type: query.Int},
-		"hdd_mib_required": {SQL: "o.min_disk_mib", Type: query.Int},
+		"min_ram_mib":      {SQL: minRAM, Type: query.Int, Needs: "v"},
+		"hdd_mib_required": {SQL: minDisk, Type: query.Int, Needs: "v"},
 		"comment":          {SQL: "o.comment", Type: query.Text},
-		"updated_at":       {SQL: "o.updated_at", Type: query.Time},
+		"updated_at":       {SQL: updatedAt, Type: query.Time, Needs: "v"},
 		"clusters": {
 			SQL: "m.cluster_id", Type: query.Int, Each: "os_node x JOIN node m ON m.id = x.node_id WHERE x.os_id = o.id",
 		},

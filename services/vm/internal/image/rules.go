@@ -1,6 +1,14 @@
 // Package image keeps the OS templates, the catalogue of images that can be imported, and the imports.
 package image
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // image is an official cloud image that an administrator may import. Its publisher replaces it now and then under the
 // same URL and keeps the checksum beside it, so the checksum is read at import and not written here.
 type image struct {
@@ -45,4 +53,39 @@ var images = []image{
 		URL:          "https://dl.rockylinux.org/pub/rocky/9/images/x86_64/Rocky-9-GenericCloud.latest.x86_64.qcow2",
 		ChecksumsURL: "https://dl.rockylinux.org/pub/rocky/9/images/x86_64/Rocky-9-GenericCloud.latest.x86_64.qcow2.CHECKSUM",
 	},
+}
+
+// Version is an OS as one node has it.
+type Version struct {
+	Name, SHA256, Group string
+	MinRAM, MinDisk     int32
+}
+
+// described is a template as its node describes it.
+type described interface {
+	GetName() string
+	GetSha256() string
+	GetOsGroup() string
+	GetMinRamMib() int32
+	GetMinDiskMib() int32
+}
+
+// Versions returns the templates that a host can begin as, one of each name, by name. One that a node describes badly
+// must not keep the node, or its other templates, out of service.
+func Versions[T described](list []T) []Version {
+	var out []Version
+	for _, t := range list {
+		v := Version{t.GetName(), t.GetSha256(), t.GetOsGroup(), max(t.GetMinRamMib(), 1), max(t.GetMinDiskMib(), 1)}
+		if v.Name != "" && v.SHA256 != "" && !strings.Contains(v.Name+v.SHA256+v.Group, "\x00") {
+			out = append(out, v)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Version) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(out, func(a, b Version) bool { return a.Name == b.Name })
+}
+
+// Digest returns a digest of what a node has, which is never "".
+func Digest(list []Version) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", list))
+	return hex.EncodeToString(sum[:16])
 }

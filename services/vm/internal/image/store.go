@@ -3,53 +3,64 @@ package image
 import (
 	"context"
 
-	"google.golang.org/grpc/codes"
+	"github.com/jackc/pgx/v5"
 
-	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/node"
 )
 
-// errImporting refuses a second import of an OS that is being imported or exists.
-var errImporting = fault.New(codes.AlreadyExists, "CONFLICT", "the OS exists already, or is being imported")
-
-// described is a template as its node describes it.
-type described interface {
-	GetName() string
-	GetSha256() string
-	GetOsGroup() string
-	GetMinRamMib() int32
-	GetMinDiskMib() int32
+// Sync records that a node holds these templates and no others, each in its own version. What other nodes hold, and what
+// hosts on them begin as, stays as it is.
+func Sync(ctx context.Context, tx *unit.Tx, id int32, list []Version) error {
+	b := &pgx.Batch{}
+	queueHold(b, id, list)
+	b.Queue(`DELETE FROM os_node x USING os o WHERE x.node_id = $1 AND o.id = x.os_id AND o.name <> ALL($2)`, id, names(list))
+	return tx.SendBatch(ctx, b).Close()
 }
 
-// Hold records that a node holds a template. A template of the same name with another checksum is a newer version of
-// it, from which hosts made later start. Nodes list their templates with every sign of life: what is known already
-// writes nothing.
-func Hold(ctx context.Context, tx *unit.Tx, node int32, t described) error {
-	_, err := tx.Exec(ctx, `
-		WITH changed AS (
-			UPDATE os SET sha256 = $3, state = 'active', os_group = $4, min_ram_mib = $5, min_disk_mib = $6, updated_at = now()
-			WHERE name = $2 AND (sha256, state, min_ram_mib, min_disk_mib) IS DISTINCT FROM ($3, 'active', $5::integer, $6::integer)
-		), made AS (
-			INSERT INTO os (name, sha256, state, os_group, min_ram_mib, min_disk_mib)
-			SELECT $2, $3, 'active', $4, $5, $6 WHERE NOT EXISTS (SELECT FROM os WHERE name = $2)
-			ON CONFLICT (name) DO NOTHING
-			RETURNING id)
-		INSERT INTO os_node (os_id, node_id)
-		SELECT id, $1 FROM (SELECT id FROM made UNION SELECT id FROM os WHERE name = $2) v
-		WHERE NOT EXISTS (SELECT FROM os_node x WHERE x.os_id = v.id AND x.node_id = $1)
-		ON CONFLICT DO NOTHING`, node, t.GetName(), t.GetSha256(), t.GetOsGroup(), t.GetMinRamMib(), t.GetMinDiskMib())
-	return err
-}
-
-// insert adds a template that is being imported.
-func insert(ctx context.Context, tx *unit.Tx, i image) (id int32, err error) {
-	err = tx.QueryRow(ctx, `
-		INSERT INTO os (name, state, os_group, min_ram_mib, min_disk_mib) VALUES ($1, 'importing', $2, $3, $4)
-		ON CONFLICT (name) DO NOTHING RETURNING id`, i.Name, i.Group, i.MinRAM, i.MinDisk).Scan(&id)
-	if id == 0 {
-		return 0, errImporting.With("OS %s exists already, or is being imported", i.Name)
+// hold records that a node holds what it has just imported. Its list of templates is asked for anew, because
+// an older list without that may be on its way.
+func hold(ctx context.Context, tx *unit.Tx, id int32, list []Version) error {
+	if err := node.ForgetTemplates(ctx, tx, id); err != nil {
+		return err
 	}
-	return id, err
+	b := &pgx.Batch{}
+	queueHold(b, id, list)
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// queueHold records that a node holds these templates, as a part of b. Each statement sees what another node added
+// before it. What is known already writes nothing.
+func queueHold(b *pgx.Batch, id int32, list []Version) {
+	sums, groups, ram, disk := make([]string, len(list)), make([]string, len(list)), make([]int32, len(list)), make([]int32, len(list))
+	for i, v := range list {
+		sums[i], groups[i], ram[i], disk[i] = v.SHA256, v.Group, v.MinRAM, v.MinDisk
+	}
+	const said = `unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[]) AS s(name, sha256, os_group, min_ram_mib, min_disk_mib)`
+	args := []any{names(list), sums, groups, ram, disk}
+	b.Queue(`
+		INSERT INTO os (name, sha256, state, os_group, min_ram_mib, min_disk_mib)
+		SELECT name, sha256, 'active', os_group, min_ram_mib, min_disk_mib FROM `+said+`
+		WHERE NOT EXISTS (SELECT FROM os o WHERE o.name = s.name) ORDER BY name
+		ON CONFLICT (name) DO NOTHING`, args...)
+	b.Queue(`
+		UPDATE os o SET state = 'active', sha256 = s.sha256, updated_at = now() FROM `+said+`
+		WHERE o.name = s.name AND o.state = 'importing'`, args...)
+	b.Queue(`
+		INSERT INTO os_node AS x (os_id, node_id, sha256, os_group, min_ram_mib, min_disk_mib)
+		SELECT o.id, $6, s.sha256, s.os_group, s.min_ram_mib, s.min_disk_mib FROM `+said+` JOIN os o ON o.name = s.name ORDER BY o.id
+		ON CONFLICT (os_id, node_id) DO UPDATE SET sha256 = excluded.sha256, os_group = excluded.os_group,
+			min_ram_mib = excluded.min_ram_mib, min_disk_mib = excluded.min_disk_mib, since = now()
+		WHERE (x.sha256, x.os_group, x.min_ram_mib, x.min_disk_mib)
+			IS DISTINCT FROM (excluded.sha256, excluded.os_group, excluded.min_ram_mib, excluded.min_disk_mib)`, append(args, id)...)
+}
+
+func names(list []Version) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = v.Name
+	}
+	return out
 }
 
 // remove removes a template whose import failed.

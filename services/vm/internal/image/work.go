@@ -85,7 +85,9 @@ func (w *importer) importTo(ctx context.Context, x node.Agent, i image) error {
 	if err != nil {
 		return fmt.Errorf("node %d: %w", x.ID, err)
 	}
-	return w.db.InTx(ctx, func(tx *unit.Tx) error { return Hold(ctx, tx, x.ID, resp.GetTemplate()) })
+	return w.db.InTx(ctx, func(tx *unit.Tx) error {
+		return hold(ctx, tx, x.ID, Versions([]*nodepb.Template{resp.GetTemplate()}))
+	})
 }
 
 // failed removes the template of an import that was given up.

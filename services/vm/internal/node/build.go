@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"math"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,35 +12,45 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// fits is the condition under which a node has room: parameters $4 CPUs, $5 RAM and $6 disk.
-const fits = `n.ram_allocated + $5 <= n.ram_mib * c.overselling
-	AND n.storage_allocated + $6 <= n.storage_mib AND n.storage_free_mib > $6 / 10`
+// fits returns the condition under which a node has room for so much RAM and disk.
+func fits(ram, disk string) string {
+	return `n.ram_allocated + ` + ram + ` <= n.ram_mib * c.overselling
+		AND n.storage_allocated + ` + disk + ` <= n.storage_mib AND n.storage_free_mib > ` + disk + ` / 10`
+}
+
+// The RAM and the first disk that a host gets on a node of which x says what the OS needs; $5 and $6 are what is asked.
+const (
+	ramThere  = `coalesce(nullif($5::integer, 0), x.min_ram_mib)`
+	bootThere = `coalesce(nullif($6::integer, 0), x.min_disk_mib)`
+)
+
+// choose finds a node: $1 cluster, $2 node or 0, $3 OS, $4 CPUs, $5 RAM, $6 first disk, $7 other disks.
+var choose = `
+	SELECT n.id, x.sha256, ` + ramThere + `, ` + bootThere + `
+	FROM node n JOIN cluster c ON c.id = n.cluster_id JOIN os_node x ON x.node_id = n.id AND x.os_id = $3
+	WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - ` + silence + `
+	  AND x.sha256 <> '' AND ` + ramThere + ` >= x.min_ram_mib AND ` + bootThere + ` >= x.min_disk_mib
+	  AND $4::integer > 0 AND ` + fits(ramThere, "("+bootThere+" + $7::bigint)") + `
+	ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1`
 
 // Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free
-// RAM that holds the OS. ErrNoCapacity names what is lacking. The room is the host's only after QueueTake.
-func Choose(ctx context.Context, db pg.DB, cluster, node, os int32, size Size) (int32, error) {
-	if size.Disk > math.MaxInt32 {
-		return 0, noRoom(ctx, db, cluster, node, os, size)
-	}
-	var id int32
-	err := db.QueryRow(ctx, `
-		SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id
-		WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance AND n.seen_at > now() - `+silence+`
-		  AND EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3) AND $4::int > 0 AND `+fits+`
-		ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1`,
-		cluster, node, os, size.CPUs, size.RAM, size.Disk).Scan(&id)
+// RAM that holds the OS, in whatever version. ErrNoCapacity names what is lacking. The room is the host's only after
+// QueueTake.
+func Choose(ctx context.Context, db pg.DB, cluster, node, os int32, w Want) (p Place, err error) {
+	err = db.QueryRow(ctx, choose, cluster, node, os, w.CPUs, w.RAM, w.Boot, w.More).Scan(&p.Node, &p.Template, &p.RAM, &p.Boot)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, noRoom(ctx, db, cluster, node, os, size)
+		return p, noRoom(ctx, db, cluster, node, os, w)
 	}
-	return id, err
+	return p, err
 }
 
 // takeRoom changes no row when the room is not free.
-const takeRoom = `
+var takeRoom = `
 	UPDATE node n SET cpu_allocated = n.cpu_allocated + $4, ram_allocated = n.ram_allocated + $5,
 		storage_allocated = n.storage_allocated + $6
 	FROM cluster c
-	WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::int > 0 AND ` + fits
+	WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::integer > 0
+	  AND ` + fits("$5::integer", "$6::bigint")
 
 // QueueTake takes room on a node, as the last part of b. done is true after the batch if the room was still free. Every
 // host on the node passes through the row that is locked from here to the commit.
@@ -50,18 +59,24 @@ func QueueTake(b *pgx.Batch, cluster, node, os int32, s Size, done *bool) {
 		Exec(func(tag pgconn.CommandTag) error { *done = tag.RowsAffected() > 0; return nil })
 }
 
+// lacking counts, among the nodes that were asked for, those in service and those of them that hold the OS, and returns
+// the least that the OS needs there, and the most that is free where it needs no more than what is asked.
+const lacking = `
+	SELECT count(*), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
+	       coalesce(min(min_ram) FILTER (WHERE up AND has_os), 0), coalesce(min(min_boot) FILTER (WHERE up AND has_os), 0),
+	       coalesce(max(free_ram) FILTER (WHERE up AND has_os), 0), coalesce(max(free_disk) FILTER (WHERE up AND has_os), 0)
+	FROM (SELECT NOT n.maintenance AND n.seen_at > now() - ` + silence + ` AS up,
+	             x.node_id IS NOT NULL AS has_os, x.min_ram_mib AS min_ram, x.min_disk_mib AS min_boot,
+	             (n.ram_mib * c.overselling)::integer - n.ram_allocated AS free_ram,
+	             least(n.storage_mib - n.storage_allocated, n.storage_free_mib::bigint * 10) AS free_disk
+	      FROM node n JOIN cluster c ON c.id = n.cluster_id
+	      LEFT JOIN os_node x ON x.node_id = n.id AND x.os_id = $3 AND x.sha256 <> ''
+	      WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2)) v`
+
 // noRoom returns the fault that names what is lacking.
-func noRoom(ctx context.Context, db pg.DB, cluster, node, os int32, size Size) error {
-	var nodes, live, withOS, ram, disk int32
-	err := db.QueryRow(ctx, `
-		SELECT count(*), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
-		       coalesce(max(free_ram) FILTER (WHERE up AND has_os), 0), coalesce(max(free_disk) FILTER (WHERE up AND has_os), 0)
-		FROM (SELECT NOT n.maintenance AND n.seen_at > now() - `+silence+` AS up,
-		             EXISTS (SELECT FROM os_node x WHERE x.node_id = n.id AND x.os_id = $3) AS has_os,
-		             (n.ram_mib * c.overselling)::int - n.ram_allocated AS free_ram,
-		             least(n.storage_mib - n.storage_allocated, n.storage_free_mib::bigint * 10) AS free_disk
-		      FROM node n JOIN cluster c ON c.id = n.cluster_id WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2)) v`,
-		cluster, node, os).Scan(&nodes, &live, &withOS, &ram, &disk)
+func noRoom(ctx context.Context, db pg.DB, cluster, node, os int32, w Want) error {
+	var nodes, live, withOS, leastRAM, leastBoot, ram, disk int32
+	err := db.QueryRow(ctx, lacking, cluster, node, os).Scan(&nodes, &live, &withOS, &leastRAM, &leastBoot, &ram, &disk)
 	switch {
 	case err != nil:
 		return err
@@ -73,10 +88,15 @@ func noRoom(ctx context.Context, db pg.DB, cluster, node, os int32, size Size) e
 		return ErrNoCapacity.With("no node of cluster %d is in service", cluster).On("node")
 	case withOS == 0:
 		return ErrNoCapacity.With("no node in service holds OS %d", os).On("os")
-	case ram < size.RAM:
-		return ErrNoCapacity.With("%d MiB are wanted, %d MiB are free on the emptiest node", size.RAM, max(ram, 0)).On("ram_mib")
+	case w.RAM != 0 && w.RAM < leastRAM:
+		return fault.Invalid.With("this OS needs at least %d", leastRAM).On("ram_mib")
+	case w.Boot != 0 && w.Boot < leastBoot:
+		return fault.Invalid.With("this OS needs at least %d", leastBoot).On("hdd_mib")
+	case ram < max(w.RAM, leastRAM):
+		return ErrNoCapacity.With("%d MiB are wanted, %d MiB are free on the emptiest node", max(w.RAM, leastRAM), max(ram, 0)).On("ram_mib")
 	default:
-		return ErrNoCapacity.With("%d MiB are wanted, %d MiB are free on the emptiest node", size.Disk, max(disk, 0)).On("hdd_mib")
+		return ErrNoCapacity.With("%d MiB are wanted, %d MiB are free on the emptiest node",
+			int64(max(w.Boot, leastBoot))+w.More, max(disk, 0)).On("hdd_mib")
 	}
 }
 

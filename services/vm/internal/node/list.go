@@ -59,7 +59,7 @@ var nodeList = query.List{
 		n.seen_at > now() - ` + silence + ` AS alive, n.maintenance, n.cpu_number, n.cpu_model, n.cpu_allocated, n.ram_mib,
 		n.ram_allocated, n.storage_mib, n.storage_free_mib, n.storage_allocated, n.accel, n.kernel_version, n.os_version,
 		n.qemu_version, n.libvirt_version, n.seen_at, v.hosts, v.active, v.stopped, v.crashed,
-		coalesce((SELECT min(min_ram_mib) FROM os), 0) AS least_ram, n.breaker_opened_at IS NOT NULL AS breaker_open`,
+		coalesce((SELECT min(x.min_ram_mib) FROM os_node x WHERE x.node_id = n.id AND x.sha256 <> ''), 0) AS least_ram, n.breaker_opened_at IS NOT NULL AS breaker_open`,
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
 		"id":               {SQL: "n.id", Type: query.Int},

@@ -63,5 +63,18 @@ type Size struct {
 	Disk      int64
 }
 
+// Want is what a new host asks of its node, in MiB. RAM 0 and Boot 0 are the least that the OS needs there.
+type Want struct {
+	CPUs, RAM, Boot int32 // Boot is the first disk
+	More            int64 // the other disks
+}
+
+// Place is a node with room for a host, what the OS is there, and what the host gets.
+type Place struct {
+	Node      int32
+	Template  string // SHA-256 of the node's version of the OS
+	RAM, Boot int32
+}
+
 // key returns the key of a node's events.
 func key(id int32) string { return "node/" + strconv.Itoa(int(id)) }

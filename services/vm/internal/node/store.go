@@ -13,38 +13,56 @@ import (
 // silence is how long an agent may be quiet before its node counts as unavailable.
 const silence = `interval '35 seconds'`
 
-// Register stores a sign of life. The first one of a node puts the node into the cluster with the smallest id. rebooted
-// reports whether the machine was started anew since the last sign.
-func Register(ctx context.Context, tx *unit.Tx, n Description) (id int32, rebooted bool, err error) {
+// Known is what was known of a node at its sign of life.
+type Known struct {
+	ID        int32
+	Rebooted  bool   // the machine was started anew since the last sign
+	Templates string // the digest that KeepTemplates kept
+}
+
+// Register stores a sign of life. The first one of a node puts the node into the cluster with the smallest id.
+func Register(ctx context.Context, tx *unit.Tx, n Description) (k Known, err error) {
 	// An upsert would take a new id with every sign of life, and the first two at once would race for the first.
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' node ' || $1, 0))`, n.UUID.String()); err != nil {
-		return 0, false, err
+		return k, err
 	}
 	if err := checkInstallation(ctx, tx, n.StackID); err != nil {
-		return 0, false, err
+		return k, err
 	}
 	var boot, endpoint string
 	var alive bool
 	err = tx.QueryRow(ctx, `
-		SELECT id, boot_id, endpoint, seen_at > now() - `+silence+` FROM node WHERE uuid = $1 FOR NO KEY UPDATE`, n.UUID).
-		Scan(&id, &boot, &endpoint, &alive)
+		SELECT id, boot_id, endpoint, seen_at > now() - `+silence+`, templates FROM node WHERE uuid = $1 FOR NO KEY UPDATE`, n.UUID).
+		Scan(&k.ID, &boot, &endpoint, &alive, &k.Templates)
 	if errors.Is(err, pgx.ErrNoRows) {
-		id, err = insert(ctx, tx, n)
-		return id, false, err
+		k.ID, err = insert(ctx, tx, n)
+		return k, err
 	}
 	if err != nil {
-		return 0, false, err
+		return k, err
 	}
 	// Copies of one disk have one node id. The machine that is in service keeps the id until it is silent.
 	if alive && boot != n.BootID && endpoint != n.Endpoint {
-		return 0, false, ErrNodeTwice
+		return k, ErrNodeTwice
 	}
+	k.Rebooted = boot != n.BootID
 	_, err = tx.Exec(ctx, `
 		UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
 			storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
 			libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
 		WHERE uuid = $1`, n.columns()...)
-	return id, boot != n.BootID, err
+	return k, err
+}
+
+// KeepTemplates keeps the digest of a node's list of templates, whose rows are stored in the same unit of work.
+func KeepTemplates(ctx context.Context, tx *unit.Tx, id int32, digest string) error {
+	_, err := tx.Exec(ctx, `UPDATE node SET templates = $2 WHERE id = $1`, id, digest)
+	return err
+}
+
+// ForgetTemplates has a node send its list of templates with its next sign of life.
+func ForgetTemplates(ctx context.Context, tx *unit.Tx, id int32) error {
+	return KeepTemplates(ctx, tx, id, "")
 }
 
 // columns are the values of a node's row, in the order that both statements have.

@@ -11,8 +11,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	nodepb "slipway.dev/proto/node/v1"
-
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg/pgtest"
@@ -198,7 +196,7 @@ func TestStoresAgree(t *testing.T) {
 				w.tx("register", func(t steps) (any, error) {
 					id, _, err := t.RegisterNode(w.Context(), nodeNamed(n+1))
 					if sql, ok := t.(tables); ok && err == nil {
-						err = image.Hold(w.Context(), sql.tx, id, &nodepb.Template{Name: "tiny", Sha256: "x", MinRamMib: 1, MinDiskMib: 1})
+						err = image.Sync(w.Context(), sql.tx, id, []image.Version{{Name: "tiny", SHA256: "x", MinRAM: 1, MinDisk: 1}})
 					}
 					return id, err
 				})

@@ -62,7 +62,8 @@ func (t tables) Enqueue(ctx context.Context, n jobs.New) (jobs.Job, error) {
 }
 
 func (t tables) Choose(ctx context.Context, cluster, node, os int32, s nodes.Size) (int32, error) {
-	return nodes.Choose(ctx, t.tx, cluster, node, os, s)
+	p, err := nodes.Choose(ctx, t.tx, cluster, node, os, nodes.Want{CPUs: s.CPUs, RAM: s.RAM, More: s.Disk - 1, Boot: 1})
+	return p.Node, err
 }
 
 func (t tables) Charge(ctx context.Context, owner int32, add account.Usage) error {
@@ -82,7 +83,8 @@ func (t tables) DropAddress(ctx context.Context, ip, generation int32, owner str
 }
 
 func (t tables) RegisterNode(ctx context.Context, n nodes.Description) (id int32, rebooted bool, err error) {
-	return nodes.Register(ctx, t.tx, n)
+	k, err := nodes.Register(ctx, t.tx, n)
+	return k.ID, k.Rebooted, err
 }
 
 func (t tables) WantedHosts(ctx context.Context, node int32) ([]int32, error) {

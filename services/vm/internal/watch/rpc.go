@@ -48,10 +48,9 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	var nodeID int32
+	resp := &vmpb.RegisterNodeResponse{HeartbeatSeconds: heartbeatSeconds}
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		var rebooted bool
-		nodeID, rebooted, err = node.Register(ctx, tx, node.Description{
+		known, err := node.Register(ctx, tx, node.Description{
 			StackID: d.GetStackId(), UUID: id, Name: d.GetHostname(), Endpoint: r.GetEndpoint(),
 			CPUs: d.GetCpuNumber(), CPUModel: d.GetCpuModel(), RAM: d.GetRamMib(),
 			StorageMiB: d.GetStorageMib(), StorageFreeMiB: d.GetStorageFreeMib(),
@@ -61,18 +60,31 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 		if err != nil {
 			return err
 		}
-		for _, t := range d.GetTemplates() {
-			if err := image.Hold(ctx, tx, nodeID, t); err != nil {
+		resp.Id, resp.Templates = known.ID, known.Templates
+		if r.TemplatesAsOf == nil {
+			if resp.Templates, err = keepTemplates(ctx, tx, known, image.Versions(d.GetTemplates())); err != nil {
 				return err
 			}
 		}
-		if rebooted {
-			return power.StartAgain(ctx, tx, nodeID)
+		if known.Rebooted {
+			return power.StartAgain(ctx, tx, known.ID)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &vmpb.RegisterNodeResponse{Id: nodeID, HeartbeatSeconds: heartbeatSeconds}, nil
+	return resp, nil
+}
+
+// keepTemplates stores a node's list of templates and returns its digest. A list that is known already writes nothing.
+func keepTemplates(ctx context.Context, tx *unit.Tx, known node.Known, list []image.Version) (string, error) {
+	digest := image.Digest(list)
+	if digest == known.Templates {
+		return digest, nil
+	}
+	if err := image.Sync(ctx, tx, known.ID, list); err != nil {
+		return "", err
+	}
+	return digest, node.KeepTemplates(ctx, tx, known.ID, digest)
 }
