@@ -17,7 +17,7 @@ var ip = house{
 		"network/list_stats.go":  "pool_range address",
 		"pool/list.go":           "address",
 		"pool/build_range.go":    "network",
-		"address/list.go":        "pool_range network pool",
+		"address/list.go":        "pool_range network pool ptr",
 		"address/build_rows.go":  "pool_range network",
 		"address/build_claim.go": "pool pool_cluster pool_range network",
 	},

@@ -33,7 +33,10 @@ type Config struct {
 	// DNSServer is the primary name server of the reverse zones, host and port. ip publishes PTR records there by
 	// dynamic update (RFC 2136), signed with the TSIG key (HMAC-SHA256, secret in base64). Without a server ip only
 	// keeps the records.
-	DNSServer     string `env:"DNS_SERVER"`
+	DNSServer string `env:"DNS_SERVER"`
+	// DNSResolver, where it is set, is asked for CNAMEs that the primary server does not know: those by which another
+	// server delegates parts of its reverse zone (RFC 2317).
+	DNSResolver   string `env:"DNS_RESOLVER"`
 	DNSTSIGName   string `env:"DNS_TSIG_NAME"`
 	DNSTSIGSecret string `env:"DNS_TSIG_SECRET"`
 }
@@ -65,13 +68,13 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 
 func (s *Service) build(_ context.Context, k *service.Kit) (service.Parts, error) {
 	names, err := rdns.NewPublisher(k.DB, rdns.Config{
-		Server: s.cfg.DNSServer, Key: s.cfg.DNSTSIGName, Secret: s.cfg.DNSTSIGSecret,
+		Server: s.cfg.DNSServer, Resolver: s.cfg.DNSResolver, Key: s.cfg.DNSTSIGName, Secret: s.cfg.DNSTSIGSecret,
 	}, k.Log)
 	if err != nil {
 		return service.Parts{}, err
 	}
 	k.DB.PokeRelay = func() { k.Relay.Poke(); names.Poke() }
-	register(k.Server, k.DB, max(0, s.cfg.Quarantine))
+	register(k.Server, k.DB, max(0, s.cfg.Quarantine), names.Publishes())
 	return service.Parts{
 		Checks: []fsck.Check{address.Overdue(k.DB)},
 		Loops:  []run.Func{names.Run, func(ctx context.Context) error { return address.Sweep(ctx, k.DB, k.Log) }},
@@ -80,9 +83,9 @@ func (s *Service) build(_ context.Context, k *service.Kit) (service.Parts, error
 
 // register adds the rpcs of all rooms. Networks and pools are nouns below addresses: what their changes do to addresses
 // is passed to them here.
-func register(r *rpc.Server, db *unit.DB, quarantine time.Duration) {
+func register(r *rpc.Server, db *unit.DB, quarantine time.Duration, published bool) {
 	setting.Register(r, db, quarantine)
 	network.Register(r, db, address.MoveGateway)
 	pool.Register(r, db, pool.Addresses{Add: address.AddRange, Remove: address.RemoveRange})
-	address.Register(r, db, quarantine)
+	address.Register(r, db, quarantine, published)
 }

@@ -131,6 +131,34 @@ func (w *world) addRange(t testing.TB, pool int32, text string) int32 {
 	return r.GetId()
 }
 
+// run runs the service until the end of the test.
+func (w *world) run(t testing.TB) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// await waits until missing returns "".
+func (w *world) await(t testing.TB, missing func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) { // between two looks
+		m := missing()
+		if m == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(m)
+		}
+	}
+}
+
 func (w *world) fill(t testing.TB, pool int32) (ipv4, ipv6 string) {
 	t.Helper()
 	p, err := w.pools.GetPool(w.admin(t), &ippb.GetPoolRequest{Id: pool})

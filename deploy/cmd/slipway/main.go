@@ -57,6 +57,7 @@ Environment:
   SLIPWAY_GATEWAY_PANEL_URL  where a one-time link leads after the login (default: a page that says who is logged in)
   SLIPWAY_IP_DNS_SERVER   tell this name server PTR records, by dynamic update (default: they are only kept), with the
                           key SLIPWAY_IP_DNS_TSIG_NAME and the secret in the file SLIPWAY_IP_DNS_TSIG_SECRET_FILE
+  SLIPWAY_IP_DNS_RESOLVER  find there the CNAMEs by which other servers delegate parts of reverse zones to it
   SLIPWAY_LOG             debug, info, warn or error`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

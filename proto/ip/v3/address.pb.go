@@ -62,7 +62,11 @@ type Address struct {
 	// VLAN of the network; null for none.
 	Vlan *wrapperspb.Int32Value `protobuf:"bytes,20,opt,name=vlan,proto3" json:"vlan,omitempty"`
 	// Grows with every change of domain.
-	PtrSerial     int32 `protobuf:"varint,21,opt,name=ptr_serial,json=ptrSerial,proto3" json:"ptr_serial,omitempty"`
+	PtrSerial int32 `protobuf:"varint,21,opt,name=ptr_serial,json=ptrSerial,proto3" json:"ptr_serial,omitempty"`
+	// Whether the name servers have the domain: "published", "waiting" (a change is not confirmed yet), "failed" (ptr_error
+	// says why; it is tried again, less and less often), or "kept" (there is no name server). Empty without a record.
+	PtrState      string `protobuf:"bytes,22,opt,name=ptr_state,json=ptrState,proto3" json:"ptr_state,omitempty"`
+	PtrError      string `protobuf:"bytes,23,opt,name=ptr_error,json=ptrError,proto3" json:"ptr_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +246,20 @@ func (x *Address) GetPtrSerial() int32 {
 		return x.PtrSerial
 	}
 	return 0
+}
+
+func (x *Address) GetPtrState() string {
+	if x != nil {
+		return x.PtrState
+	}
+	return ""
+}
+
+func (x *Address) GetPtrError() string {
+	if x != nil {
+		return x.PtrError
+	}
+	return ""
 }
 
 // GetAddressRequest names an address.
@@ -1461,7 +1479,7 @@ var File_ip_v3_address_proto protoreflect.FileDescriptor
 
 const file_ip_v3_address_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/address.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xb7\x04\n" +
+	"\x13ip/v3/address.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xf1\x04\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
@@ -1489,7 +1507,9 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"dnsServers\x12/\n" +
 	"\x04vlan\x18\x14 \x01(\v2\x1b.google.protobuf.Int32ValueR\x04vlan\x12\x1d\n" +
 	"\n" +
-	"ptr_serial\x18\x15 \x01(\x05R\tptrSerial\"#\n" +
+	"ptr_serial\x18\x15 \x01(\x05R\tptrSerial\x12\x1b\n" +
+	"\tptr_state\x18\x16 \x01(\tR\bptrState\x12\x1b\n" +
+	"\tptr_error\x18\x17 \x01(\tR\bptrError\"#\n" +
 	"\x11GetAddressRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"8\n" +
 	"\x12HoldAddressRequest\x12\x0e\n" +

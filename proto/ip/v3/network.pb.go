@@ -31,8 +31,8 @@ type CreateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// CIDR, such as "192.0.2.0/24".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Default the first usable address. It may be link-local or outside the network; a single address needs it outside. A
-	// container has no gateway.
+	// Default the first usable address. It may be link-local or outside the network, where no host gets it; a single address
+	// has none by default. A container has no gateway.
 	Gateway string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	Note    string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// "active" (default) or "container".
@@ -586,10 +586,11 @@ func (x *GetNetworkRequest) GetId() int32 {
 
 // UpdateNetworkRequest holds the fields to change.
 type UpdateNetworkRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Note    *string                `protobuf:"bytes,2,opt,name=note,proto3,oneof" json:"note,omitempty"`
-	Gateway *string                `protobuf:"bytes,3,opt,name=gateway,proto3,oneof" json:"gateway,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Note  *string                `protobuf:"bytes,2,opt,name=note,proto3,oneof" json:"note,omitempty"`
+	// Empty removes the gateway of a network of a single address.
+	Gateway *string `protobuf:"bytes,3,opt,name=gateway,proto3,oneof" json:"gateway,omitempty"`
 	// "active" is the only possible change.
 	Type *string `protobuf:"bytes,4,opt,name=type,proto3,oneof" json:"type,omitempty"`
 	// Replaces all name servers; [""] removes all.

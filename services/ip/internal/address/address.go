@@ -20,11 +20,13 @@ type server struct {
 	db         *unit.DB
 	claimer    *claimer
 	quarantine time.Duration // of released addresses, unless the setting overrides it
+	published  bool          // there is a name server that gets the names of addresses
 }
 
-// Register adds the rpcs of addresses to r. quarantine is the default of the setting quarantine_seconds.
-func Register(r grpc.ServiceRegistrar, db *unit.DB, quarantine time.Duration) {
-	s := &server{db: db, claimer: newClaimer(db), quarantine: quarantine}
+// Register adds the rpcs of addresses to r. quarantine is the default of the setting quarantine_seconds; published is whether
+// there is a name server.
+func Register(r grpc.ServiceRegistrar, db *unit.DB, quarantine time.Duration, published bool) {
+	s := &server{db: db, claimer: newClaimer(db), quarantine: quarantine, published: published}
 	ippb.RegisterAddressServiceServer(r, s)
 	ippb.RegisterLedgerServiceServer(r, s)
 }

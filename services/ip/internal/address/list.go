@@ -18,8 +18,9 @@ var all = query.List{
 	From: "address a",
 	Joins: []query.Join{
 		{Alias: "n", SQL: "JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id"},
+		{Alias: "p", SQL: "LEFT JOIN ptr p ON p.ip = a.ip"},
 	},
-	Columns: columns, LastNotify: schema.LastNotify,
+	Columns: columns + ptrColumns, LastNotify: schema.LastNotify,
 	Fields: map[string]query.Field{
 		"id":          {SQL: "a.id", Type: query.Int},
 		"ip_addr":     {SQL: "a.ip", Type: query.IP},
@@ -35,6 +36,7 @@ var all = query.List{
 		"ipnet.name":  {SQL: "n.cidr::text", Type: query.Text, Needs: "n"},
 		"gateway":     {SQL: "n.gateway", Type: query.IP, Null: true, Needs: "n"},
 		"domain":      {SQL: "a.domain", Type: query.Text},
+		"ptr_state":   {SQL: ptrState, Type: query.Text, Needs: "p"},
 		"owner":       {SQL: "a.owner::text", Type: query.Text, Null: true},
 		"interface":   {SQL: "a.interface", Type: query.Int},
 		"note":        {SQL: "a.note", Type: query.Text},
@@ -49,20 +51,31 @@ const (
 		coalesce(a.owner::text, '') AS owner, a.interface, coalesce(a.position, 0) AS position, a.generation,
 		a.ptr_serial AS ptrserial`
 	tables = `FROM address a JOIN pool_range r ON r.id = a.range_id JOIN network n ON n.id = r.network_id`
+
+	// ptrColumns say whether the name servers have the name of an address a, whose record is p.
+	ptrColumns = `, ` + ptrState + ` AS ptrstate, coalesce(p.error, '') AS ptrerror`
+	ptrState   = `CASE WHEN p.ip IS NULL THEN '' WHEN p.due IS NULL THEN 'published' WHEN p.error <> '' THEN 'failed'
+		ELSE 'waiting' END`
 )
 
+// shown is an address as lists show it.
+type shown struct {
+	row
+	PTRState, PTRError string
+}
+
 // list returns the addresses that q selects.
-func list(ctx context.Context, db *unit.DB, q *querypb.Query) (query.Rows[row], error) {
-	return query.Read[row](ctx, db.Lists, all, q, query.Scope{})
+func list(ctx context.Context, db *unit.DB, q *querypb.Query) (query.Rows[shown], error) {
+	return query.Read[shown](ctx, db.Lists, all, q, query.Scope{})
 }
 
 // get returns one address.
-func get(ctx context.Context, db *unit.DB, id int32) (row, error) {
-	rows, err := db.Query(ctx, `SELECT `+columns+` `+tables+` WHERE a.id = $1`, id)
+func get(ctx context.Context, db *unit.DB, id int32) (shown, error) {
+	rows, err := db.Query(ctx, `SELECT `+columns+ptrColumns+` `+tables+` LEFT JOIN ptr p ON p.ip = a.ip WHERE a.id = $1`, id)
 	if err != nil {
-		return row{}, err
+		return shown{}, err
 	}
-	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[row])
+	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[shown])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return a, missing(id)
 	}

@@ -21,7 +21,7 @@ func (s *server) ListAddresses(ctx context.Context, r *ippb.ListAddressesRequest
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.ListAddressesResponse{LastNotify: l.LastNotify, Size: l.Size, List: message.List(l.Rows, toProto)}, nil
+	return &ippb.ListAddressesResponse{LastNotify: l.LastNotify, Size: l.Size, List: message.List(l.Rows, s.show)}, nil
 }
 
 // GetAddress returns one address.
@@ -30,7 +30,7 @@ func (s *server) GetAddress(ctx context.Context, r *ippb.GetAddressRequest) (*ip
 	if err != nil {
 		return nil, err
 	}
-	return toProto(a), nil
+	return s.show(a), nil
 }
 
 // HoldAddress reserves an address without an owner.
@@ -101,6 +101,16 @@ func (s *server) SetPTR(ctx context.Context, r *ippb.SetPTRRequest) (*ippb.SetPT
 		return nil, err
 	}
 	return &ippb.SetPTRResponse{Domain: name, PtrSerial: serial}, nil
+}
+
+// show renders an address with what the name servers say of it.
+func (s *server) show(a shown) *ippb.Address {
+	p := toProto(a.row)
+	p.PtrState, p.PtrError = a.PTRState, a.PTRError
+	if a.PTRState != "" && !s.published {
+		p.PtrState, p.PtrError = "kept", ""
+	}
+	return p
 }
 
 func toProto(a row) *ippb.Address {

@@ -15,7 +15,7 @@ import (
 func Set(ctx context.Context, tx *unit.Tx, ip netip.Addr, name string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO ptr (ip, wanted, due) VALUES ($1, $2, CASE WHEN $2 <> '' THEN now() END)
-		ON CONFLICT (ip) DO UPDATE SET wanted = excluded.wanted,
+		ON CONFLICT (ip) DO UPDATE SET wanted = excluded.wanted, failures = 0, error = '',
 			due = CASE WHEN ptr.published <> excluded.wanted OR ptr.attempt > 0 THEN now() END`, ip, name)
 	if err == nil && name == "" {
 		_, err = tx.Exec(ctx, `DELETE FROM ptr WHERE ip = $1 AND due IS NULL AND wanted = ''`, ip)
@@ -28,6 +28,8 @@ type record struct {
 	IP      netip.Addr
 	Name    string // empty: the record is removed
 	Attempt int32
+	// Failures is how many attempts failed since the record was last set.
+	Failures int32
 }
 
 // lease is how long a publisher has for one attempt before another publisher tries.
@@ -38,7 +40,7 @@ func lock(ctx context.Context, db *unit.DB, limit int) ([]record, error) {
 	rows, err := db.Query(ctx, `
 		UPDATE ptr SET attempt = attempt + 1, due = now() + $2::interval
 		WHERE ip IN (SELECT ip FROM ptr WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED)
-		RETURNING ip, wanted, attempt`, limit, lease)
+		RETURNING ip, wanted, attempt, failures`, limit, lease)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func lock(ctx context.Context, db *unit.DB, limit int) ([]record, error) {
 // published records that the name server has confirmed r.
 func published(ctx context.Context, db *unit.DB, r record) error {
 	_, err := db.Exec(ctx, `
-		UPDATE ptr SET published = $2, attempt = 0, due = CASE WHEN wanted <> $2 THEN now() END
+		UPDATE ptr SET published = $2, attempt = 0, failures = 0, error = '', due = CASE WHEN wanted <> $2 THEN now() END
 		WHERE ip = $1 AND attempt = $3`, r.IP, r.Name, r.Attempt)
 	if err == nil && r.Name == "" {
 		_, err = db.Exec(ctx, `DELETE FROM ptr WHERE ip = $1 AND due IS NULL AND wanted = ''`, r.IP)
@@ -56,9 +58,10 @@ func published(ctx context.Context, db *unit.DB, r record) error {
 	return err
 }
 
-// failed schedules the next attempt after wait.
-func failed(ctx context.Context, db *unit.DB, r record, wait time.Duration) error {
+// failed records why an attempt failed, as the API says it, and schedules the next one after wait.
+func failed(ctx context.Context, db *unit.DB, r record, why string, wait time.Duration) error {
 	_, err := db.Exec(ctx, `
-		UPDATE ptr SET due = now() + $3::interval WHERE ip = $1 AND attempt = $2 AND wanted = $4`, r.IP, r.Attempt, wait, r.Name)
+		UPDATE ptr SET due = now() + $3::interval, failures = failures + 1, error = $5
+		WHERE ip = $1 AND attempt = $2 AND wanted = $4`, r.IP, r.Attempt, wait, r.Name, why)
 	return err
 }

@@ -2,6 +2,7 @@ package rdns
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,9 @@ func NewPublisher(db *unit.DB, cfg Config, log *slog.Logger) (*Publisher, error)
 	return &Publisher{db: db, dns: dns, log: log, wake: make(chan struct{}, 1)}, nil
 }
 
+// Publishes reports whether there is a name server.
+func (p *Publisher) Publishes() bool { return p.dns != nil }
+
 // Poke makes the publisher look for due records now.
 func (p *Publisher) Poke() {
 	select {
@@ -37,7 +41,8 @@ func (p *Publisher) Poke() {
 const (
 	interval = 2 * time.Second // between two looks without a poke
 	batch    = 20
-	maxDelay = 10 * time.Minute // between two attempts
+	// Between two attempts: while the server is away, and after a refusal, which lasts until the server is changed.
+	maxDelay, maxRefused = 10 * time.Minute, 24 * time.Hour
 )
 
 // Run publishes until ctx ends.
@@ -75,15 +80,25 @@ func (p *Publisher) publish(ctx context.Context, r record) {
 	if err == nil {
 		err = published(ctx, p.db, r)
 	} else {
-		p.log.Warn("publish PTR record", "ip", r.IP, "attempt", r.Attempt, "err", err)
-		err = failed(ctx, p.db, r, backoff(r.Attempt))
+		why, most := explain(err)
+		wait := backoff(r.Failures, most)
+		p.log.Warn("publish PTR record", "ip", r.IP, "failures", r.Failures+1, "again", wait, "err", err)
+		err = failed(ctx, p.db, r, why, wait)
 	}
 	if err != nil && ctx.Err() == nil {
 		p.log.Warn("record the outcome of a PTR record", "ip", r.IP, "err", err)
 	}
 }
 
-// backoff returns the delay before the next attempt; it doubles from one second up to maxDelay.
-func backoff(attempt int32) time.Duration {
-	return min(time.Second<<min(attempt-1, 20), maxDelay)
+// explain returns what the API says of a failure, and the longest delay after failures of its kind.
+func explain(err error) (why string, most time.Duration) {
+	if r, ok := errors.AsType[refusal](err); ok {
+		return r.Error(), maxRefused
+	}
+	return "the name server does not answer, or cannot answer now", maxDelay
+}
+
+// backoff returns the delay before the next attempt; it doubles with each failure, from one second up to most.
+func backoff(failures int32, most time.Duration) time.Duration {
+	return min(time.Second<<min(failures, 20), most)
 }
