@@ -269,9 +269,22 @@ func TestPTR(t *testing.T) {
 	if _, err := w.hosts().SetPTR(user, &vmpb.SetPTRRequest{Id: 1, Domain: "mine.example.com"}); err != nil || name() != "mine.example.com" {
 		t.Errorf("%v %q", err, name())
 	}
+	domain := func() string {
+		h, err := w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: c.GetId()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.GetDomain()
+	}
+	if got := domain(); got != "mine.example.com" {
+		t.Errorf("the host's domain is %q", got)
+	}
 	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "old.example.com", Serial: 3})
 	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "new.example.com", Serial: 99})
 	w.wait("the event", func() bool { return name() == "new.example.com" })
+	if got := domain(); got != "new.example.com" {
+		t.Errorf("after the event the host's domain is %q", got)
+	}
 	w.publish("ip", "ip.v3.network.changed", &ippb.NetworkChanged{Id: 1, Gateway: "10.1.0.254", DnsServers: []string{"192.0.2.1"}})
 	w.wait("the network's event", func() bool {
 		l, _ := w.hosts().ListHostIPv4(w.admin(), &vmpb.ListHostIPv4Request{Id: c.GetId()})
@@ -311,4 +324,73 @@ func TestLapseOfAHostBeingMade(t *testing.T) {
 	if s := w.done(c.GetTask()); s != "failed" || w.state(c.GetId()) != "" {
 		t.Errorf("task %v, host %q", w.task(c.GetTask()), w.state(c.GetId()))
 	}
+}
+
+// TestDomainFollowsMainAddress: the host's domain is the name of its main address, the newest one, and of no other; the guest
+// has it with its next seed.
+func TestDomainFollowsMainAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.host()
+	change := func(r *vmpb.AddHostIPRequest) {
+		t.Helper()
+		r.Id = h.GetId()
+		op, err := w.hosts().AddHostIP(w.admin(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := w.done(op.GetTask()); s != "complete" {
+			t.Fatal(w.task(op.GetTask()))
+		}
+	}
+	want := func(what, domain string) {
+		t.Helper()
+		got, err := w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: h.GetId()})
+		if err != nil || got.GetDomain() != domain {
+			t.Errorf("%s: %q %v, want %q", what, got.GetDomain(), err, domain)
+		}
+	}
+	yes, serial := true, int32(100)
+	named := func(id int32, domain string) {
+		t.Helper()
+		serial++
+		w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: id, Domain: domain, Serial: serial})
+		w.wait("the name is kept", func() bool {
+			var got string
+			err := w.deps.Pool.QueryRow(t.Context(), `SELECT domain FROM host_address WHERE ip_id = $1`, id).Scan(&got)
+			return err == nil && got == domain
+		})
+	}
+	change(&vmpb.AddHostIPRequest{Ipv4Number: 1, Ipv6Enabled: &yes}) // 1 is the main address, then 2, and 3 of IPv6
+	named(2, "second.example.com")
+	named(3, "six.example.com")
+	want("other addresses", "web1.test")
+	named(1, "main.example.com")
+	want("the main address", "main.example.com")
+	named(1, "")
+	want("without a name", "main.example.com")
+	named(1, "again.example.com")
+	change(&vmpb.AddHostIPRequest{Ipv4Number: 1}) // the seed is written
+	if m := w.agent.machine(h.GetInternalName()); m.seed.GetFqdn() != "again.example.com" || m.seed.GetHostname() != "again" {
+		t.Errorf("the seed says %q, %q", m.seed.GetHostname(), m.seed.GetFqdn())
+	}
+	remove := func(id int32) {
+		t.Helper()
+		op, err := w.hosts().RemoveHostIP(w.admin(), &vmpb.RemoveHostIPRequest{Ip: id, Force: true})
+		if err != nil || w.done(op.GetTask()) != "complete" {
+			t.Fatal(err)
+		}
+	}
+	remove(1)
+	want("the second is the main address now", "second.example.com")
+	remove(4)
+	remove(2)
+	want("only IPv6 is left", "six.example.com")
+	named(3, "main6.example.com")
+	want("the main address of IPv6", "main6.example.com")
+	_, err := w.hosts().RemoveHostIP(w.admin(), &vmpb.RemoveHostIPRequest{Ip: 3})
+	w.reason("the main address of IPv6", err, "MAIN_ADDRESS")
+	no := false
+	_, err = w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: h.GetId(), Ipv6Enabled: &no})
+	w.reason("all addresses of IPv6", err, "MAIN_ADDRESS")
 }

@@ -68,10 +68,12 @@ type HostServiceClient interface {
 	// ip_change, changes the node's rules at once and the guest's configuration for its next start.
 	AddHostIP(ctx context.Context, in *AddHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// RemoveHostIP removes one address from its host: the task, ip_delete, removes it on the node and then releases it.
-	// The main address, the host's first IPv4 address, is removed only with force.
+	// The main address, the host's first IPv4 address, or its first IPv6 address if it has no IPv4, is removed only with
+	// force.
 	RemoveHostIP(ctx context.Context, in *RemoveHostIPRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// SetPTR sets the name that an address resolves to: administrators for any address, others for addresses of their
-	// own hosts. The name servers, if any are configured, are updated afterwards.
+	// own hosts. The host's domain becomes the name of its main address, the first IPv4 address, or the first IPv6 address of
+	// a host without IPv4. The name servers, if any are configured, are updated afterwards.
 	SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(ctx context.Context, in *ListHostHistoryRequest, opts ...grpc.CallOption) (*ListHostHistoryResponse, error)
@@ -267,10 +269,12 @@ type HostServiceServer interface {
 	// ip_change, changes the node's rules at once and the guest's configuration for its next start.
 	AddHostIP(context.Context, *AddHostIPRequest) (*v1.Operation, error)
 	// RemoveHostIP removes one address from its host: the task, ip_delete, removes it on the node and then releases it.
-	// The main address, the host's first IPv4 address, is removed only with force.
+	// The main address, the host's first IPv4 address, or its first IPv6 address if it has no IPv4, is removed only with
+	// force.
 	RemoveHostIP(context.Context, *RemoveHostIPRequest) (*v1.Operation, error)
 	// SetPTR sets the name that an address resolves to: administrators for any address, others for addresses of their
-	// own hosts. The name servers, if any are configured, are updated afterwards.
+	// own hosts. The host's domain becomes the name of its main address, the first IPv4 address, or the first IPv6 address of
+	// a host without IPv4. The name servers, if any are configured, are updated afterwards.
 	SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(context.Context, *ListHostHistoryRequest) (*ListHostHistoryResponse, error)

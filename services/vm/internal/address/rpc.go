@@ -3,49 +3,20 @@ package address
 import (
 	"cmp"
 	"context"
-	"errors"
 
-	ippb "slipway.dev/proto/ip/v3"
 	querypb "slipway.dev/proto/query/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
-	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/listing"
 )
 
-// Server answers the part of vm.v3.HostService that shows and names the addresses of hosts.
-type Server struct {
-	db *unit.DB
-	ip ippb.AddressServiceClient
-}
+// Server answers the part of vm.v3.HostService that shows the addresses of hosts.
+type Server struct{ db *unit.DB }
 
 // NewServer returns a Server.
-func NewServer(db *unit.DB, ip ippb.AddressServiceClient) *Server { return &Server{db, ip} }
-
-// SetPTR names an address of a host; an administrator may name any address that has an owner. vm's copy is written at
-// once, so that a client reads what it wrote, and again by ip's event, in case vm dies before it writes.
-func (s *Server) SetPTR(ctx context.Context, r *vmpb.SetPTRRequest) (*vmpb.SetPTRResponse, error) {
-	req := &ippb.SetPTRRequest{Id: r.GetId(), Domain: r.GetDomain()}
-	_, id, err := Holder(ctx, s.db, r.GetId(), listing.Owner(ctx))
-	caller, _ := identity.From(ctx)
-	switch {
-	case err == nil:
-		req.Owner = id.String()
-	case !errors.Is(err, fault.NotFound) || !caller.Admin():
-		return nil, err
-	}
-	resp, err := s.ip.SetPTR(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		return name(ctx, tx, r.GetId(), resp.GetPtrSerial(), resp.GetDomain())
-	})
-	return &vmpb.SetPTRResponse{Id: r.GetId()}, err
-}
+func NewServer(db *unit.DB) *Server { return &Server{db} }
 
 // ListHostIPv4 lists a host's IPv4 addresses.
 func (s *Server) ListHostIPv4(ctx context.Context, r *vmpb.ListHostIPv4Request) (*vmpb.ListHostIPv4Response, error) {

@@ -107,16 +107,20 @@ func Unchanged(ctx context.Context, tx *unit.Tx, host, job int32) error {
 	return err
 }
 
-// name keeps the domain of an address. Of two domains the one with the higher serial counts.
-func name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain string) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE host_address SET domain = $3, ptr_serial = $2 WHERE ip_id = $1 AND ptr_serial < $2`, ip, serial, domain)
-	return err
+// Holders returns the hosts that have an address. Callers that change what the hosts have lock the hosts next.
+func Holders(ctx context.Context, tx *unit.Tx, ip int32) ([]int32, error) {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT host_id FROM host_address WHERE ip_id = $1 ORDER BY 1`, ip)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int32])
 }
 
-// Named keeps the domain that ip gave an address.
-func Named(ctx context.Context, tx *unit.Tx, n *ippb.AddressNamed) error {
-	return name(ctx, tx, n.GetId(), n.GetSerial(), n.GetDomain())
+// Name keeps the domain of an address, and reports whether it is new. Of two domains the one with the higher serial counts.
+func Name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain string) (changed bool, err error) {
+	tag, err := tx.Exec(ctx, `
+		UPDATE host_address SET domain = $3, ptr_serial = $2 WHERE ip_id = $1 AND ptr_serial < $2`, ip, serial, domain)
+	return tag.RowsAffected() > 0, err
 }
 
 // NetworkChanged keeps the gateway and the name servers of a network. Its hosts read them at their next start.

@@ -82,7 +82,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterOSServiceServer(r, image.NewServer(db))
 	vmpb.RegisterHostServiceServer(r, hosts{
 		hostServer:  host.NewServer(db, host.Peers{Accounts: accounts, Addresses: reserver}),
-		powerServer: power.NewServer(db), addressServer: address.NewServer(db, ip),
+		powerServer: power.NewServer(db), addressServer: address.NewServer(db),
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
 	})
 	parked := map[string]parkedpb.ParkedServiceClient{}

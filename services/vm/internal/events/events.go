@@ -21,7 +21,7 @@ var Consumers = []service.Consumer{
 	{Name: "vm-ip", From: "ip", On: map[string]bus.Handle{
 		"ip.v3.pool.bound":       service.On(cluster.PoolBound),
 		"ip.v3.address.released": service.On(ipchange.Released),
-		"ip.v3.address.named":    service.On(address.Named),
+		"ip.v3.address.named":    service.On(ipchange.Named),
 		"ip.v3.network.changed":  service.On(address.NetworkChanged),
 	}},
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/hostname"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
@@ -64,6 +65,19 @@ func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, changed_at = now()
 		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted)
 	return err
+}
+
+// SetDomain gives a locked host another domain, and its guest the name that belongs to it. The guest has them from its next
+// start on.
+func SetDomain(ctx context.Context, tx *unit.Tx, h *Host, domain string) error {
+	if h.Domain == domain {
+		return nil
+	}
+	h.Domain, h.Hostname = domain, hostname.Label(domain)
+	if _, err := tx.Exec(ctx, `UPDATE host SET domain = $2, hostname = $3 WHERE id = $1`, h.ID, h.Domain, h.Hostname); err != nil {
+		return err
+	}
+	return Emit(ctx, tx, h, "updated")
 }
 
 // Wanted returns the hosts of a node that are to run.

@@ -17,13 +17,18 @@ var (
 	errChanging    = fault.New(codes.FailedPrecondition, "ADDRESS_CHANGING", "the address is being added or removed")
 )
 
-// mainOf returns the host's main address: its first of IPv4.
-func mainOf(list []address.Address) (address.Address, bool) {
-	i := slices.IndexFunc(list, func(a address.Address) bool { return a.Family == 4 && a.State != address.Adding })
-	if i < 0 {
-		return address.Address{}, false
+// mainOf returns the host's main address: its first of IPv4, or its first of IPv6 if it has none of IPv4. Addresses that are
+// being added do not count.
+func mainOf(list []address.Address) (main address.Address, ok bool) {
+	for _, a := range list {
+		if a.State == address.Adding {
+			continue
+		}
+		if !ok || a.Family < main.Family || a.Family == main.Family && a.Position < main.Position {
+			main, ok = a, true
+		}
 	}
-	return list[i], true
+	return main, ok
 }
 
 // hasIPv6 reports whether there is an address of IPv6 that stays.
@@ -76,6 +81,9 @@ func (n *Change) Surplus(list []address.Address) ([]address.Address, error) {
 	for _, a := range slices.Backward(list) {
 		switch {
 		case a.State != address.Active:
+		case a.Family == 6 && n.IPv6 != nil && !*n.IPv6 && a.IPID == main.IPID:
+			return nil, errMainAddress.With("%s is the main address of the host; DELETE /vm/v3/ip/%d with force removes it", a.Addr, a.IPID).
+				On("ipv6_enabled")
 		case a.Family == 6 && n.IPv6 != nil && !*n.IPv6:
 			gone = append(gone, a)
 		case a.Family == 4 && left > 0 && a.IPID != main.IPID:

@@ -51,7 +51,11 @@ func (t rows) Host(ctx context.Context, id, owner int32) (*host.Host, error) {
 }
 
 func (t rows) AddressesChanged(ctx context.Context, id, job int32) ([]address.Address, error) {
-	return address.Changed(ctx, t.Tx, id, job)
+	gone, err := address.Changed(ctx, t.Tx, id, job)
+	if err != nil || len(gone) == 0 {
+		return gone, err
+	}
+	return gone, followMain(ctx, t.Tx, id, gone)
 }
 
 func (t rows) AddressesUnchanged(ctx context.Context, id, job int32) error {
