@@ -20,7 +20,7 @@ func TestClaimReadsWhatItTakes(t *testing.T) {
 		t.Helper()
 		var text []byte
 		if err := pool.QueryRow(t.Context(), `
-			EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM job_claimable(4, '{work}', '0')`).Scan(&text); err != nil {
+			EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM job_claim(4, '{work}', '0', 0, 0, '{}', '{}', '{}', '{9,9,9}', '{}', '{}')`).Scan(&text); err != nil {
 			t.Fatal(err)
 		}
 		var plans []struct {

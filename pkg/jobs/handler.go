@@ -34,6 +34,8 @@ type Step[A any] struct {
 	Do      func(ctx context.Context, run *Run, a A) error
 	Undo    func(ctx context.Context, run *Run, a A) error // nil: nothing to undo
 	Timeout time.Duration                                  // of one Do or Undo; default 2 min
+	// Apart says that the step does not work on the job's node: its time-outs do not count against the node.
+	Apart bool
 }
 
 // Run is one attempt at a job.
@@ -84,6 +86,7 @@ type stage struct {
 	name     string
 	do, undo func(context.Context, *Run, any) error
 	timeout  time.Duration
+	apart    bool
 }
 
 func erase[A any](kind string, h Handler[A]) *work {
@@ -97,7 +100,7 @@ func erase[A any](kind string, h Handler[A]) *work {
 			panic(fmt.Sprintf("jobs: step %q of %s needs a name of its own and a Do", s.Name, kind))
 		}
 		seen[s.Name] = true
-		w.steps = append(w.steps, stage{s.Name, untyped(s.Do), untyped(s.Undo), orDefault(s.Timeout, 2*time.Minute)})
+		w.steps = append(w.steps, stage{s.Name, untyped(s.Do), untyped(s.Undo), orDefault(s.Timeout, 2*time.Minute), s.Apart})
 	}
 	w.done = func(ctx context.Context, tx pgx.Tx, run *Run, a any) error {
 		if h.Done == nil {

@@ -50,6 +50,8 @@ type New struct {
 	// AccountID and CreatedBy name the account that asked for the job; zero and "" are the system itself.
 	AccountID int32
 	CreatedBy string
+	// NodeID is the node that the steps work on; zero is none. See Config.NodeShare.
+	NodeID    int32
 	RequestID string
 	RunAt     time.Time // zero is now
 }
@@ -66,19 +68,22 @@ func Enqueue(ctx context.Context, tx pgx.Tx, n New) (Job, error) {
 			return Job{}, fmt.Errorf("args of job %s: %w", n.Kind, err)
 		}
 	}
-	var runAt, account any
+	var runAt, account, node any
 	if !n.RunAt.IsZero() {
 		runAt = n.RunAt
 	}
 	if n.AccountID != 0 {
 		account = n.AccountID
 	}
+	if n.NodeID != 0 {
+		node = n.NodeID
+	}
 	rows, err := tx.Query(ctx, `
 		WITH l AS MATERIALIZED (
 			SELECT pg_advisory_xact_lock(hashtextextended('job ' || current_schema() || ' ' || $2, 0)))
-		INSERT INTO job (kind, key, args, run_at, account_id, created_by, request_id)
-		SELECT $1, $2, $3, coalesce($4::timestamptz, now()), $5::integer, $6, $7 FROM l
-		RETURNING `+tables.Columns, n.Kind, n.Key, args, runAt, account, n.CreatedBy, n.RequestID)
+		INSERT INTO job (kind, key, args, run_at, account_id, node_id, created_by, request_id)
+		SELECT $1, $2, $3, coalesce($4::timestamptz, now()), $5::integer, $6::integer, $7, $8 FROM l
+		RETURNING `+tables.Columns, n.Kind, n.Key, args, runAt, account, node, n.CreatedBy, n.RequestID)
 	if err != nil {
 		return Job{}, err
 	}

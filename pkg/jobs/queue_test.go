@@ -2,7 +2,6 @@ package jobs_test
 
 import (
 	"testing"
-	"time"
 
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg/pgtest"
@@ -27,7 +26,7 @@ func TestLongQueueOfOneKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), jobs.ClaimSQL, 16, "me", 15*time.Second, []string{"work"}, time.Duration(0)); err != nil {
+	if _, err := tx.Exec(t.Context(), jobs.ClaimSQL, jobs.ClaimArgs(16, "me")...); err != nil {
 		t.Fatal(err)
 	}
 	var touched int

@@ -28,6 +28,12 @@ type Config struct {
 	Keep time.Duration
 	// UnknownAfter is how long a job of an unknown kind is left for a newer program before it fails; default at once.
 	UnknownAfter time.Duration
+	// NodeShare and AccountShare are the parts of the workers that jobs of one node and of one account may have at a time,
+	// such as 0.5; of a node's part an account has AccountShare. 0 is no bound.
+	NodeShare, AccountShare float64
+	// Patience is how long a job keeps its worker. Then it goes on without one, so that a job that waits for its node
+	// delays no other; default 1 s.
+	Patience time.Duration
 }
 
 // Runner carries out the jobs of one schema. Several may work on the same schema.
@@ -42,8 +48,14 @@ type Runner struct {
 	jitter func(l backend.Lease, below time.Duration) time.Duration
 	unsure atomic.Bool // leases could not be renewed: no new work until they can
 
+	breakers  breakers
+	claims    int64     // so far
+	explained time.Time // when jobs of shut nodes were last given the reason
+
+	freed  chan struct{} // a worker has no job any more, or a key has its next job
 	mu     sync.Mutex
 	leases map[int32]*lease
+	crew   crew
 }
 
 // NewRunner makes a runner of the jobs in the schema of pool. Give it handlers, then Run it.
@@ -66,9 +78,11 @@ func NewRunnerOn(b backend.Backend, jitter func(l backend.Lease, below time.Dura
 	cfg.Lease = orDefault(cfg.Lease, 15*time.Second)
 	cfg.Poll = orDefault(cfg.Poll, time.Second)
 	cfg.Keep = orDefault(cfg.Keep, 90*24*time.Hour)
+	cfg.Patience = orDefault(cfg.Patience, time.Second)
 	return &Runner{
 		backend: b, cfg: cfg, kinds: map[string]*work{}, leases: map[int32]*lease{}, jitter: jitter,
-		wake: make(chan struct{}, 1), cancels: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), cancels: make(chan struct{}, 1), freed: make(chan struct{}, 1),
+		crew: newCrew(cfg), breakers: breakers{log: cfg.Log, nodes: map[int32]*breaker{}},
 	}
 }
 
@@ -104,46 +118,44 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // loop claims as many jobs as there are free workers whenever something may have changed.
 func (r *Runner) loop(ctx context.Context, workers *sync.WaitGroup) {
-	free := r.cfg.Workers
-	finished := make(chan struct{}, r.cfg.Workers)
 	tick := time.NewTicker(r.cfg.Poll)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		wake := r.wake
-		if free > 0 && !r.unsure.Load() {
+		if free := r.free(); free > 0 && !r.unsure.Load() {
 			for _, l := range r.claim(ctx, free) {
-				free--
-				workers.Go(func() {
-					r.work(l)
-					finished <- struct{}{}
-				})
+				workers.Go(func() { r.work(l) })
 			}
 		}
-		if free == 0 {
+		wake := r.wake
+		if r.free() == 0 {
 			wake = nil // keep the signal for when a worker is free
 		}
 		select {
 		case <-ctx.Done():
 		case <-wake:
 		case <-tick.C:
-		case <-finished:
-			free++ // and its key may have a next job
+		case <-r.freed:
 		}
-		free += ready(wake, tick.C, finished)
+		drain(wake, tick.C, r.freed)
 	}
 }
 
-// ready receives all signals that are waiting, as they are one reason to look for jobs, not several. It returns how many
-// workers have finished.
-func ready(wake <-chan struct{}, tick <-chan time.Time, finished <-chan struct{}) (n int) {
+// free returns how many workers have no job.
+func (r *Runner) free() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.crew.free()
+}
+
+// drain receives all signals that are waiting: they are one reason to look for jobs, not several.
+func drain(wake <-chan struct{}, tick <-chan time.Time, freed <-chan struct{}) {
 	for {
 		select {
 		case <-wake:
 		case <-tick:
-		case <-finished:
-			n++
+		case <-freed:
 		default:
-			return n
+			return
 		}
 	}
 }

@@ -2,7 +2,6 @@ package jobs_test
 
 import (
 	"io/fs"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -19,7 +18,7 @@ func TestJobsHaveUUIDs(t *testing.T) {
 	t.Parallel()
 	before := fstest.MapFS{}
 	err := fs.WalkDir(jobs.Migrations.FS, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.Contains(path, "uuid") {
+		if err != nil || d.IsDir() || path >= "migrations/0005" {
 			return err
 		}
 		text, err := fs.ReadFile(jobs.Migrations.FS, path)

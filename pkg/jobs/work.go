@@ -161,7 +161,7 @@ func (r *Runner) carryOut(l *lease, w *work, args any) error {
 		l.current = rec.Seq
 		l.run.step++
 		r.hit(l, s.name, "before")
-		if err := call(l.do, s.name, s.timeout, func(ctx context.Context) error { return s.do(ctx, l.run, args) }); err != nil {
+		if err := r.call(l.do, l, s, s.name, func(ctx context.Context) error { return s.do(ctx, l.run, args) }); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		if err := r.fail(l, s.name); err != nil {
@@ -202,7 +202,7 @@ func (l *lease) record(name string) StepRecord {
 	return StepRecord{Seq: len(l.steps) + 1, Name: name, State: backend.StepStarted}
 }
 
-// takeBack undoes all steps in reverse, then marks the job failed or canceled.
+// undoAll undoes all steps in reverse, then marks the job failed or canceled.
 func (r *Runner) undoAll(l *lease, w *work, args any) (string, error) {
 	err := r.undo(l, w, args)
 	if err != nil {
@@ -225,7 +225,8 @@ func (r *Runner) undo(l *lease, w *work, args any) error {
 		l.current = rec.Seq
 		l.run.step++
 		r.hit(l, s.name, "undo.before")
-		if err := call(l.ctx, "undo "+s.name, s.timeout, func(ctx context.Context) error { return s.undo(ctx, l.run, args) }); err != nil {
+		undo := func(ctx context.Context) error { return s.undo(ctx, l.run, args) }
+		if err := r.call(l.ctx, l, s, "undo "+s.name, undo); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		r.hit(l, s.name, "undo.after")
@@ -297,6 +298,15 @@ type panicked struct {
 }
 
 func (p panicked) Unwrap() error { return p.error }
+
+// call runs f, which is a step or its undo, and shows the breaker of the job's node how f ended.
+func (r *Runner) call(ctx context.Context, l *lease, s stage, name string, f func(context.Context) error) error {
+	err := call(ctx, name, s.timeout, f)
+	if !s.apart {
+		r.breakers.stepped(l, name, err)
+	}
+	return err
+}
 
 // call runs f with a time limit and returns a panic as an error.
 func call(ctx context.Context, name string, limit time.Duration, f func(context.Context) error) (err error) {

@@ -43,8 +43,12 @@ type Config struct {
 	Name string `env:"NAME" envDefault:"vm"`
 	// TakeOver takes the jobs of a predecessor of the same name at once. Only when it is surely dead.
 	TakeOver bool `env:"TAKE_OVER"`
-	// Workers is how many jobs run at once.
-	Workers int `env:"WORKERS" envDefault:"16"`
+	// Workers is how many jobs run at once. A job that takes longer than a second goes on without a worker.
+	Workers int `env:"WORKERS" envDefault:"32"`
+	// NodeShare and AccountShare are the parts of the workers that the jobs of one node and of one account may have; 1 is no
+	// bound. Of the workers that a node may have, an account may have AccountShare.
+	NodeShare    float64 `env:"NODE_SHARE"    envDefault:"0.5"`
+	AccountShare float64 `env:"ACCOUNT_SHARE" envDefault:"0.75"`
 	// Lease is how long a job stays with a replica that died.
 	Lease time.Duration `env:"LEASE" envDefault:"15s"`
 	// WatchEvery is how often what the nodes say is compared with what is stored.
@@ -66,6 +70,7 @@ type Service struct {
 	cfg  Config
 	db   *unit.DB
 	fsck *fsck.Checker
+	jobs *jobs.Runner
 	work *worker.Worker
 }
 
@@ -87,13 +92,14 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 		Name: Schema, Calls: []string{"auth", "ip"}, Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
 		Jobs: &jobs.Config{
 			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks,
+			NodeShare: cfg.NodeShare, AccountShare: cfg.AccountShare,
 		},
 	}, d)
 	return s, err
 }
 
 func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, error) {
-	s.db = k.DB
+	s.db, s.jobs = k.DB, k.Jobs
 	if err := cluster.Ensure(ctx, k.DB, s.cfg.Cluster, s.cfg.DomainTemplate); err != nil {
 		return service.Parts{}, fmt.Errorf("first cluster: %w", err)
 	}

@@ -112,7 +112,7 @@ func stepText(job int32, list []backend.StepRecord) string {
 func claims(got []backend.Claimed, err error) (any, error) {
 	out := map[int32]string{}
 	for _, c := range got {
-		out[c.ID] = fmt.Sprintln(c.Kind, c.Key, string(c.Args), c.State, c.Attempt, c.CancelRequested, c.Reason, c.Failures, c.Panics, c.Lost, c.Code, c.Fresh, c.Fence > 0)
+		out[c.ID] = fmt.Sprintln(c.AccountID, c.NodeID, c.Turn, c.Kind, c.Key, string(c.Args), c.State, c.Attempt, c.CancelRequested, c.Reason, c.Failures, c.Panics, c.Lost, c.Code, c.Fresh, c.Fence > 0)
 	}
 	return out, err
 }
@@ -170,7 +170,10 @@ func (w *both) call(random *rand.Rand) {
 	}
 	switch what {
 	case 0, 1:
-		n := jobs.New{Kind: []string{"a", "a", "other"}[random.IntN(3)], Key: []string{"x", "y"}[random.IntN(2)], AccountID: 7, RequestID: "r"}
+		n := jobs.New{
+			Kind: []string{"a", "a", "other"}[random.IntN(3)], Key: []string{"x", "y", "z", "v"}[random.IntN(4)], RequestID: "r",
+			AccountID: int32(random.IntN(3)), NodeID: int32(random.IntN(4)),
+		}
 		var made jobs.Job
 		if err := pg.InTx(ctx, w.pool, func(tx pgx.Tx) (err error) {
 			made, err = jobs.Enqueue(ctx, tx, n)
@@ -184,7 +187,7 @@ func (w *both) call(random *rand.Rand) {
 			return err
 		})
 	case 2, 17:
-		key, n := []string{"x", "y"}[random.IntN(2)], 0
+		key, n := []string{"x", "y", "z", "v"}[random.IntN(4)], 0
 		if err := pg.InTx(ctx, w.pool, func(tx pgx.Tx) (err error) {
 			n, err = jobs.Cancel(ctx, tx, key)
 			return err
@@ -197,9 +200,10 @@ func (w *both) call(random *rand.Rand) {
 		})
 	case 3, 4, 5:
 		// One at a time: the order of fences of several jobs is not promised.
-		w.do("claim", func(b backend.Backend) (any, error) {
-			return claims(b.Claim(ctx, 1, "w1", lease, []string{"a"}, time.Hour))
-		})
+		c := backend.Claim{
+			Limit: 1, Name: "w1", Lease: lease, Kinds: []string{"a"}, UnknownAfter: time.Hour, Shares: someShares(random),
+		}
+		w.do(fmt.Sprintf("claim %+v", c.Shares), func(b backend.Backend) (any, error) { return claims(b.Claim(ctx, c)) })
 	case 6, 7, 8:
 		next := &backend.StepRecord{Seq: seq, Name: fmt.Sprint("step", seq)}
 		if seq > len(steps)+1 || random.IntN(5) == 0 {
@@ -237,10 +241,76 @@ func (w *both) call(random *rand.Rand) {
 		w.do(fmt.Sprint("renew ", h), func(b backend.Backend) (any, error) { return b.Renew(ctx, []int32{h.ID}, []int64{h.Fence}, time.Hour) })
 		w.do(fmt.Sprint("canceled ", h), func(b backend.Backend) (any, error) { return b.Canceled(ctx, []int32{h.ID}, []int64{h.Fence}) })
 	case 16:
-		if random.IntN(4) == 0 {
+		if random.IntN(3) == 0 {
+			nodes := []int32{int32(1 + random.IntN(3)), int32(1 + random.IntN(3))}
+			w.do(fmt.Sprint("explain ", nodes), func(b backend.Backend) (any, error) {
+				return nil, b.Explain(ctx, nodes, backend.ErrNodeHangs)
+			})
+		} else if random.IntN(4) == 0 {
 			w.do("give up", func(b backend.Backend) (any, error) { return nil, b.GiveUp(ctx, h, f) })
 		} else {
 			w.do("take over", func(b backend.Backend) (any, error) { return nil, b.TakeOver(ctx, "w1") })
+		}
+	}
+}
+
+// someShares returns bounds as a runner may have them.
+func someShares(random *rand.Rand) backend.Shares {
+	s := backend.Shares{
+		Served: int32(random.IntN(3)), Pivot: int32(random.IntN(100)), PerAccount: random.IntN(4), PerNode: random.IntN(4), PerBoth: random.IntN(3),
+	}
+	for range random.IntN(3) {
+		s.Busy = append(s.Busy, backend.Party{AccountID: int32(random.IntN(3)), NodeID: int32(random.IntN(4))})
+	}
+	switch random.IntN(6) {
+	case 0:
+		s.Shut = []int32{int32(1 + random.IntN(3))}
+	case 1:
+		s.Probed = []int32{int32(1 + random.IntN(3))}
+	}
+	return s
+}
+
+// TestChoicesAgree has the tables and a Memory choose among many due jobs of several accounts and nodes: both choose the
+// same jobs in the same order.
+func TestChoicesAgree(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	direct := func(_ context.Context, _ string, do func() error) error { return do() }
+	sql, mem := tables.New(pool), memoryBackend{New(time.Now), direct}
+	random := rand.New(rand.NewPCG(3, 3))
+	for i := range 120 {
+		n := jobs.New{
+			Kind: "a", Key: fmt.Sprint(random.IntN(90)), AccountID: int32(random.IntN(4)), NodeID: int32(random.IntN(5)),
+			RunAt: time.Unix(int64(1000+i), 0),
+		}
+		if err := pg.InTx(t.Context(), pool, func(tx pgx.Tx) error {
+			_, err := jobs.Enqueue(t.Context(), tx, n)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		_ = mem.m.Do(func(t *Tx) error {
+			_, err := t.Enqueue(n)
+			return err
+		})
+	}
+	for i := range 60 {
+		c := backend.Claim{Limit: 1 + random.IntN(20), Name: "w", Lease: -time.Second, Kinds: []string{"a"}, Shares: someShares(random)}
+		turns := func(b backend.Backend) string {
+			got, err := b.Claim(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.SortFunc(got, func(a, b backend.Claimed) int { return a.Turn - b.Turn })
+			var out strings.Builder
+			for _, x := range got {
+				fmt.Fprint(&out, x.ID, " of ", x.AccountID, "/", x.NodeID, ", ")
+			}
+			return out.String()
+		}
+		if a, b := turns(sql), turns(mem); a != b {
+			t.Fatalf("claim %d %+v\nthe tables: %s\nthe memory: %s", i, c, a, b)
 		}
 	}
 }

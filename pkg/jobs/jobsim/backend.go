@@ -1,7 +1,6 @@
 package jobsim
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -44,49 +43,6 @@ var (
 	undoing  = []backend.State{backend.Undoing}
 	notEnded = []backend.State{backend.Queued, backend.Running, backend.Undoing}
 )
-
-func (b memoryBackend) Claim(ctx context.Context, limit int, name string, lease time.Duration, kinds []string,
-	unknownAfter time.Duration,
-) (got []backend.Claimed, err error) {
-	err = b.intercept(ctx, "claim", func() error {
-		return b.m.Do(func(t *Tx) error {
-			now, earlier := b.m.Now(), map[string]bool{}
-			var due []*job
-			for b.m.over < len(b.m.jobs) && b.m.jobs[b.m.over].State.Finished() {
-				b.m.over++
-			}
-			for _, j := range b.m.jobs[b.m.over:] {
-				if j.State.Finished() {
-					continue
-				}
-				if !earlier[j.Key] && !j.RunAt.After(now) && j.until.Before(now) &&
-					(slices.Contains(kinds, j.Kind) || !j.RunAt.After(now.Add(-unknownAfter))) {
-					due = append(due, j)
-				}
-				earlier[j.Key] = true
-			}
-			slices.SortStableFunc(due, func(x, y *job) int { return cmp.Or(x.RunAt.Compare(y.RunAt), int(x.ID-y.ID)) })
-			for _, j := range due[:min(limit, len(due))] {
-				t.change(j)
-				if j.Fresh = j.StartedAt == nil; j.Fresh {
-					j.StartedAt = &now
-				}
-				if j.State == backend.Queued {
-					j.State = backend.Running
-				}
-				if j.holder != "" {
-					j.Lost++
-				}
-				b.m.fence++
-				j.Attempt++
-				j.Fence, j.holder, j.until = b.m.fence, name, b.m.until(lease)
-				got = append(got, j.Claimed)
-			}
-			return nil
-		})
-	})
-	return got, err
-}
 
 func (b memoryBackend) Steps(ctx context.Context, job int32) (list []backend.StepRecord, err error) {
 	err = b.intercept(ctx, fmt.Sprint("steps ", job), func() error {
@@ -230,7 +186,7 @@ func (b memoryBackend) leases(ctx context.Context, op string, ids []int32, fence
 				if j == nil || j.Fence != fences[i] && !b.m.Bugs.Unguarded {
 					continue
 				}
-				row := backend.LeaseState{ID: id, CancelRequested: j.CancelRequested, Renewed: lease != 0 && !j.State.Finished()}
+				row := backend.LeaseState{ID: id, CancelRequested: j.CancelRequested, Renewed: lease != 0 && !j.State.Finished() && j.holder != ""}
 				if row.Renewed {
 					t.change(j)
 					j.until = b.m.until(lease)

@@ -60,7 +60,8 @@ func (t *Tx) Enqueue(n jobs.New) (jobs.Job, error) {
 	m.lastID++
 	j := &job{Claimed: backend.Claimed{Job: jobs.Job{
 		ID: m.lastID, UUID: uuid.NewSHA1(uuid.Nil, fmt.Append(nil, m.lastID)), Kind: n.Kind, Key: n.Key, Args: args,
-		State: backend.Queued, AccountID: n.AccountID, CreatedBy: n.CreatedBy, RequestID: n.RequestID, RunAt: n.RunAt, CreatedAt: now,
+		State: backend.Queued, AccountID: n.AccountID, NodeID: n.NodeID, CreatedBy: n.CreatedBy, RequestID: n.RequestID,
+		RunAt: n.RunAt, CreatedAt: now,
 	}}}
 	m.jobs, m.byID[j.ID] = append(m.jobs, j), j
 	t.Undo(func() {

@@ -23,9 +23,10 @@ var (
 // Backend stores jobs: in tables, or in memory for simulations. A method that takes a Lease returns ErrLeaseLost, and
 // changes nothing, if the lease is no longer the job's.
 type Backend interface {
-	// Claim leases up to limit due jobs to name. A job of a kind not in kinds is claimed once it was due for unknownAfter.
-	Claim(ctx context.Context, limit int, name string, lease time.Duration, kinds []string,
-		unknownAfter time.Duration) ([]Claimed, error)
+	// Claim leases due jobs.
+	Claim(ctx context.Context, c Claim) ([]Claimed, error)
+	// Explain gives the queued jobs of the nodes the error f to show, until their next attempt.
+	Explain(ctx context.Context, nodes []int32, f *fault.Fault) error
 	// Steps returns the steps of a job in the order in which they were started.
 	Steps(ctx context.Context, job int32) ([]StepRecord, error)
 	// Advance records that the step with the number pending is done (0: none) and that next is started (nil: none). It
@@ -84,6 +85,7 @@ type Job struct {
 	CancelRequested bool
 	Reason, Error   string
 	AccountID       int32
+	NodeID          int32 // the node that the job works on
 	CreatedBy       string
 	RequestID       string
 	RunAt           time.Time
@@ -92,6 +94,32 @@ type Job struct {
 	FinishedAt      *time.Time
 }
 
+// Claim says which jobs a runner wants, and for whom.
+type Claim struct {
+	Limit int
+	Name  string // of the holder of the leases
+	Lease time.Duration
+	// Kinds are those that the runner knows. A job of another kind is claimed once it was due for UnknownAfter.
+	Kinds        []string
+	UnknownAfter time.Duration
+	Shares
+}
+
+// Shares bound what a claim takes, so that no account and no node gets all workers.
+type Shares struct {
+	Served int32   // the account that was served last: accounts take turns
+	Pivot  int32   // a number, not below zero, from which it follows which node of an account is first
+	Busy   []Party // the account and node of each busy worker
+	// PerAccount, PerNode and PerBoth bound the workers of an account, of a node, and of an account on one node. Account 0
+	// and node 0 are none and have no bound.
+	PerAccount, PerNode, PerBoth int
+	Shut                         []int32 // nodes of which no job is claimed
+	Probed                       []int32 // nodes of which one job is claimed
+}
+
+// Party is whom a job is for: an account, a node.
+type Party struct{ AccountID, NodeID int32 }
+
 // Claimed is a job with what its runner needs besides.
 type Claimed struct {
 	Job
@@ -99,6 +127,7 @@ type Claimed struct {
 	Failures, Panics, Lost int
 	Code                   int  // of the fault that is the reason for the undo
 	Fresh                  bool // the job never ran: it has no steps
+	Turn                   int  // the place of the job in its claim
 }
 
 // Lease identifies one lease of one job.
@@ -107,12 +136,19 @@ type Lease struct {
 	Fence int64
 }
 
+// Party returns whom the job is for.
+func (j Job) Party() Party { return Party{j.AccountID, j.NodeID} }
+
 // LeaseState is the answer to Renew and Canceled for one lease.
 type LeaseState struct {
 	ID              int32
 	CancelRequested bool
 	Renewed         bool
 }
+
+// ErrNodeHangs is shown on jobs that wait because steps on their node time out.
+var ErrNodeHangs = fault.New(codes.Unavailable, "NODE_HANGS",
+	"the node does not carry out steps in time; the task waits until it does")
 
 // Release says how a job is put back.
 type Release struct {

@@ -9,46 +9,9 @@ import (
 	"slipway.dev/pkg/jobs/internal/backend"
 )
 
-// ClaimSQL leases up to $1 jobs.
-//
-// That no two jobs of a key are leased at once does not rest on locks: a job is only claimed when all earlier ones of
-// its key are finished. Finished is final, and Enqueue makes ids of a key visible in order, so this cannot become
-// untrue after it was seen, however old the snapshot. The lock and the lease only keep two runners from the same job.
-//
-// A first claim is not flushed to disk: if PostgreSQL crashes and forgets the claim, nothing was done yet, because the
-// record of the first step, which is flushed, comes before the step.
-const ClaimSQL = `
-	WITH picked AS MATERIALIZED (
-		SELECT picked_id, fresh FROM job_claimable($1, $4, $5)
-	), unflushed AS MATERIALIZED (
-		SELECT set_config('synchronous_commit', 'off', true)
-		WHERE NOT EXISTS (SELECT FROM picked WHERE NOT fresh)
-	)
-	UPDATE job SET
-		state       = CASE state WHEN 'queued' THEN 'running' ELSE state END,
-		attempt     = attempt + 1,
-		lost        = lost + (locked_by IS NOT NULL)::integer,
-		fence       = nextval('job_fence'),
-		locked_by   = $2,
-		lease_until = now() + $3::interval,
-		started_at  = coalesce(started_at, now())
-	FROM picked LEFT JOIN unflushed ON true
-	WHERE id = picked_id
-	RETURNING ` + Columns + `, fence, failures, panics, lost, code, fresh`
-
-// Claim leases up to limit due jobs to name.
-func (t Tables) Claim(ctx context.Context, limit int, name string, lease time.Duration, kinds []string,
-	unknownAfter time.Duration,
-) ([]backend.Claimed, error) {
-	rows, err := t.pool.Query(ctx, ClaimSQL, limit, name, lease, kinds, unknownAfter)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[backend.Claimed])
-}
-
 // renewSQL skips a job whose row is locked, by a Cancel or by its own worker: one slow transaction must not end the
-// leases of all other jobs. The flush to disk can be spared, a lost renewal is only a shorter lease.
+// leases of all other jobs. It skips a job that was put back meanwhile: with a new lease, which no runner holds, the job
+// would wait for its end. The flush to disk can be spared, a lost renewal is only a shorter lease.
 const renewSQL = `
 	WITH unflushed AS MATERIALIZED (
 		SELECT set_config('synchronous_commit', 'off', true)
@@ -56,7 +19,7 @@ const renewSQL = `
 		SELECT id AS mine_id
 		FROM job JOIN unnest($1::integer[], $2::bigint[]) AS l (lease_id, lease_fence)
 			ON id = lease_id AND fence = lease_fence
-		WHERE ` + Unfinished + `
+		WHERE ` + Unfinished + ` AND locked_by IS NOT NULL
 		FOR NO KEY UPDATE OF job SKIP LOCKED
 	), renewed AS (
 		UPDATE job SET lease_until = now() + $3::interval

@@ -17,7 +17,8 @@ import (
 
 // Columns are those of a backend.Job.
 const Columns = `id, uuid, kind, key, args, state, attempt, cancel_requested, reason, error,
-	coalesce(account_id, 0) AS account_id, created_by, request_id, run_at, created_at, started_at, finished_at`
+	coalesce(account_id, 0) AS account_id, coalesce(node_id, 0) AS node_id, created_by, request_id,
+	run_at, created_at, started_at, finished_at`
 
 // Unfinished is true for jobs that are not over.
 const Unfinished = `state IN ('queued', 'running', 'undoing')`

@@ -152,7 +152,7 @@ func (s *Server) DeleteHost(ctx context.Context, r *vmpb.DeleteHostRequest) (*op
 		if err := Save(ctx, tx, h); err != nil {
 			return err
 		}
-		job, err = task.Enqueue(ctx, tx, deleteKind, task.HostKey(h.ID), h.AccountID, h.Args(false))
+		job, err = task.Enqueue(ctx, tx, deleteKind, task.HostKey(h.ID), h.AccountID, h.NodeID, h.Args(false))
 		return err
 	})
 	if err != nil {

@@ -193,7 +193,7 @@ func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []
 			if err := (rows{tx}).InsertHost(ctx, h, there.Disks, addrs); err != nil {
 				return err
 			}
-			job, err := task.Enqueue(ctx, tx, createKind, task.HostKey(h.ID), h.AccountID, h.Args(false))
+			job, err := task.Enqueue(ctx, tx, createKind, task.HostKey(h.ID), h.AccountID, h.NodeID, h.Args(false))
 			if err != nil {
 				return err
 			}

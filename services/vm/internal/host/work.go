@@ -56,18 +56,21 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.
 	w := &worker{in, steps, ip}
 	jobs.Handle(r, createKind, jobs.Handler[machine.Args]{
 		Steps: []jobs.Step[machine.Args]{
-			{Name: "address", Do: w.confirm, Undo: w.giveBack},
-			{Name: "network", Do: steps.EnsureNetwork},
-			{Name: "disk", Do: steps.EnsureDisks, Undo: steps.Remove},
-			{Name: "seed", Do: steps.EnsureSeed},
-			{Name: "define", Do: steps.Define},
-			{Name: "start", Do: steps.Start},
+			{Name: "address", Do: w.confirm, Undo: w.giveBack, Timeout: machine.StepTime, Apart: true},
+			{Name: "network", Do: steps.EnsureNetwork, Timeout: machine.StepTime},
+			{Name: "disk", Do: steps.EnsureDisks, Undo: steps.Remove, Timeout: machine.StepTime},
+			{Name: "seed", Do: steps.EnsureSeed, Timeout: machine.StepTime},
+			{Name: "define", Do: steps.Define, Timeout: machine.StepTime},
+			{Name: "start", Do: steps.Start, Timeout: machine.StepTime},
 		},
 		Done: w.created, Failed: w.createFailed, Attempts: createAttempts,
 	})
 	jobs.Handle(r, deleteKind, jobs.Handler[machine.Args]{
-		Steps: []jobs.Step[machine.Args]{{Name: "machine", Do: steps.Remove}, {Name: "address", Do: w.release}},
-		Done:  w.deleted,
+		Steps: []jobs.Step[machine.Args]{
+			{Name: "machine", Do: steps.Remove, Timeout: machine.StepTime},
+			{Name: "address", Do: w.release, Timeout: machine.StepTime, Apart: true},
+		},
+		Done: w.deleted,
 	})
 }
 

@@ -87,7 +87,7 @@ func (s *Server) importImage(ctx context.Context, i image) (*oppb.Operation, err
 		}
 		audit.Of(ctx).Object("os", id)
 		audit.Of(ctx).Change(nil, map[string]any{"name": i.Name})
-		job, err := task.Enqueue(ctx, tx, importKind, "os/"+i.Name, caller.AccountID, importArgs{Image: i})
+		job, err := task.Enqueue(ctx, tx, importKind, "os/"+i.Name, caller.AccountID, 0, importArgs{Image: i})
 		if err != nil {
 			return err
 		}

@@ -141,7 +141,7 @@ func (s *Server) change(ctx context.Context, id int32, kind string, keys []strin
 		}
 		a := h.Args(false)
 		a.Keys = keys
-		job, err := task.Enqueue(ctx, tx, kind, task.HostKey(id), h.AccountID, a)
+		job, err := task.Enqueue(ctx, tx, kind, task.HostKey(id), h.AccountID, h.NodeID, a)
 		if err != nil {
 			return err
 		}

@@ -74,15 +74,17 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.
 	for _, kind := range []string{changeKind, deleteKind} {
 		jobs.Handle(r, kind, jobs.Handler[machine.Args]{
 			Steps: []jobs.Step[machine.Args]{
-				{Name: "address", Do: w.confirm, Undo: w.release},
-				{Name: "network", Do: steps.EnsureNetwork},
-				{Name: "seed", Do: steps.EnsureSeed, Undo: steps.RestoreSeed},
-				{Name: "define", Do: steps.Define, Undo: steps.RestoreDefinition},
+				{Name: "address", Do: w.confirm, Undo: w.release, Timeout: machine.StepTime, Apart: true},
+				{Name: "network", Do: steps.EnsureNetwork, Timeout: machine.StepTime},
+				{Name: "seed", Do: steps.EnsureSeed, Undo: steps.RestoreSeed, Timeout: machine.StepTime},
+				{Name: "define", Do: steps.Define, Undo: steps.RestoreDefinition, Timeout: machine.StepTime},
 			},
 			Done: w.changed, Failed: w.unchanged, Attempts: attempts,
 		})
 	}
-	jobs.Handle(r, freeKind, jobs.Handler[freeArgs]{Steps: []jobs.Step[freeArgs]{{Name: "address", Do: w.free}}})
+	jobs.Handle(r, freeKind, jobs.Handler[freeArgs]{
+		Steps: []jobs.Step[freeArgs]{{Name: "address", Do: w.free, Timeout: machine.StepTime, Apart: true}},
+	})
 }
 
 // confirm confirms what the request reserved. It may run twice: confirming what is confirmed succeeds.

@@ -120,7 +120,7 @@ func highest(strangers []Stranger) (fence int64, id int32) {
 // reap adds the job that removes a leftover, if the node's breaker lets it.
 func (p *Reaper) reap(ctx context.Context, nodeID int32, x Stranger, machines int) (Verdict, error) {
 	may, pending, err := p.store.Reap(ctx, nodeID, x.UUID, machines, jobs.New{
-		Kind: reapKind, Key: key(x.UUID), CreatedBy: "reconcile", Args: reapArgs{
+		Kind: reapKind, Key: key(x.UUID), CreatedBy: "reconcile", NodeID: nodeID, Args: reapArgs{
 			UUID: x.UUID.String(), NodeID: nodeID, Node: x.Node, StackID: x.Installation, MaxFence: x.TombstoneFence,
 		},
 	})

@@ -17,6 +17,13 @@ import (
 // grace is how long a guest may take to shut down before its power is cut.
 const grace = 60 * time.Second
 
+// Limits of steps. A node that is in order is far below them; the jobs of a node that exceeds them wait until the node is
+// in order again. StopTime leaves a guest its grace.
+const (
+	StepTime = time.Minute
+	StopTime = grace + 30*time.Second
+)
+
 // Steps are the steps of jobs that change a machine through the agent of its node.
 type Steps struct {
 	read Reader

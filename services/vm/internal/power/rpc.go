@@ -58,7 +58,7 @@ func accept[A proto.Message](ctx context.Context, s *Server, id int32, kind stri
 		if err := host.Save(ctx, tx, h); err != nil {
 			return err
 		}
-		job, err := task.Enqueue(ctx, tx, kind, task.HostKey(id), h.AccountID, h.Args(force))
+		job, err := task.Enqueue(ctx, tx, kind, task.HostKey(id), h.AccountID, h.NodeID, h.Args(force))
 		if err != nil {
 			return err
 		}

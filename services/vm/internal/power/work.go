@@ -28,9 +28,9 @@ type worker struct{ in func(pgx.Tx) host.Tx }
 // Register registers the handlers that start, stop and restart hosts. in returns the Tx of a job's transaction.
 func Register(r *jobs.Runner, in func(pgx.Tx) host.Tx, steps *machine.Steps) {
 	w := &worker{in}
-	network := jobs.Step[machine.Args]{Name: "network", Do: steps.EnsureNetwork}
-	up := jobs.Step[machine.Args]{Name: "start", Do: steps.Start}
-	down := jobs.Step[machine.Args]{Name: "stop", Do: steps.Stop}
+	network := jobs.Step[machine.Args]{Name: "network", Do: steps.EnsureNetwork, Timeout: machine.StepTime}
+	up := jobs.Step[machine.Args]{Name: "start", Do: steps.Start, Timeout: machine.StepTime}
+	down := jobs.Step[machine.Args]{Name: "stop", Do: steps.Stop, Timeout: machine.StopTime}
 	handle := func(kind string, h jobs.Handler[machine.Args]) {
 		h.Attempts = attempts
 		jobs.Handle(r, kind, h)
@@ -73,7 +73,7 @@ func StartAgain(ctx context.Context, tx *unit.Tx, nodeID int32) error {
 		if err != nil {
 			return err
 		}
-		if _, err := task.Enqueue(ctx, tx, startKind, task.HostKey(id), h.AccountID, h.Args(false)); err != nil {
+		if _, err := task.Enqueue(ctx, tx, startKind, task.HostKey(id), h.AccountID, h.NodeID, h.Args(false)); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ import (
 
 func job(kind string, h *hosts.Host, keys ...string) jobs.New {
 	return jobs.New{
-		Kind: kind, Key: hostKey(h.ID), AccountID: h.AccountID, Args: machine.Args{ID: h.ID, UUID: h.UUID.String(), Force: true, Keys: keys},
+		Kind: kind, Key: hostKey(h.ID), AccountID: h.AccountID, NodeID: h.NodeID, Args: machine.Args{ID: h.ID, UUID: h.UUID.String(), Force: true, Keys: keys},
 	}
 }
 

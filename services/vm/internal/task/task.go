@@ -16,12 +16,13 @@ import (
 // HostKey returns the key of a host's jobs and events: jobs of one key run in order.
 func HostKey(id int32) string { return "host/" + strconv.Itoa(int(id)) }
 
-// Enqueue adds a job for the request under way. The task belongs to account, which need not be the caller's.
-func Enqueue(ctx context.Context, tx *unit.Tx, kind, key string, account int32, args any) (jobs.Job, error) {
+// Enqueue adds a job for the request under way, which works on a node, or on none for 0. The task belongs to account, which
+// need not be the caller's.
+func Enqueue(ctx context.Context, tx *unit.Tx, kind, key string, account, node int32, args any) (jobs.Job, error) {
 	id, _ := identity.From(ctx)
 	return tx.Enqueue(ctx, jobs.New{
 		Kind: kind, Key: key, Args: args,
-		AccountID: account, CreatedBy: id.Email, RequestID: rpc.RequestID(ctx),
+		AccountID: account, NodeID: node, CreatedBy: id.Email, RequestID: rpc.RequestID(ctx),
 	})
 }
 
