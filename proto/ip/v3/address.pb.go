@@ -1304,7 +1304,9 @@ type ReleaseRequest struct {
 	// Release the addresses that were reserved under this key.
 	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	// No machine has used the addresses: they are free at once, although they were confirmed.
-	Unused        bool `protobuf:"varint,4,opt,name=unused,proto3" json:"unused,omitempty"`
+	Unused bool `protobuf:"varint,4,opt,name=unused,proto3" json:"unused,omitempty"`
+	// Hold the addresses with this note, as an administrator does: no host can use them.
+	Hold          string `protobuf:"bytes,5,opt,name=hold,proto3" json:"hold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1365,6 +1367,13 @@ func (x *ReleaseRequest) GetUnused() bool {
 		return x.Unused
 	}
 	return false
+}
+
+func (x *ReleaseRequest) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
 }
 
 // HeldAddress is an address as its owner knows it.
@@ -1580,12 +1589,13 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\x0eConfirmRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x11\n" +
-	"\x0fConfirmResponse\"\x82\x01\n" +
+	"\x0fConfirmResponse\"\x96\x01\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
 	"\taddresses\x18\x02 \x03(\v2\x12.ip.v3.HeldAddressR\taddresses\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x16\n" +
-	"\x06unused\x18\x04 \x01(\bR\x06unused\"=\n" +
+	"\x06unused\x18\x04 \x01(\bR\x06unused\x12\x12\n" +
+	"\x04hold\x18\x05 \x01(\tR\x04hold\"=\n" +
 	"\vHeldAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1e\n" +
 	"\n" +

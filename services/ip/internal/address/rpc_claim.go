@@ -70,10 +70,13 @@ func (s *server) Release(ctx context.Context, r *ippb.ReleaseRequest) (*ippb.Rel
 	named := message.List(r.GetAddresses(), func(a *ippb.HeldAddress) heldAddress {
 		return heldAddress{ID: a.GetId(), Generation: a.GetGeneration()}
 	})
+	if err := message.CheckNote(r.GetHold()); err != nil {
+		return nil, err
+	}
 	var n int
 	var refused []int32
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		n, refused, err = release(ctx, tx, surrender{owner, key, named, r.GetUnused()}, int(s.quarantine.Seconds()))
+		n, refused, err = release(ctx, tx, surrender{owner, key, named, r.GetUnused(), r.GetHold()}, int(s.quarantine.Seconds()))
 		return err
 	})
 	if err != nil {

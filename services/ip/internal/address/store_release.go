@@ -76,12 +76,13 @@ type surrender struct {
 	Key    string        // those of this claim; "": of all claims
 	Named  []heldAddress // these, in the generation in which the owner got them; empty: all
 	Unused bool          // no machine has used them
+	Hold   string        // hold them with this note; "": free them
 }
 
 // release takes addresses from their owner, if the owner still has them. Those that a machine may have used go into
 // quarantine, the others are free at once: reservations that were never confirmed, and all if the owner says that they
-// are unused. A quarantine that a wish interrupted goes on. release returns how many addresses it took and which of
-// the named ones it did not take. The quarantine lasts as long as the setting says, and seconds while the setting has
+// are unused. With a note they are held instead. A quarantine that a wish interrupted goes on. release returns how many
+// addresses it took and which of the named ones it did not take. The quarantine lasts as long as the setting says, and seconds while the setting has
 // its default.
 func release(ctx context.Context, tx *unit.Tx, r surrender, seconds int) (n int, refused []int32, err error) {
 	ids, generations := make([]int32, len(r.Named)), make([]int32, len(r.Named))
@@ -104,15 +105,17 @@ func release(ctx context.Context, tx *unit.Tx, r surrender, seconds int) (n int,
 				WHERE x.id = address.id AND x.generation IN (0, address.generation)))
 			ORDER BY id FOR UPDATE OF address
 		), back AS (
-			UPDATE address a SET `+clearOwner+`, state = CASE WHEN old.until > now() THEN 'quarantined' ELSE 'free' END,
-				until = CASE WHEN old.until > now() THEN old.until END
-			FROM old WHERE a.id = old.id AND (family(a.ip) = 4 OR old.until > now())
+			UPDATE address a SET `+clearOwner+`,
+				state = CASE WHEN $7 <> '' THEN 'reserved' WHEN old.until > now() THEN 'quarantined' ELSE 'free' END,
+				until = CASE WHEN $7 = '' AND old.until > now() THEN old.until END, note = $7
+			FROM old WHERE a.id = old.id AND (family(a.ip) = 4 OR old.until > now() OR $7 <> '')
 		), gone6 AS (
-			DELETE FROM address a USING old WHERE a.id = old.id AND family(a.ip) = 6 AND (old.until > now()) IS NOT TRUE
+			DELETE FROM address a USING old
+			WHERE a.id = old.id AND family(a.ip) = 6 AND (old.until > now()) IS NOT TRUE AND $7 = ''
 		), ended AS (
 			UPDATE address_history h SET released_at = now() FROM old WHERE h.address_id = old.id AND h.released_at IS NULL
 		)
-		SELECT id, ip, $1::text, generation, domain FROM old`, r.Owner, r.Key, ids, generations, seconds, r.Unused).
+		SELECT id, ip, $1::text, generation, domain FROM old`, r.Owner, r.Key, ids, generations, seconds, r.Unused, r.Hold).
 		Query(func(rows pgx.Rows) (err error) {
 			gone, err = pgx.CollectRows(rows, pgx.RowToStructByPos[change])
 			return err
