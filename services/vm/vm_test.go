@@ -44,7 +44,8 @@ func TestLifeOfAHost(t *testing.T) {
 		m.seed.GetLinks()[0].GetAddresses()[0] != "10.1.0.3/16" || m.seed.GetDns()[0] != "192.0.2.53" {
 		t.Errorf("machine %+v", m)
 	}
-	if n := w.agent.networks[0]; n.GetName() != "br0" || n.GetAddresses()[0] != "10.1.0.1/16" || n.GetNat()[0] != "10.1.0.0/16" {
+	if n := w.agent.networks[0]; n.GetName() != "br0" || n.GetAddresses()[0] != "10.1.0.1/16" || n.GetNat()[0] != "10.1.0.0/16" ||
+		n.GetGuests()[0] != "10.1.0.3" {
 		t.Errorf("network %v", n)
 	}
 	if !w.ip.confirmed[h.GetInternalName()] {

@@ -477,10 +477,14 @@ func (x *Template) GetVersion() string {
 type EnsureNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The bridge's own addresses with prefix length, the gateways of guests; addresses already there stay.
+	// The bridge's own addresses with prefix length, the gateways of guests. Addresses of the bridge that no machine on it
+	// needs go. NETWORK_OF_NODE if the node is in one of the networks already.
 	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// Prefixes that are translated to the node's address when their packets leave the bridge.
-	Nat           []string `protobuf:"bytes,3,rep,name=nat,proto3" json:"nat,omitempty"`
+	Nat []string `protobuf:"bytes,3,rep,name=nat,proto3" json:"nat,omitempty"`
+	// Addresses of the machine that is to be plugged in. The bridge gives them up; NODE_HAS_ADDRESS if the node has one of
+	// them elsewhere.
+	Guests        []string `protobuf:"bytes,4,rep,name=guests,proto3" json:"guests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,6 +536,13 @@ func (x *EnsureNetworkRequest) GetAddresses() []string {
 func (x *EnsureNetworkRequest) GetNat() []string {
 	if x != nil {
 		return x.Nat
+	}
+	return nil
+}
+
+func (x *EnsureNetworkRequest) GetGuests() []string {
+	if x != nil {
+		return x.Guests
 	}
 	return nil
 }
@@ -734,8 +745,10 @@ type Link struct {
 	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	Gateways  []string `protobuf:"bytes,3,rep,name=gateways,proto3" json:"gateways,omitempty"`
 	// Bridge.
-	Network       string `protobuf:"bytes,4,opt,name=network,proto3" json:"network,omitempty"`
-	AntiSpoofing  bool   `protobuf:"varint,5,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
+	Network      string `protobuf:"bytes,4,opt,name=network,proto3" json:"network,omitempty"`
+	AntiSpoofing bool   `protobuf:"varint,5,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
+	// What the guest needs of the node; absent from older callers.
+	NodeSide      *NodeSide `protobuf:"bytes,6,opt,name=node_side,json=nodeSide,proto3" json:"node_side,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -805,6 +818,68 @@ func (x *Link) GetAntiSpoofing() bool {
 	return false
 }
 
+func (x *Link) GetNodeSide() *NodeSide {
+	if x != nil {
+		return x.NodeSide
+	}
+	return nil
+}
+
+// NodeSide is what the guest of a link needs of the bridge, as long as the machine is defined.
+type NodeSide struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Gateways with the prefix length of their networks.
+	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Prefixes that are translated to the node's address.
+	Nat           []string `protobuf:"bytes,2,rep,name=nat,proto3" json:"nat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeSide) Reset() {
+	*x = NodeSide{}
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeSide) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeSide) ProtoMessage() {}
+
+func (x *NodeSide) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeSide.ProtoReflect.Descriptor instead.
+func (*NodeSide) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *NodeSide) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *NodeSide) GetNat() []string {
+	if x != nil {
+		return x.Nat
+	}
+	return nil
+}
+
 // EnsureSeedRequest is the configuration that the guest reads at boot.
 type EnsureSeedRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -822,7 +897,7 @@ type EnsureSeedRequest struct {
 
 func (x *EnsureSeedRequest) Reset() {
 	*x = EnsureSeedRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +909,7 @@ func (x *EnsureSeedRequest) String() string {
 func (*EnsureSeedRequest) ProtoMessage() {}
 
 func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +922,7 @@ func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedRequest.ProtoReflect.Descriptor instead.
 func (*EnsureSeedRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EnsureSeedRequest) GetCommand() *Command {
@@ -908,7 +983,7 @@ type EnsureSeedResponse struct {
 
 func (x *EnsureSeedResponse) Reset() {
 	*x = EnsureSeedResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +995,7 @@ func (x *EnsureSeedResponse) String() string {
 func (*EnsureSeedResponse) ProtoMessage() {}
 
 func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1008,7 @@ func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedResponse.ProtoReflect.Descriptor instead.
 func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 // DefineMachineRequest describes a machine.
@@ -954,7 +1029,7 @@ type DefineMachineRequest struct {
 
 func (x *DefineMachineRequest) Reset() {
 	*x = DefineMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1041,7 @@ func (x *DefineMachineRequest) String() string {
 func (*DefineMachineRequest) ProtoMessage() {}
 
 func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1054,7 @@ func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineRequest.ProtoReflect.Descriptor instead.
 func (*DefineMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DefineMachineRequest) GetCommand() *Command {
@@ -1040,7 +1115,7 @@ type DefineMachineResponse struct {
 
 func (x *DefineMachineResponse) Reset() {
 	*x = DefineMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1127,7 @@ func (x *DefineMachineResponse) String() string {
 func (*DefineMachineResponse) ProtoMessage() {}
 
 func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1140,7 @@ func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineResponse.ProtoReflect.Descriptor instead.
 func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 // StartMachineRequest names the machine.
@@ -1078,7 +1153,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1165,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1178,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartMachineRequest) GetCommand() *Command {
@@ -1122,7 +1197,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1209,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1222,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 // StopMachineRequest names the machine.
@@ -1164,7 +1239,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1251,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1264,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopMachineRequest) GetCommand() *Command {
@@ -1224,7 +1299,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1311,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1324,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopMachineResponse) GetForced() bool {
@@ -1271,7 +1346,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1358,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1371,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -1327,7 +1402,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1414,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1427,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Proof) GetStackId() string {
@@ -1385,7 +1460,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1472,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1485,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 // ListMachinesRequest is empty.
@@ -1422,7 +1497,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1509,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1522,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 // ListMachinesResponse lists the machines of this installation.
@@ -1460,7 +1535,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1547,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1560,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -1514,7 +1589,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1601,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1614,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Machine) GetUuid() string {
@@ -1600,7 +1675,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1687,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1700,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 // ListTracesResponse lists the traces.
@@ -1638,7 +1713,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1725,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1738,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -1695,7 +1770,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1782,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1795,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Trace) GetUuid() string {
@@ -1791,7 +1866,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1878,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1891,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -1843,7 +1918,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1930,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +1943,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -1895,7 +1970,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +1982,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +1995,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -1982,7 +2057,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2069,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2082,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -2061,11 +2136,12 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"minDiskMib\x12\x17\n" +
 	"\aos_type\x18\x06 \x01(\tR\x06osType\x12\x19\n" +
 	"\bos_group\x18\a \x01(\tR\aosGroup\x12\x18\n" +
-	"\aversion\x18\b \x01(\tR\aversion\"Z\n" +
+	"\aversion\x18\b \x01(\tR\aversion\"r\n" +
 	"\x14EnsureNetworkRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x10\n" +
-	"\x03nat\x18\x03 \x03(\tR\x03nat\"\x17\n" +
+	"\x03nat\x18\x03 \x03(\tR\x03nat\x12\x16\n" +
+	"\x06guests\x18\x04 \x03(\tR\x06guests\"\x17\n" +
 	"\x15EnsureNetworkResponse\"Q\n" +
 	"\x04Disk\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
@@ -2074,13 +2150,17 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11EnsureDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12!\n" +
 	"\x04disk\x18\x02 \x01(\v2\r.node.v1.DiskR\x04disk\"\x14\n" +
-	"\x12EnsureDiskResponse\"\x91\x01\n" +
+	"\x12EnsureDiskResponse\"\xc1\x01\n" +
 	"\x04Link\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x1a\n" +
 	"\bgateways\x18\x03 \x03(\tR\bgateways\x12\x18\n" +
 	"\anetwork\x18\x04 \x01(\tR\anetwork\x12#\n" +
-	"\ranti_spoofing\x18\x05 \x01(\bR\fantiSpoofing\"\xec\x01\n" +
+	"\ranti_spoofing\x18\x05 \x01(\bR\fantiSpoofing\x12.\n" +
+	"\tnode_side\x18\x06 \x01(\v2\x11.node.v1.NodeSideR\bnodeSide\":\n" +
+	"\bNodeSide\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x10\n" +
+	"\x03nat\x18\x02 \x03(\tR\x03nat\"\xec\x01\n" +
 	"\x11EnsureSeedRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x12\n" +
@@ -2200,7 +2280,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),              // 0: node.v1.MachineState
 	(*Command)(nil),                // 1: node.v1.Command
@@ -2213,76 +2293,78 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*EnsureDiskRequest)(nil),      // 8: node.v1.EnsureDiskRequest
 	(*EnsureDiskResponse)(nil),     // 9: node.v1.EnsureDiskResponse
 	(*Link)(nil),                   // 10: node.v1.Link
-	(*EnsureSeedRequest)(nil),      // 11: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),     // 12: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),   // 13: node.v1.DefineMachineRequest
-	(*DefineMachineResponse)(nil),  // 14: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),    // 15: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),   // 16: node.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),     // 17: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),    // 18: node.v1.StopMachineResponse
-	(*RemoveMachineRequest)(nil),   // 19: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                  // 20: node.v1.Proof
-	(*RemoveMachineResponse)(nil),  // 21: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),    // 22: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),   // 23: node.v1.ListMachinesResponse
-	(*Machine)(nil),                // 24: node.v1.Machine
-	(*ListTracesRequest)(nil),      // 25: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),     // 26: node.v1.ListTracesResponse
-	(*Trace)(nil),                  // 27: node.v1.Trace
-	(*ReadConsoleRequest)(nil),     // 28: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 29: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 30: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 31: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
+	(*NodeSide)(nil),               // 11: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),      // 12: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),     // 13: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),   // 14: node.v1.DefineMachineRequest
+	(*DefineMachineResponse)(nil),  // 15: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),    // 16: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),   // 17: node.v1.StartMachineResponse
+	(*StopMachineRequest)(nil),     // 18: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),    // 19: node.v1.StopMachineResponse
+	(*RemoveMachineRequest)(nil),   // 20: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                  // 21: node.v1.Proof
+	(*RemoveMachineResponse)(nil),  // 22: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),    // 23: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),   // 24: node.v1.ListMachinesResponse
+	(*Machine)(nil),                // 25: node.v1.Machine
+	(*ListTracesRequest)(nil),      // 26: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),     // 27: node.v1.ListTracesResponse
+	(*Trace)(nil),                  // 28: node.v1.Trace
+	(*ReadConsoleRequest)(nil),     // 29: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),    // 30: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),  // 31: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil), // 32: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),  // 33: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
 	1,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
 	7,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
-	1,  // 3: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	10, // 4: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
-	1,  // 5: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
-	7,  // 6: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	10, // 7: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	1,  // 8: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	1,  // 9: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 10: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	20, // 11: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	24, // 12: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 13: node.v1.Machine.state:type_name -> node.v1.MachineState
-	32, // 14: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	27, // 15: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 16: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 17: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 18: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 19: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 20: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	13, // 21: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	15, // 22: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	17, // 23: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	19, // 24: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	22, // 25: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	25, // 26: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	28, // 27: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	30, // 28: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 29: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 30: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 31: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 32: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	14, // 33: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	16, // 34: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	18, // 35: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	21, // 36: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	23, // 37: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	26, // 38: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	29, // 39: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	31, // 40: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 3: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	1,  // 4: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
+	10, // 5: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	1,  // 6: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
+	7,  // 7: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
+	10, // 8: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	1,  // 9: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
+	1,  // 10: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	1,  // 11: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	21, // 12: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	25, // 13: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 14: node.v1.Machine.state:type_name -> node.v1.MachineState
+	33, // 15: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	28, // 16: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 17: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 18: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 19: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 20: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	12, // 21: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	14, // 22: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	16, // 23: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	18, // 24: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	20, // 25: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	23, // 26: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	26, // 27: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	29, // 28: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	31, // 29: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 30: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 31: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 32: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	13, // 33: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	15, // 34: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	17, // 35: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	19, // 36: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	22, // 37: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	24, // 38: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	27, // 39: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	30, // 40: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	32, // 41: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	30, // [30:42] is the sub-list for method output_type
+	18, // [18:30] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2296,7 +2378,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,8 +30,24 @@ func network(r *nodepb.EnsureNetworkRequest) (n hyper.Network, err error) {
 	if n.Addresses, err = each("addresses", r.GetAddresses(), netip.ParsePrefix); err != nil {
 		return n, err
 	}
-	n.NAT, err = each("nat", r.GetNat(), netip.ParsePrefix)
+	if n.NAT, err = each("nat", r.GetNat(), netip.ParsePrefix); err != nil {
+		return n, err
+	}
+	n.Guests, err = each("guests", r.GetGuests(), netip.ParseAddr)
 	return n, err
+}
+
+// nodeSide returns what a guest needs of its bridge, nil if the caller does not say.
+func nodeSide(l *nodepb.Link) (s *hyper.NodeSide, err error) {
+	if l.GetNodeSide() == nil {
+		return nil, nil
+	}
+	s = &hyper.NodeSide{}
+	if s.Addresses, err = each("links.node_side.addresses", l.GetNodeSide().GetAddresses(), netip.ParsePrefix); err != nil {
+		return nil, err
+	}
+	s.NAT, err = each("links.node_side.nat", l.GetNodeSide().GetNat(), netip.ParsePrefix)
+	return s, err
 }
 
 func disk(d *nodepb.Disk) hyper.Disk {
@@ -78,6 +94,9 @@ func machine(id uuid.UUID, r *nodepb.DefineMachineRequest) (m hyper.Machine, err
 		}
 		for _, p := range prefixes {
 			n.Addresses = append(n.Addresses, p.Addr())
+		}
+		if n.NodeSide, err = nodeSide(l); err != nil {
+			return m, err
 		}
 		m.NICs = append(m.NICs, n)
 	}

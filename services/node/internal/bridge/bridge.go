@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,11 +15,15 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/vishvananda/netlink"
 
 	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 )
+
+// aliasOfAll begins the alias of the bridges of every stack.
+const aliasOfAll = "slipway "
 
 // Bridges are the networks of one stack on this host.
 type Bridges struct {
@@ -26,14 +31,15 @@ type Bridges struct {
 	table string
 	dir   string
 
-	mu   sync.Mutex
-	nets map[string]hyper.Network // what was asked for, kept in dir
+	mu    sync.Mutex
+	nets  map[string]hyper.Network // what each bridge must have, kept in dir
+	cards hyper.Cards
 }
 
-// Open reads the requested networks from root/networks. It changes nothing.
+// Open reads from root/networks what the bridges had. It changes nothing.
 func Open(root, stackID string) (*Bridges, error) {
 	b := &Bridges{
-		tag: "slipway " + hyper.Tag(stackID), table: hyper.NFTable(stackID),
+		tag: aliasOfAll + hyper.Tag(stackID), table: hyper.NFTable(stackID),
 		dir: filepath.Join(root, "networks"), nets: map[string]hyper.Network{},
 	}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
@@ -63,16 +69,81 @@ func Open(root, stackID string) (*Bridges, error) {
 	return b, nil
 }
 
-// Ensure makes the bridge exist and be up, with the addresses and those that were asked for before but no others, and its
-// packets be forwarded and translated. Ensure uses a bridge that another program made as it is: it adds missing
-// addresses and takes nothing away. Each call looks at what is there: other programs change bridges and rules too.
+// Load learns the cards of the machines by their definitions, and makes the bridges have what the cards need.
+func (b *Bridges) Load(cards map[uuid.UUID][]hyper.NIC) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for machine, list := range cards {
+		b.cards.Set(machine, list)
+	}
+	if err := b.adopt(); err != nil {
+		return err
+	}
+	return b.follow(slices.Collect(maps.Keys(b.nets)))
+}
+
+// Use makes the bridges have what the cards of a machine need, and gives up what its cards before these alone needed. A
+// machine that is gone has no cards.
+func (b *Bridges) Use(machine uuid.UUID, cards []hyper.NIC) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.follow(slices.DeleteFunc(b.cards.Set(machine, cards), func(name string) bool {
+		kept, known := b.nets[name]
+		return !known || b.cards.Needs(hyper.Network{Name: name}, kept).Equal(kept)
+	}))
+}
+
+// follow makes the bridges of these names have what their machines need.
+func (b *Bridges) follow(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, b.ensure(hyper.Network{Name: name}))
+	}
+	_, err := b.ensureRules()
+	return errors.Join(append(errs, explain("set rules", err))...)
+}
+
+// adopt adds the bridges of this stack that no file speaks of.
+func (b *Bridges) adopt() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return explain("list links", err)
+	}
+	for _, l := range links {
+		name := l.Attrs().Name
+		if _, known := b.nets[name]; !known && b.ours(l) && l.Type() == "bridge" {
+			b.nets[name] = hyper.Network{Name: name}
+		}
+	}
+	return nil
+}
+
+// Ensure makes the bridge exist and be up, with the addresses of the request and those that the machines on it need but
+// no others, and its packets be forwarded and translated. Ensure uses a bridge that another program made as it is: it
+// adds missing addresses and takes nothing away. Each call looks at what is there: other programs change bridges and
+// rules too.
 func (b *Bridges) Ensure(n hyper.Network) error {
 	if err := n.Check(); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = b.nets[n.Name].And(n)
+	if err := b.free(n); err != nil {
+		return err
+	}
+	if err := b.ensure(n); err != nil {
+		return err
+	}
+	_, err := b.ensureRules()
+	return explain("set rules", err)
+}
+
+// ensure makes one bridge have what the request and its machines need.
+func (b *Bridges) ensure(asked hyper.Network) error {
+	n := b.cards.Needs(asked, b.nets[asked.Name])
 	if _, err := b.settle(n); err != nil {
 		return err
 	}
@@ -82,8 +153,7 @@ func (b *Bridges) Ensure(n hyper.Network) error {
 		}
 		b.nets[n.Name] = n
 	}
-	_, err := b.ensureRules()
-	return explain("set rules", err)
+	return nil
 }
 
 // settle makes one bridge as n says, and returns what was missing.

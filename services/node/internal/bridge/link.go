@@ -52,33 +52,51 @@ func (b *Bridges) ours(l netlink.Link) bool { return l.Attrs().Alias == b.tag }
 
 // addresses gives the link the wanted addresses, and with exact no others, and reports whether one was missing.
 func addresses(link netlink.Link, want []netip.Prefix, exact bool) (added bool, err error) {
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	present, err := addressesOf(link)
 	if err != nil {
 		return false, err
 	}
-	present := map[netip.Prefix]bool{}
-	for _, a := range have {
-		p := prefix(a.IPNet)
-		if present[p] = true; exact && !slices.Contains(want, p) && !p.Addr().IsLinkLocalUnicast() {
-			if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-				return false, err
-			}
-		}
-	}
 	for _, p := range want {
-		if present[p] {
+		if slices.Contains(present, p) {
 			continue
 		}
-		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
-		if p.Addr().Is6() {
-			a.Flags = syscall.IFA_F_NODAD // a gateway is there at once
-		}
-		if err := netlink.AddrReplace(link, a); err != nil {
+		if err := netlink.AddrReplace(link, address(p)); err != nil {
 			return added, err
 		}
 		added = true
 	}
+	if !exact {
+		return added, nil
+	}
+	for _, p := range present {
+		if slices.Contains(want, p) || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		if err := netlink.AddrDel(link, address(p)); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return added, err
+		}
+		// The kernel removes the other addresses of a prefix with the first one.
+		if _, err := addresses(link, want, false); err != nil {
+			return added, err
+		}
+	}
 	return added, nil
+}
+
+func addressesOf(link netlink.Link) (list []netip.Prefix, err error) {
+	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	for _, a := range have {
+		list = append(list, prefix(a.IPNet))
+	}
+	return list, err
+}
+
+func address(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	if p.Addr().Is6() {
+		a.Flags = syscall.IFA_F_NODAD // a gateway is there at once
+	}
+	return a
 }
 
 func prefix(n *net.IPNet) netip.Prefix {

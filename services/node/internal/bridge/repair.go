@@ -14,7 +14,7 @@ func (b *Bridges) Repair() (hyper.Repairs, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	done := hyper.Repairs{}
-	var errs []error
+	errs := []error{b.adopt()}
 	for _, n := range b.sorted() {
 		r, err := b.settle(n)
 		done.Add(r)

@@ -37,6 +37,11 @@ func (n Network) Check() error {
 			return ErrInvalid.With("not an address with a prefix length").On(fmt.Sprintf("addresses[%d]", i))
 		}
 	}
+	for i, g := range n.Guests {
+		if !g.IsValid() || g.Zone() != "" || g.Is4In6() {
+			return ErrInvalid.With("not an address").On(fmt.Sprintf("guests[%d]", i))
+		}
+	}
 	for i, p := range n.NAT {
 		if !p.IsValid() || p.Addr().Is4In6() || p.Bits() == 0 {
 			return ErrInvalid.With("not a prefix").On(fmt.Sprintf("nat[%d]", i))
@@ -94,6 +99,11 @@ func (m Machine) Check() error {
 		for _, a := range n.Addresses {
 			if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
 				return ErrInvalid.With("not an address").On(fmt.Sprintf("nics[%d].addresses", i))
+			}
+		}
+		if s := n.NodeSide; s != nil {
+			if err := (Network{Name: n.Network, Addresses: s.Addresses, NAT: s.NAT}).Check(); err != nil {
+				return ErrInvalid.With("%s", err).On(fmt.Sprintf("nics[%d].node_side", i))
 			}
 		}
 	}

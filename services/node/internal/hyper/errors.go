@@ -16,6 +16,8 @@ var (
 	ErrNoTemplate   = fault.New(codes.FailedPrecondition, "TEMPLATE_NOT_INSTALLED", "the template is not installed on this node")
 	ErrNoNetwork    = fault.New(codes.FailedPrecondition, "NETWORK_NOT_READY", "the network is not there")
 	ErrNetworkInUse = fault.New(codes.FailedPrecondition, "NETWORK_IN_USE", "the network has machines plugged in")
+	ErrNodeAddress  = fault.New(codes.FailedPrecondition, "NODE_HAS_ADDRESS", "the node itself has the address")
+	ErrNodeNetwork  = fault.New(codes.FailedPrecondition, "NETWORK_OF_NODE", "the node is in this network already")
 	ErrNoSpace      = fault.New(codes.ResourceExhausted, "STORAGE_FULL", "the node has no room left")
 	ErrNoTool       = fault.New(codes.FailedPrecondition, "TOOL_MISSING", "a program that the agent needs is not installed")
 	ErrNotAllowed   = fault.New(codes.FailedPrecondition, "PRIVILEGE_MISSING", "the agent lacks a privilege")

@@ -17,8 +17,9 @@ type Driver interface {
 	// Facts describes the node.
 	Facts(ctx context.Context) (Facts, error)
 
-	// EnsureNetwork makes the bridge and brings it up, with the host's addresses and the translation of the NAT prefixes.
-	// Addresses and prefixes of earlier requests stay.
+	// EnsureNetwork makes the bridge and brings it up, with the host's addresses and the translation of the NAT prefixes
+	// that the request asks for, and with those that the machines on the bridge need; others go. It returns ErrNodeNetwork
+	// if the node is in a requested network by another way, and ErrNodeAddress if the node has an address of a guest.
 	EnsureNetwork(ctx context.Context, n Network) error
 	// RemoveNetwork removes the bridge. It returns ErrNetworkInUse while the bridge has ports, and succeeds if there is no bridge.
 	RemoveNetwork(ctx context.Context, name string) error

@@ -1,7 +1,6 @@
 package hyper
 
 import (
-	"cmp"
 	"net"
 	"net/netip"
 	"slices"
@@ -19,26 +18,13 @@ type Network struct {
 	NAT []netip.Prefix
 	// MTU of the bridge, 0 leaves the kernel's.
 	MTU int
-}
-
-// And returns n with the addresses of more, another request for the same bridge, so that a later request removes no
-// gateway.
-func (n Network) And(more Network) Network {
-	n.Addresses = union(n.Addresses, more.Addresses)
-	n.NAT = union(n.NAT, more.NAT)
-	n.Name, n.MTU = more.Name, cmp.Or(more.MTU, n.MTU)
-	return n
+	// Guests are the addresses of the machine that is to be plugged in. The node must not have them.
+	Guests []netip.Addr `json:"-"`
 }
 
 // Equal reports whether two requests are the same.
 func (n Network) Equal(m Network) bool {
 	return n.Name == m.Name && n.MTU == m.MTU && slices.Equal(n.Addresses, m.Addresses) && slices.Equal(n.NAT, m.NAT)
-}
-
-func union(a, b []netip.Prefix) []netip.Prefix {
-	all := slices.Concat(a, b)
-	slices.SortFunc(all, netip.Prefix.Compare)
-	return slices.Compact(all)
 }
 
 // Disk is a qcow2 image of a machine.
@@ -55,9 +41,17 @@ type Disk struct {
 type NIC struct {
 	MAC     net.HardwareAddr
 	Network string // the bridge
-	// Addresses that the guest may use when AntiSpoofing is on.
+	// Addresses of the guest, the only ones that it may use when AntiSpoofing is on.
 	Addresses    []netip.Addr
 	AntiSpoofing bool
+	// NodeSide is what the guest needs of the bridge; nil where the definition does not say.
+	NodeSide *NodeSide
+}
+
+// NodeSide is what a guest needs of the node's side of its network.
+type NodeSide struct {
+	Addresses []netip.Prefix // its gateways
+	NAT       []netip.Prefix
 }
 
 // Machine is the definition of a machine.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
 	"pgregory.net/rapid"
@@ -31,6 +32,10 @@ func sample() hyper.Machine {
 		NICs: []hyper.NIC{{
 			MAC: net.HardwareAddr{0x52, 0x54, 0, 1, 2, 3}, Network: "sb0", AntiSpoofing: true,
 			Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8::10")},
+			NodeSide: &hyper.NodeSide{
+				Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")},
+				NAT:       []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+			},
 		}},
 		Meta: hyper.Meta{StackID: "stack-a", NodeID: "node-1", HostID: 42, Fence: 7},
 	}
@@ -132,7 +137,7 @@ func TestGuardsComeBack(t *testing.T) {
 	}
 	got, err := m.Guards[0].nic()
 	want := sample().NICs[0]
-	want.Network = ""
+	want.Network, want.NodeSide = "", nil
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -149,5 +154,38 @@ func TestIdentity(t *testing.T) {
 	c.NodeID = "2"
 	if err := c.claim(); err == nil {
 		t.Error("another node took the directory over")
+	}
+}
+
+// TestCardsComeBack: what a machine needs of its bridges is in its definition, and is not known of one by an older agent.
+func TestCardsComeBack(t *testing.T) {
+	t.Parallel()
+	m := sample()
+	m.NICs = append(m.NICs, hyper.NIC{Network: "sb1"}, hyper.NIC{Network: "sb2", NodeSide: &hyper.NodeSide{}})
+	text, err := newMetadata(m).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, err := decodeMetadata(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := meta.nics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []hyper.NIC
+	for _, n := range m.NICs {
+		want = append(want, hyper.NIC{Network: n.Network, Addresses: n.Addresses, NodeSide: n.NodeSide})
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+		t.Error(diff)
+	}
+	older, err := decodeMetadata(`<machine xmlns="` + metaNS + `"><stack>a</stack><bridge>sb0</bridge></machine>`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := older.nics(); err != nil || len(got) != 1 || got[0].Network != "sb0" || got[0].NodeSide != nil {
+		t.Errorf("of an older agent: %+v %v", got, err)
 	}
 }

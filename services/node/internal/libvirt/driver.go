@@ -69,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (_ *Driver, err error) {
 	if err := d.connect(ctx, uri); err != nil {
 		return nil, errors.Join(err, d.files.close())
 	}
-	if _, err := d.Repair(ctx); err != nil { // a reboot took everything
+	if err := d.loadCards(ctx); err != nil {
 		d.cfg.Log.Warn("set up the networks", "err", err)
 	}
 	var background context.Context

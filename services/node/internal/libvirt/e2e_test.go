@@ -86,6 +86,22 @@ func TestEmbedded(t *testing.T) {
 		Allowed: func(t *testing.T, _ hyper.Driver, id uuid.UUID) []netip.Addr {
 			return allowed(t, hyper.NFTable(stack), hyper.TapName(stack, id, 0))
 		},
+		Bridge: func(t *testing.T, _ hyper.Driver, name string) (list []netip.Prefix) {
+			i, err := net.InterfaceByName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			addrs, err := i.Addrs()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range addrs {
+				if p := netip.MustParsePrefix(a.String()); !p.Addr().IsLinkLocalUnicast() {
+					list = append(list, p)
+				}
+			}
+			return list
+		},
 		Steal: func(t *testing.T) {
 			c, err := nftables.New()
 			if err != nil {

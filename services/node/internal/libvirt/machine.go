@@ -135,8 +135,19 @@ func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
 			return fmt.Errorf("define domain: %w", err)
 		}
 		defer dom.Free()
+		if err := d.use(m.UUID, m.NICs); err != nil {
+			return err
+		}
 		return d.guardAgain(dom, newMetadata(m))
 	})
+}
+
+// use makes the bridges have what the machine's cards need.
+func (d *Driver) use(id uuid.UUID, cards []hyper.NIC) error {
+	if d.bridges == nil {
+		return nil
+	}
+	return d.bridges.Use(id, cards)
 }
 
 // guardAgain gives the taps of a running machine the rules of its new definition.
@@ -260,6 +271,9 @@ func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
 				return err
 			}
 			pointUndefined.Hit()
+		}
+		if err := d.use(id, nil); err != nil {
+			return err
 		}
 		return d.files.remove(id)
 	})

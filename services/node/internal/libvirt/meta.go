@@ -20,6 +20,15 @@ type metadata struct {
 	Fence   int64    `xml:"fence"`
 	Guards  []guard  `xml:"guard"`
 	Bridges []string `xml:"bridge"`
+	Cards   []card   `xml:"card"` // as many as bridges; none in a definition by an older agent
+}
+
+// card is what a machine needs of a bridge. It is stored in the definition, so that nothing else has to remember it.
+type card struct {
+	Known     bool     `xml:"known,attr"` // the control plane said what the guest needs of the node
+	Guests    []string `xml:"guest"`
+	Addresses []string `xml:"address"`
+	NAT       []string `xml:"nat"`
 }
 
 // guard is a card that may only use its own addresses. It is stored in the definition, so that every start can set the rules.
@@ -33,6 +42,7 @@ func newMetadata(m hyper.Machine) metadata {
 	out := metadata{XMLName: xml.Name{Space: metaNS, Local: "machine"}, Stack: m.Meta.StackID, Node: m.Meta.NodeID, Host: m.Meta.HostID, Fence: m.Meta.Fence}
 	for i, n := range m.NICs {
 		out.Bridges = append(out.Bridges, n.Network)
+		out.Cards = append(out.Cards, newCard(n))
 		if !n.AntiSpoofing {
 			continue
 		}
@@ -76,4 +86,54 @@ func (g guard) nic() (hyper.NIC, error) {
 		n.Addresses = append(n.Addresses, a)
 	}
 	return n, nil
+}
+
+func newCard(n hyper.NIC) card {
+	c := card{Guests: texts(n.Addresses)}
+	if s := n.NodeSide; s != nil {
+		c.Known, c.Addresses, c.NAT = true, texts(s.Addresses), texts(s.NAT)
+	}
+	return c
+}
+
+func texts[T fmt.Stringer](list []T) (out []string) {
+	for _, v := range list {
+		out = append(out, v.String())
+	}
+	return out
+}
+
+// nics returns what the machine needs of its bridges.
+func (m metadata) nics() (list []hyper.NIC, err error) {
+	for i, name := range m.Bridges {
+		n := hyper.NIC{Network: name}
+		if i < len(m.Cards) {
+			c := m.Cards[i]
+			if n.Addresses, err = parsed(c.Guests, netip.ParseAddr); err != nil {
+				return nil, err
+			}
+			if c.Known {
+				n.NodeSide = &hyper.NodeSide{}
+				if n.NodeSide.Addresses, err = parsed(c.Addresses, netip.ParsePrefix); err != nil {
+					return nil, err
+				}
+				if n.NodeSide.NAT, err = parsed(c.NAT, netip.ParsePrefix); err != nil {
+					return nil, err
+				}
+			}
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+func parsed[T any](list []string, parse func(string) (T, error)) (out []T, err error) {
+	for _, text := range list {
+		v, err := parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("read card: %w", err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }

@@ -14,6 +14,46 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
+// loadCards makes the bridges have what the machines need by their definitions, before the first command.
+func (d *Driver) loadCards(ctx context.Context) error {
+	if d.bridges == nil {
+		return nil
+	}
+	cards := map[uuid.UUID][]hyper.NIC{}
+	err := d.conn.do(ctx, func(c *lv.Connect) error {
+		doms, err := c.ListAllDomains(0)
+		if err != nil {
+			return fmt.Errorf("list domains: %w", err)
+		}
+		defer func() {
+			for i := range doms {
+				_ = doms[i].Free()
+			}
+		}()
+		for i := range doms {
+			meta, ours, err := d.proof(&doms[i])
+			if is(err, lv.ERR_NO_DOMAIN) || err == nil && !ours {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			raw, err := doms[i].GetUUID()
+			if err != nil {
+				return fmt.Errorf("uuid of domain: %w", err)
+			}
+			if cards[uuid.UUID(raw)], err = meta.nics(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.bridges.Load(cards)
+}
+
 // Repair puts back what other programs took from the networks and from the guards of running machines. It leaves a
 // machine that a command works on for the next call.
 func (d *Driver) Repair(ctx context.Context) (hyper.Repairs, error) {

@@ -40,6 +40,7 @@ func (d *Driver) load() error {
 		return fmt.Errorf("read machines: %w", err)
 	}
 	clear(d.machines)
+	d.cards = hyper.Cards{}
 	for n := 1; len(text) > 0; n++ {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		text = rest
@@ -51,6 +52,11 @@ func (d *Driver) load() error {
 			return fmt.Errorf("read %s, line %d: %w", logFile, n, err)
 		}
 		d.apply(r)
+	}
+	for _, m := range d.machines {
+		if m.Def != nil {
+			d.cards.Set(m.UUID, m.Def.NICs)
+		}
 	}
 	return d.compact(path)
 }

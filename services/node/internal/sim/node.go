@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -39,10 +41,49 @@ func (d *Driver) EnsureNetwork(ctx context.Context, n hyper.Network) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n = d.networks[n.Name].And(n); n.Equal(d.networks[n.Name]) {
+	if err := d.free(n); err != nil {
+		return err
+	}
+	_, known := d.networks[n.Name]
+	if n = d.cards.Needs(n, d.networks[n.Name]); known && n.Equal(d.networks[n.Name]) {
 		return nil
 	}
 	d.networks[n.Name] = n
+	return d.saveNetworks()
+}
+
+// free returns a fault if the simulated node is in one of the networks, or has one of the guests' addresses.
+func (d *Driver) free(n hyper.Network) error {
+	for _, own := range d.cfg.Own {
+		if i := slices.Index(n.Guests, own.Addr()); i >= 0 {
+			return hyper.ErrNodeAddress.With("the node itself has the address %s", own.Addr()).On(fmt.Sprintf("guests[%d]", i))
+		}
+		for i, p := range n.Addresses {
+			if own.Overlaps(p) {
+				return hyper.ErrNodeNetwork.With("the network %s overlaps with %s, in which the node itself is", p.Masked(), own.Masked()).
+					On(fmt.Sprintf("addresses[%d]", i))
+			}
+		}
+	}
+	return nil
+}
+
+// follow makes the networks have what the machines need, after a change of one.
+func (d *Driver) follow(m *machine) error {
+	var cards []hyper.NIC
+	if m.Def != nil {
+		cards = m.Def.NICs
+	}
+	changed := false
+	for _, name := range d.cards.Set(m.UUID, cards) {
+		old, known := d.networks[name]
+		if n := d.cards.Needs(hyper.Network{Name: name}, old); known && !n.Equal(old) {
+			d.networks[name], changed = n, true
+		}
+	}
+	if !changed {
+		return nil
+	}
 	return d.saveNetworks()
 }
 

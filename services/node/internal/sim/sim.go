@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type Config struct {
 	After func(ctx context.Context, op string, machine uuid.UUID) error
 	// HasTemplate says which templates are installed; nil means all.
 	HasTemplate func(sha256 string) bool
+	// Own are the addresses of the simulated node on its own links.
+	Own []netip.Prefix
 	// Size of the node; zeros give 64 CPUs, 256 GiB, 8 TiB.
 	CPUs       int
 	MemoryMiB  int64
@@ -54,6 +57,7 @@ type Driver struct {
 	mu       sync.Mutex
 	machines map[uuid.UUID]*machine
 	networks map[string]hyper.Network
+	cards    hyper.Cards
 	log      *os.File // nil: nothing is kept
 	closed   bool
 }
@@ -130,10 +134,10 @@ func (d *Driver) change(ctx context.Context, op string, id uuid.UUID, fn func(*m
 		}
 		if m.Def == nil && m.Seed == nil && len(m.Disks) == 0 {
 			delete(d.machines, id)
-			return d.forget(id)
+			return errors.Join(d.forget(id), d.follow(m))
 		}
 		d.machines[id] = m
-		return d.save(m)
+		return errors.Join(d.save(m), d.follow(m))
 	}()
 	d.mu.Unlock()
 	if err == nil && d.cfg.After != nil {

@@ -50,8 +50,16 @@ func TestSuite(t *testing.T) {
 			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
 		},
 		Allowed: func(_ *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr { return d.(*sim.Driver).Allowed(id) },
-		Crash:   func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Crash(id) },
-		Lose:    func(_ *testing.T, d hyper.Driver, id uuid.UUID, disk string) { d.(*sim.Driver).Lose(id, disk) },
+		Bridge: func(_ *testing.T, d hyper.Driver, name string) []netip.Prefix {
+			for _, n := range d.(*sim.Driver).Networks() {
+				if n.Name == name {
+					return n.Addresses
+				}
+			}
+			return nil
+		},
+		Crash: func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Crash(id) },
+		Lose:  func(_ *testing.T, d hyper.Driver, id uuid.UUID, disk string) { d.(*sim.Driver).Lose(id, disk) },
 		Foreign: func(t *testing.T, d hyper.Driver) uuid.UUID {
 			other := open(t, sim.Config{StackID: "stack-b", Dir: dir})
 			m := hypertest.Machine(t, other)
@@ -173,6 +181,27 @@ func BenchmarkCreate(b *testing.B) {
 		if err := errors.Join(d.EnsureDisk(ctx, m.UUID, m.Disks[0]), d.EnsureSeed(ctx, m.UUID, s),
 			d.Define(ctx, m), d.Start(ctx, m.UUID)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestOwnAddresses: the simulated node refuses what a real one refuses.
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	d := open(t, sim.Config{Own: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/24")}})
+	for _, tt := range []struct {
+		gateway, guest string
+		want           error
+	}{
+		{"192.0.2.1/24", "192.0.2.20", hyper.ErrNodeNetwork},
+		{"198.51.100.1/24", "192.0.2.10", hyper.ErrNodeAddress},
+		{"198.51.100.1/24", "198.51.100.7", nil},
+	} {
+		err := d.EnsureNetwork(context.Background(), hyper.Network{
+			Name: "br0", Addresses: []netip.Prefix{netip.MustParsePrefix(tt.gateway)}, Guests: []netip.Addr{netip.MustParseAddr(tt.guest)},
+		})
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s by %s: %v, want %v", tt.guest, tt.gateway, err, tt.want)
 		}
 	}
 }

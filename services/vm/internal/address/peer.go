@@ -52,6 +52,15 @@ func Asked(r *ippb.ReserveRequest) (v4, v6 int32) {
 	return v4, v6
 }
 
+// Withhold has ip hold an address that its host cannot have, so that no other host gets it until an administrator frees
+// it. It may run twice: what the host does not hold any more is left alone.
+func Withhold(ctx context.Context, ip ippb.AddressServiceClient, owner string, a Address, note string) error {
+	_, err := ip.Release(ctx, &ippb.ReleaseRequest{
+		Owner: owner, Addresses: []*ippb.HeldAddress{{Id: a.IPID, Generation: a.Generation}}, Hold: note,
+	})
+	return err
+}
+
 // Release gives back the reservations of these keys, which the host will not use. Those that cannot be given back
 // expire.
 func (r Reserver) Release(ctx context.Context, host uuid.UUID, keys ...string) {

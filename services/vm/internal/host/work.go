@@ -57,7 +57,7 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.
 	jobs.Handle(r, createKind, jobs.Handler[machine.Args]{
 		Steps: []jobs.Step[machine.Args]{
 			{Name: "address", Do: w.confirm, Undo: w.giveBack, Timeout: machine.StepTime, Apart: true},
-			{Name: "network", Do: steps.EnsureNetwork, Timeout: machine.StepTime},
+			{Name: "network", Do: w.network, Timeout: machine.StepTime},
 			{Name: "disk", Do: steps.EnsureDisks, Undo: steps.Remove, Timeout: machine.StepTime},
 			{Name: "seed", Do: steps.EnsureSeed, Timeout: machine.StepTime},
 			{Name: "define", Do: steps.Define, Timeout: machine.StepTime},
@@ -84,6 +84,12 @@ func (w *worker) confirm(ctx context.Context, run *jobs.Run, a machine.Args) err
 	}
 	_, err = w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID, Key: a.UUID})
 	return err
+}
+
+// network gives the bridge what the host needs. An address that the node itself has is held, so that the next create
+// does not get it. It may run twice, as its parts may.
+func (w *worker) network(ctx context.Context, run *jobs.Run, a machine.Args) error {
+	return machine.Withhold(ctx, w.ip, a, w.steps.EnsureNetwork(ctx, run, a))
 }
 
 // release gives back all addresses of a host. It may run twice: releasing what is not held succeeds.

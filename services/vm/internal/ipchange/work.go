@@ -64,18 +64,19 @@ func (t rows) AddressesUnchanged(ctx context.Context, id, job int32) error {
 
 // worker carries out changes of addresses.
 type worker struct {
-	in func(pgx.Tx) Tx
-	ip ippb.AddressServiceClient
+	in    func(pgx.Tx) Tx
+	ip    ippb.AddressServiceClient
+	steps *machine.Steps
 }
 
 // Register registers the handlers that change addresses. in returns the Tx of a job's transaction.
 func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.AddressServiceClient) {
-	w := &worker{in, ip}
+	w := &worker{in, ip, steps}
 	for _, kind := range []string{changeKind, deleteKind} {
 		jobs.Handle(r, kind, jobs.Handler[machine.Args]{
 			Steps: []jobs.Step[machine.Args]{
 				{Name: "address", Do: w.confirm, Undo: w.release, Timeout: machine.StepTime, Apart: true},
-				{Name: "network", Do: steps.EnsureNetwork, Timeout: machine.StepTime},
+				{Name: "network", Do: w.network, Timeout: machine.StepTime},
 				{Name: "seed", Do: steps.EnsureSeed, Undo: steps.RestoreSeed, Timeout: machine.StepTime},
 				{Name: "define", Do: steps.Define, Undo: steps.RestoreDefinition, Timeout: machine.StepTime},
 			},
@@ -95,6 +96,12 @@ func (w *worker) confirm(ctx context.Context, _ *jobs.Run, a machine.Args) error
 		}
 	}
 	return nil
+}
+
+// network gives the bridge what the host needs. An address that the node itself has is held, so that the next request
+// does not get it. It may run twice, as its parts may.
+func (w *worker) network(ctx context.Context, run *jobs.Run, a machine.Args) error {
+	return machine.Withhold(ctx, w.ip, a, w.steps.EnsureNetwork(ctx, run, a))
 }
 
 // release gives back what the request reserved, once the node has the host as it was before. The addresses need no

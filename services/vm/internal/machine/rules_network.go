@@ -1,11 +1,39 @@
 package machine
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
+	"slipway.dev/pkg/fault"
 	"slipway.dev/services/vm/internal/address"
 )
+
+// NodeHas is the error of a step when the node itself has an address of the host.
+type NodeHas struct {
+	Address address.Address
+	Cause   error
+}
+
+// Error returns the text of the agent's refusal.
+func (n *NodeHas) Error() string { return n.Cause.Error() }
+
+// Unwrap returns the agent's refusal.
+func (n *NodeHas) Unwrap() error { return n.Cause }
+
+// whose returns err, as a *NodeHas if the agent has refused one of these addresses because the node itself has it.
+func whose(err error, guests []address.Address) error {
+	f, ok := fault.From(err)
+	if !ok || f.Reason != "NODE_HAS_ADDRESS" {
+		return err
+	}
+	for i, a := range guests {
+		if f.Field == fmt.Sprintf("guests[%d]", i) {
+			return &NodeHas{a, err}
+		}
+	}
+	return err
+}
 
 // onNode returns the address with its prefix that the bridge of a node needs for a host's address: the gateway of the
 // network. ok is false for a gateway that is another router: one on the link, or one outside the network.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
@@ -82,25 +83,31 @@ func command(run *jobs.Run, a Args) *nodepb.Command {
 }
 
 // EnsureNetwork gives the bridge the gateways of the host's networks. It may run twice: the agent adds what the bridge
-// lacks.
+// lacks. It returns a *NodeHas if the node itself has an address of the host.
 func (s *Steps) EnsureNetwork(ctx context.Context, run *jobs.Run, a Args) error {
 	p, agent, err := s.on(ctx, run, a)
 	if err != nil {
 		return err
 	}
-	req := &nodepb.EnsureNetworkRequest{Name: p.Bridge}
+	side := nodeSide(p)
+	req := &nodepb.EnsureNetworkRequest{Name: p.Bridge, Addresses: side.GetAddresses(), Nat: side.GetNat()}
 	for _, x := range p.Addresses {
-		prefix, ok := onNode(x)
-		if !ok {
-			continue
-		}
-		req.Addresses = append(req.Addresses, prefix.String())
-		// A network that is unknown outside: its guests use the node's address there.
-		if !isGlobal(prefix.Addr()) {
-			req.Nat = append(req.Nat, prefix.Masked().String())
-		}
+		req.Guests = append(req.Guests, x.Addr)
 	}
 	_, err = agent.EnsureNetwork(ctx, req)
+	return whose(err, p.Addresses)
+}
+
+// Withhold returns err, the result of EnsureNetwork. If the node itself has an address of the host, Withhold has ip hold
+// the address first.
+func Withhold(ctx context.Context, ip ippb.AddressServiceClient, a Args, err error) error {
+	has, ok := errors.AsType[*NodeHas](err)
+	if !ok {
+		return err
+	}
+	if failed := address.Withhold(ctx, ip, a.UUID, has.Address, "an address of a node itself"); failed != nil {
+		return failed
+	}
 	return err
 }
 
@@ -198,7 +205,7 @@ func disks(p *plan) []*nodepb.Disk {
 
 // links returns the host's one card with all its addresses, and the first gateway of each family.
 func links(p *plan) []*nodepb.Link {
-	l := &nodepb.Link{Mac: p.MAC.String(), Network: p.Bridge, AntiSpoofing: p.AntiSpoofing}
+	l := &nodepb.Link{Mac: p.MAC.String(), Network: p.Bridge, AntiSpoofing: p.AntiSpoofing, NodeSide: nodeSide(p)}
 	routed := map[int32]bool{}
 	for _, a := range p.Addresses {
 		l.Addresses = append(l.Addresses, fmt.Sprintf("%s/%d", a.Addr, a.Prefix))
@@ -208,4 +215,21 @@ func links(p *plan) []*nodepb.Link {
 		}
 	}
 	return []*nodepb.Link{l}
+}
+
+// nodeSide returns what the machine needs of the bridge of its node.
+func nodeSide(p *plan) *nodepb.NodeSide {
+	s := &nodepb.NodeSide{}
+	for _, x := range p.Addresses {
+		prefix, ok := onNode(x)
+		if !ok {
+			continue
+		}
+		s.Addresses = append(s.Addresses, prefix.String())
+		// A network that is unknown outside: its guests use the node's address there.
+		if !isGlobal(prefix.Addr()) {
+			s.Nat = append(s.Nat, prefix.Masked().String())
+		}
+	}
+	return s
 }
