@@ -197,6 +197,81 @@ func TestPositionIsKept(t *testing.T) {
 	s.await(t, upTo(6))
 }
 
+// A position counts in its stream only: in another one it would skip events. That of an earlier version has no event to compare.
+func TestPositionInAnotherStream(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{true, false} {
+		t.Run(fmt.Sprint("the event is known ", known), func(t *testing.T) {
+			t.Parallel()
+			srv, s := bustest.NewServer(t), newSink(t)
+			b := srv.Connect(t)
+			stop := s.start(t, b)
+			publish(t, b, 0, 5)
+			s.await(t, upTo(5))
+			stop()
+			if !known {
+				if _, err := s.pool.Exec(t.Context(), `UPDATE inbox_position SET event_id = NULL`); err != nil {
+					t.Fatal(err)
+				}
+			}
+			srv.Stop()
+			srv.Wipe(t)
+			srv.Start(t)
+			b = srv.Connect(t)
+			publish(t, b, 5, 15)
+			s.start(t, b)
+			s.await(t, upTo(15))
+		})
+	}
+}
+
+// A stream that came back older and was filled again holds other events where the consumer has read: all of them take effect.
+func TestOlderStreamWithNewEvents(t *testing.T) {
+	t.Parallel()
+	for _, further := range []int{5, 10, 15, 100} { // than where it came back
+		t.Run(fmt.Sprint(further), func(t *testing.T) {
+			t.Parallel()
+			srv, s := bustest.NewServer(t), newSink(t)
+			b := srv.Connect(t)
+			publish(t, b, 0, 10)
+			srv.Stop()
+			saved := srv.Save(t)
+			srv.Start(t)
+			b = srv.Connect(t)
+			stop := s.start(t, b)
+			publish(t, b, 10, 20)
+			s.await(t, upTo(20))
+			stop()
+			srv.Stop()
+			srv.Restore(t, saved)
+			srv.Start(t)
+			b = srv.Connect(t)
+			publish(t, b, 20, 20+further)
+			s.start(t, b)
+			s.await(t, upTo(20+further))
+		})
+	}
+}
+
+// An answer that gets lost is asked for again: the event is not passed over, and none comes before it.
+func TestMissedMessage(t *testing.T) {
+	t.Parallel()
+	srv, s, plan := bustest.NewServer(t), newSink(t), faulty.New(3, 0.1)
+	plan.OnlyLost = true
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(plan.InProcess(srv))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	publish(t, srv.Connect(t), 0, 100)
+	plan.On()
+	s.start(t, b)
+	s.await(t, upTo(100))
+	if plan.Count(faulty.Lost) == 0 {
+		t.Error("nothing was lost")
+	}
+}
+
 // Several replicas of a consumer share the work without losing the order; when one ends another goes on.
 func TestReplicasKeepTheOrder(t *testing.T) {
 	t.Parallel()
@@ -332,11 +407,12 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestFaultyWire breaks the connection, and delays, repeats and reorders published and delivered messages. Each event must take
+// TestFaultyWire breaks the connection, and loses, delays, repeats and reorders published and delivered messages. Each event must take
 // effect once, in the order in which the events were made.
 func TestFaultyWire(t *testing.T) {
 	t.Parallel()
 	s, plan, k := bustest.NewServer(t), faulty.New(11, 0.02), newSink(t)
+	plan.Lossy = true
 	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(plan.InProcess(s))))
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +435,7 @@ func TestFaultyWire(t *testing.T) {
 	}
 	plan.Off()
 	k.await(t, upTo(n))
-	for _, f := range []faulty.Fault{faulty.Before, faulty.After, faulty.Delay, faulty.Twice, faulty.Reorder} {
+	for _, f := range []faulty.Fault{faulty.Before, faulty.After, faulty.Delay, faulty.Twice, faulty.Reorder, faulty.Lost} {
 		if plan.Count(f) < 2 {
 			t.Errorf("fault %d is too rare: %d", f, plan.Count(f))
 		}

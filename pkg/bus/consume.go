@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/clamp"
@@ -32,16 +32,24 @@ type Consumer struct {
 type Handle func(ctx context.Context, tx pgx.Tx, e Event) error
 
 const (
-	handleTries = 3                   // as many failures park the event
-	batchSize   = 64                  // the most events in one transaction
-	inboxKept   = 30 * 24 * time.Hour // longer than a stream and an outbox keep an event in sum
+	handleTries = 3  // as many failures park the event
+	batchSize   = 64 // the most events in one transaction
+	// inboxKept is longer than a stream and an outbox keep an event in sum: the outbox may send an event again at the end of its
+	// time there, and the stream then keeps the event for its own time.
+	inboxKept = 30 * 24 * time.Hour
+	// unstored is how many messages of no interest a reader passes before it stores its position.
+	unstored = 1024
+	// leastPause and mostPause bound the time between two looks at a stream without news.
+	leastPause, mostPause = 5 * time.Millisecond, 2 * time.Second
 )
 
 // Duty is the work of a consumer, for the leader of the schema that pool is on: it calls handle for every event, in order.
 // The transaction that applies an event also stores its id, so that a second delivery does nothing, and the position in the
-// stream, so that no event is skipped, even after a crash or a restore of the database from a backup. An event that handle
-// refuses permanently, or three times, is put into inbox_parked and logged. The consumer waits while NATS is unreachable or a
-// row is locked; it makes a stream that is missing in NATS.
+// stream, number and id of the event there, so that no event is skipped, even after a crash or a restore of the database from a
+// backup. Where the stream holds another event at the position, the stream lost its end and was filled again: the consumer reads
+// it from the first message, and the inbox knows the rest. An event that handle refuses permanently, or three times, is put into
+// inbox_parked and logged. The consumer waits while NATS is unreachable, the stream is missing, the database is full or a row is
+// locked.
 func (b *Bus) Duty(c Consumer, handle Handle) lead.Duty {
 	return lead.Duty{Name: "consume " + c.Name, Run: func(ctx context.Context, l *lead.Leader) error {
 		r := reader{Bus: b, c: c, leader: l, handle: handle}
@@ -59,176 +67,96 @@ var (
 	pointTaken  = crash.At("inbox.taken")
 )
 
-// reader reads the events of one consumer, in the process that leads.
-type reader struct {
-	*Bus
-	c       Consumer
-	leader  *lead.Leader
-	handle  Handle
-	created time.Time // of the stream: positions in another one mean nothing
-	next    uint64    // number of the next message of this subscription
-	pruned  time.Time
+// item is an event of this consumer.
+type item struct {
+	Event
+	id     pgtype.UUID
+	at     place
+	failed bool // the last attempt, and by this one
 }
-
-var (
-	errGap  = errors.New("connected anew")
-	errMiss = errors.New("a message was missed")
-)
 
 // run reads events until an error.
 func (r *reader) run(ctx context.Context) error {
 	gaps, end := r.Gaps()
 	defer end()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	msgs, err := r.open(ctx)
+	news, unsubscribe, err := r.hear()
 	if err != nil {
 		return err
 	}
-	defer msgs.Stop()
-	go func() {
-		select {
-		case <-gaps: // the subscription, even the stream, may be gone: begin again
-			stop(errGap)
-		case <-ctx.Done():
-		}
-	}()
-	ready := pump(ctx, msgs)
-	for {
-		list, err := r.gather(ctx, ready)
+	defer unsubscribe()
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	for pause := leastPause; ; {
+		list, more, err := r.look(ctx)
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
 		r.leader.Healthy()
-		if err := r.take(ctx, list); err != nil {
+		if err := r.advance(ctx, list); err != nil {
 			return err
 		}
 		if err := r.prune(ctx); err != nil {
 			return err
 		}
+		if more {
+			pause = leastPause
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-gaps: // the stream may be another one
+			pause = leastPause
+		case <-news: // perhaps not in the stream yet
+			pause = leastPause
+		case <-time.After(pause):
+			pause = min(2*pause, mostPause)
+		}
 	}
 }
 
-// delivery is a message, or the error that ended the delivery.
-type delivery struct {
-	msg jetstream.Msg
-	err error
-}
-
-// pump sends the messages of a subscription to a channel until an error or the end of ctx.
-func pump(ctx context.Context, msgs jetstream.MessagesContext) <-chan delivery {
-	ready := make(chan delivery, batchSize)
-	go func() {
-		for {
-			m, err := msgs.Next(jetstream.NextContext(ctx))
-			select {
-			case ready <- delivery{m, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
+// hear returns a channel that gets a value when an event was published, and a func that ends that. NATS hands the event to
+// subscribers and to the stream at the same time, so that the stream may have the event later.
+func (r *reader) hear() (<-chan struct{}, func(), error) {
+	news, subjects := make(chan struct{}, 1), r.c.Subjects
+	if len(subjects) == 0 {
+		subjects = []string{r.c.Service + ".>"}
+	}
+	var subs []*nats.Subscription
+	end := func() {
+		for _, s := range subs {
+			_ = s.Unsubscribe() // fails only on a connection that is closed
 		}
-	}()
-	return ready
-}
-
-// item is an event with its place in the stream.
-type item struct {
-	Event
-	id     pgtype.UUID
-	seq    uint64
-	failed bool // the last attempt, and by this one
-}
-
-// gather waits for an event and returns it with those that have arrived already, at most batch events in all.
-func (r *reader) gather(ctx context.Context, ready <-chan delivery) (list []item, err error) {
-	for len(list) < batchSize {
-		var d delivery
-		if len(list) == 0 {
+	}
+	for _, subject := range subjects {
+		sub, err := r.nc.Subscribe(subject, func(*nats.Msg) {
 			select {
-			case d = <-ready:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		} else {
-			select {
-			case d = <-ready:
+			case news <- struct{}{}:
 			default:
-				return list, nil
 			}
-		}
-		if d.err != nil {
-			return nil, d.err // what was gathered is delivered again
-		}
-		i, ok, err := r.item(d.msg)
+		})
 		if err != nil {
-			return nil, err
+			end()
+			return nil, nil, fmt.Errorf("subscribe %s: %w", r.c.Name, err)
 		}
-		if ok {
-			list = append(list, i)
-		}
+		subs = append(subs, sub)
 	}
-	return list, nil
+	return news, end, nil
 }
 
-// item decodes a message. ok is false for foreign messages and duplicates.
-func (r *reader) item(m jetstream.Msg) (i item, ok bool, err error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return i, false, err
+// advance applies the events of a look, and stores the position when it moved far without any event for this consumer.
+func (r *reader) advance(ctx context.Context, list []item) error {
+	if len(list) > 0 {
+		return r.take(ctx, list)
 	}
-	switch {
-	case meta.Sequence.Consumer < r.next:
-		return i, false, nil // it came twice on the way to us
-	case meta.Sequence.Consumer > r.next:
-		return i, false, errMiss // a gap in the numbers: without acknowledgements it is the only sign of a lost message
+	if r.at.seq < r.stored+unstored {
+		return nil
 	}
-	r.next++
-	i = item{Event: event(m.Subject(), m.Headers(), m.Data()), seq: meta.Sequence.Stream}
-	if len(i.ID) != 36 || i.id.Scan(i.ID) != nil {
-		r.log.Error("message without an event id dropped", "consumer", r.c.Name, "subject", i.Subject)
-		return i, false, nil
-	}
-	return i, true, nil
-}
-
-// open subscribes from the position stored in the database. NATS keeps no position that could disagree with the database.
-func (r *reader) open(ctx context.Context) (jetstream.MessagesContext, error) {
-	stream, err := r.stream(ctx, r.c.Service)
-	if err != nil {
-		return nil, err
-	}
-	info := stream.CachedInfo()
-	r.created, r.next = info.Created.Truncate(time.Microsecond), 1
-	var last int64
-	err = r.leader.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, `SELECT seq FROM inbox_position WHERE consumer = $1 AND stream_created = $2`,
-			r.c.Name, r.created).Scan(&last)
+	return r.leader.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := r.receive(ctx, tx, nil)
+		return err
 	})
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, fmt.Errorf("read position: %w", err)
-	}
-	next := uint64(max(last, 0)) + 1 // #nosec G115 -- not below zero
-	if next > info.State.LastSeq+1 {
-		next = 1 // the stream lost its end: read what came instead, the inbox knows the rest
-	}
-	short, stop := context.WithTimeout(ctx, 5*time.Second)
-	defer stop()
-	cons, err := r.js.CreateConsumer(short, r.c.Service, jetstream.ConsumerConfig{
-		FilterSubjects:    r.c.Subjects,
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       next,
-		AckPolicy:         jetstream.AckNonePolicy,
-		MemoryStorage:     true,
-		InactiveThreshold: time.Minute,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("subscribe %s: %w", r.c.Name, err)
-	}
-	return cons.Messages(jetstream.PullMaxMessages(64), jetstream.PullExpiry(10*time.Second),
-		jetstream.PullHeartbeat(2*time.Second), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 }
 
 // take applies events, all in one transaction or, if that fails, one after the other. It returns an error if the database or
@@ -300,18 +228,19 @@ func (r *reader) attempt(ctx context.Context, list []item) (err error) {
 	})
 }
 
-// receive moves the position behind list and returns the ids that were not in the inbox before.
+// receive moves the position to the last event of list, or without any to where the reader is, and returns the ids of list that were not in the inbox before.
 func (r *reader) receive(ctx context.Context, tx pgx.Tx, list []item) (isNew map[pgtype.UUID]bool, err error) {
-	ids := make([]pgtype.UUID, len(list))
+	ids, to := make([]pgtype.UUID, len(list)), r.at
 	for n, i := range list {
-		ids[n] = i.id
+		ids[n], to = i.id, i.at
 	}
 	rows, err := tx.Query(ctx, `
 		WITH position AS (
-			INSERT INTO inbox_position (consumer, stream_created, seq) VALUES ($1, $3, $4)
-			ON CONFLICT (consumer) DO UPDATE SET stream_created = excluded.stream_created, seq = excluded.seq)
+			INSERT INTO inbox_position (consumer, stream_created, seq, event_id) VALUES ($1, $3, $4, $5)
+			ON CONFLICT (consumer) DO UPDATE
+			SET stream_created = excluded.stream_created, seq = excluded.seq, event_id = excluded.event_id)
 		INSERT INTO inbox (consumer, event_id) SELECT $1, unnest($2::uuid[])
-		ON CONFLICT DO NOTHING RETURNING event_id`, r.c.Name, ids, r.created, clamp.Int64(list[len(list)-1].seq))
+		ON CONFLICT DO NOTHING RETURNING event_id`, r.c.Name, ids, r.created, clamp.Int64(to.seq), to.uuid())
 	if err == nil {
 		isNew = make(map[pgtype.UUID]bool, len(list))
 		var id pgtype.UUID
@@ -320,6 +249,7 @@ func (r *reader) receive(ctx context.Context, tx pgx.Tx, list []item) (isNew map
 	if err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)
 	}
+	r.stored = to.seq
 	return isNew, nil
 }
 

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,10 +34,11 @@ func (e Event) Decode(m proto.Message) error {
 }
 
 const (
-	headerID   = jetstream.MsgIDHeader // also what JetStream drops second copies by
-	headerKey  = "Slipway-Key"
-	headerType = "Slipway-Type"
-	headerTime = "Slipway-Time"
+	headerID    = jetstream.MsgIDHeader // also what JetStream drops second copies by
+	headerEvent = "Slipway-Event"       // the id of an event whose message needed another one
+	headerKey   = "Slipway-Key"
+	headerType  = "Slipway-Type"
+	headerTime  = "Slipway-Time"
 )
 
 func (e Event) message() *nats.Msg {
@@ -52,6 +54,9 @@ func (e Event) message() *nats.Msg {
 func event(subject string, h nats.Header, data []byte) Event {
 	at, _ := time.Parse(time.RFC3339Nano, h.Get(headerTime)) // not ours: the zero time is as good as any
 	return Event{
-		ID: h.Get(headerID), Subject: subject, Key: h.Get(headerKey), Type: h.Get(headerType), Time: at, Data: data,
+		ID: eventID(h), Subject: subject, Key: h.Get(headerKey), Type: h.Get(headerType), Time: at, Data: data,
 	}
 }
+
+// eventID returns the id of the event with these headers, or "" if they are of no event.
+func eventID(h nats.Header) string { return cmp.Or(h.Get(headerEvent), h.Get(headerID)) }

@@ -23,6 +23,7 @@ const (
 	Delay         // it takes longer
 	Twice         // it is done twice
 	Reorder       // another one, which began later, is done before it
+	Lost          // it is not done, and no error says so
 	kinds
 )
 
@@ -38,6 +39,8 @@ type Plan struct {
 	MaxDelay time.Duration
 	// Commits makes every fault of a database an After of a commit, whose outcome is then unknown to the caller.
 	Commits bool
+	// Lossy lets single messages to and from NATS get lost, while their connection goes on. OnlyLost leaves all other faults out.
+	Lossy, OnlyLost bool
 
 	on    atomic.Bool
 	count [kinds]atomic.Int64

@@ -46,6 +46,13 @@ type link struct {
 func (l link) carry(to *lane, from net.Conn, verbs ...string) {
 	defer l.a.Close()
 	defer l.b.Close()
+	faults := []Fault{Before, After, Delay, Twice, Reorder}
+	switch {
+	case l.plan.OnlyLost:
+		faults = []Fault{Lost}
+	case l.plan.Lossy:
+		faults = append(faults, Lost)
+	}
 	for r := bufio.NewReader(from); ; {
 		f, message, err := frame(r, verbs)
 		if err != nil {
@@ -57,12 +64,14 @@ func (l link) carry(to *lane, from net.Conn, verbs ...string) {
 			}
 			continue
 		}
-		switch l.plan.next(Before, After, Delay, Twice, Reorder) {
+		switch l.plan.next(faults...) {
 		case Before:
 			return
 		case After:
 			_ = to.pass(f) // the connection breaks in any case
 			return
+		case Lost:
+			continue
 		case Twice:
 			err = to.pass(append(slices.Clone(f), f...))
 		case Reorder:

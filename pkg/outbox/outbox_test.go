@@ -266,7 +266,7 @@ func TestWipedBusConverges(t *testing.T) {
 	reader(t, pool, b)
 	await(t, pool, effects, upTo(20)) // the relay saw for itself that the stream is another one
 
-	n, err := r.Republish(t.Context(), time.Now().Add(-time.Hour))
+	n, err := outbox.Republish(t.Context(), pool, time.Now().Add(-time.Hour))
 	if err != nil || n != 20 {
 		t.Errorf("republished %d %v", n, err)
 	}
@@ -308,7 +308,7 @@ func TestOldEventsAreDeleted(t *testing.T) {
 	pool, b := pgtest.New(t, outbox.Migrations), bustest.New(t)
 	emit(t, pool, 0, 3)
 	_, err := pool.Exec(t.Context(), `
-		UPDATE outbox SET sent_at = now() - CASE id WHEN 1 THEN interval '8 days' WHEN 2 THEN interval '6 days' END`)
+		UPDATE outbox SET sent_at = now() - CASE id WHEN 1 THEN interval '16 days' WHEN 2 THEN interval '14 days' END`)
 	if err != nil {
 		t.Fatal(err)
 	}

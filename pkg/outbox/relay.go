@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/lead"
 )
@@ -18,8 +20,10 @@ import (
 const (
 	batch   = 256
 	poll    = 200 * time.Millisecond // for rows of other processes, whose Poke this one does not hear
-	kept    = 7 * 24 * time.Hour
+	looking = 10 * time.Second       // between two looks at the streams; other looks follow a gap or an error
 	pruning = 10 * time.Minute
+	// kept is how long a sent event can be sent again: as long as a stream would hold it, and a day for the way back.
+	kept = bus.StreamAge + 24*time.Hour
 )
 
 var (
@@ -49,58 +53,71 @@ func (r *Relay) Poke() {
 }
 
 // Duty returns the relay's work, for the leader of its schema.
-func (r *Relay) Duty() lead.Duty { return lead.Duty{Name: "outbox", Run: r.lead} }
+func (r *Relay) Duty() lead.Duty {
+	return lead.Duty{Name: "outbox", Run: func(ctx context.Context, l *lead.Leader) error {
+		t := term{Relay: r, leader: l}
+		return t.run(ctx)
+	}}
+}
 
 // Run publishes until ctx ends, for a schema with no other duties.
 func (r *Relay) Run(ctx context.Context) error { return lead.Run(ctx, r.pool, r.log, r.Duty()) }
 
-// republish marks the events since then as unsent, for a bus that lost them, and returns their number. Consumers drop the
-// events that they have already.
-func (r *Relay) republish(ctx context.Context, since time.Time) (int, error) {
-	tag, err := r.pool.Exec(ctx, `
-		UPDATE outbox SET sent_at = NULL
+// Republish marks the events since then as unsent, and returns their number: the relay sends them again, and consumers drop the
+// events that they have already. Poke the relay after the commit.
+func Republish(ctx context.Context, tx Execer, since time.Time) (int64, error) {
+	tag, err := tx.Exec(ctx, `
+		UPDATE outbox SET sent_at = NULL, seq = NULL
 		WHERE occurred_at >= $1 AND sent_at IS NOT NULL`, since)
 	if err != nil {
 		return 0, fmt.Errorf("republish: %w", err)
 	}
-	r.Poke()
-	return int(tag.RowsAffected()), nil
+	return tag.RowsAffected(), nil
 }
 
-// lead publishes events until an error or the end of ctx.
-func (r *Relay) lead(ctx context.Context, l *lead.Leader) error {
-	gaps, end := r.bus.Gaps()
+// Execer runs a statement in a transaction.
+type Execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// term is the work of a relay from one error to the next.
+type term struct {
+	*Relay
+	leader *lead.Leader
+	ends   map[string]uint64 // of the streams that were looked at: the number of the last message
+	looked time.Time
+	pruned time.Time
+}
+
+// run publishes events until an error or the end of ctx.
+func (t *term) run(ctx context.Context) error {
+	gaps, end := t.bus.Gaps()
 	defer end()
-	streams, err := r.checkStreams(ctx, l)
-	if err != nil {
-		return err
-	}
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	var pruned time.Time
 	for {
-		n, err := r.send(ctx, l, streams)
+		if time.Since(t.looked) > looking {
+			if err := t.lookAtAll(ctx); err != nil {
+				return err
+			}
+		}
+		more, err := t.send(ctx)
 		if err != nil {
 			return err
 		}
-		l.Healthy()
-		if n == batch {
+		t.leader.Healthy()
+		if more {
 			continue
 		}
-		if time.Since(pruned) > pruning {
-			if err := prune(ctx, l); err != nil {
-				return err
-			}
-			pruned = time.Now()
+		if err := t.prune(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-gaps:
-			if streams, err = r.checkStreams(ctx, l); err != nil {
-				return err
-			}
-		case <-r.poke:
+			t.looked = time.Time{}
+		case <-t.poke:
 		case <-tick.C:
 		}
 	}
@@ -111,39 +128,81 @@ type row struct {
 	Event bus.Event
 }
 
-// send publishes one batch and returns its size. The batch is of events that are not marked as sent, and not of all events after
-// the last one, because ids rise in another order than transactions commit.
-func (r *Relay) send(ctx context.Context, l *lead.Leader, streams map[string]bool) (int, error) {
-	rows, err := unsent(ctx, l)
-	if err != nil || len(rows) == 0 {
-		return 0, err
-	}
-	events := make([]bus.Event, len(rows))
-	ids := make([]int64, len(rows))
-	for i, row := range rows {
-		events[i], ids[i] = row.Event, row.ID
-		service, _, _ := strings.Cut(row.Event.Subject, ".")
-		if err := r.checkStream(ctx, l, service, streams); err != nil {
-			return 0, err
-		}
-	}
-	n, publishErr := r.bus.Publish(ctx, events...)
-	pointPublished.Hit()
-	if n > 0 {
-		err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-			_, err := conn.Exec(ctx, `UPDATE outbox SET sent_at = now() WHERE id = ANY($1)`, ids[:n])
-			return err
-		})
-		if err != nil {
-			return 0, fmt.Errorf("mark as sent: %w", err)
-		}
-		pointMarked.Hit()
-	}
-	return n, publishErr
+func (r row) stream() string {
+	service, _, _ := strings.Cut(r.Event.Subject, ".")
+	return service
 }
 
-func unsent(ctx context.Context, l *lead.Leader) (list []row, err error) {
-	err = l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+// send publishes one batch, and reports whether there may be more to send. The batch is of events that are not marked as sent, and
+// not of all events after the last one, because ids rise in another order than transactions commit.
+func (t *term) send(ctx context.Context) (more bool, err error) {
+	rows, err := t.unsent(ctx)
+	if err != nil {
+		return false, err
+	}
+	for sent := 0; sent < len(rows); {
+		n, service := 0, rows[sent].stream()
+		for sent+n < len(rows) && rows[sent+n].stream() == service {
+			n++
+		}
+		whole, err := t.append(ctx, service, rows[sent:sent+n])
+		if err != nil || !whole {
+			return err == nil, err
+		}
+		sent += n
+	}
+	return len(rows) == batch, nil
+}
+
+// append publishes events of one stream, marks those that JetStream has on disk, and reports whether these are all. The stream has
+// to end where the relay knows: one that came back older is looked at before it gets anything, by the next term.
+func (t *term) append(ctx context.Context, service string, rows []row) (whole bool, err error) {
+	end, ok := t.ends[service]
+	if !ok {
+		if end, err = t.look(ctx, service); err != nil {
+			return false, err
+		}
+	}
+	events := make([]bus.Event, len(rows))
+	for i, row := range rows {
+		events[i] = row.Event
+	}
+	seqs, err := t.bus.Append(ctx, end, events...)
+	pointPublished.Hit()
+	if len(seqs) == 0 {
+		return false, err
+	}
+	if err := t.mark(ctx, rows, seqs); err != nil {
+		return false, err
+	}
+	pointMarked.Hit()
+	t.ends[service] = max(end, seqs[len(seqs)-1])
+	if bus.OutOfOrder(err) {
+		return false, nil // the rest follows
+	}
+	return err == nil, err
+}
+
+// mark stores which of the events, from the first, are sent, and their places.
+func (t *term) mark(ctx context.Context, rows []row, seqs []uint64) error {
+	ids, places := make([]int64, len(seqs)), make([]int64, len(seqs))
+	for i, seq := range seqs {
+		ids[i], places[i] = rows[i].ID, clamp.Int64(seq)
+	}
+	err := t.leader.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			UPDATE outbox SET sent_at = now(), seq = s.seq
+			FROM unnest($1::bigint[], $2::bigint[]) AS s (id, seq) WHERE outbox.id = s.id`, ids, places)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark as sent: %w", err)
+	}
+	return nil
+}
+
+func (t *term) unsent(ctx context.Context) (list []row, err error) {
+	err = t.leader.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		rows, err := conn.Query(ctx, `
 			SELECT id, event_id::text, subject, key, type, occurred_at, data
 			FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1`, batch)
@@ -164,67 +223,14 @@ func unsent(ctx context.Context, l *lead.Leader) (list []row, err error) {
 	return list, nil
 }
 
-// checkStreams checks every stream that events were ever sent to, and returns the streams without an error.
-func (r *Relay) checkStreams(ctx context.Context, l *lead.Leader) (map[string]bool, error) {
-	var names []string
-	err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		rows, err := conn.Query(ctx, `SELECT name FROM outbox_stream`)
-		if err != nil {
-			return err
-		}
-		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read streams: %w", err)
-	}
-	checked := map[string]bool{}
-	for _, name := range names {
-		if err := r.checkStream(ctx, l, name, checked); err != nil {
-			return nil, err
-		}
-	}
-	return checked, nil
-}
-
-// checkStream checks that the stream is still the one that the sent events went to. A new stream is empty, because NATS lost its
-// disk or was installed again; then all stored events are sent again.
-func (r *Relay) checkStream(ctx context.Context, l *lead.Leader, service string, checked map[string]bool) error {
-	if checked[service] {
+// prune deletes events that were sent long ago.
+func (t *term) prune(ctx context.Context) error {
+	if time.Since(t.pruned) < pruning {
 		return nil
 	}
-	created, err := r.bus.StreamCreated(ctx, service)
-	if err != nil {
-		return err
-	}
-	created = created.Truncate(time.Microsecond)
-	err = l.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `
-			UPDATE outbox SET sent_at = NULL
-			WHERE sent_at IS NOT NULL AND split_part(subject, '.', 1) = $1
-			  AND EXISTS (SELECT FROM outbox_stream WHERE name = $1 AND created_at <> $2)`, service, created)
-		if err != nil {
-			return err
-		}
-		if n := tag.RowsAffected(); n > 0 {
-			r.log.Warn("the bus lost a stream, its events are sent again", "stream", service, "events", n)
-		}
-		_, err = tx.Exec(ctx, `
-			INSERT INTO outbox_stream (name, created_at) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at
-			WHERE outbox_stream.created_at <> excluded.created_at`, service, created)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", service, err)
-	}
-	checked[service] = true
-	return nil
-}
-
-func prune(ctx context.Context, l *lead.Leader) error {
-	err := l.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		_, err := conn.Exec(ctx, `DELETE FROM outbox WHERE sent_at < now() - $1::interval`, kept)
+	t.pruned = time.Now()
+	err := t.leader.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM outbox WHERE sent_at < now() - $1::interval`, kept)
 		return err
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/busembed"
@@ -77,6 +78,40 @@ func (s *Server) Wipe(t testing.TB) {
 	if err := os.RemoveAll(s.dir); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Save copies the streams, as a backup or a snapshot of the disk does. The server must be stopped.
+func (s *Server) Save(t testing.TB) (saved string) {
+	t.Helper()
+	saved = filepath.Join(t.TempDir(), "saved")
+	if err := os.CopyFS(saved, os.DirFS(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+// Restore puts the streams back as they were when they were saved. The server must be stopped.
+func (s *Server) Restore(t testing.TB, saved string) {
+	t.Helper()
+	s.Wipe(t)
+	if err := os.CopyFS(s.dir, os.DirFS(saved)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// JetStream returns a client of the server for what no service does: deleting and purging.
+func (s *Server) JetStream(t testing.TB) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // InProcessConn connects to the server that runs now.
