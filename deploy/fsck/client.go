@@ -105,6 +105,17 @@ func (c *Client) Drop(ctx context.Context, consumer, event string) error {
 	return c.do(ctx, http.MethodDelete, "/vm/v3/parked/"+url.PathEscape(consumer)+"/"+url.PathEscape(event), nil, nil)
 }
 
+// Republish has a service send its events since a time again, or all services if it is "", and returns their number.
+func (c *Client) Republish(ctx context.Context, service string, since time.Time) (n int, err error) {
+	var r struct {
+		Events int `json:"events"`
+	}
+	err = c.do(ctx, http.MethodPost, "/vm/v3/event/republish", map[string]string{
+		"service": service, "since": since.UTC().Format(time.DateTime),
+	}, &r)
+	return r.Events, err
+}
+
 func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
 	var r io.Reader
 	if body != nil {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 
+	outboxpb "slipway.dev/proto/outbox/v1"
+
 	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/idem"
 	"slipway.dev/pkg/identity"
@@ -54,6 +56,7 @@ func New(ctx context.Context, spec Spec, d Deps) (*Service, error) {
 	}
 	fsck.Register(s.kit.Server, s.checks()...)
 	s.registerParked()
+	outboxpb.RegisterOutboxServiceServer(s.kit.Server, sender{Service: s})
 	return s, s.kit.Server.Check()
 }
 

@@ -10,19 +10,23 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authpb "slipway.dev/proto/auth/v4"
 	fsckpb "slipway.dev/proto/fsck/v1"
+	outboxpb "slipway.dev/proto/outbox/v1"
 	parkedpb "slipway.dev/proto/parked/v1"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/service"
@@ -154,6 +158,30 @@ func TestParkedEvents(t *testing.T) {
 		t.Error(err)
 	}
 	w.wait("the effect of the first alone", `SELECT count(*) = 1 AND (SELECT count(*) = 0 FROM inbox_parked) FROM gone`)
+}
+
+// TestRepublish checks the rpc, which every service has, that sends events again.
+func TestRepublish(t *testing.T) {
+	t.Parallel()
+	w := newToy(t, bustest.New(t))
+	err := pg.InTx(t.Context(), w.pool, func(tx pgx.Tx) error {
+		return outbox.Emit(t.Context(), tx, "toy.v1.thing.made", "7", &authpb.UserDeleted{Id: 7})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wait("a sent event", `SELECT count(*) = 1 FROM outbox WHERE sent_at IS NOT NULL AND seq = 1`)
+	c := outboxpb.NewOutboxServiceClient(w.own)
+	for since, want := range map[time.Time]int32{time.Now().Add(time.Hour): 0, time.Now().Add(-time.Hour): 1} {
+		resp, err := c.Republish(t.Context(), &outboxpb.RepublishRequest{Since: timestamppb.New(since)})
+		if err != nil || resp.GetEvents() != want {
+			t.Errorf("since %v: %v, %v", since, resp, err)
+		}
+	}
+	w.wait("the event sent again", `SELECT count(*) = 1 FROM outbox WHERE sent_at IS NOT NULL AND seq = 1`) // JetStream has it still
+	if _, err := c.Republish(t.Context(), &outboxpb.RepublishRequest{}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("since no time: %v", err)
+	}
 }
 
 // TestOneConnectionForAllDuties checks that the relay and all consumers of a service use one connection, and that a blocked

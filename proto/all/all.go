@@ -9,6 +9,7 @@ import (
 	fsckpb "slipway.dev/proto/fsck/v1"
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
+	outboxpb "slipway.dev/proto/outbox/v1"
 	parkedpb "slipway.dev/proto/parked/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 )
@@ -42,6 +43,7 @@ func Files() []protoreflect.FileDescriptor {
 		ippb.File_ip_v3_setting_proto,
 		nodepb.File_node_v1_node_proto,
 		fsckpb.File_fsck_v1_fsck_proto,
+		outboxpb.File_outbox_v1_outbox_proto,
 		parkedpb.File_parked_v1_parked_proto,
 	}
 }

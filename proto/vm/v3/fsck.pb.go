@@ -526,6 +526,107 @@ func (*DropParkedResponse) Descriptor() ([]byte, []int) {
 	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{8}
 }
 
+// RepublishEventsRequest chooses events.
+type RepublishEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events that happened at this time or later, "YYYY-MM-DD HH:MM:SS" in UTC.
+	Since string `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// The service whose events are sent, such as auth; empty: all services.
+	Service       string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepublishEventsRequest) Reset() {
+	*x = RepublishEventsRequest{}
+	mi := &file_vm_v3_fsck_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepublishEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepublishEventsRequest) ProtoMessage() {}
+
+func (x *RepublishEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_fsck_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepublishEventsRequest.ProtoReflect.Descriptor instead.
+func (*RepublishEventsRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RepublishEventsRequest) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+func (x *RepublishEventsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// RepublishEventsResponse says how much is sent again.
+type RepublishEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of events, of all chosen services.
+	Events        int32 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepublishEventsResponse) Reset() {
+	*x = RepublishEventsResponse{}
+	mi := &file_vm_v3_fsck_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepublishEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepublishEventsResponse) ProtoMessage() {}
+
+func (x *RepublishEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_fsck_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepublishEventsResponse.ProtoReflect.Descriptor instead.
+func (*RepublishEventsResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_fsck_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RepublishEventsResponse) GetEvents() int32 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
 var File_vm_v3_fsck_proto protoreflect.FileDescriptor
 
 const file_vm_v3_fsck_proto_rawDesc = "" +
@@ -560,7 +661,12 @@ const file_vm_v3_fsck_proto_rawDesc = "" +
 	"\x11DropParkedRequest\x12\x1a\n" +
 	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\"\x14\n" +
-	"\x12DropParkedResponse2\xad\x04\n" +
+	"\x12DropParkedResponse\"H\n" +
+	"\x16RepublishEventsRequest\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\tR\x05since\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\"1\n" +
+	"\x17RepublishEventsResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x05R\x06events2\xc7\x05\n" +
 	"\vFsckService\x12q\n" +
 	"\aGetFsck\x12\x15.vm.v3.GetFsckRequest\x1a\x16.vm.v3.GetFsckResponse\"7\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"nodes.read\x82\xd3\xe4\x93\x02\x1dZ\x0e\x12\f/vm/v3/audit\x12\v/vm/v3/fsck\x12o\n" +
@@ -570,7 +676,10 @@ const file_vm_v3_fsck_proto_rawDesc = "" +
 	"\x05event\x12\x05event\x82\xd3\xe4\x93\x02,:\x01*\"'/vm/v3/parked/{consumer}/{event}/replay\x12\x93\x01\n" +
 	"\n" +
 	"DropParked\x12\x18.vm.v3.DropParkedRequest\x1a\x19.vm.v3.DropParkedResponse\"P\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\x0e\n" +
-	"\x05event\x12\x05event\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x05event\x12\x05event\x82\xd3\xe4\x93\x02\"* /vm/v3/parked/{consumer}/{event}\x12\x97\x01\n" +
+	"\x0fRepublishEvents\x12\x1d.vm.v3.RepublishEventsRequest\x1a\x1e.vm.v3.RepublishEventsResponse\"E\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x06outbox \x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/event/republishB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_fsck_proto_rawDescOnce sync.Once
@@ -584,35 +693,39 @@ func file_vm_v3_fsck_proto_rawDescGZIP() []byte {
 	return file_vm_v3_fsck_proto_rawDescData
 }
 
-var file_vm_v3_fsck_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_vm_v3_fsck_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_vm_v3_fsck_proto_goTypes = []any{
-	(*GetFsckRequest)(nil),       // 0: vm.v3.GetFsckRequest
-	(*GetFsckResponse)(nil),      // 1: vm.v3.GetFsckResponse
-	(*Parked)(nil),               // 2: vm.v3.Parked
-	(*ListParkedRequest)(nil),    // 3: vm.v3.ListParkedRequest
-	(*ListParkedResponse)(nil),   // 4: vm.v3.ListParkedResponse
-	(*ReplayParkedRequest)(nil),  // 5: vm.v3.ReplayParkedRequest
-	(*ReplayParkedResponse)(nil), // 6: vm.v3.ReplayParkedResponse
-	(*DropParkedRequest)(nil),    // 7: vm.v3.DropParkedRequest
-	(*DropParkedResponse)(nil),   // 8: vm.v3.DropParkedResponse
-	(*v1.Finding)(nil),           // 9: fsck.v1.Finding
+	(*GetFsckRequest)(nil),          // 0: vm.v3.GetFsckRequest
+	(*GetFsckResponse)(nil),         // 1: vm.v3.GetFsckResponse
+	(*Parked)(nil),                  // 2: vm.v3.Parked
+	(*ListParkedRequest)(nil),       // 3: vm.v3.ListParkedRequest
+	(*ListParkedResponse)(nil),      // 4: vm.v3.ListParkedResponse
+	(*ReplayParkedRequest)(nil),     // 5: vm.v3.ReplayParkedRequest
+	(*ReplayParkedResponse)(nil),    // 6: vm.v3.ReplayParkedResponse
+	(*DropParkedRequest)(nil),       // 7: vm.v3.DropParkedRequest
+	(*DropParkedResponse)(nil),      // 8: vm.v3.DropParkedResponse
+	(*RepublishEventsRequest)(nil),  // 9: vm.v3.RepublishEventsRequest
+	(*RepublishEventsResponse)(nil), // 10: vm.v3.RepublishEventsResponse
+	(*v1.Finding)(nil),              // 11: fsck.v1.Finding
 }
 var file_vm_v3_fsck_proto_depIdxs = []int32{
-	9, // 0: vm.v3.GetFsckResponse.list:type_name -> fsck.v1.Finding
-	2, // 1: vm.v3.ListParkedResponse.list:type_name -> vm.v3.Parked
-	0, // 2: vm.v3.FsckService.GetFsck:input_type -> vm.v3.GetFsckRequest
-	3, // 3: vm.v3.FsckService.ListParked:input_type -> vm.v3.ListParkedRequest
-	5, // 4: vm.v3.FsckService.ReplayParked:input_type -> vm.v3.ReplayParkedRequest
-	7, // 5: vm.v3.FsckService.DropParked:input_type -> vm.v3.DropParkedRequest
-	1, // 6: vm.v3.FsckService.GetFsck:output_type -> vm.v3.GetFsckResponse
-	4, // 7: vm.v3.FsckService.ListParked:output_type -> vm.v3.ListParkedResponse
-	6, // 8: vm.v3.FsckService.ReplayParked:output_type -> vm.v3.ReplayParkedResponse
-	8, // 9: vm.v3.FsckService.DropParked:output_type -> vm.v3.DropParkedResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	11, // 0: vm.v3.GetFsckResponse.list:type_name -> fsck.v1.Finding
+	2,  // 1: vm.v3.ListParkedResponse.list:type_name -> vm.v3.Parked
+	0,  // 2: vm.v3.FsckService.GetFsck:input_type -> vm.v3.GetFsckRequest
+	3,  // 3: vm.v3.FsckService.ListParked:input_type -> vm.v3.ListParkedRequest
+	5,  // 4: vm.v3.FsckService.ReplayParked:input_type -> vm.v3.ReplayParkedRequest
+	7,  // 5: vm.v3.FsckService.DropParked:input_type -> vm.v3.DropParkedRequest
+	9,  // 6: vm.v3.FsckService.RepublishEvents:input_type -> vm.v3.RepublishEventsRequest
+	1,  // 7: vm.v3.FsckService.GetFsck:output_type -> vm.v3.GetFsckResponse
+	4,  // 8: vm.v3.FsckService.ListParked:output_type -> vm.v3.ListParkedResponse
+	6,  // 9: vm.v3.FsckService.ReplayParked:output_type -> vm.v3.ReplayParkedResponse
+	8,  // 10: vm.v3.FsckService.DropParked:output_type -> vm.v3.DropParkedResponse
+	10, // 11: vm.v3.FsckService.RepublishEvents:output_type -> vm.v3.RepublishEventsResponse
+	7,  // [7:12] is the sub-list for method output_type
+	2,  // [2:7] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_fsck_proto_init() }
@@ -626,7 +739,7 @@ func file_vm_v3_fsck_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_fsck_proto_rawDesc), len(file_vm_v3_fsck_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FsckService_GetFsck_FullMethodName      = "/vm.v3.FsckService/GetFsck"
-	FsckService_ListParked_FullMethodName   = "/vm.v3.FsckService/ListParked"
-	FsckService_ReplayParked_FullMethodName = "/vm.v3.FsckService/ReplayParked"
-	FsckService_DropParked_FullMethodName   = "/vm.v3.FsckService/DropParked"
+	FsckService_GetFsck_FullMethodName         = "/vm.v3.FsckService/GetFsck"
+	FsckService_ListParked_FullMethodName      = "/vm.v3.FsckService/ListParked"
+	FsckService_ReplayParked_FullMethodName    = "/vm.v3.FsckService/ReplayParked"
+	FsckService_DropParked_FullMethodName      = "/vm.v3.FsckService/DropParked"
+	FsckService_RepublishEvents_FullMethodName = "/vm.v3.FsckService/RepublishEvents"
 )
 
 // FsckServiceClient is the client API for FsckService service.
@@ -41,6 +42,9 @@ type FsckServiceClient interface {
 	ReplayParked(ctx context.Context, in *ReplayParkedRequest, opts ...grpc.CallOption) (*ReplayParkedResponse, error)
 	// DropParked deletes a parked event.
 	DropParked(ctx context.Context, in *DropParkedRequest, opts ...grpc.CallOption) (*DropParkedResponse, error)
+	// RepublishEvents sends events again, in their order: those of one service or of all, since a time. Services that have an
+	// event already take no notice of it. Events are kept for 15 days.
+	RepublishEvents(ctx context.Context, in *RepublishEventsRequest, opts ...grpc.CallOption) (*RepublishEventsResponse, error)
 }
 
 type fsckServiceClient struct {
@@ -91,6 +95,16 @@ func (c *fsckServiceClient) DropParked(ctx context.Context, in *DropParkedReques
 	return out, nil
 }
 
+func (c *fsckServiceClient) RepublishEvents(ctx context.Context, in *RepublishEventsRequest, opts ...grpc.CallOption) (*RepublishEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RepublishEventsResponse)
+	err := c.cc.Invoke(ctx, FsckService_RepublishEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FsckServiceServer is the server API for FsckService service.
 // All implementations must embed UnimplementedFsckServiceServer
 // for forward compatibility.
@@ -107,6 +121,9 @@ type FsckServiceServer interface {
 	ReplayParked(context.Context, *ReplayParkedRequest) (*ReplayParkedResponse, error)
 	// DropParked deletes a parked event.
 	DropParked(context.Context, *DropParkedRequest) (*DropParkedResponse, error)
+	// RepublishEvents sends events again, in their order: those of one service or of all, since a time. Services that have an
+	// event already take no notice of it. Events are kept for 15 days.
+	RepublishEvents(context.Context, *RepublishEventsRequest) (*RepublishEventsResponse, error)
 	mustEmbedUnimplementedFsckServiceServer()
 }
 
@@ -128,6 +145,9 @@ func (UnimplementedFsckServiceServer) ReplayParked(context.Context, *ReplayParke
 }
 func (UnimplementedFsckServiceServer) DropParked(context.Context, *DropParkedRequest) (*DropParkedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DropParked not implemented")
+}
+func (UnimplementedFsckServiceServer) RepublishEvents(context.Context, *RepublishEventsRequest) (*RepublishEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RepublishEvents not implemented")
 }
 func (UnimplementedFsckServiceServer) mustEmbedUnimplementedFsckServiceServer() {}
 func (UnimplementedFsckServiceServer) testEmbeddedByValue()                     {}
@@ -222,6 +242,24 @@ func _FsckService_DropParked_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FsckService_RepublishEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RepublishEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FsckServiceServer).RepublishEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FsckService_RepublishEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FsckServiceServer).RepublishEvents(ctx, req.(*RepublishEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FsckService_ServiceDesc is the grpc.ServiceDesc for FsckService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -244,6 +282,10 @@ var FsckService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DropParked",
 			Handler:    _FsckService_DropParked_Handler,
+		},
+		{
+			MethodName: "RepublishEvents",
+			Handler:    _FsckService_RepublishEvents_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -6,10 +6,12 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
+	outboxpb "slipway.dev/proto/outbox/v1"
 	parkedpb "slipway.dev/proto/parked/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/fsck"
+	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
@@ -29,7 +31,7 @@ import (
 // Peers are the services that requests need.
 type Peers struct {
 	Auth, IP grpc.ClientConnInterface
-	// Services are all of the installation, vm among them: those whose parked events are listed.
+	// Services are all of the installation, vm among them: those whose events are replayed or sent again.
 	Services []fsck.Service
 	Dial     node.Dial
 	Fsck     *fsck.Checker
@@ -85,9 +87,10 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		powerServer: power.NewServer(db), addressServer: address.NewServer(db),
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
 	})
-	parked := map[string]parkedpb.ParkedServiceClient{}
+	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {
-		parked[s.Name] = parkedpb.NewParkedServiceClient(s.Conn)
+		conn := rpc.OnBehalf(s.Conn)
+		events[s.Name] = vmfsck.Events{Parked: parkedpb.NewParkedServiceClient(conn), Outbox: outboxpb.NewOutboxServiceClient(conn)}
 	}
-	vmpb.RegisterFsckServiceServer(r, vmfsck.NewServer(p.Fsck, parked))
+	vmpb.RegisterFsckServiceServer(r, vmfsck.NewServer(p.Fsck, events))
 }

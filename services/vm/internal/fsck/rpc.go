@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	outboxpb "slipway.dev/proto/outbox/v1"
 	parkedpb "slipway.dev/proto/parked/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -16,12 +17,18 @@ import (
 type Server struct {
 	vmpb.UnimplementedFsckServiceServer
 	checker *fsck.Checker
-	parked  map[string]parkedpb.ParkedServiceClient
+	events  map[string]Events
 }
 
-// NewServer returns a Server. parked are the services that take in events, vm among them, by name.
-func NewServer(c *fsck.Checker, parked map[string]parkedpb.ParkedServiceClient) *Server {
-	return &Server{checker: c, parked: parked}
+// Events are the rpcs of one service about the events that it took in and sent.
+type Events struct {
+	Parked parkedpb.ParkedServiceClient
+	Outbox outboxpb.OutboxServiceClient
+}
+
+// NewServer returns a Server. events are those of all services, vm among them, by name.
+func NewServer(c *fsck.Checker, events map[string]Events) *Server {
+	return &Server{checker: c, events: events}
 }
 
 // How long a check waits before its second look at what it found.

@@ -17,8 +17,8 @@ import (
 // ListParked lists the parked events of all services, the oldest first.
 func (s *Server) ListParked(ctx context.Context, _ *vmpb.ListParkedRequest) (*vmpb.ListParkedResponse, error) {
 	var list []*parkedpb.Parked
-	for name, c := range s.parked {
-		resp, err := c.ListParked(ctx, &parkedpb.ListParkedRequest{})
+	for name, e := range s.events {
+		resp, err := e.Parked.ListParked(ctx, &parkedpb.ListParkedRequest{})
 		if err != nil {
 			return nil, fmt.Errorf("parked events of %s: %w", name, err)
 		}
@@ -63,9 +63,9 @@ func (s *Server) DropParked(ctx context.Context, r *vmpb.DropParkedRequest) (*vm
 // parkedOf returns the service of a consumer, with whose name that of the consumer begins.
 func (s *Server) parkedOf(consumer string) (parkedpb.ParkedServiceClient, error) {
 	name, _, _ := strings.Cut(consumer, "-")
-	c, ok := s.parked[name]
+	e, ok := s.events[name]
 	if !ok {
 		return nil, fault.NotFound.With("no consumer %.40q", consumer)
 	}
-	return c, nil
+	return e.Parked, nil
 }
