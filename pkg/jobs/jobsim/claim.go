@@ -83,7 +83,7 @@ func (x *choice) choose() []*job {
 	for more := true; more; {
 		more = false
 		for _, account := range from(slices.Sorted(maps.Keys(x.nodes)), x.Served) {
-			quota := min(max(1, x.Limit/4), x.room(account, 0))
+			quota := min(max(1, x.Limit/2), x.room(account, 0))
 			if quota <= 0 {
 				continue
 			}

@@ -24,7 +24,7 @@ $$;
 -- +goose StatementEnd
 
 -- Locks and returns up to wanted jobs, the first of their keys. Accounts take turns, from the one after served on; in a turn
--- an account gets a quarter of what is wanted at most, and as much as it has room for. The nodes of an account come in the
+-- an account gets half of what is wanted at most, and as much as it has room for. The nodes of an account come in the
 -- order of their ids, from a random one on; on a node its oldest jobs come first.
 --
 -- The walk goes from queue to queue by job_queue, so what it costs grows with the number of queues that it meets until
@@ -42,26 +42,29 @@ SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET e
 AS $$
 DECLARE
     looked  constant integer := wanted * 4 + 64;
-    quantum constant integer := greatest(1, wanted / 4);
+    quantum constant integer := greatest(1, wanted / 2);
     taken   integer[] := '{}';
     account integer := served;
     wrapped boolean := false; -- the round goes on at the lowest account
     more    boolean := false; -- an account had to stop: another round may find more
     deep    boolean := false; -- a queue has too many jobs that are not the first of their keys
     node    integer;
-    highest integer;
+    following integer;
     behind  integer; -- the nodes with higher ids come first
     turned  boolean;
     quota   integer;
     room    integer;
     seen    integer;
     acc     record;
-    nxt     record;
     c       record;
 BEGIN
     turn := 0;
     LOOP
-        SELECT coalesce(j.account_id, 0) AS id, coalesce(j.node_id, 0) AS lowest INTO acc FROM job j
+        SELECT coalesce(j.account_id, 0) AS id, coalesce(j.node_id, 0) AS lowest, (
+            SELECT coalesce(h.node_id, 0) FROM job h
+            WHERE h.state IN ('queued', 'running', 'undoing') AND coalesce(h.account_id, 0) = coalesce(j.account_id, 0)
+            ORDER BY coalesce(h.account_id, 0) DESC, coalesce(h.node_id, 0) DESC LIMIT 1) AS highest
+        INTO acc FROM job j
         WHERE j.state IN ('queued', 'running', 'undoing') AND coalesce(j.account_id, 0) > account
         ORDER BY coalesce(j.account_id, 0), coalesce(j.node_id, 0) LIMIT 1;
         IF NOT FOUND OR wrapped AND acc.id > served THEN
@@ -74,24 +77,26 @@ BEGIN
         account := acc.id;
         quota := least(quantum, job_room(account, 0, accounts, nodes, pairs, most, shut, probed));
         CONTINUE WHEN quota <= 0;
-        SELECT coalesce(j.node_id, 0) INTO highest FROM job j
-        WHERE j.state IN ('queued', 'running', 'undoing') AND coalesce(j.account_id, 0) = account
-        ORDER BY coalesce(j.account_id, 0) DESC, coalesce(j.node_id, 0) DESC LIMIT 1;
-        behind := acc.lowest - 1 + pivot % greatest(1, coalesce(highest, 0) - acc.lowest + 1);
+        behind := acc.lowest - 1 + pivot % (acc.highest - acc.lowest + 1);
         node := behind;
         turned := behind < acc.lowest;
         LOOP
-            SELECT coalesce(j.node_id, 0) AS id INTO nxt FROM job j
-            WHERE j.state IN ('queued', 'running', 'undoing')
-              AND coalesce(j.account_id, 0) = account AND coalesce(j.node_id, 0) > node
-            ORDER BY coalesce(j.account_id, 0), coalesce(j.node_id, 0) LIMIT 1;
-            IF NOT FOUND OR turned AND behind >= acc.lowest AND nxt.id > behind THEN
-                EXIT WHEN turned;
-                node := acc.lowest - 1;
-                turned := true;
-                CONTINUE;
+            IF acc.lowest = acc.highest THEN
+                EXIT WHEN node = acc.highest;
+                node := acc.highest;
+            ELSE
+                SELECT coalesce(j.node_id, 0) INTO following FROM job j
+                WHERE j.state IN ('queued', 'running', 'undoing')
+                  AND coalesce(j.account_id, 0) = account AND coalesce(j.node_id, 0) > node
+                ORDER BY coalesce(j.account_id, 0), coalesce(j.node_id, 0) LIMIT 1;
+                IF NOT FOUND OR turned AND behind >= acc.lowest AND following > behind THEN
+                    EXIT WHEN turned;
+                    node := acc.lowest - 1;
+                    turned := true;
+                    CONTINUE;
+                END IF;
+                node := following;
             END IF;
-            node := nxt.id;
             room := least(quota, job_room(account, node, accounts, nodes, pairs, most, shut, probed));
             CONTINUE WHEN room <= 0;
             seen := 0;
