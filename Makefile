@@ -8,6 +8,9 @@ LISTEN ?= 127.0.0.1:8080
 UPFLAGS ?=
 # Of make compose-test: single, ha, libvirt; all where empty.
 STAGES ?=
+# Mutants of each target of make mutants, and the targets; all where empty.
+N       ?= 60
+TARGETS ?=
 # Hosts of the large estate of make bench.
 SCALE ?= 1000000
 
@@ -89,6 +92,11 @@ bin/gotest:
 .PHONY: bin/pgrun
 bin/pgrun:
 	@go build -o bin/ slipway.dev/pkg/pg/pgtest/pgrun
+
+.PHONY: mutants
+mutants: bin/pgrun ## plant mistakes in the core packages, and look whether a test notices each (hours); N= of each, TARGETS= some
+	@cd tools && GOWORK=off GOFLAGS= go build -o ../bin/ ./mutants
+	@nice -n 19 bin/pgrun bin/mutants -n $(N) $(TARGETS)
 
 .PHONY: vuln
 vuln: ## search for known vulnerabilities and for secrets in the history; VULNDB= names a copy of the Go vulnerability database

@@ -14,6 +14,8 @@ for round in $(seq "${ROUNDS:-1}"); do
 	go test -count=1 slipway.dev/services/node/internal/libvirt -run StringsStay -rapid.checks=5000
 	printf '\n== round %s, addresses and keys that all want at once, random filters (%s)\n' "$round" "$(date +%T)"
 	go test -count=1 -timeout 60m slipway.dev/services/ip slipway.dev/deploy/hostile slipway.dev/pkg/query
+	printf '\n== round %s, every mistake that can be planted in the core packages (%s)\n' "$round" "$(date +%T)"
+	make mutants N=1000000
 	printf '\n== round %s, faults (%s)\n' "$round" "$(date +%T)"
 	go test -count=1 -tags libvirt_dlopen,e2e -timeout 60m -v slipway.dev/deploy/chaos
 	printf '\n== round %s, crash points and killed components (%s)\n' "$round" "$(date +%T)"
