@@ -9,7 +9,7 @@ var ip = house{
 		"setting": "setting",
 		"rdns":    "ptr",
 		"network": "network",
-		"pool":    "pool pool_cluster pool_range",
+		"pool":    "pool pool_cluster pool_range account_left",
 		"address": "address address_history",
 	},
 	reaches: map[string]string{

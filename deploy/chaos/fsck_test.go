@@ -19,7 +19,7 @@ func TestFsckFindsDamage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	ids, uuids := map[string]int32{}, map[string]string{}
-	for _, name := range []string{"well", "row", "machine", "address", "stuck", "disk"} {
+	for _, name := range []string{"well", "row", "machine", "address", "stuck", "disk", "owner", "booked"} {
 		made, err := w.create(w.admin(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -80,6 +80,14 @@ func TestFsckFindsDamage(t *testing.T) {
 	})
 	must(err)
 	expect("machine_orphan", "machine %s", stray)
+
+	w.exec("vm", `UPDATE host SET account_id = 4711 WHERE id = $1`, ids["owner"])
+	expect("host_ownerless", "host %d", ids["owner"])
+	must(w.pools["ip"].QueryRow(t.Context(), `SELECT host(ip) FROM address WHERE owner = $1`, uuids["owner"]).Scan(&addr))
+	expect("address_account", "host %d address %s", ids["owner"], addr)
+
+	must(w.pools["ip"].QueryRow(t.Context(), `UPDATE address SET account_id = 4711 WHERE owner = $1 RETURNING host(ip)`, uuids["booked"]).Scan(&addr))
+	expect("address_account", "host %d address %s", ids["booked"], addr)
 
 	w.exec("vm", `UPDATE host SET state = 'starting' WHERE id = $1`, ids["stuck"])
 	expect("host_stuck", "host %d", ids["stuck"])

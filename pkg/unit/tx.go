@@ -120,6 +120,29 @@ func (t *Tx) Cancel(ctx context.Context, key string) error {
 	return err
 }
 
+// Reassign gives the jobs of these keys to another account.
+func (t *Tx) Reassign(ctx context.Context, keys []string, account int32) error {
+	return jobs.Reassign(ctx, t.tx, keys, account)
+}
+
+// ReassignAll gives all jobs of an account to another one.
+func (t *Tx) ReassignAll(ctx context.Context, from, to int32) error {
+	return jobs.ReassignAll(ctx, t.tx, from, to)
+}
+
+// Together sends the statements that f leaves for later, events among them, in one round trip.
+func (t *Tx) Together(ctx context.Context, f func() error) error {
+	outer := t.later
+	b := &pgx.Batch{}
+	t.later = b
+	err := f()
+	t.later = outer
+	if err != nil || b.Len() == 0 {
+		return err
+	}
+	return t.tx.SendBatch(ctx, b).Close()
+}
+
 // Answer keeps the answer to a request with an Idempotency-Key.
 func (t *Tx) Answer(ctx context.Context, m proto.Message) error { return idem.Keep(ctx, t.tx, m) }
 

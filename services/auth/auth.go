@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	auditpb "slipway.dev/proto/audit/v1"
+	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
@@ -96,7 +97,11 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (parts service.Part
 	if s.ring, err = keyring.Open(ctx, k.DB, s.box); err != nil {
 		return parts, fmt.Errorf("signing keys: %w", err)
 	}
-	if s.server, err = server.New(k.DB, s.ring, s.box, s.cfg.TokenTTL, s.now); err != nil {
+	var hosts vmpb.AccountServiceClient
+	if vm := k.Peers["vm"]; vm != nil { // vm calls auth too, so neither can demand that the other is there first
+		hosts = vmpb.NewAccountServiceClient(vm)
+	}
+	if s.server, err = server.New(k.DB, s.ring, s.box, s.cfg.TokenTTL, s.now, hosts); err != nil {
 		return parts, err
 	}
 	if err := s.server.Reseal(ctx); err != nil {

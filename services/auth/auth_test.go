@@ -52,8 +52,14 @@ func start(t testing.TB, now func() time.Time) *world {
 
 func startOn(t testing.TB, pool *pgxpool.Pool, b *bus.Bus, now func() time.Time) *world {
 	t.Helper()
+	return startWith(t, pool, b, now, nil)
+}
+
+// startWith is startOn beside other services.
+func startWith(t testing.TB, pool *pgxpool.Pool, b *bus.Bus, now func() time.Time, peers service.Peers) *world {
+	t.Helper()
 	s, err := auth.NewAt(t.Context(), auth.Config{AdminPassword: adminPassword, MasterKey: masterKey},
-		service.Deps{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler)}, now)
+		service.Deps{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler), Peers: peers}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestListSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, err := w.set.ListSettings(w.admin(t), &authpb.ListSettingsRequest{})
-	if err != nil || int(l.GetSize()) != len(l.GetList()) || l.GetSize() != 7 {
+	if err != nil || int(l.GetSize()) != len(l.GetList()) || l.GetSize() != 8 {
 		t.Fatalf("%v %v", l, err)
 	}
 	got := map[string]string{}
@@ -102,6 +102,7 @@ func TestListSettings(t *testing.T) {
 	for name, want := range map[string]string{
 		"token_ttl": "60 of 60", "session_max_age": "0 of 0", "key_ttl": "7 of 60", "login_attempts_account": "10 of 10",
 		"login_attempts_address": "100 of 100", "login_window": "15 of 15", "password_min_length": "1 of 1",
+		"delete_gives_hosts": "1 of 1",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %s, want %s", name, got[name], want)

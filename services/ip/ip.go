@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/fsck"
 	"slipway.dev/pkg/query"
@@ -76,9 +77,17 @@ func (s *Service) build(_ context.Context, k *service.Kit) (service.Parts, error
 	k.DB.PokeRelay = func() { k.Relay.Poke(); names.Poke() }
 	register(k.Server, k.DB, max(0, s.cfg.Quarantine), names.Publishes())
 	return service.Parts{
-		Checks: []fsck.Check{address.Overdue(k.DB)},
-		Loops:  []run.Func{names.Run, func(ctx context.Context) error { return address.Sweep(ctx, k.DB, k.Log) }},
+		Consumers: consumers,
+		Checks:    []fsck.Check{address.Overdue(k.DB)},
+		Loops:     []run.Func{names.Run, func(ctx context.Context) error { return address.Sweep(ctx, k.DB, k.Log) }},
 	}, nil
+}
+
+// consumers take in what happens to the accounts that pools and addresses are booked for. Addresses follow their hosts, so an
+// account that was deleted has them until vm has moved its hosts.
+var consumers = []service.Consumer{
+	{Name: "ip-auth", From: "auth", On: map[string]bus.Handle{"auth.v4.user.deleted": service.On(pool.AccountDeleted)}},
+	{Name: "ip-vm", From: "vm", On: map[string]bus.Handle{"vm.v3.host.moved": service.On(address.HostMoved)}},
 }
 
 // register adds the rpcs of all rooms. Networks and pools are nouns below addresses: what their changes do to addresses

@@ -46,6 +46,7 @@ type fakeIP struct {
 	names     map[int32]string
 	dns       []string
 	fail      map[string]error // by name of the call
+	reserved  func()           // after each Reserve, before its answer
 	reserves  int
 	released  []*ippb.ReleaseRequest
 }
@@ -56,6 +57,9 @@ type claim struct{ owner, key string }
 func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if after := f.reserved; after != nil {
+		defer func() { f.mu.Unlock(); after(); f.mu.Lock() }()
+	}
 	f.reserves++
 	v4, v6 := address.Asked(r)
 	n := v4 + v6

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
+	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
 
@@ -112,7 +113,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		return nodepb.NewNodeServiceClient(conn), nil
 	}
 	s.work = worker.New(k.Jobs, worker.Tables(k.DB), ippb.NewAddressServiceClient(ip), dial, k.Log)
-	world := vmfsck.Reader{DB: k.DB, Ledger: ippb.NewLedgerServiceClient(ip), Dial: dial}
+	world := vmfsck.Reader{DB: k.DB, Ledger: ippb.NewLedgerServiceClient(ip), Users: authpb.NewUserServiceClient(auth), Dial: dial}
 	s.fsck = fsck.NewChecker(fsck.Config{
 		World: world.Compare, Kinds: vmfsck.Kinds, Services: services,
 	}, k.Log)

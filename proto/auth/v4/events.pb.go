@@ -92,8 +92,14 @@ func (x *UserChanged) GetState() string {
 
 // UserDeleted says that an account is gone. Subject auth.v4.user.deleted.
 type UserDeleted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account that has from now on what belonged to this one.
+	Heir int32 `protobuf:"varint,2,opt,name=heir,proto3" json:"heir,omitempty"`
+	// Who deleted the account, for the audit records of what the heir gets.
+	ActorId       int32  `protobuf:"varint,3,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	Actor         string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +139,34 @@ func (x *UserDeleted) GetId() int32 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *UserDeleted) GetHeir() int32 {
+	if x != nil {
+		return x.Heir
+	}
+	return 0
+}
+
+func (x *UserDeleted) GetActorId() int32 {
+	if x != nil {
+		return x.ActorId
+	}
+	return 0
+}
+
+func (x *UserDeleted) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *UserDeleted) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // SessionRevoked says that a credential is revoked, or that its rights changed. Subject auth.v4.session.revoked.
@@ -216,9 +250,14 @@ const file_auth_v4_events_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x14\n" +
 	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\tR\x05state\"\x1d\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\"\x81\x01\n" +
 	"\vUserDeleted\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\x82\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04heir\x18\x02 \x01(\x05R\x04heir\x12\x19\n" +
+	"\bactor_id\x18\x03 \x01(\x05R\aactorId\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"\x82\x01\n" +
 	"\x0eSessionRevoked\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\x05R\tsessionId\x12\x1d\n" +

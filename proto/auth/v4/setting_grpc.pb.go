@@ -34,7 +34,8 @@ const (
 // token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends even
 // while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account,
 // login_attempts_address: failed logins allowed for an account and for a client's address within login_window
-// minutes. password_min_length: the least number of characters of a new password.
+// minutes. password_min_length: the least number of characters of a new password. delete_gives_hosts: 1 if the hosts of
+// a deleted account go to the account that deletes it, 0 if an account that has hosts is not deleted.
 type SettingServiceClient interface {
 	// ListSettings lists all settings, including those that were never changed.
 	ListSettings(ctx context.Context, in *ListSettingsRequest, opts ...grpc.CallOption) (*ListSettingsResponse, error)
@@ -92,7 +93,8 @@ func (c *settingServiceClient) UpdateSetting(ctx context.Context, in *UpdateSett
 // token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends even
 // while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account,
 // login_attempts_address: failed logins allowed for an account and for a client's address within login_window
-// minutes. password_min_length: the least number of characters of a new password.
+// minutes. password_min_length: the least number of characters of a new password. delete_gives_hosts: 1 if the hosts of
+// a deleted account go to the account that deletes it, 0 if an account that has hosts is not deleted.
 type SettingServiceServer interface {
 	// ListSettings lists all settings, including those that were never changed.
 	ListSettings(context.Context, *ListSettingsRequest) (*ListSettingsResponse, error)

@@ -324,6 +324,97 @@ func (x *GetUserRequest) GetEmail() string {
 	return ""
 }
 
+// ListUserIDsRequest asks for a page.
+type ListUserIDsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last id of the page before; 0 for the first page.
+	After         int32 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUserIDsRequest) Reset() {
+	*x = ListUserIDsRequest{}
+	mi := &file_auth_v4_user_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUserIDsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUserIDsRequest) ProtoMessage() {}
+
+func (x *ListUserIDsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUserIDsRequest.ProtoReflect.Descriptor instead.
+func (*ListUserIDsRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListUserIDsRequest) GetAfter() int32 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// ListUserIDsResponse is a page of ids in ascending order; an empty one is behind the last.
+type ListUserIDsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ids           []int32                `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUserIDsResponse) Reset() {
+	*x = ListUserIDsResponse{}
+	mi := &file_auth_v4_user_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUserIDsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUserIDsResponse) ProtoMessage() {}
+
+func (x *ListUserIDsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v4_user_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUserIDsResponse.ProtoReflect.Descriptor instead.
+func (*ListUserIDsResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListUserIDsResponse) GetIds() []int32 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 // FindUserRequest names an account.
 type FindUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -335,7 +426,7 @@ type FindUserRequest struct {
 
 func (x *FindUserRequest) Reset() {
 	*x = FindUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[4]
+	mi := &file_auth_v4_user_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +438,7 @@ func (x *FindUserRequest) String() string {
 func (*FindUserRequest) ProtoMessage() {}
 
 func (x *FindUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[4]
+	mi := &file_auth_v4_user_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +451,7 @@ func (x *FindUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindUserRequest.ProtoReflect.Descriptor instead.
 func (*FindUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{4}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FindUserRequest) GetUser() string {
@@ -389,7 +480,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[5]
+	mi := &file_auth_v4_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +492,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[5]
+	mi := &file_auth_v4_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +505,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{5}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateUserRequest) GetEmail() string {
@@ -476,7 +567,7 @@ type CreateUserResponse struct {
 
 func (x *CreateUserResponse) Reset() {
 	*x = CreateUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[6]
+	mi := &file_auth_v4_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +579,7 @@ func (x *CreateUserResponse) String() string {
 func (*CreateUserResponse) ProtoMessage() {}
 
 func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[6]
+	mi := &file_auth_v4_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +592,7 @@ func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserResponse.ProtoReflect.Descriptor instead.
 func (*CreateUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{6}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateUserResponse) GetId() int32 {
@@ -531,7 +622,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[7]
+	mi := &file_auth_v4_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +634,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[7]
+	mi := &file_auth_v4_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +647,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{7}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateUserRequest) GetId() int32 {
@@ -618,7 +709,7 @@ type UpdateUserResponse struct {
 
 func (x *UpdateUserResponse) Reset() {
 	*x = UpdateUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[8]
+	mi := &file_auth_v4_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +721,7 @@ func (x *UpdateUserResponse) String() string {
 func (*UpdateUserResponse) ProtoMessage() {}
 
 func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[8]
+	mi := &file_auth_v4_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +734,7 @@ func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserResponse.ProtoReflect.Descriptor instead.
 func (*UpdateUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{8}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateUserResponse) GetId() int32 {
@@ -663,7 +754,7 @@ type SuspendUserRequest struct {
 
 func (x *SuspendUserRequest) Reset() {
 	*x = SuspendUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[9]
+	mi := &file_auth_v4_user_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +766,7 @@ func (x *SuspendUserRequest) String() string {
 func (*SuspendUserRequest) ProtoMessage() {}
 
 func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[9]
+	mi := &file_auth_v4_user_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +779,7 @@ func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendUserRequest.ProtoReflect.Descriptor instead.
 func (*SuspendUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{9}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SuspendUserRequest) GetId() int32 {
@@ -708,7 +799,7 @@ type SuspendUserResponse struct {
 
 func (x *SuspendUserResponse) Reset() {
 	*x = SuspendUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[10]
+	mi := &file_auth_v4_user_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +811,7 @@ func (x *SuspendUserResponse) String() string {
 func (*SuspendUserResponse) ProtoMessage() {}
 
 func (x *SuspendUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[10]
+	mi := &file_auth_v4_user_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +824,7 @@ func (x *SuspendUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendUserResponse.ProtoReflect.Descriptor instead.
 func (*SuspendUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{10}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SuspendUserResponse) GetId() int32 {
@@ -753,7 +844,7 @@ type ResumeUserRequest struct {
 
 func (x *ResumeUserRequest) Reset() {
 	*x = ResumeUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[11]
+	mi := &file_auth_v4_user_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +856,7 @@ func (x *ResumeUserRequest) String() string {
 func (*ResumeUserRequest) ProtoMessage() {}
 
 func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[11]
+	mi := &file_auth_v4_user_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +869,7 @@ func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeUserRequest.ProtoReflect.Descriptor instead.
 func (*ResumeUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{11}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResumeUserRequest) GetId() int32 {
@@ -798,7 +889,7 @@ type ResumeUserResponse struct {
 
 func (x *ResumeUserResponse) Reset() {
 	*x = ResumeUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[12]
+	mi := &file_auth_v4_user_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +901,7 @@ func (x *ResumeUserResponse) String() string {
 func (*ResumeUserResponse) ProtoMessage() {}
 
 func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[12]
+	mi := &file_auth_v4_user_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +914,7 @@ func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeUserResponse.ProtoReflect.Descriptor instead.
 func (*ResumeUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{12}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResumeUserResponse) GetId() int32 {
@@ -844,7 +935,7 @@ type SetUserPasswordRequest struct {
 
 func (x *SetUserPasswordRequest) Reset() {
 	*x = SetUserPasswordRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[13]
+	mi := &file_auth_v4_user_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +947,7 @@ func (x *SetUserPasswordRequest) String() string {
 func (*SetUserPasswordRequest) ProtoMessage() {}
 
 func (x *SetUserPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[13]
+	mi := &file_auth_v4_user_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +960,7 @@ func (x *SetUserPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUserPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetUserPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{13}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetUserPasswordRequest) GetId() int32 {
@@ -896,7 +987,7 @@ type SetUserPasswordResponse struct {
 
 func (x *SetUserPasswordResponse) Reset() {
 	*x = SetUserPasswordResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[14]
+	mi := &file_auth_v4_user_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +999,7 @@ func (x *SetUserPasswordResponse) String() string {
 func (*SetUserPasswordResponse) ProtoMessage() {}
 
 func (x *SetUserPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[14]
+	mi := &file_auth_v4_user_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1012,7 @@ func (x *SetUserPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUserPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetUserPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{14}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetUserPasswordResponse) GetId() int32 {
@@ -941,7 +1032,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[15]
+	mi := &file_auth_v4_user_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1044,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[15]
+	mi := &file_auth_v4_user_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1057,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{15}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteUserRequest) GetId() int32 {
@@ -986,7 +1077,7 @@ type DeleteUserResponse struct {
 
 func (x *DeleteUserResponse) Reset() {
 	*x = DeleteUserResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[16]
+	mi := &file_auth_v4_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1089,7 @@ func (x *DeleteUserResponse) String() string {
 func (*DeleteUserResponse) ProtoMessage() {}
 
 func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[16]
+	mi := &file_auth_v4_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1102,7 @@ func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserResponse.ProtoReflect.Descriptor instead.
 func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{16}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteUserResponse) GetId() int32 {
@@ -1034,7 +1125,7 @@ type AddSSHKeyRequest struct {
 
 func (x *AddSSHKeyRequest) Reset() {
 	*x = AddSSHKeyRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[17]
+	mi := &file_auth_v4_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1137,7 @@ func (x *AddSSHKeyRequest) String() string {
 func (*AddSSHKeyRequest) ProtoMessage() {}
 
 func (x *AddSSHKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[17]
+	mi := &file_auth_v4_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1150,7 @@ func (x *AddSSHKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSSHKeyRequest.ProtoReflect.Descriptor instead.
 func (*AddSSHKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{17}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddSSHKeyRequest) GetName() string {
@@ -1093,7 +1184,7 @@ type AddSSHKeyResponse struct {
 
 func (x *AddSSHKeyResponse) Reset() {
 	*x = AddSSHKeyResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[18]
+	mi := &file_auth_v4_user_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1196,7 @@ func (x *AddSSHKeyResponse) String() string {
 func (*AddSSHKeyResponse) ProtoMessage() {}
 
 func (x *AddSSHKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[18]
+	mi := &file_auth_v4_user_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1209,7 @@ func (x *AddSSHKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSSHKeyResponse.ProtoReflect.Descriptor instead.
 func (*AddSSHKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{18}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddSSHKeyResponse) GetId() int32 {
@@ -1140,7 +1231,7 @@ type ListSSHKeysRequest struct {
 
 func (x *ListSSHKeysRequest) Reset() {
 	*x = ListSSHKeysRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[19]
+	mi := &file_auth_v4_user_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1243,7 @@ func (x *ListSSHKeysRequest) String() string {
 func (*ListSSHKeysRequest) ProtoMessage() {}
 
 func (x *ListSSHKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[19]
+	mi := &file_auth_v4_user_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1256,7 @@ func (x *ListSSHKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{19}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListSSHKeysRequest) GetAccount() string {
@@ -1194,7 +1285,7 @@ type DeleteSSHKeyRequest struct {
 
 func (x *DeleteSSHKeyRequest) Reset() {
 	*x = DeleteSSHKeyRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[20]
+	mi := &file_auth_v4_user_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1297,7 @@ func (x *DeleteSSHKeyRequest) String() string {
 func (*DeleteSSHKeyRequest) ProtoMessage() {}
 
 func (x *DeleteSSHKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[20]
+	mi := &file_auth_v4_user_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1310,7 @@ func (x *DeleteSSHKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSSHKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSSHKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{20}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteSSHKeyRequest) GetAccount() string {
@@ -1246,7 +1337,7 @@ type DeleteSSHKeyResponse struct {
 
 func (x *DeleteSSHKeyResponse) Reset() {
 	*x = DeleteSSHKeyResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[21]
+	mi := &file_auth_v4_user_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1349,7 @@ func (x *DeleteSSHKeyResponse) String() string {
 func (*DeleteSSHKeyResponse) ProtoMessage() {}
 
 func (x *DeleteSSHKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[21]
+	mi := &file_auth_v4_user_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1362,7 @@ func (x *DeleteSSHKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSSHKeyResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSSHKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{21}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteSSHKeyResponse) GetId() int32 {
@@ -1291,7 +1382,7 @@ type ListSSHKeysOfRequest struct {
 
 func (x *ListSSHKeysOfRequest) Reset() {
 	*x = ListSSHKeysOfRequest{}
-	mi := &file_auth_v4_user_proto_msgTypes[22]
+	mi := &file_auth_v4_user_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1394,7 @@ func (x *ListSSHKeysOfRequest) String() string {
 func (*ListSSHKeysOfRequest) ProtoMessage() {}
 
 func (x *ListSSHKeysOfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[22]
+	mi := &file_auth_v4_user_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1407,7 @@ func (x *ListSSHKeysOfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysOfRequest.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysOfRequest) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{22}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListSSHKeysOfRequest) GetUser() int32 {
@@ -1338,7 +1429,7 @@ type ListSSHKeysResponse struct {
 
 func (x *ListSSHKeysResponse) Reset() {
 	*x = ListSSHKeysResponse{}
-	mi := &file_auth_v4_user_proto_msgTypes[23]
+	mi := &file_auth_v4_user_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1441,7 @@ func (x *ListSSHKeysResponse) String() string {
 func (*ListSSHKeysResponse) ProtoMessage() {}
 
 func (x *ListSSHKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[23]
+	mi := &file_auth_v4_user_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1454,7 @@ func (x *ListSSHKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSSHKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListSSHKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{23}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListSSHKeysResponse) GetLastNotify() int32 {
@@ -1399,7 +1490,7 @@ type SSHKey struct {
 
 func (x *SSHKey) Reset() {
 	*x = SSHKey{}
-	mi := &file_auth_v4_user_proto_msgTypes[24]
+	mi := &file_auth_v4_user_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1502,7 @@ func (x *SSHKey) String() string {
 func (*SSHKey) ProtoMessage() {}
 
 func (x *SSHKey) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_v4_user_proto_msgTypes[24]
+	mi := &file_auth_v4_user_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1515,7 @@ func (x *SSHKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SSHKey.ProtoReflect.Descriptor instead.
 func (*SSHKey) Descriptor() ([]byte, []int) {
-	return file_auth_v4_user_proto_rawDescGZIP(), []int{24}
+	return file_auth_v4_user_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SSHKey) GetId() int32 {
@@ -1477,7 +1568,11 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"6\n" +
 	"\x0eGetUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05email\x18\x02 \x01(\tR\x05email\"%\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"*\n" +
+	"\x12ListUserIDsRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x05R\x05after\"'\n" +
+	"\x13ListUserIDsResponse\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x05R\x03ids\"%\n" +
 	"\x0fFindUserRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\"\xc7\x01\n" +
 	"\x11CreateUserRequest\x12\x14\n" +
@@ -1547,7 +1642,7 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x06SSHKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
-	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xd4\x10\n" +
+	"\vssh_pub_key\x18\x03 \x01(\tR\tsshPubKey2\xac\x11\n" +
 	"\vUserService\x12|\n" +
 	"\tListUsers\x12\x19.auth.v4.ListUsersRequest\x1a\x1a.auth.v4.ListUsersResponse\"8\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
 	"users.read\x82\xd3\xe4\x93\x02\x1eZ\r\x12\v/vm/v3/user\x12\r/auth/v4/user\x12{\n" +
@@ -1579,7 +1674,8 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x04user \x01\x82\xd3\xe4\x93\x02H:\x01*Z#:\x01*\"\x1e/auth/v3/user/{account}/sshkey\"\x1e/auth/v4/user/{account}/sshkey\x12\xa8\x01\n" +
 	"\vListSSHKeys\x12\x1b.auth.v4.ListSSHKeysRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"^\xea\xc7\x18\x12\b\x02\x18\x01\"\fsshkeys.read\x82\xd3\xe4\x93\x02BZ \x12\x1e/auth/v3/user/{account}/sshkey\x12\x1e/auth/v4/user/{account}/sshkey\x12\xc0\x01\n" +
 	"\fDeleteSSHKey\x12\x1c.auth.v4.DeleteSSHKeyRequest\x1a\x1d.auth.v4.DeleteSSHKeyResponse\"s\xea\xc7\x18\x11\b\x02\"\rsshkeys.write\xf2\xc7\x18\b\n" +
-	"\x04user \x01\x82\xd3\xe4\x93\x02LZ%*#/auth/v3/user/{account}/sshkey/{id}*#/auth/v4/user/{account}/sshkey/{id}\x12Z\n" +
+	"\x04user \x01\x82\xd3\xe4\x93\x02LZ%*#/auth/v3/user/{account}/sshkey/{id}*#/auth/v4/user/{account}/sshkey/{id}\x12V\n" +
+	"\vListUserIDs\x12\x1b.auth.v4.ListUserIDsRequest\x1a\x1c.auth.v4.ListUserIDsResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12Z\n" +
 	"\rListSSHKeysOf\x12\x1d.auth.v4.ListSSHKeysOfRequest\x1a\x1c.auth.v4.ListSSHKeysResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B/\xba\xc8\x18\tispsystemZ slipway.dev/proto/auth/v4;authpbb\x06proto3"
 
 var (
@@ -1594,68 +1690,72 @@ func file_auth_v4_user_proto_rawDescGZIP() []byte {
 	return file_auth_v4_user_proto_rawDescData
 }
 
-var file_auth_v4_user_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_auth_v4_user_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_auth_v4_user_proto_goTypes = []any{
 	(*User)(nil),                    // 0: auth.v4.User
 	(*ListUsersRequest)(nil),        // 1: auth.v4.ListUsersRequest
 	(*ListUsersResponse)(nil),       // 2: auth.v4.ListUsersResponse
 	(*GetUserRequest)(nil),          // 3: auth.v4.GetUserRequest
-	(*FindUserRequest)(nil),         // 4: auth.v4.FindUserRequest
-	(*CreateUserRequest)(nil),       // 5: auth.v4.CreateUserRequest
-	(*CreateUserResponse)(nil),      // 6: auth.v4.CreateUserResponse
-	(*UpdateUserRequest)(nil),       // 7: auth.v4.UpdateUserRequest
-	(*UpdateUserResponse)(nil),      // 8: auth.v4.UpdateUserResponse
-	(*SuspendUserRequest)(nil),      // 9: auth.v4.SuspendUserRequest
-	(*SuspendUserResponse)(nil),     // 10: auth.v4.SuspendUserResponse
-	(*ResumeUserRequest)(nil),       // 11: auth.v4.ResumeUserRequest
-	(*ResumeUserResponse)(nil),      // 12: auth.v4.ResumeUserResponse
-	(*SetUserPasswordRequest)(nil),  // 13: auth.v4.SetUserPasswordRequest
-	(*SetUserPasswordResponse)(nil), // 14: auth.v4.SetUserPasswordResponse
-	(*DeleteUserRequest)(nil),       // 15: auth.v4.DeleteUserRequest
-	(*DeleteUserResponse)(nil),      // 16: auth.v4.DeleteUserResponse
-	(*AddSSHKeyRequest)(nil),        // 17: auth.v4.AddSSHKeyRequest
-	(*AddSSHKeyResponse)(nil),       // 18: auth.v4.AddSSHKeyResponse
-	(*ListSSHKeysRequest)(nil),      // 19: auth.v4.ListSSHKeysRequest
-	(*DeleteSSHKeyRequest)(nil),     // 20: auth.v4.DeleteSSHKeyRequest
-	(*DeleteSSHKeyResponse)(nil),    // 21: auth.v4.DeleteSSHKeyResponse
-	(*ListSSHKeysOfRequest)(nil),    // 22: auth.v4.ListSSHKeysOfRequest
-	(*ListSSHKeysResponse)(nil),     // 23: auth.v4.ListSSHKeysResponse
-	(*SSHKey)(nil),                  // 24: auth.v4.SSHKey
-	(*v1.Query)(nil),                // 25: query.v1.Query
+	(*ListUserIDsRequest)(nil),      // 4: auth.v4.ListUserIDsRequest
+	(*ListUserIDsResponse)(nil),     // 5: auth.v4.ListUserIDsResponse
+	(*FindUserRequest)(nil),         // 6: auth.v4.FindUserRequest
+	(*CreateUserRequest)(nil),       // 7: auth.v4.CreateUserRequest
+	(*CreateUserResponse)(nil),      // 8: auth.v4.CreateUserResponse
+	(*UpdateUserRequest)(nil),       // 9: auth.v4.UpdateUserRequest
+	(*UpdateUserResponse)(nil),      // 10: auth.v4.UpdateUserResponse
+	(*SuspendUserRequest)(nil),      // 11: auth.v4.SuspendUserRequest
+	(*SuspendUserResponse)(nil),     // 12: auth.v4.SuspendUserResponse
+	(*ResumeUserRequest)(nil),       // 13: auth.v4.ResumeUserRequest
+	(*ResumeUserResponse)(nil),      // 14: auth.v4.ResumeUserResponse
+	(*SetUserPasswordRequest)(nil),  // 15: auth.v4.SetUserPasswordRequest
+	(*SetUserPasswordResponse)(nil), // 16: auth.v4.SetUserPasswordResponse
+	(*DeleteUserRequest)(nil),       // 17: auth.v4.DeleteUserRequest
+	(*DeleteUserResponse)(nil),      // 18: auth.v4.DeleteUserResponse
+	(*AddSSHKeyRequest)(nil),        // 19: auth.v4.AddSSHKeyRequest
+	(*AddSSHKeyResponse)(nil),       // 20: auth.v4.AddSSHKeyResponse
+	(*ListSSHKeysRequest)(nil),      // 21: auth.v4.ListSSHKeysRequest
+	(*DeleteSSHKeyRequest)(nil),     // 22: auth.v4.DeleteSSHKeyRequest
+	(*DeleteSSHKeyResponse)(nil),    // 23: auth.v4.DeleteSSHKeyResponse
+	(*ListSSHKeysOfRequest)(nil),    // 24: auth.v4.ListSSHKeysOfRequest
+	(*ListSSHKeysResponse)(nil),     // 25: auth.v4.ListSSHKeysResponse
+	(*SSHKey)(nil),                  // 26: auth.v4.SSHKey
+	(*v1.Query)(nil),                // 27: query.v1.Query
 }
 var file_auth_v4_user_proto_depIdxs = []int32{
-	25, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
+	27, // 0: auth.v4.ListUsersRequest.query:type_name -> query.v1.Query
 	0,  // 1: auth.v4.ListUsersResponse.list:type_name -> auth.v4.User
-	25, // 2: auth.v4.ListSSHKeysRequest.query:type_name -> query.v1.Query
-	24, // 3: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
+	27, // 2: auth.v4.ListSSHKeysRequest.query:type_name -> query.v1.Query
+	26, // 3: auth.v4.ListSSHKeysResponse.list:type_name -> auth.v4.SSHKey
 	1,  // 4: auth.v4.UserService.ListUsers:input_type -> auth.v4.ListUsersRequest
-	4,  // 5: auth.v4.UserService.FindUser:input_type -> auth.v4.FindUserRequest
+	6,  // 5: auth.v4.UserService.FindUser:input_type -> auth.v4.FindUserRequest
 	3,  // 6: auth.v4.UserService.GetUser:input_type -> auth.v4.GetUserRequest
-	5,  // 7: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
-	7,  // 8: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
-	9,  // 9: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
-	11, // 10: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
-	13, // 11: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
-	15, // 12: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
-	17, // 13: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
-	19, // 14: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
-	20, // 15: auth.v4.UserService.DeleteSSHKey:input_type -> auth.v4.DeleteSSHKeyRequest
-	22, // 16: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
-	2,  // 17: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
-	0,  // 18: auth.v4.UserService.FindUser:output_type -> auth.v4.User
-	0,  // 19: auth.v4.UserService.GetUser:output_type -> auth.v4.User
-	6,  // 20: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
-	8,  // 21: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
-	10, // 22: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
-	12, // 23: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
-	14, // 24: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
-	16, // 25: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
-	18, // 26: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
-	23, // 27: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
-	21, // 28: auth.v4.UserService.DeleteSSHKey:output_type -> auth.v4.DeleteSSHKeyResponse
-	23, // 29: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
-	17, // [17:30] is the sub-list for method output_type
-	4,  // [4:17] is the sub-list for method input_type
+	7,  // 7: auth.v4.UserService.CreateUser:input_type -> auth.v4.CreateUserRequest
+	9,  // 8: auth.v4.UserService.UpdateUser:input_type -> auth.v4.UpdateUserRequest
+	11, // 9: auth.v4.UserService.SuspendUser:input_type -> auth.v4.SuspendUserRequest
+	13, // 10: auth.v4.UserService.ResumeUser:input_type -> auth.v4.ResumeUserRequest
+	15, // 11: auth.v4.UserService.SetUserPassword:input_type -> auth.v4.SetUserPasswordRequest
+	17, // 12: auth.v4.UserService.DeleteUser:input_type -> auth.v4.DeleteUserRequest
+	19, // 13: auth.v4.UserService.AddSSHKey:input_type -> auth.v4.AddSSHKeyRequest
+	21, // 14: auth.v4.UserService.ListSSHKeys:input_type -> auth.v4.ListSSHKeysRequest
+	22, // 15: auth.v4.UserService.DeleteSSHKey:input_type -> auth.v4.DeleteSSHKeyRequest
+	4,  // 16: auth.v4.UserService.ListUserIDs:input_type -> auth.v4.ListUserIDsRequest
+	24, // 17: auth.v4.UserService.ListSSHKeysOf:input_type -> auth.v4.ListSSHKeysOfRequest
+	2,  // 18: auth.v4.UserService.ListUsers:output_type -> auth.v4.ListUsersResponse
+	0,  // 19: auth.v4.UserService.FindUser:output_type -> auth.v4.User
+	0,  // 20: auth.v4.UserService.GetUser:output_type -> auth.v4.User
+	8,  // 21: auth.v4.UserService.CreateUser:output_type -> auth.v4.CreateUserResponse
+	10, // 22: auth.v4.UserService.UpdateUser:output_type -> auth.v4.UpdateUserResponse
+	12, // 23: auth.v4.UserService.SuspendUser:output_type -> auth.v4.SuspendUserResponse
+	14, // 24: auth.v4.UserService.ResumeUser:output_type -> auth.v4.ResumeUserResponse
+	16, // 25: auth.v4.UserService.SetUserPassword:output_type -> auth.v4.SetUserPasswordResponse
+	18, // 26: auth.v4.UserService.DeleteUser:output_type -> auth.v4.DeleteUserResponse
+	20, // 27: auth.v4.UserService.AddSSHKey:output_type -> auth.v4.AddSSHKeyResponse
+	25, // 28: auth.v4.UserService.ListSSHKeys:output_type -> auth.v4.ListSSHKeysResponse
+	23, // 29: auth.v4.UserService.DeleteSSHKey:output_type -> auth.v4.DeleteSSHKeyResponse
+	5,  // 30: auth.v4.UserService.ListUserIDs:output_type -> auth.v4.ListUserIDsResponse
+	25, // 31: auth.v4.UserService.ListSSHKeysOf:output_type -> auth.v4.ListSSHKeysResponse
+	18, // [18:32] is the sub-list for method output_type
+	4,  // [4:18] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -1666,14 +1766,14 @@ func file_auth_v4_user_proto_init() {
 	if File_auth_v4_user_proto != nil {
 		return
 	}
-	file_auth_v4_user_proto_msgTypes[7].OneofWrappers = []any{}
+	file_auth_v4_user_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_user_proto_rawDesc), len(file_auth_v4_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	UserService_AddSSHKey_FullMethodName       = "/auth.v4.UserService/AddSSHKey"
 	UserService_ListSSHKeys_FullMethodName     = "/auth.v4.UserService/ListSSHKeys"
 	UserService_DeleteSSHKey_FullMethodName    = "/auth.v4.UserService/DeleteSSHKey"
+	UserService_ListUserIDs_FullMethodName     = "/auth.v4.UserService/ListUserIDs"
 	UserService_ListSSHKeysOf_FullMethodName   = "/auth.v4.UserService/ListSSHKeysOf"
 )
 
@@ -60,9 +61,10 @@ type UserServiceClient interface {
 	ResumeUser(ctx context.Context, in *ResumeUserRequest, opts ...grpc.CallOption) (*ResumeUserResponse, error)
 	// SetUserPassword changes the password of an account and ends all of its sessions, one-time keys and tokens.
 	SetUserPassword(ctx context.Context, in *SetUserPasswordRequest, opts ...grpc.CallOption) (*SetUserPasswordResponse, error)
-	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts stay, because this service does
-	// not know them: delete them first or give them to another account. The last active administrator cannot be
-	// deleted.
+	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts, their tasks and its address pools
+	// go to the account of the caller, or to the first administrator if the caller deletes its own account. They keep
+	// running. Where the setting delete_gives_hosts is 0, an account that has hosts is refused with ACCOUNT_HAS_HOSTS.
+	// The last active administrator cannot be deleted.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*DeleteUserResponse, error)
 	// AddSSHKey stores a public key. Hosts that the account creates later accept it.
 	AddSSHKey(ctx context.Context, in *AddSSHKeyRequest, opts ...grpc.CallOption) (*AddSSHKeyResponse, error)
@@ -70,6 +72,8 @@ type UserServiceClient interface {
 	ListSSHKeys(ctx context.Context, in *ListSSHKeysRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
 	// DeleteSSHKey removes a key. Existing hosts keep accepting it.
 	DeleteSSHKey(ctx context.Context, in *DeleteSSHKeyRequest, opts ...grpc.CallOption) (*DeleteSSHKeyResponse, error)
+	// ListUserIDs lists the ids of all accounts, page by page. Other services compare them with the owners that they know.
+	ListUserIDs(ctx context.Context, in *ListUserIDsRequest, opts ...grpc.CallOption) (*ListUserIDsResponse, error)
 	// ListSSHKeysOf lists the keys of an account. Other services call it.
 	ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOfRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error)
 }
@@ -202,6 +206,16 @@ func (c *userServiceClient) DeleteSSHKey(ctx context.Context, in *DeleteSSHKeyRe
 	return out, nil
 }
 
+func (c *userServiceClient) ListUserIDs(ctx context.Context, in *ListUserIDsRequest, opts ...grpc.CallOption) (*ListUserIDsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUserIDsResponse)
+	err := c.cc.Invoke(ctx, UserService_ListUserIDs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *userServiceClient) ListSSHKeysOf(ctx context.Context, in *ListSSHKeysOfRequest, opts ...grpc.CallOption) (*ListSSHKeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListSSHKeysResponse)
@@ -238,9 +252,10 @@ type UserServiceServer interface {
 	ResumeUser(context.Context, *ResumeUserRequest) (*ResumeUserResponse, error)
 	// SetUserPassword changes the password of an account and ends all of its sessions, one-time keys and tokens.
 	SetUserPassword(context.Context, *SetUserPasswordRequest) (*SetUserPasswordResponse, error)
-	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts stay, because this service does
-	// not know them: delete them first or give them to another account. The last active administrator cannot be
-	// deleted.
+	// DeleteUser removes an account with its sessions, tokens and SSH keys. Its hosts, their tasks and its address pools
+	// go to the account of the caller, or to the first administrator if the caller deletes its own account. They keep
+	// running. Where the setting delete_gives_hosts is 0, an account that has hosts is refused with ACCOUNT_HAS_HOSTS.
+	// The last active administrator cannot be deleted.
 	DeleteUser(context.Context, *DeleteUserRequest) (*DeleteUserResponse, error)
 	// AddSSHKey stores a public key. Hosts that the account creates later accept it.
 	AddSSHKey(context.Context, *AddSSHKeyRequest) (*AddSSHKeyResponse, error)
@@ -248,6 +263,8 @@ type UserServiceServer interface {
 	ListSSHKeys(context.Context, *ListSSHKeysRequest) (*ListSSHKeysResponse, error)
 	// DeleteSSHKey removes a key. Existing hosts keep accepting it.
 	DeleteSSHKey(context.Context, *DeleteSSHKeyRequest) (*DeleteSSHKeyResponse, error)
+	// ListUserIDs lists the ids of all accounts, page by page. Other services compare them with the owners that they know.
+	ListUserIDs(context.Context, *ListUserIDsRequest) (*ListUserIDsResponse, error)
 	// ListSSHKeysOf lists the keys of an account. Other services call it.
 	ListSSHKeysOf(context.Context, *ListSSHKeysOfRequest) (*ListSSHKeysResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
@@ -295,6 +312,9 @@ func (UnimplementedUserServiceServer) ListSSHKeys(context.Context, *ListSSHKeysR
 }
 func (UnimplementedUserServiceServer) DeleteSSHKey(context.Context, *DeleteSSHKeyRequest) (*DeleteSSHKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSSHKey not implemented")
+}
+func (UnimplementedUserServiceServer) ListUserIDs(context.Context, *ListUserIDsRequest) (*ListUserIDsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUserIDs not implemented")
 }
 func (UnimplementedUserServiceServer) ListSSHKeysOf(context.Context, *ListSSHKeysOfRequest) (*ListSSHKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSSHKeysOf not implemented")
@@ -536,6 +556,24 @@ func _UserService_DeleteSSHKey_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_ListUserIDs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUserIDsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).ListUserIDs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_ListUserIDs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).ListUserIDs(ctx, req.(*ListUserIDsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UserService_ListSSHKeysOf_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListSSHKeysOfRequest)
 	if err := dec(in); err != nil {
@@ -608,6 +646,10 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSSHKey",
 			Handler:    _UserService_DeleteSSHKey_Handler,
+		},
+		{
+			MethodName: "ListUserIDs",
+			Handler:    _UserService_ListUserIDs_Handler,
 		},
 		{
 			MethodName: "ListSSHKeysOf",

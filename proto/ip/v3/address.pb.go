@@ -731,7 +731,7 @@ type Holding struct {
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	// UUID of the host, its internal_name.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Account of the host when it was created; null if unknown.
+	// Account of the host, for an earlier period the last one in it; null if unknown.
 	Account *wrapperspb.Int32Value `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
 	DateFrom string `protobuf:"bytes,5,opt,name=date_from,json=dateFrom,proto3" json:"date_from,omitempty"`

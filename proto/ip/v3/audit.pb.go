@@ -120,7 +120,9 @@ type Held struct {
 	// UUID of the host.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The owner confirmed the reservation, so it does not expire.
-	Assigned      bool `protobuf:"varint,4,opt,name=assigned,proto3" json:"assigned,omitempty"`
+	Assigned bool `protobuf:"varint,4,opt,name=assigned,proto3" json:"assigned,omitempty"`
+	// The account that the address is booked for; 0 if unknown.
+	Account       int32 `protobuf:"varint,5,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +185,13 @@ func (x *Held) GetAssigned() bool {
 	return false
 }
 
+func (x *Held) GetAccount() int32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
 var File_ip_v3_audit_proto protoreflect.FileDescriptor
 
 const file_ip_v3_audit_proto_rawDesc = "" +
@@ -191,12 +200,13 @@ const file_ip_v3_audit_proto_rawDesc = "" +
 	"\x0fListHeldRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\x05R\x05after\"3\n" +
 	"\x10ListHeldResponse\x12\x1f\n" +
-	"\x04held\x18\x01 \x03(\v2\v.ip.v3.HeldR\x04held\"a\n" +
+	"\x04held\x18\x01 \x03(\v2\v.ip.v3.HeldR\x04held\"{\n" +
 	"\x04Held\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x1a\n" +
-	"\bassigned\x18\x04 \x01(\bR\bassigned2Z\n" +
+	"\bassigned\x18\x04 \x01(\bR\bassigned\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\x05R\aaccount2Z\n" +
 	"\rLedgerService\x12I\n" +
 	"\bListHeld\x12\x16.ip.v3.ListHeldRequest\x1a\x17.ip.v3.ListHeldResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 

@@ -240,6 +240,186 @@ func (x *ListAccountsResponse) GetSize() int32 {
 	return 0
 }
 
+// CountHostsRequest names an account.
+type CountHostsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       int32                  `protobuf:"varint,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountHostsRequest) Reset() {
+	*x = CountHostsRequest{}
+	mi := &file_vm_v3_account_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountHostsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountHostsRequest) ProtoMessage() {}
+
+func (x *CountHostsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_account_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountHostsRequest.ProtoReflect.Descriptor instead.
+func (*CountHostsRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_account_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CountHostsRequest) GetAccount() int32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
+// CountHostsResponse is the number of hosts, those under construction too.
+type CountHostsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hosts         int32                  `protobuf:"varint,1,opt,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountHostsResponse) Reset() {
+	*x = CountHostsResponse{}
+	mi := &file_vm_v3_account_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountHostsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountHostsResponse) ProtoMessage() {}
+
+func (x *CountHostsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_account_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountHostsResponse.ProtoReflect.Descriptor instead.
+func (*CountHostsResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_account_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CountHostsResponse) GetHosts() int32 {
+	if x != nil {
+		return x.Hosts
+	}
+	return 0
+}
+
+// AwaitHeirRequest names a deleted account.
+type AwaitHeirRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       int32                  `protobuf:"varint,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitHeirRequest) Reset() {
+	*x = AwaitHeirRequest{}
+	mi := &file_vm_v3_account_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitHeirRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitHeirRequest) ProtoMessage() {}
+
+func (x *AwaitHeirRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_account_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitHeirRequest.ProtoReflect.Descriptor instead.
+func (*AwaitHeirRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_account_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AwaitHeirRequest) GetAccount() int32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
+// AwaitHeirResponse names the account that has the hosts now.
+type AwaitHeirResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Heir          int32                  `protobuf:"varint,1,opt,name=heir,proto3" json:"heir,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitHeirResponse) Reset() {
+	*x = AwaitHeirResponse{}
+	mi := &file_vm_v3_account_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitHeirResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitHeirResponse) ProtoMessage() {}
+
+func (x *AwaitHeirResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_account_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitHeirResponse.ProtoReflect.Descriptor instead.
+func (*AwaitHeirResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_account_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AwaitHeirResponse) GetHeir() int32 {
+	if x != nil {
+		return x.Heir
+	}
+	return 0
+}
+
 // GetAccountRequest names an account.
 type GetAccountRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -250,7 +430,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_vm_v3_account_proto_msgTypes[3]
+	mi := &file_vm_v3_account_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -262,7 +442,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_account_proto_msgTypes[3]
+	mi := &file_vm_v3_account_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -275,7 +455,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_account_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_account_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetAccountRequest) GetId() int32 {
@@ -308,15 +488,28 @@ const file_vm_v3_account_proto_rawDesc = "" +
 	"\vlast_notify\x18\x01 \x01(\x05R\n" +
 	"lastNotify\x12\"\n" +
 	"\x04list\x18\x02 \x03(\v2\x0e.vm.v3.AccountR\x04list\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x05R\x04size\"#\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"-\n" +
+	"\x11CountHostsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\x05R\aaccount\"*\n" +
+	"\x12CountHostsResponse\x12\x14\n" +
+	"\x05hosts\x18\x01 \x01(\x05R\x05hosts\",\n" +
+	"\x10AwaitHeirRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\x05R\aaccount\"'\n" +
+	"\x11AwaitHeirResponse\x12\x12\n" +
+	"\x04heir\x18\x01 \x01(\x05R\x04heir\"#\n" +
 	"\x11GetAccountRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xee\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\x91\x03\n" +
 	"\x0eAccountService\x12s\n" +
 	"\fListAccounts\x12\x1a.vm.v3.ListAccountsRequest\x1a\x1b.vm.v3.ListAccountsResponse\"*\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
 	"users.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/account\x12g\n" +
 	"\n" +
 	"GetAccount\x12\x18.vm.v3.GetAccountRequest\x1a\x0e.vm.v3.Account\"/\xea\xc7\x18\x10\b\x02\x18\x01\"\n" +
-	"users.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/account/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"users.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/account/{id}\x12Q\n" +
+	"\n" +
+	"CountHosts\x12\x18.vm.v3.CountHostsRequest\x1a\x19.vm.v3.CountHostsResponse\"\x0e\xea\xc7\x18\n" +
+	"\b\x04\x12\x04auth\x18\x01\x12N\n" +
+	"\tAwaitHeir\x12\x17.vm.v3.AwaitHeirRequest\x1a\x18.vm.v3.AwaitHeirResponse\"\x0e\xea\xc7\x18\n" +
+	"\b\x04\x12\x04auth\x18\x01B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_account_proto_rawDescOnce sync.Once
@@ -330,23 +523,31 @@ func file_vm_v3_account_proto_rawDescGZIP() []byte {
 	return file_vm_v3_account_proto_rawDescData
 }
 
-var file_vm_v3_account_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_vm_v3_account_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_vm_v3_account_proto_goTypes = []any{
 	(*Account)(nil),              // 0: vm.v3.Account
 	(*ListAccountsRequest)(nil),  // 1: vm.v3.ListAccountsRequest
 	(*ListAccountsResponse)(nil), // 2: vm.v3.ListAccountsResponse
-	(*GetAccountRequest)(nil),    // 3: vm.v3.GetAccountRequest
-	(*v1.Query)(nil),             // 4: query.v1.Query
+	(*CountHostsRequest)(nil),    // 3: vm.v3.CountHostsRequest
+	(*CountHostsResponse)(nil),   // 4: vm.v3.CountHostsResponse
+	(*AwaitHeirRequest)(nil),     // 5: vm.v3.AwaitHeirRequest
+	(*AwaitHeirResponse)(nil),    // 6: vm.v3.AwaitHeirResponse
+	(*GetAccountRequest)(nil),    // 7: vm.v3.GetAccountRequest
+	(*v1.Query)(nil),             // 8: query.v1.Query
 }
 var file_vm_v3_account_proto_depIdxs = []int32{
-	4, // 0: vm.v3.ListAccountsRequest.query:type_name -> query.v1.Query
+	8, // 0: vm.v3.ListAccountsRequest.query:type_name -> query.v1.Query
 	0, // 1: vm.v3.ListAccountsResponse.list:type_name -> vm.v3.Account
 	1, // 2: vm.v3.AccountService.ListAccounts:input_type -> vm.v3.ListAccountsRequest
-	3, // 3: vm.v3.AccountService.GetAccount:input_type -> vm.v3.GetAccountRequest
-	2, // 4: vm.v3.AccountService.ListAccounts:output_type -> vm.v3.ListAccountsResponse
-	0, // 5: vm.v3.AccountService.GetAccount:output_type -> vm.v3.Account
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
+	7, // 3: vm.v3.AccountService.GetAccount:input_type -> vm.v3.GetAccountRequest
+	3, // 4: vm.v3.AccountService.CountHosts:input_type -> vm.v3.CountHostsRequest
+	5, // 5: vm.v3.AccountService.AwaitHeir:input_type -> vm.v3.AwaitHeirRequest
+	2, // 6: vm.v3.AccountService.ListAccounts:output_type -> vm.v3.ListAccountsResponse
+	0, // 7: vm.v3.AccountService.GetAccount:output_type -> vm.v3.Account
+	4, // 8: vm.v3.AccountService.CountHosts:output_type -> vm.v3.CountHostsResponse
+	6, // 9: vm.v3.AccountService.AwaitHeir:output_type -> vm.v3.AwaitHeirResponse
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -363,7 +564,7 @@ func file_vm_v3_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_account_proto_rawDesc), len(file_vm_v3_account_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	AccountService_ListAccounts_FullMethodName = "/vm.v3.AccountService/ListAccounts"
 	AccountService_GetAccount_FullMethodName   = "/vm.v3.AccountService/GetAccount"
+	AccountService_CountHosts_FullMethodName   = "/vm.v3.AccountService/CountHosts"
+	AccountService_AwaitHeir_FullMethodName    = "/vm.v3.AccountService/AwaitHeir"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -34,6 +36,11 @@ type AccountServiceClient interface {
 	ListAccounts(ctx context.Context, in *ListAccountsRequest, opts ...grpc.CallOption) (*ListAccountsResponse, error)
 	// GetAccount reads one account.
 	GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// CountHosts counts the hosts of an account. auth calls it where accounts that have hosts are not to be deleted.
+	CountHosts(ctx context.Context, in *CountHostsRequest, opts ...grpc.CallOption) (*CountHostsResponse, error)
+	// AwaitHeir answers as soon as what belonged to a deleted account belongs to its heir. auth calls it, so that its client
+	// sees both changes or neither. The event of the deletion makes the change, whether or not this is called.
+	AwaitHeir(ctx context.Context, in *AwaitHeirRequest, opts ...grpc.CallOption) (*AwaitHeirResponse, error)
 }
 
 type accountServiceClient struct {
@@ -64,6 +71,26 @@ func (c *accountServiceClient) GetAccount(ctx context.Context, in *GetAccountReq
 	return out, nil
 }
 
+func (c *accountServiceClient) CountHosts(ctx context.Context, in *CountHostsRequest, opts ...grpc.CallOption) (*CountHostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountHostsResponse)
+	err := c.cc.Invoke(ctx, AccountService_CountHosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) AwaitHeir(ctx context.Context, in *AwaitHeirRequest, opts ...grpc.CallOption) (*AwaitHeirResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AwaitHeirResponse)
+	err := c.cc.Invoke(ctx, AccountService_AwaitHeir_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServiceServer is the server API for AccountService service.
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
@@ -75,6 +102,11 @@ type AccountServiceServer interface {
 	ListAccounts(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error)
 	// GetAccount reads one account.
 	GetAccount(context.Context, *GetAccountRequest) (*Account, error)
+	// CountHosts counts the hosts of an account. auth calls it where accounts that have hosts are not to be deleted.
+	CountHosts(context.Context, *CountHostsRequest) (*CountHostsResponse, error)
+	// AwaitHeir answers as soon as what belonged to a deleted account belongs to its heir. auth calls it, so that its client
+	// sees both changes or neither. The event of the deletion makes the change, whether or not this is called.
+	AwaitHeir(context.Context, *AwaitHeirRequest) (*AwaitHeirResponse, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -90,6 +122,12 @@ func (UnimplementedAccountServiceServer) ListAccounts(context.Context, *ListAcco
 }
 func (UnimplementedAccountServiceServer) GetAccount(context.Context, *GetAccountRequest) (*Account, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAccount not implemented")
+}
+func (UnimplementedAccountServiceServer) CountHosts(context.Context, *CountHostsRequest) (*CountHostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountHosts not implemented")
+}
+func (UnimplementedAccountServiceServer) AwaitHeir(context.Context, *AwaitHeirRequest) (*AwaitHeirResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AwaitHeir not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -148,6 +186,42 @@ func _AccountService_GetAccount_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_CountHosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountHostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).CountHosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_CountHosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).CountHosts(ctx, req.(*CountHostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_AwaitHeir_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AwaitHeirRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).AwaitHeir(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_AwaitHeir_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).AwaitHeir(ctx, req.(*AwaitHeirRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountService_ServiceDesc is the grpc.ServiceDesc for AccountService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +236,14 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAccount",
 			Handler:    _AccountService_GetAccount_Handler,
+		},
+		{
+			MethodName: "CountHosts",
+			Handler:    _AccountService_CountHosts_Handler,
+		},
+		{
+			MethodName: "AwaitHeir",
+			Handler:    _AccountService_AwaitHeir_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

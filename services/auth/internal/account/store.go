@@ -80,15 +80,43 @@ func SetPasswordHash(ctx context.Context, tx *unit.Tx, id int32, old, hash strin
 	return err
 }
 
-// Delete removes an account with all rows that refer to it, and emits events.
-func Delete(ctx context.Context, tx *unit.Tx, id int32) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, id); err != nil {
+// Delete removes an account with all rows that refer to it, and emits events. The one about the deletion is the promise that
+// what other services have of the account goes to its heir: it commits with the deletion, and each service keeps it.
+func Delete(ctx context.Context, tx *unit.Tx, gone *authpb.UserDeleted) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM user_account WHERE id = $1`, gone.GetId()); err != nil {
 		return err
 	}
-	if err := revoked(ctx, tx, id, math.MaxInt32); err != nil {
+	if err := revoked(ctx, tx, gone.GetId(), math.MaxInt32); err != nil {
 		return err
 	}
-	return emit(ctx, tx, "auth.v4.user.deleted", id, &authpb.UserDeleted{Id: id})
+	return emit(ctx, tx, "auth.v4.user.deleted", gone.GetId(), gone)
+}
+
+// Heir returns the account that gets what a deleted account has: that of by, who deletes it, or the first active administrator if
+// by deletes its own.
+func Heir(ctx context.Context, tx *unit.Tx, gone, by int32) (heir int32, err error) {
+	if gone != by {
+		return by, nil
+	}
+	err = tx.QueryRow(ctx, `
+		SELECT id FROM user_account WHERE id <> $1 AND state = 'active' AND $2 = ANY(roles) ORDER BY id LIMIT 1`,
+		gone, identity.RoleAdmin).Scan(&heir)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, errLastAdmin
+	}
+	return heir, err
+}
+
+// idPage is the length of a page of ids.
+const idPage = 1000
+
+// IDsAfter returns a page of the ids of all accounts, those above after.
+func IDsAfter(ctx context.Context, db *unit.DB, after int32) ([]int32, error) {
+	rows, err := db.Query(ctx, `SELECT id FROM user_account WHERE id > $1 ORDER BY id LIMIT $2`, after, idPage)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int32])
 }
 
 // Outdate revokes the identities of accounts that were signed up to now, and emits an event for each account.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	authpb "slipway.dev/proto/auth/v4"
+	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/unit"
@@ -65,8 +66,10 @@ type deeper struct {
 }
 
 // New makes the rooms, each of those below it. ttl is how long a session may be unused where token_ttl was never set;
-// box seals secrets in the database.
-func New(db *unit.DB, ring *keyring.Ring, box *seal.Box, ttl time.Duration, now func() time.Time) (*Server, error) {
+// box seals secrets in the database; hosts is vm, nil where there is none.
+func New(db *unit.DB, ring *keyring.Ring, box *seal.Box, ttl time.Duration, now func() time.Time, hosts vmpb.AccountServiceClient) (
+	*Server, error,
+) {
 	powers := power.New()
 	access := caller.New(db, powers)
 	passwords, err := password.New(db, access)
@@ -79,7 +82,7 @@ func New(db *unit.DB, ring *keyring.Ring, box *seal.Box, ttl time.Duration, now 
 			DB: db, Powers: powers, Access: access, Passwords: passwords, MFA: factors, Ring: ring, TTL: ttl, Now: now,
 		}),
 		Log: audit.New(db), MFA: factors, Roles: role.New(db, access, powers, credential.EndMade), Settings: setting.New(db, ttl),
-		SSHKeys: sshkey.New(db, access), Users: user.New(db, access, powers, passwords),
+		SSHKeys: sshkey.New(db, access), Users: user.New(db, access, powers, passwords, hosts),
 		db: db, powers: powers, passwords: passwords, ttl: ttl,
 	}, nil
 }

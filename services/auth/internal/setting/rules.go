@@ -26,6 +26,9 @@ const (
 	LoginWindow Name = "login_window"
 	// PasswordMinLength is how many characters a new password must have.
 	PasswordMinLength Name = "password_min_length"
+	// DeleteGivesHosts is 1 if the hosts of a deleted account go to the account that deletes it, and 0 if an account that has
+	// hosts is not deleted.
+	DeleteGivesHosts Name = "delete_gives_hosts"
 )
 
 // MaxPassword is the most characters that a password may have.
@@ -53,6 +56,7 @@ func settings() []setting {
 		{LoginAttemptsAddress, 100, 1, attempts},
 		{LoginWindow, 15, 1, day},
 		{PasswordMinLength, 1, 0, MaxPassword},
+		{DeleteGivesHosts, 1, 0, 1},
 	}
 }
 

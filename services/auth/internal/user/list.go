@@ -10,6 +10,7 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/auth/internal/account"
 	"slipway.dev/services/auth/internal/schema"
+	"slipway.dev/services/auth/internal/setting"
 )
 
 const onlyAccount = `$1::integer = 0 OR id = $1`
@@ -37,6 +38,12 @@ var accounts = query.List{
 // list returns accounts, without their password hashes. only is the one that the caller may see, 0 for all.
 func list(ctx context.Context, db *unit.DB, q *querypb.Query, only int32) (query.Rows[account.Account], error) {
 	return query.Read[account.Account](ctx, db.Lists, accounts, q, query.Scope{SQL: onlyAccount, Args: []any{only}})
+}
+
+// givesHosts reports whether the hosts of a deleted account go to its heir; otherwise an account that has hosts is not deleted.
+func givesHosts(ctx context.Context, db pg.DB) (yes bool, err error) {
+	err = db.QueryRow(ctx, `SELECT `+setting.DeleteGivesHosts.Number()+` <> 0`).Scan(&yes)
+	return yes, err
 }
 
 // anyAccount reports whether there is an account at all.

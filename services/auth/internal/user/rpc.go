@@ -4,6 +4,7 @@ import (
 	"context"
 
 	authpb "slipway.dev/proto/auth/v4"
+	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
@@ -19,11 +20,12 @@ type Users struct {
 	access    caller.Access
 	powers    power.Powers
 	passwords *password.Passwords
+	hosts     vmpb.AccountServiceClient
 }
 
-// New makes a Users.
-func New(db *unit.DB, x caller.Access, p power.Powers, w *password.Passwords) *Users {
-	return &Users{db, x, p, w}
+// New makes a Users. hosts is vm, which has the hosts of accounts; nil where there is no vm.
+func New(db *unit.DB, x caller.Access, p power.Powers, w *password.Passwords, hosts vmpb.AccountServiceClient) *Users {
+	return &Users{db, x, p, w, hosts}
 }
 
 // Whoami reads the caller's account as it is now.

@@ -68,24 +68,6 @@ func (s *Users) SetUserPassword(ctx context.Context, r *authpb.SetUserPasswordRe
 	return &authpb.SetUserPasswordResponse{Id: r.GetId()}, nil
 }
 
-// DeleteUser removes an account.
-func (s *Users) DeleteUser(ctx context.Context, r *authpb.DeleteUserRequest) (*authpb.DeleteUserResponse, error) {
-	err := s.access.Administer(ctx, r.GetId(), func(tx *unit.Tx, _ identity.Identity, a *account.Account) error {
-		if err := account.KeepAdmin(ctx, tx, *a, account.Account{}); err != nil {
-			return err
-		}
-		audit.Of(ctx).Change(record(*a), nil)
-		if err := credential.OutdateMade(ctx, tx, a.ID); err != nil {
-			return err
-		}
-		return account.Delete(ctx, tx, a.ID)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &authpb.DeleteUserResponse{Id: r.GetId()}, nil
-}
-
 // change applies a change to an account that the caller may change.
 func (s *Users) change(ctx context.Context, id int32, apply func(a *account.Account) ends) error {
 	return s.access.Administer(ctx, id, func(tx *unit.Tx, _ identity.Identity, a *account.Account) error {

@@ -15,6 +15,6 @@ func (s *server) ListHeld(ctx context.Context, r *ippb.ListHeldRequest) (*ippb.L
 		return nil, err
 	}
 	return &ippb.ListHeldResponse{Held: message.List(list, func(h held) *ippb.Held {
-		return &ippb.Held{Id: h.ID, IpAddr: h.IP.String(), Owner: h.Owner, Assigned: h.Assigned}
+		return &ippb.Held{Id: h.ID, IpAddr: h.IP.String(), Owner: h.Owner, Assigned: h.Assigned, Account: h.Account}
 	})}, nil
 }

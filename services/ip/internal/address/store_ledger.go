@@ -17,6 +17,7 @@ type held struct {
 	IP       netip.Addr
 	Owner    string
 	Assigned bool
+	Account  int32
 }
 
 // heldPage is the length of a page.
@@ -25,7 +26,7 @@ const heldPage = 1000
 // heldAfter returns a page of the addresses that have an owner, those with a larger id than after.
 func heldAfter(ctx context.Context, db *unit.DB, after int32) ([]held, error) {
 	rows, err := db.Query(ctx, `
-		SELECT id, ip, owner::text, state = 'assigned' FROM address
+		SELECT id, ip, owner::text, state = 'assigned', coalesce(account_id, 0) FROM address
 		WHERE owner IS NOT NULL AND id > $1 ORDER BY id LIMIT $2`, after, heldPage)
 	if err != nil {
 		return nil, err

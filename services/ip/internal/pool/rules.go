@@ -35,10 +35,12 @@ func check(r interface {
 },
 ) error {
 	if a := r.GetAccount(); a < 0 {
-		return fault.Invalid.With("there is no account %d", a).On("account")
+		return noAccount(a)
 	}
 	return message.CheckNote(r.GetNote())
 }
+
+func noAccount(id int32) error { return fault.Invalid.With("there is no account %d", id).On("account") }
 
 // cluster is a cluster that takes addresses from a pool, and the interface of its hosts that the addresses are for.
 type cluster struct {

@@ -47,8 +47,3 @@ func (d *Directory) SSHKeys(ctx context.Context, id int32) ([]string, error) {
 
 // Changed keeps what an event says of an account. A second delivery changes nothing.
 func Changed(ctx context.Context, tx *unit.Tx, u *authpb.UserChanged) error { return keep(ctx, tx, u) }
-
-// Deleted removes an account.
-func Deleted(ctx context.Context, tx *unit.Tx, u *authpb.UserDeleted) error {
-	return drop(ctx, tx, u.GetId())
-}

@@ -45,6 +45,12 @@ func page(ctx context.Context, db *unit.DB, q *querypb.Query, owner int32) (quer
 	return query.Read[item](ctx, db.Lists, accountList, q, listing.Own("a.id", owner))
 }
 
+// countHosts counts the hosts of an account.
+func countHosts(ctx context.Context, db *unit.DB, id int32) (n int32, err error) {
+	err = db.QueryRow(ctx, `SELECT count(*)::int FROM host WHERE account_id = $1`, id).Scan(&n)
+	return n, err
+}
+
 // find returns one account.
 func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
 	rows, err := db.Query(ctx, accountList.Row(`a.id = $1 AND ($2 = 0 OR a.id = $2)`), id, owner)

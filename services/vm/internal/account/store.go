@@ -19,20 +19,13 @@ type described interface {
 	GetState() string
 }
 
-// keep stores what auth says of an account.
+// keep stores what auth says of an account. An account that was deleted stays away, whenever that was said.
 func keep(ctx context.Context, tx *unit.Tx, u described) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO account (id, email, roles, state) VALUES ($1, $2, $3, $4)
+		INSERT INTO account (id, email, roles, state) SELECT $1, $2, $3, $4
+		WHERE NOT EXISTS (SELECT FROM account_usage WHERE account_id = $1 AND left_at IS NOT NULL)
 		ON CONFLICT (id) DO UPDATE SET email = excluded.email, roles = excluded.roles, state = excluded.state`,
 		u.GetId(), u.GetEmail(), append([]string{}, u.GetRoles()...), u.GetState())
-	return err
-}
-
-// drop removes an account. What it may use goes with it unless it still has hosts.
-func drop(ctx context.Context, tx *unit.Tx, id int32) error {
-	_, err := tx.Exec(ctx, `
-		WITH unused AS (DELETE FROM account_usage WHERE account_id = $1 AND host_count = 0)
-		DELETE FROM account WHERE id = $1`, id)
 	return err
 }
 
@@ -48,22 +41,23 @@ func limits(ctx context.Context, db pg.DB, account int32) (l Limits, err error) 
 // LimitColumns are the columns of account_usage u that Limits.Dest scans. With no row nothing is used and nothing is a
 // limit.
 const LimitColumns = `u.max_host_count, u.max_cpu_number, u.max_ram_mib, u.max_hdd_mib, u.max_ipv4_number, coalesce(u.host_count, 0),
-	coalesce(u.cpu_number, 0), coalesce(u.ram_mib, 0), coalesce(u.hdd_mib, 0), coalesce(u.ipv4_number, 0)`
+	coalesce(u.cpu_number, 0), coalesce(u.ram_mib, 0), coalesce(u.hdd_mib, 0), coalesce(u.ipv4_number, 0), u.left_at IS NOT NULL`
 
 // Dest returns the destinations of LimitColumns.
 func (l *Limits) Dest() []any {
 	m, u := &l.Max, &l.Used
-	return []any{&m[0], &m[1], &m[2], &m[3], &m[4], &u[0], &u[1], &u[2], &u[3], &u[4]}
+	return []any{&m[0], &m[1], &m[2], &m[3], &m[4], &u[0], &u[1], &u[2], &u[3], &u[4], &l.Left}
 }
 
-// charge adds to what an account uses. It changes no row when that goes beyond a limit.
+// charge adds to what an account uses. It changes no row when that goes beyond a limit, or the account was deleted.
 const charge = `
 	INSERT INTO account_usage AS u (account_id, host_count, cpu_number, ram_mib, hdd_mib, ipv4_number)
 	VALUES ($1, $2, $3, $4, $5, $6)
 	ON CONFLICT (account_id) DO UPDATE SET
 		host_count = u.host_count + $2, cpu_number = u.cpu_number + $3, ram_mib = u.ram_mib + $4,
 		hdd_mib = u.hdd_mib + $5, ipv4_number = u.ipv4_number + $6
-	WHERE ($2 <= 0 OR u.host_count + $2 <= coalesce(u.max_host_count, u.host_count + $2))
+	WHERE u.left_at IS NULL
+	  AND ($2 <= 0 OR u.host_count + $2 <= coalesce(u.max_host_count, u.host_count + $2))
 	  AND ($3 <= 0 OR u.cpu_number + $3 <= coalesce(u.max_cpu_number, u.cpu_number + $3))
 	  AND ($4 <= 0 OR u.ram_mib + $4 <= coalesce(u.max_ram_mib, u.ram_mib + $4))
 	  AND ($5 <= 0 OR u.hdd_mib + $5 <= coalesce(u.max_hdd_mib, u.hdd_mib + $5))

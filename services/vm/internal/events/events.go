@@ -7,6 +7,7 @@ import (
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/cluster"
+	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/ipchange"
 )
 
@@ -16,7 +17,7 @@ var Consumers = []service.Consumer{
 	{Name: "vm-auth", From: "auth", On: map[string]bus.Handle{
 		"auth.v4.user.created": service.On(account.Changed),
 		"auth.v4.user.updated": service.On(account.Changed),
-		"auth.v4.user.deleted": service.On(account.Deleted),
+		"auth.v4.user.deleted": service.On(host.AccountDeleted),
 	}},
 	{Name: "vm-ip", From: "ip", On: map[string]bus.Handle{
 		"ip.v3.pool.bound":       service.On(cluster.PoolBound),

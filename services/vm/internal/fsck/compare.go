@@ -19,7 +19,8 @@ type World struct {
 	Hosts    []Recorded
 	Traces   map[int32][]Trace // by node; a node that did not answer has no entry
 	Held     []Held
-	HeldSeen bool // ip answered
+	HeldSeen bool           // ip answered
+	Accounts map[int32]bool // ids of those that exist; nil if auth did not answer
 	Counters []Counter
 }
 
@@ -38,6 +39,7 @@ type Held struct {
 	Addr     string
 	Owner    string
 	Assigned bool
+	Account  int32 // that it is booked for; 0 if unknown
 }
 
 // transitional are states that only a job leads out of.
@@ -55,6 +57,9 @@ func Compare(w World) []fsck.Finding {
 	if w.HeldSeen {
 		c.addresses(w)
 	}
+	if w.Accounts != nil {
+		c.owners(w)
+	}
 	for _, x := range w.Counters {
 		c.add(counterWrong, x.Object+" "+x.Name, "says %d, counted are %d", x.Says, x.Counted)
 	}
@@ -71,6 +76,15 @@ func (c *comparison) add(kind, object, format string, args ...any) {
 }
 
 func hostName(h Recorded) string { return fmt.Sprintf("host %d", h.ID) }
+
+// owners lists the hosts whose account does not exist, also those with a job under way: no job gives a host an account.
+func (c *comparison) owners(w World) {
+	for _, h := range w.Hosts {
+		if !w.Accounts[h.AccountID] {
+			c.add(hostOwnerless, hostName(h), "belongs to account %d, which does not exist", h.AccountID)
+		}
+	}
+}
 
 func (c *comparison) machines(w World) {
 	there := map[uuid.UUID]Trace{} // on the node that the host is recorded on
@@ -169,6 +183,8 @@ func (c *comparison) addresses(w World) {
 				c.add(addressMissing, fmt.Sprintf("%s address %d", hostName(h), id), "is free at ip")
 			case a.Owner != h.UUID.String():
 				c.add(addressMissing, hostName(h)+" address "+a.Addr, "belongs to %s", a.Owner)
+			case a.Account != 0 && a.Account != h.AccountID:
+				c.add(addressAccount, hostName(h)+" address "+a.Addr, "is booked for account %d, the host belongs to account %d", a.Account, h.AccountID)
 			case !a.Assigned:
 				c.add(addressMissing, hostName(h)+" address "+a.Addr, "is only reserved and will lapse")
 			}

@@ -17,22 +17,23 @@ var (
 func rest() World {
 	return World{
 		Hosts: []Recorded{
-			{ID: 1, UUID: web, NodeID: 1, State: "active", Disks: []string{"disk0", "disk1"}, Addresses: []int32{10, 11}},
-			{ID: 2, UUID: db, NodeID: 2, State: "stopped", Disks: []string{"disk0"}, Addresses: []int32{12}},
-			{ID: 3, UUID: gap, NodeID: 2, State: "creating", Busy: true, Disks: []string{"disk0"}, Addresses: []int32{13}},
+			{ID: 1, UUID: web, NodeID: 1, AccountID: 4, State: "active", Disks: []string{"disk0", "disk1"}, Addresses: []int32{10, 11}},
+			{ID: 2, UUID: db, NodeID: 2, AccountID: 5, State: "stopped", Disks: []string{"disk0"}, Addresses: []int32{12}},
+			{ID: 3, UUID: gap, NodeID: 2, AccountID: 5, State: "creating", Busy: true, Disks: []string{"disk0"}, Addresses: []int32{13}},
 		},
 		Traces: map[int32][]Trace{
 			1: {{UUID: web, Defined: true, Disks: []string{"disk0", "disk1"}, Seed: true}},
 			2: {{UUID: db, Defined: true, Disks: []string{"disk0"}, Seed: true}, {UUID: gap, Partial: []string{"disk0.qcow2.partial"}}},
 		},
 		Held: []Held{
-			{10, "192.0.2.10", web.String(), true},
-			{11, "192.0.2.11", web.String(), true},
-			{12, "192.0.2.12", db.String(), true},
-			{13, "192.0.2.13", gap.String(), false},
-			{14, "192.0.2.14", uuid.NewString(), false}, // of a request under way
+			{10, "192.0.2.10", web.String(), true, 4},
+			{11, "192.0.2.11", web.String(), true, 0},
+			{12, "192.0.2.12", db.String(), true, 5},
+			{13, "192.0.2.13", gap.String(), false, 5},
+			{14, "192.0.2.14", uuid.NewString(), false, 6}, // of a request under way
 		},
 		HeldSeen: true,
+		Accounts: map[int32]bool{1: true, 4: true, 5: true},
 	}
 }
 
@@ -61,10 +62,10 @@ func TestCompare(t *testing.T) {
 		{"on two nodes", func(w *World) { w.Traces[2] = append(w.Traces[2], w.Traces[1]...) }, []string{machineTwice}},
 		{"a node that does not answer", func(w *World) { delete(w.Traces, 1) }, nil},
 		{"orphan address", func(w *World) {
-			w.Held = append(w.Held, Held{20, "192.0.2.20", uuid.NewString(), true})
+			w.Held = append(w.Held, Held{20, "192.0.2.20", uuid.NewString(), true, 4})
 		}, []string{addressOrphan}},
 		{"address that the host does not use", func(w *World) {
-			w.Held = append(w.Held, Held{20, "192.0.2.20", web.String(), true})
+			w.Held = append(w.Held, Held{20, "192.0.2.20", web.String(), true, 4})
 		}, []string{addressOrphan}},
 		{"free address in use", func(w *World) { w.Held = w.Held[1:] }, []string{addressMissing}},
 		{"address of two hosts", func(w *World) { w.Hosts[1].Addresses = []int32{12, 10} }, []string{addressMissing}},
@@ -73,6 +74,11 @@ func TestCompare(t *testing.T) {
 		{"wrong counter", func(w *World) {
 			w.Counters = []Counter{{Object: "node 1", Name: "ram_allocated", Says: 1, Counted: 2}}
 		}, []string{counterWrong}},
+		{"address of another account", func(w *World) { w.Held[2].Account = 4 }, []string{addressAccount}},
+		{"no account", func(w *World) { delete(w.Accounts, 4) }, []string{hostOwnerless}},
+		{"no account, and a job", func(w *World) { w.Hosts[2].AccountID, w.Held[3].Account = 9, 9 }, []string{hostOwnerless}},
+		{"no account at all", func(w *World) { w.Accounts = map[int32]bool{} }, []string{hostOwnerless, hostOwnerless, hostOwnerless}},
+		{"auth does not answer", func(w *World) { w.Accounts = nil }, nil},
 		{"stuck host", func(w *World) { w.Hosts[2].Busy = false }, []string{hostStuck}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

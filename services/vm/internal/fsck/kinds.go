@@ -10,14 +10,16 @@ const (
 	filePartial    = "file_partial"    // a command that did not end left a file
 	addressMissing = "address_missing" // a host uses an address that it does not hold
 	addressOrphan  = "address_orphan"  // an address is held by no host, or by one that does not use it
+	addressAccount = "address_account" // an address is booked for another account than its host's
 	counterWrong   = "counter_wrong"   // a counter differs from what it counts
 	hostStuck      = "host_stuck"      // a host is between two states and no job is under way
+	hostOwnerless  = "host_ownerless"  // a host belongs to an account that does not exist
 )
 
 // Kinds lists what the check of an installation may find besides the kinds of pkg/fsck; address_overdue is ip's.
 var Kinds = []string{
 	machineMissing, machineOrphan, machineTwice, diskMissing, diskOrphan, filePartial, addressMissing, addressOrphan,
-	"address_overdue", counterWrong, hostStuck,
+	addressAccount, "address_overdue", counterWrong, hostStuck, hostOwnerless,
 }
 
 // Sorts of objects in the counts of a report.

@@ -15,6 +15,7 @@ type Recorded struct {
 	ID        int32
 	UUID      uuid.UUID
 	NodeID    int32 `db:"node_id"`
+	AccountID int32 `db:"account_id"`
 	State     string
 	Busy      bool     // a job of it is under way, so nothing is certain
 	Disks     []string // names
@@ -24,7 +25,7 @@ type Recorded struct {
 // recorded returns all hosts.
 func recorded(ctx context.Context, db *unit.DB) ([]Recorded, error) {
 	rows, err := db.Query(ctx, `
-		SELECT h.id, h.uuid, h.node_id, h.state,
+		SELECT h.id, h.uuid, h.node_id, h.account_id, h.state,
 			EXISTS (SELECT FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')) AS busy,
 			coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM disk d WHERE d.host_id = h.id), '{}') AS disks,
 			coalesce((SELECT array_agg(a.ip_id ORDER BY a.ip_id) FROM host_address a WHERE a.host_id = h.id), '{}') AS addresses

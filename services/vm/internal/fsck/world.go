@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
 
@@ -22,6 +23,7 @@ const nodeTimeout = 10 * time.Second
 type Reader struct {
 	DB     *unit.DB
 	Ledger ippb.LedgerServiceClient
+	Users  authpb.UserServiceClient
 	Dial   node.Dial
 }
 
@@ -53,6 +55,9 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 		rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("ip: %v", err))
 	} else {
 		w.HeldSeen, rep.Counts[Addresses] = true, len(w.Held)
+	}
+	if w.Accounts, err = r.accounts(ctx); err != nil {
+		rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("auth: %v", err))
 	}
 	rep.Findings = Compare(w)
 	return rep, nil
@@ -93,8 +98,25 @@ func (r Reader) held(ctx context.Context) ([]Held, error) {
 			return list, nil
 		}
 		for _, h := range resp.GetHeld() {
-			list = append(list, Held{ID: h.GetId(), Addr: h.GetIpAddr(), Owner: h.GetOwner(), Assigned: h.GetAssigned()})
+			list = append(list, Held{ID: h.GetId(), Addr: h.GetIpAddr(), Owner: h.GetOwner(), Assigned: h.GetAssigned(), Account: h.GetAccount()})
 			after = h.GetId()
+		}
+	}
+}
+
+// accounts lists the ids of all accounts, page by page. It returns nil with an error.
+func (r Reader) accounts(ctx context.Context) (map[int32]bool, error) {
+	all := map[int32]bool{}
+	for after := int32(0); ; {
+		resp, err := r.Users.ListUserIDs(ctx, &authpb.ListUserIDsRequest{After: after})
+		if err != nil {
+			return nil, err
+		}
+		if len(resp.GetIds()) == 0 {
+			return all, nil
+		}
+		for _, id := range resp.GetIds() {
+			all[id], after = true, id
 		}
 	}
 }

@@ -40,6 +40,17 @@ func size(ctx context.Context, tx *unit.Tx, id int32) (disks, ipv4 int64, err er
 	return disks, ipv4, err
 }
 
+// usageOf returns what locked hosts use of the limits of their account.
+func usageOf(ctx context.Context, tx *unit.Tx, ids []int32) (u account.Usage, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT count(*), coalesce(sum(cpu_number), 0), coalesce(sum(ram_mib), 0),
+		       (SELECT coalesce(sum(size_mib), 0) FROM disk WHERE host_id = ANY($1)),
+		       (SELECT count(*) FROM host_address WHERE host_id = ANY($1) AND family = 4)
+		FROM host WHERE id = ANY($1)`, ids).Scan(
+		&u[account.HostCount], &u[account.CPUNumber], &u[account.RAMMiB], &u[account.HDDMiB], &u[account.IPv4Number])
+	return u, err
+}
+
 // BuryHost leaves a tombstone of a host that is removed by the command with this fence.
 func (t rows) BuryHost(ctx context.Context, id int32, fence int64) error {
 	_, err := t.Exec(ctx, `

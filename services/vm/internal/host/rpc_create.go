@@ -17,6 +17,7 @@ import (
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/node"
@@ -51,6 +52,7 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	pointReserved.Hit()
 	resp, err := s.record(ctx, h, spec, addrs)
 	if err != nil {
+		err = spec.ofOwner(err)
 		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they
 		// expire.
 		if !errors.Is(err, pg.ErrUnknownCommit) {
@@ -118,7 +120,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	}
 	four, _ := address.Asked(spec.claim())
 	if err := p.Limits.Allow(spec.on(place).usage(int64(four))); err != nil {
-		return nil, err
+		return nil, spec.ofOwner(err)
 	}
 	keys, err := s.peers.Accounts.SSHKeys(ctx, owner)
 	if err != nil {
@@ -146,8 +148,7 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 	if wanted == 0 || wanted == caller.AccountID {
 		return caller.AccountID, nil
 	}
-	// Status 400: clients print the body of 400 only.
-	missing := fault.Invalid.With("there is no account %d", wanted).On("account")
+	missing := noAccount(wanted)
 	if !caller.ReachesAll() {
 		return 0, missing
 	}
@@ -156,6 +157,22 @@ func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wante
 		return 0, missing
 	}
 	return wanted, err
+}
+
+// noAccount refuses an account that does not exist, with status 400: clients print the body of 400 only.
+func noAccount(id int32) error { return fault.Invalid.With("there is no account %d", id).On("account") }
+
+// ofOwner returns err as the caller understands it. An account that was deleted while the request was under way does not exist:
+// the one that the request names, or the caller itself.
+func (s *createSpec) ofOwner(err error) error {
+	switch {
+	case !errors.Is(err, account.ErrLeft):
+		return err
+	case s.Account != 0:
+		return noAccount(s.Account)
+	default:
+		return identity.ErrInvalid
+	}
 }
 
 // hashPassword returns the crypt(3) form that guests understand, "" for no password. The password itself is not kept.
