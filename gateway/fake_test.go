@@ -50,7 +50,10 @@ func newStack(t testing.TB, cfg gateway.Config, log *slog.Logger) *stack {
 }
 
 // newServices is a stack without a gateway.
-func newServices(t testing.TB) (*stack, gateway.Conns) {
+func newServices(t testing.TB) (*stack, gateway.Conns) { return newServicesOf(t, nil) }
+
+// newServicesOf is newServices with other hosts, unless they are nil.
+func newServicesOf(t testing.TB, hosts vmpb.HostServiceServer) (*stack, gateway.Conns) {
 	t.Helper()
 	pub, priv, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -65,7 +68,10 @@ func newServices(t testing.TB) (*stack, gateway.Conns) {
 	authpb.RegisterTokenServiceServer(auth, s.auth)
 	authpb.RegisterUserServiceServer(auth, fakeUsers{})
 	authpb.RegisterKeyServiceServer(auth, fakeKeys{})
-	vmpb.RegisterHostServiceServer(vm, s.vm)
+	if hosts == nil {
+		hosts = s.vm
+	}
+	vmpb.RegisterHostServiceServer(vm, hosts)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})
 	return s, gateway.Conns{"auth": auth.Local("gateway"), "vm": vm.Local("gateway"), "ip": ip.Local("gateway")}

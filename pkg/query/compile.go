@@ -13,7 +13,7 @@ import (
 type Caller struct {
 	// Admin sees the rows of every account.
 	Admin bool
-	// MaxRows bounds a page of a list without a bound of its own.
+	// MaxRows bounds a page.
 	MaxRows int
 }
 
@@ -24,7 +24,8 @@ type Page struct {
 	Args       []any
 	// CountArgs is how many of Args Count has.
 	CountArgs int
-	// Limit is the number of requested rows. If Paged, SQL reads one row more, and the order keys as the last column.
+	// Limit is the greatest number of rows of the page. If Paged, because more rows may be wanted after the page, SQL reads one
+	// row more, and the order keys as the last column.
 	Limit int
 	Paged bool
 	// Skewed reports that the number of matching rows depends so much on the values that a generic plan may be bad.
@@ -37,9 +38,9 @@ type Page struct {
 // Compile checks a request against the list and returns the SQL of its page.
 func (l List) Compile(q *querypb.Query, scope Scope, by Caller) (Page, error) {
 	c := compiler{list: l, admin: by.Admin, args: slices.Clone(scope.Args), joins: map[string]bool{}, fields: map[string]bool{}}
-	p := Page{Paged: q != nil && q.Cursor != nil}
+	var p Page
 	var err error
-	if p.Limit, err = l.limit(q, by.MaxRows); err != nil {
+	if p.Limit, p.Paged, err = limit(q, by.MaxRows); err != nil {
 		return p, err
 	}
 	where := "true"
@@ -60,29 +61,25 @@ func (l List) Compile(q *querypb.Query, scope Scope, by Caller) (Page, error) {
 		if err != nil {
 			return p, err
 		}
-		conditions = and(conditions, after)
+		if after != "" {
+			conditions = and(conditions, after)
+		}
 		rows++
 	}
 	p.SQL = c.page(conditions, p, rows, int(q.GetOffset()))
-	p.Args, p.Skewed = c.args, c.skewed || p.Paged
+	p.Args, p.Skewed = c.args, c.skewed || q.GetCursor() != ""
 	return p, nil
 }
 
-func (l List) limit(q *querypb.Query, most int) (int, error) {
-	if l.Max > 0 {
-		most = l.Max
-	}
+// limit returns the greatest number of rows of the page, and whether the request may want more rows after the page.
+func limit(q *querypb.Query, most int) (rows int, more bool, err error) {
 	switch n := int(q.GetLimit()); {
 	case n < 0 || q.GetOffset() < 0:
-		return 0, ErrFilter.With("a negative number").On("limit")
-	case n > most:
-		return 0, ErrFilter.With("at most %d rows a page", most).On("limit")
-	case n > 0:
-		return n, nil
-	case l.Default > 0:
-		return min(l.Default, most), nil
+		return 0, false, ErrFilter.With("a negative number").On("limit")
+	case n == 0 || n > most:
+		return most, true, nil
 	default:
-		return most, nil
+		return n, q.Cursor != nil, nil
 	}
 }
 

@@ -53,7 +53,7 @@ func cursorColumn(keys []orderKey) string {
 
 // after returns the condition on rows that come after the cursor.
 func (c *compiler) after(p Page, q *querypb.Query) (string, error) {
-	if q.GetOffset() != 0 {
+	if q.GetOffset() != 0 && q != nil && q.Cursor != nil {
 		return "", badCursor("a page is found by a cursor or by an offset, not by both")
 	}
 	if q.GetCursor() == "" {

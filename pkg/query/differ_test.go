@@ -160,12 +160,14 @@ func TestDiffer(t *testing.T) {
 	}
 }
 
-// TestPages walks random lists by cursor and by offset: together the pages are the whole list in its order, once.
+// TestPages walks random lists by cursor, by offset, and by the pages of a request for all rows or for more than a page holds:
+// together the pages are the whole list in its order, once.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8)) // the same at every run
 	pool, list := newThings(t, r)
 	reader := query.NewReader(pool, query.Limits{})
+	small := query.NewReader(pool, query.Limits{MaxRows: 7})
 	for range 200 {
 		q := &querypb.Query{Limit: 3 + r.Int32N(30)}
 		if r.IntN(3) > 0 {
@@ -182,6 +184,36 @@ func TestPages(t *testing.T) {
 		if got := walk(t, reader, q, false); !slices.Equal(got, want) {
 			t.Fatalf("by offset %v\ngot  %v\nwant %v", q, got, want)
 		}
+		for _, limit := range []int32{0, 8, 1000} {
+			offset := r.IntN(10)
+			q.Cursor, q.Offset, q.Limit = nil, int32(offset), limit
+			rest := want[min(offset, len(want)):]
+			if got := whole(t, small, q); !slices.Equal(got, rest) {
+				t.Fatalf("as a whole, from %d: %v\ngot  %v\nwant %v", offset, q, got, rest)
+			}
+		}
+	}
+}
+
+// whole reads all rows from the offset on: the page that q asks for, and those after it.
+func whole(t *testing.T, reader query.Reader, q *querypb.Query) (ids []int64) {
+	t.Helper()
+	for {
+		var tr trailer
+		l, err := query.Read[thing](tr.in(t.Context()), reader, things, q, query.Scope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(l.Rows) > 7 {
+			t.Fatalf("a page of %d rows: %v", len(l.Rows), q)
+		}
+		for _, x := range l.Rows {
+			ids = append(ids, x.ID)
+		}
+		if tr.next == "" {
+			return ids
+		}
+		q.Cursor, q.Offset = &tr.next, 0
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	querypb "slipway.dev/proto/query/v1"
+
 	"slipway.dev/pkg/fault"
 )
 
@@ -71,8 +73,6 @@ type List struct {
 	Counters []Counter
 	// LastNotify is an expression for the number of the last change.
 	LastNotify string
-	// Default and Max bound the page; 0 means the bound of the Reader.
-	Default, Max int
 }
 
 // Scope is the condition that limits a list to the rows of the caller; it applies to the page and to the number of rows.
@@ -128,6 +128,23 @@ func (l List) names(admin bool, ok func(Field) bool) string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+// Names reports whether a condition names one of the fields.
+func Names(e *querypb.Expr, fields ...string) bool {
+	in := func(list []*querypb.Expr) bool {
+		return slices.ContainsFunc(list, func(e *querypb.Expr) bool { return Names(e, fields...) })
+	}
+	switch k := e.GetKind().(type) {
+	case *querypb.Expr_And:
+		return in(k.And.GetList())
+	case *querypb.Expr_Or:
+		return in(k.Or.GetList())
+	case *querypb.Expr_Not:
+		return Names(k.Not, fields...)
+	default:
+		return slices.Contains(fields, e.GetCompare().GetField())
+	}
 }
 
 func anyField(Field) bool { return true }

@@ -26,7 +26,8 @@ var ErrTooCostly = fault.New(codes.InvalidArgument, "QUERY_TOO_COSTLY",
 
 // Keys of the metadata in the trailer of an answer.
 const (
-	// NextKey is the cursor of the next page; the last page has none.
+	// NextKey is the cursor of the next page of a list that has more rows, if the request was for a page by cursor, for all
+	// rows, or for more rows than a page holds.
 	NextKey = "slipway-next"
 	// ExplainKey is the explanation of how the list was read, as JSON.
 	ExplainKey = "slipway-explain-bin"
@@ -34,7 +35,7 @@ const (
 
 // Limits bound the cost of one request. Zero values mean the defaults named.
 type Limits struct {
-	MaxRows int           `env:"MAX_ROWS"` // rows of a page, 1000
+	MaxRows int           `env:"MAX_ROWS"` // rows of a page, 1000; longer lists are read in several
 	Timeout time.Duration `env:"TIMEOUT"`  // of each statement, 2 s
 }
 
@@ -62,8 +63,8 @@ type Rows[T any] struct {
 }
 
 // Read reads the page that q asks for, of the rows within scope; the caller is the identity in ctx. Page, number of rows and
-// number of the last change take one round trip, with one statement each. The cursor of the next page goes into the trailer of
-// the rpc.
+// number of the last change take one round trip, with one statement each. A page has at most Limits.MaxRows rows, however many
+// q asks for; the cursor of the next page goes into the trailer of the rpc.
 func Read[T any](ctx context.Context, r Reader, l List, q *querypb.Query, scope Scope) (Rows[T], error) {
 	me, _ := identity.From(ctx)
 	if q.GetExplain() && !me.Admin() && !me.ReadOnly() {
@@ -129,7 +130,7 @@ func (r Reader) settings(p Page) []any {
 	return []any{strconv.FormatInt(r.limits.Timeout.Milliseconds(), 10), mode}
 }
 
-// collect reads the rows, and for a page by cursor also the cursor of the next page if there is one.
+// collect reads the rows, and for a page after which more may be wanted also the cursor of the next page if there is one.
 func collect[T any](rows pgx.Rows, p Page) ([]T, string, error) {
 	if !p.Paged {
 		list, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[T])

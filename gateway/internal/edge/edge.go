@@ -53,6 +53,8 @@ type Request struct {
 	OnceKey string
 	// MaxBody is the largest body of the route in bytes; there is no limit below 0.
 	MaxBody int64
+	// Head: the client asked for the header of the answer to a GET.
+	Head bool
 	// Ignored are unknown fields of the body.
 	Ignored []string
 	// Reason is why the request was refused. Err is also set if the cause is an error of the server.
@@ -132,10 +134,8 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { //nolint:errorlint // the value itself is the contract of net/http
-				panic(p)
-			}
-			q.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			if rec.status == 0 {
+				defer panic(p)
+			} else if q.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack()); rec.status == 0 {
 				m.Fail(rec, r, ErrPanic.Wrap(q.Err))
 			}
 		}

@@ -19,7 +19,8 @@ const maxLogged = 256
 func (e *edge) report(r *http.Request, path string, rec *recorder, q *Request, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
-	case rec.status >= http.StatusInternalServerError && rec.status != http.StatusServiceUnavailable:
+	case rec.status >= http.StatusInternalServerError && rec.status != http.StatusServiceUnavailable,
+		q.Err != nil && rec.status < http.StatusInternalServerError: // broken off
 		level = slog.LevelError
 	case path == "/healthz" || path == "/readyz":
 		level = slog.LevelDebug

@@ -31,7 +31,8 @@ func parameters() []rest.Parameter {
 		{Name: where.ParamWhere, Description: "Condition. Operators EQ NE GT GE LT LE CP (pattern with %), IS null, IS NOT null; " +
 			"AND, OR, NOT, brackets; text in single quotes. Several where parameters must all hold.", Example: "(name CP 'web%') AND (account.id EQ 3)"},
 		{Name: where.ParamOrder, Description: "Fields with asc or desc, separated by commas. Default: id asc.", Example: "cluster.name desc"},
-		{Name: where.ParamLimit, Description: "Number of rows, or first row (from 0) and number. An export has all rows, regardless of the limit.", Example: "0,50"},
+		{Name: where.ParamLimit, Description: "Number of rows, or first row (from 0) and number. " +
+			"Default: every row. An export has all rows, regardless of the limit.", Example: "0,50"},
 		{Name: where.ParamFields, Description: "Fields of the items in the answer, separated by commas, " +
 			"dotted for fields of nested objects. Default: all.", Example: "id,name,cluster.name"},
 		{Name: where.ParamCursor, Description: "Pages of constant cost at any depth, in which no row is missing or duplicated " +

@@ -29,13 +29,14 @@ type API struct {
 	depth int
 	raw   map[protoreflect.FullName]http.Handler
 	room  *room
+	walks *walks
 }
 
 // New returns the API of a dialect with the routes that files declare for it. It fails if a route leads to a service
 // without connection, or if a message has a field that the kit cannot read or write.
 func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, error) {
 	files = append(slices.Clone(files), d.Files...)
-	a := &API{dialect: d, routes: Routes(d.Name, files), room: newRoom()}
+	a := &API{dialect: d, routes: Routes(d.Name, files), room: newRoom(), walks: newWalks(maxWalks, maxWalksOf)}
 	a.muxes, a.depth = map[string]*runtime.ServeMux{}, fixed(a.routes)
 	all := Conns{}
 	for name, c := range conns {
@@ -141,6 +142,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		get := *r
 		get.Method, get.Header = http.MethodGet, nil // an answer without body is no export
 		r = &get
+		edge.Of(r.Context()).Head = true
 	}
 	if mux := a.muxes[a.group(r.URL.EscapedPath())]; mux != nil {
 		mux.ServeHTTP(w, r)

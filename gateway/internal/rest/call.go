@@ -109,8 +109,12 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]str
 		c.api.dialect.Fail(w, r, err)
 		return
 	}
-	if c.query != nil && wantsLines(r) {
-		c.export(w, r, in, page)
+	if c.query != nil {
+		if wantsLines(r) {
+			c.export(w, r, in, page)
+		} else {
+			c.list(w, r, in, page, false)
+		}
 		return
 	}
 	out, trailer, err := c.invoke(r.Context(), in.Interface())

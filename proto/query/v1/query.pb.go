@@ -102,9 +102,9 @@ type Query struct {
 	OrderBy []*Order `protobuf:"bytes,2,rep,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// Rows to skip.
 	Offset int32 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Rows to return; 0 is the list's default.
+	// Rows to return; 0 is all. An answer has at most one page of them, and the cursor of the next page in its trailer.
 	Limit int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
-	// The cursor from the answer to the previous page; empty for the first page. Absent: pages go by offset.
+	// The cursor from the answer to the previous page; empty for the first page.
 	Cursor *string `protobuf:"bytes,5,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
 	// Explain how the list is read, besides reading it. For administrators.
 	Explain bool `protobuf:"varint,6,opt,name=explain,proto3" json:"explain,omitempty"`

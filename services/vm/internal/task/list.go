@@ -64,7 +64,7 @@ func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
 
 // historyList is the list of the tasks of one host.
 var historyList = query.List{
-	From: taskList.From, Columns: taskList.Columns, LastNotify: listing.Now, Newest: true, Default: 100,
+	From: taskList.From, Columns: taskList.Columns, LastNotify: listing.Now, Newest: true,
 	Fields: map[string]query.Field{
 		"id":          taskList.Fields["id"],
 		"task":        taskList.Fields["id"],
