@@ -222,6 +222,13 @@ func wantFault(t testing.TB, what string, err error, reason, field string) {
 	}
 }
 
+// not is a query of the rows whose field has another value.
+func not(field, value string) *querypb.Query {
+	q := where(field, value)
+	q.Where.GetCompare().Operator = querypb.Operator_OPERATOR_NE
+	return q
+}
+
 func where(field, value string) *querypb.Query {
 	return &querypb.Query{Where: &querypb.Expr{Kind: &querypb.Expr_Compare{
 		Compare: &querypb.Compare{Field: field, Operator: querypb.Operator_OPERATOR_EQ, Value: value},

@@ -38,7 +38,9 @@ const (
 //
 // AddressService assigns addresses, each to one owner at a time.
 type AddressServiceClient interface {
-	// ListAddresses lists all addresses of IPv4 ranges, and the addresses of IPv6 ranges that are not free.
+	// ListAddresses lists the addresses that a host cannot be given by hand: those that are not free, without those in
+	// quarantine that the account of the caller had last. With a filter by state it also finds the others, except the free
+	// ones of IPv6 ranges.
 	ListAddresses(ctx context.Context, in *ListAddressesRequest, opts ...grpc.CallOption) (*ListAddressesResponse, error)
 	// GetAddress reads one address.
 	GetAddress(ctx context.Context, in *GetAddressRequest, opts ...grpc.CallOption) (*Address, error)
@@ -195,7 +197,9 @@ func (c *addressServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 //
 // AddressService assigns addresses, each to one owner at a time.
 type AddressServiceServer interface {
-	// ListAddresses lists all addresses of IPv4 ranges, and the addresses of IPv6 ranges that are not free.
+	// ListAddresses lists the addresses that a host cannot be given by hand: those that are not free, without those in
+	// quarantine that the account of the caller had last. With a filter by state it also finds the others, except the free
+	// ones of IPv6 ranges.
 	ListAddresses(context.Context, *ListAddressesRequest) (*ListAddressesResponse, error)
 	// GetAddress reads one address.
 	GetAddress(context.Context, *GetAddressRequest) (*Address, error)

@@ -8,6 +8,7 @@ import (
 
 	querypb "slipway.dev/proto/query/v1"
 
+	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/ip/internal/schema"
@@ -64,9 +65,26 @@ type shown struct {
 	PTRState, PTRError string
 }
 
+// formerAccount is the account that had the address last; null if no account had it.
+const formerAccount = `(SELECT h.account_id FROM address_history h WHERE h.address_id = a.id ORDER BY h.id DESC LIMIT 1)`
+
 // list returns the addresses that q selects.
 func list(ctx context.Context, db *unit.DB, q *querypb.Query) (query.Rows[shown], error) {
-	return query.Read[shown](ctx, db.Lists, all, q, query.Scope{})
+	return query.Read[shown](ctx, db.Lists, all, q, listed(ctx, q))
+}
+
+// listed returns the scope of the list. Clients take an address that is listed for one that they cannot give to a host, so the
+// scope leaves out those that the caller can give, unless the filter asks for the state: free ones, and those in quarantine that the
+// caller's account had last.
+func listed(ctx context.Context, q *querypb.Query) query.Scope {
+	if query.Names(q.GetWhere(), "state", "status") {
+		return query.Scope{}
+	}
+	me, _ := identity.From(ctx)
+	return query.Scope{
+		SQL:  "a.state <> 'free' AND (a.state <> 'quarantined' OR " + formerAccount + " IS DISTINCT FROM $1::int)",
+		Args: []any{me.AccountID},
+	}
 }
 
 // get returns one address.
