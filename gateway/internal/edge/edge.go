@@ -146,7 +146,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		traced(q.Err)
 		e.report(r, u.Path, rec, q, took)
 	}()
-	if err := prepare(rec, r, u, limits); err != nil {
+	if err := prepare(rec, r, u, limits, m.Parameters); err != nil {
 		m.Fail(rec, r, err)
 		return
 	}
@@ -188,7 +188,7 @@ func (e *edge) headers(h http.Header, id string) {
 
 // prepare checks the limits and normalizes the request for the handlers behind the edge. r is the edge's own copy, u
 // its URL without the alias.
-func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits) (err error) {
+func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits, of Parameters) (err error) {
 	if n := limits.URL; n >= 0 && (len(r.RequestURI) > n || len(r.URL.Path)+len(r.URL.RawQuery) > n) {
 		return ErrURLLength.With("the URL is longer than %d bytes", n)
 	}
@@ -197,7 +197,7 @@ func prepare(w http.ResponseWriter, r *http.Request, u *url.URL, limits Limits) 
 	}
 	r.URL = u
 	// With Form set here, net/http does not parse the query again by other rules.
-	if r.Form, err = Query(u.RawQuery); err != nil {
+	if r.Form, err = Query(u.RawQuery, of); err != nil {
 		return err
 	}
 	r.PostForm = nil

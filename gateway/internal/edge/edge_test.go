@@ -11,10 +11,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"slipway.dev/pkg/fault"
 )
 
 func TestQuery(t *testing.T) {
 	t.Parallel()
+	of := Parameters{Several: []string{"a"}, Raw: []string{"a"}}
 	for raw, want := range map[string]url.Values{
 		``:                        {},
 		`a=1&b=2&a=3`:             {"a": {"1", "3"}, "b": {"2"}},
@@ -30,15 +33,24 @@ func TestQuery(t *testing.T) {
 		`a=b=c&&=d`:               {"a": {"b=c"}, "": {"d"}},
 		`%61=%26%3D`:              {"a": {"&="}},
 	} {
-		got, err := Query(raw)
+		got, err := Query(raw, of)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v %s", raw, err, diff)
 		}
 	}
-	if v, err := Query(strings.Repeat("a=1&", maxParams)); err != nil || len(v["a"]) != maxParams {
+	for raw, field := range map[string]string{
+		`b=1&b=1`: "b", `b=1&a=2&%62=`: "b", `=1&=2`: "", `b[]=1&b[]=2`: "", `b=%zz`: "b", `b=%`: "b", `b=1%2`: "b", `b=%ff`: "b", "b=\xff": "b",
+		`b=%c3`: "b", `%zz=1`: "", `%ff=1`: "", `a%=1`: "", `a=1&%`: "",
+	} {
+		_, err := Query(raw, of)
+		if f, ok := fault.From(err); !ok || f.Reason != fault.Invalid.Reason || f.Field != field {
+			t.Errorf("%s: %v, want a fault on %q", raw, err, field)
+		}
+	}
+	if v, err := Query(strings.Repeat("a=1&", maxParams), of); err != nil || len(v["a"]) != maxParams {
 		t.Errorf("%d parameters: %v", len(v["a"]), err)
 	}
-	if _, err := Query(strings.Repeat("a=1&", maxParams) + "where=x"); !errors.Is(err, ErrTooManyParams) {
+	if _, err := Query(strings.Repeat("a=1&", maxParams)+"where=x", of); !errors.Is(err, ErrTooManyParams) {
 		t.Errorf("a where that would be dropped: %v", err)
 	}
 }

@@ -3,17 +3,24 @@ package edge
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"slipway.dev/pkg/identity"
 )
 
-// maxToken is the greatest length of a credential; a longer one is ignored.
-const maxToken = 1024
+const (
+	// maxToken is the greatest length of a credential; a longer one is ignored.
+	maxToken = 1024
+	// maxCookies is the greatest number of cookies of one name that are tried.
+	maxCookies = 4
+)
 
 // credential is a token as a client sent it.
 type credential struct {
 	token string
+	// others are the values of further cookies of the same name: a browser sends those of other paths and domains too.
+	others []string
 	// cookie: a browser may have sent the token because a page of another site asked it to.
 	cookie bool
 }
@@ -26,7 +33,7 @@ type Credential struct {
 	Bearer bool
 }
 
-// credentialOf returns the first token that a request has in the places of a dialect.
+// credentialOf returns the first token that a request has in the places of a dialect. It ignores what is too long for a token.
 func credentialOf(h http.Header, places []Credential) credential {
 	var r *http.Request
 	for _, p := range places {
@@ -37,10 +44,8 @@ func credentialOf(h http.Header, places []Credential) credential {
 			if r == nil {
 				r = &http.Request{Header: h}
 			}
-			for _, c := range r.CookiesNamed(p.Cookie) {
-				if c.Value != "" {
-					return credential{token: c.Value, cookie: true}
-				}
+			if c := cookieOf(r.CookiesNamed(p.Cookie)); c.token != "" {
+				return c
 			}
 			continue
 		}
@@ -52,11 +57,26 @@ func credentialOf(h http.Header, places []Credential) credential {
 		if p.Bearer {
 			text = bearer(text)
 		}
-		if text != "" {
+		if text != "" && len(text) <= maxToken {
 			return credential{token: text}
 		}
 	}
 	return credential{}
+}
+
+// cookieOf returns the token in cookies of one name.
+func cookieOf(cookies []*http.Cookie) credential {
+	c := credential{cookie: true}
+	for _, k := range cookies {
+		switch {
+		case k.Value == "" || len(k.Value) > maxToken:
+		case c.token == "":
+			c.token = k.Value
+		case k.Value != c.token && len(c.others) < maxCookies-1 && !slices.Contains(c.others, k.Value):
+			c.others = append(c.others, k.Value)
+		}
+	}
+	return c
 }
 
 func bearer(text string) string {
@@ -83,7 +103,7 @@ type guard struct {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := Of(r.Context())
 	c := credentialOf(r.Header, q.mount.Credentials)
-	if c.token == "" || len(c.token) > maxToken {
+	if c.token == "" {
 		g.next.ServeHTTP(w, r)
 		return
 	}
@@ -93,7 +113,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s, ok, err := g.sessions.Find(r.Context(), c.token)
+	s, token, ok, err := g.find(r.Context(), c)
 	if err != nil {
 		q.mount.Fail(w, r, err)
 		return
@@ -101,7 +121,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		q.Identity, q.Account = s.Identity, s.AccountID
 		q.Renew = func(ctx context.Context, stale string) (string, error) {
-			s, ok, err := g.sessions.Renew(ctx, c.token, stale)
+			s, ok, err := g.sessions.Renew(ctx, token, stale)
 			if err == nil && !ok {
 				err = identity.ErrInvalid
 			}
@@ -109,6 +129,25 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// find returns the session of a credential, and its token. Of several cookies of one name the first with a session counts; those
+// of which the gateway knows a session are tried first, so that a stale cookie does not count as a guess with every request.
+func (g *guard) find(ctx context.Context, c credential) (s Session, token string, ok bool, err error) {
+	if len(c.others) == 0 {
+		s, ok, err = g.sessions.Find(ctx, c.token)
+		return s, c.token, ok, err
+	}
+	tokens := append([]string{c.token}, c.others...)
+	slices.SortStableFunc(tokens, func(a, b string) int {
+		return g.sessions.rank(ctx, a) - g.sessions.rank(ctx, b)
+	})
+	for _, token = range tokens {
+		if s, ok, err = g.sessions.Find(ctx, token); ok || err != nil {
+			return s, token, ok, err
+		}
+	}
+	return s, token, false, nil
 }
 
 // sameOrigin refuses a request that a browser sent on behalf of another site, if the request may change something.

@@ -21,6 +21,7 @@ type Mount struct {
 	// Credentials are the places of a token, in order of precedence.
 	Credentials []Credential
 	Limits      Limits
+	Parameters  Parameters
 	// Groups are the prefixes of paths by which metrics are grouped, such as "/vm/v3".
 	Groups []string
 	// Routes are those with properties that the edge must know.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,10 +18,19 @@ const maxParams = 256
 // where would be longer than requested.
 var ErrTooManyParams = fault.New(codes.InvalidArgument, "TOO_MANY_PARAMETERS", "the query has too many parameters")
 
-// Query parses the query of a URL as clients really send it: a % that begins no escape and a ; stand for themselves,
-// + is a space. net/url refuses both, and with them the filters of half of the clients. An escape that is not valid
-// UTF-8 is literal too, so that a raw '%admin%' keeps its meaning, although %ad is hexadecimal.
-func Query(raw string) (url.Values, error) {
+// Parameters are the parameters of a query that the edge reads in a way of their own.
+type Parameters struct {
+	// Several may be given more than once. Any other parameter has one value, because programs in front of the gateway
+	// may read another one of two.
+	Several []string
+	// Raw may hold a % that begins no escape, which stands for itself.
+	Raw []string
+}
+
+// Query parses the query of a URL as clients really send it: + is a space, and a ; stands for itself. net/url refuses
+// that, and with it the filters of some clients. In a raw parameter an escape that is not valid UTF-8 is literal too, so
+// that a raw '%admin%' keeps its meaning, although %ad is hexadecimal. Query refuses other malformed escapes.
+func Query(raw string, of Parameters) (url.Values, error) {
 	v := url.Values{}
 	for n := 0; raw != ""; {
 		var pair string
@@ -32,16 +42,40 @@ func Query(raw string) (url.Values, error) {
 			return nil, ErrTooManyParams.With("the query has more than %d parameters", maxParams)
 		}
 		key, value, _ := strings.Cut(pair, "=")
-		key = unescape(key)
-		v[key] = append(v[key], unescape(value))
+		key, sound := unescape(key)
+		if !sound {
+			return nil, fault.Invalid.With("the name of a parameter has a malformed escape: a %% is written as %%25")
+		}
+		if value, sound = unescape(value); !sound && !slices.Contains(of.Raw, key) {
+			return nil, parameterFault(key, "a malformed escape: a % is written as %25")
+		}
+		if v.Has(key) && !slices.Contains(of.Several, key) {
+			return nil, parameterFault(key, "the parameter is given more than once")
+		}
+		v[key] = append(v[key], value)
 	}
 	return v, nil
 }
 
-func unescape(s string) string {
-	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
-		return s
+// maxName is the greatest length of the name of a parameter in an error.
+const maxName = 40
+
+// parameterFault returns the fault of a parameter, which names it unless the name is none of ours.
+func parameterFault(name, msg string) error {
+	f := fault.Invalid.With("%s", msg)
+	word := func(r rune) bool { return r == '_' || r == '.' || 'a' <= r|0x20 && r|0x20 <= 'z' || '0' <= r && r <= '9' }
+	if name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !word(r) }) {
+		return f
 	}
+	return f.On(name)
+}
+
+// unescape returns the text of s, in which a malformed escape stands for itself, and false if s has one.
+func unescape(s string) (text string, sound bool) {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s, utf8.ValidString(s)
+	}
+	sound = utf8.ValidString(s)
 	var b strings.Builder
 	b.Grow(len(s))
 	for i := 0; i < len(s); i++ {
@@ -51,7 +85,7 @@ func unescape(s string) string {
 		case c == '%':
 			char, n := escaped(s[i:])
 			if n == 0 {
-				char, n = "%", 1
+				char, n, sound = "%", 1, false
 			}
 			b.WriteString(char)
 			i += n - 1
@@ -59,7 +93,7 @@ func unescape(s string) string {
 			b.WriteByte(c)
 		}
 	}
-	return b.String()
+	return b.String(), sound
 }
 
 // escaped returns the character that s begins with in escaped form, and the length of that form; 0 if there is none.

@@ -96,6 +96,17 @@ func (s *Sessions) Find(ctx context.Context, token string) (Session, bool, error
 	}
 }
 
+// rank returns 0 for a token that had a session when auth was last asked, else 1.
+func (s *Sessions) rank(ctx context.Context, token string) int {
+	key := hashOf(token, Of(ctx).Client)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if _, ok := s.live[key]; ok {
+		return 0
+	}
+	return 1
+}
+
 // Renew returns the session of a token after a service refused the identity stale: services may learn of a change of rights
 // before the gateway does. It asks auth, unless the gateway knows a newer identity already.
 func (s *Sessions) Renew(ctx context.Context, token, stale string) (Session, bool, error) {

@@ -25,6 +25,9 @@ func Dialect() rest.Dialect {
 		Fail:      WriteError,
 		ReadError: readError,
 		Page:      page,
+		Parameters: edge.Parameters{
+			Several: []string{where.ParamWhere, where.ParamOrder, where.ParamFields}, Raw: []string{where.ParamWhere},
+		},
 		Codec:     rest.Codec{HideError: true, Loose: true},
 		Credentials: []edge.Credential{
 			{Header: "X-Xsrf-Token"},

@@ -32,7 +32,9 @@ type Kind struct {
 //
 // A wrong password is 400: Terraform's provider shows only the bodies of 400 and 500, and clients that log in again
 // after a 401 would never stop. The same holds for a one-time key, which is 3001 as in VMmanager, hence 403. A
-// missing TOTP code is 401, because another login helps, but never 1000, on which clients repeat the same login.
+// conflict of networks, pools, addresses or accounts is 400 for the provider's sake too; one of a host passes by itself
+// and is 409. A missing TOTP code is 401, because another login helps, but never 1000, on which clients repeat the same
+// login.
 var Errors = []Kind{
 	{"UNAUTHENTICATED", codes.Unauthenticated, 1000, http.StatusUnauthorized, "no credential, or one that is unknown or expired: log in again"},
 	{"NO_METHOD", codes.NotFound, 1106, http.StatusMethodNotAllowed, "the path does not accept this method"},
@@ -50,13 +52,17 @@ var Errors = []Kind{
 	{"IDEMPOTENCY_UNDER_WAY", codes.Aborted, 90021, http.StatusConflict, "a request with this Idempotency-Key is still being processed: repeat it later"},
 	{"IDEMPOTENCY_NOT_HERE", codes.InvalidArgument, 90022, http.StatusBadRequest, "the answer of this call holds a secret and is therefore not kept: send no Idempotency-Key"},
 	{"QUOTA_EXCEEDED", codes.ResourceExhausted, 90023, http.StatusBadRequest, "a limit of the account is reached; value.field says which"},
+	{"HOST_DELETING", codes.FailedPrecondition, 90003, http.StatusConflict, "the host is being deleted"},
+	{"MAIN_ADDRESS", codes.FailedPrecondition, 90003, http.StatusConflict, "removing the main address of a host requires force"},
+	{"ADDRESS_CHANGING", codes.FailedPrecondition, 90003, http.StatusConflict, "the address is being added or removed: repeat the request later"},
+	{"EVENT_REFUSED", codes.FailedPrecondition, 90003, http.StatusConflict, "the parked event was refused again"},
 	{"", codes.Unauthenticated, 1000, http.StatusUnauthorized, "the credential is not sufficient: log in again"},
 	{"", codes.PermissionDenied, 3001, http.StatusForbidden, "the account may not do this"},
 	{"", codes.NotFound, 3080, http.StatusNotFound, "no such object, or none that the account may see"},
 	{"", codes.InvalidArgument, 90001, http.StatusBadRequest, "the request is not valid; value.field names the field at fault, if it is a single one"},
 	{"", codes.OutOfRange, 90001, http.StatusBadRequest, "a value is out of range"},
 	{"", codes.AlreadyExists, 90002, http.StatusBadRequest, "the object already exists"},
-	{"", codes.FailedPrecondition, 90003, http.StatusConflict, "the state of the object does not allow this; value.reason says why"},
+	{"", codes.FailedPrecondition, 90003, http.StatusBadRequest, "the state of the object does not allow this; value.reason says why"},
 	{"", codes.Aborted, 90003, http.StatusConflict, "another change came first; value.reason says why"},
 	{"", codes.ResourceExhausted, 90006, http.StatusTooManyRequests, "too many requests: wait as long as Retry-After says"},
 	{"", codes.Unavailable, 90007, http.StatusServiceUnavailable, "temporarily unavailable: repeat the request"},

@@ -34,6 +34,10 @@ func TestErrors(t *testing.T) {
 		"invalid":           {fault.Invalid, 90001, 400, "the request is not valid"},
 		"conflict":          {fault.Conflict, 90002, 400, "the object exists already"},
 		"state":             {fault.New(codes.FailedPrecondition, "HOST_DELETING", "it goes"), 90003, 409, "it goes"},
+		"in use":            {fault.New(codes.FailedPrecondition, "IN_USE", "the pool is in use"), 90003, 400, "the pool is in use"},
+		"wish":              {fault.New(codes.FailedPrecondition, "WISH_TAKEN", "192.0.2.4 is taken"), 90003, 400, "192.0.2.4 is taken"},
+		"last admin":        {fault.New(codes.FailedPrecondition, "LAST_ADMIN", "the last one"), 90003, 400, "the last one"},
+		"main address":      {fault.New(codes.FailedPrecondition, "MAIN_ADDRESS", "use force"), 90003, 409, "use force"},
 		"aborted":           {fault.New(codes.Aborted, "LOST_RACE", "again"), 90003, 409, "again"},
 		"address":           {fault.New(codes.FailedPrecondition, "NO_FREE_ADDRESS", "dry"), 90004, 400, "dry"},
 		"capacity":          {fault.New(codes.ResourceExhausted, "NO_CAPACITY", "full"), 90005, 400, "full"},
@@ -67,7 +71,7 @@ func TestNumbers(t *testing.T) {
 	t.Parallel()
 	status := map[int]int{}
 	for _, k := range Errors {
-		if k.Number == 1106 { // for a path and for its method
+		if k.Number == 1106 || k.Number == 90003 { // for a path and its method; for conflicts of hosts and of other objects
 			continue
 		}
 		if was, ok := status[k.Number]; ok && was != k.HTTP {

@@ -50,7 +50,7 @@ func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, err
 		a.raw = d.Raw(all)
 	}
 	var problems []error
-	for _, r := range a.routes {
+	for _, r := range inOrder(a.routes) {
 		c, err := a.call(r, own, all)
 		if err == nil {
 			err = a.mux(r.Path).HandlePath(r.Method, r.Path, c.serve)
@@ -63,6 +63,25 @@ func New(d Dialect, files []protoreflect.FileDescriptor, conns Conns) (*API, err
 		problems = append(problems, fmt.Errorf("rest: no proto has a route of the dialect %q", d.Name))
 	}
 	return a, errors.Join(problems...)
+}
+
+// inOrder returns routes in the order in which a mux, which tries the last one first, prefers text to a variable:
+// /os/all is not /os/{id}.
+func inOrder(routes []Route) []Route {
+	shape := func(r Route) string { // of a path: 0 for a variable, 1 for text
+		var b strings.Builder
+		for s := range strings.SplitSeq(r.Path, "/") {
+			if strings.HasPrefix(s, "{") {
+				b.WriteByte('0')
+			} else {
+				b.WriteByte('1')
+			}
+		}
+		return b.String()
+	}
+	list := slices.Clone(routes)
+	slices.SortStableFunc(list, func(a, b Route) int { return strings.Compare(shape(a), shape(b)) })
+	return list
 }
 
 // fixed returns the number of leading segments that are text in the paths of all routes, at most three.
@@ -120,7 +139,7 @@ func (a *API) Routes() []Route { return a.routes }
 func (a *API) Mount(handler http.Handler) *edge.Mount {
 	m := &edge.Mount{
 		Name: a.dialect.Name, Prefixes: a.dialect.Prefixes, Alias: a.dialect.Alias, Fail: a.dialect.Fail,
-		Credentials: a.dialect.Credentials, Limits: a.dialect.Limits, Groups: groups(a.routes), Handler: handler,
+		Credentials: a.dialect.Credentials, Limits: a.dialect.Limits, Parameters: a.dialect.Parameters, Groups: groups(a.routes), Handler: handler,
 	}
 	for _, r := range a.routes {
 		if e, ok := r.edge(); ok {

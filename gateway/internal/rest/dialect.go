@@ -38,6 +38,7 @@ type Dialect struct {
 	ReadError func(body []byte) (reason string, ok bool)
 	// Page reads the parameters of a list; nil for a dialect without lists.
 	Page        func(url.Values) (Page, error)
+	Parameters  edge.Parameters
 	Codec       Codec
 	Credentials []edge.Credential
 	Limits      edge.Limits

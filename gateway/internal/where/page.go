@@ -28,8 +28,7 @@ const (
 
 var params = []string{ParamWhere, ParamOrder, ParamLimit, ParamCursor, ParamExplain, ParamCount}
 
-// Query reads the parameters of a list and returns nil if there are none. All where parameters must hold; of several
-// limits the last one applies.
+// Query reads the parameters of a list and returns nil if there are none. All where parameters must hold.
 func Query(v url.Values) (*querypb.Query, error) {
 	if !slices.ContainsFunc(params, v.Has) {
 		return nil, nil

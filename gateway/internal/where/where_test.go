@@ -62,7 +62,7 @@ func TestAsReallySent(t *testing.T) {
 	} {
 		t.Run(tt.client, func(t *testing.T) {
 			t.Parallel()
-			values, err := edge.Query(tt.query)
+			values, err := edge.Query(tt.query, raw)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,9 +276,12 @@ func depth(e *querypb.Expr) int {
 	return d + 1
 }
 
-func parse(t testing.TB, raw string) url.Values {
+// raw are the parameters as the dialect reads them.
+var raw = edge.Parameters{Several: []string{"where", "orderby", "fields"}, Raw: []string{"where"}}
+
+func parse(t testing.TB, text string) url.Values {
 	t.Helper()
-	v, err := edge.Query(raw)
+	v, err := edge.Query(text, raw)
 	if err != nil {
 		t.Fatal(err)
 	}

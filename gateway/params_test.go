@@ -1,0 +1,74 @@
+package gateway_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/metadata"
+)
+
+// TestParametersOfEveryRoute checks that a parameter that is given twice or has a malformed escape is refused in the shape of the
+// dialect, whatever the route and whoever asks.
+func TestParametersOfEveryRoute(t *testing.T) {
+	t.Parallel()
+	called := ""
+	h := recorded(t, func(method string, _ metadata.MD) { called = method })
+	for _, r := range routes() {
+		path := variable.ReplaceAllString(r.Path, "7")
+		for query, field := range map[string]string{
+			"limit=1&limit=2": "limit", "limit=1&limit=1": "limit", "x=%zz": "x", "limit=%ff": "limit", "x=1&y=2&x=": "x", "%zz": "",
+			"cursor=&cursor=1": "cursor", "count=0&count=1": "count", "id=1&id=2": "id", "orderby=%2": "orderby",
+		} {
+			for _, prefix := range []string{"", "/api"} {
+				for _, token := range []string{"x-xsrf-token: admin", "X-None: 1"} {
+					called = ""
+					rec := send(t, h, r.Method+" "+prefix+path+"?"+query, token)
+					want := `"reason":"INVALID_ARGUMENT"}}}`
+					if field != "" {
+						want = `"field":"` + field + `",` + want
+					}
+					if rec.Code != 400 || !strings.Contains(rec.Body.String(), want) || called != "" {
+						t.Errorf("%s %s?%s: %d %s, then %s", r.Method, path, query, rec.Code, rec.Body, called)
+					}
+				}
+			}
+		}
+		query := "?where=id+EQ+1&where=name+CP+'%25a%zz%25'&orderby=id&orderby=name&fields=&fields=&x=a;b%25"
+		if rec := send(t, h, r.Method+" "+path+query, "x-xsrf-token: admin"); rec.Code != r.Status() {
+			t.Errorf("%s %s: %d %s", r.Method, path, rec.Code, rec.Body)
+		}
+	}
+}
+
+// TestSeveralCookies checks that of several cookies of one name the one with a session counts, and that the others do not make
+// the gateway ask auth with every request.
+func TestSeveralCookies(t *testing.T) {
+	t.Parallel()
+	s := newQuietStack(t)
+	whoami := func(cookies string) int {
+		t.Helper()
+		return send(t, s.Handler(), "GET /auth/v4/whoami", "Cookie: "+cookies).Code
+	}
+	for cookies, want := range map[string]int{
+		"ses6=junk; ses6=user": 200, "ses6=user; ses6=junk": 200, "ses6=; ses6=user": 200, "ses6=junk; token=user": 401, "ses6=a; ses6=b": 401,
+		"ses6=" + strings.Repeat("x", 2000) + "; ses6=user": 200, "ses6=a; ses6=b; ses6=c; ses6=d; ses6=user": 401,
+		"token=junk; token=user": 200,
+	} {
+		if got := whoami(cookies); got != want {
+			t.Errorf("%.60s: %d, want %d", cookies, got, want)
+		}
+	}
+	s.auth.asked.Store(0)
+	for i := range 50 {
+		if got := whoami("ses6=stale" + strings.Repeat("x", i) + "; ses6=user"); got != 200 {
+			t.Fatalf("request %d: %d", i, got)
+		}
+	}
+	if n := s.auth.asked.Load(); n > 1 {
+		t.Errorf("auth was asked %d times about a session that the gateway knows", n)
+	}
+	if rec := send(t, s.Handler(), "DELETE /vm/v3/host/1", "Cookie: ses6=junk; ses6=user", "Origin: https://evil.example.com"); rec.Code != http.StatusForbidden {
+		t.Errorf("a page of another site: %d", rec.Code)
+	}
+}
