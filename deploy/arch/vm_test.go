@@ -14,7 +14,7 @@ var vm = house{
 		"node":    "node installation",
 		"image":   "os os_node",
 		"disk":    "disk",
-		"address": "host_address",
+		"address": "host_address network",
 		"host":    "host host_count tombstone",
 		// The breaker of a node is a part of the node's row.
 		"leftover": "stranger reaped",

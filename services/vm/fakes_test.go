@@ -150,6 +150,7 @@ type fakeMachine struct {
 	template string // that the first disk begins as
 	seed     *nodepb.EnsureSeedRequest
 	defined  bool
+	guarded  bool     // anti-spoofing
 	allowed  []string // addresses of the card
 	state    nodepb.MachineState
 	says     says // metadata, from the last definition
@@ -263,13 +264,18 @@ func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (
 
 func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
 	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) {
-		m.defined, m.allowed = true, r.GetLinks()[0].GetAddresses()
+		m.defined, m.allowed, m.guarded = true, r.GetLinks()[0].GetAddresses(), r.GetLinks()[0].GetAntiSpoofing()
 		m.says = says{stackID, nodeUUID, r.GetHostId(), r.GetCommand().GetFence()}
 	})
 }
 
 func (f *fakeAgent) StartMachine(_ context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
-	return &nodepb.StartMachineResponse{}, f.on("StartMachine", r.GetCommand(), func(m *fakeMachine) {
+	resp := &nodepb.StartMachineResponse{}
+	return resp, f.on("StartMachine", r.GetCommand(), func(m *fakeMachine) {
+		resp.Running = m.state == nodepb.MachineState_MACHINE_STATE_RUNNING
+		if d := r.GetMachine(); d != nil && !resp.Running {
+			m.seed, m.allowed, m.guarded = r.GetSeed(), d.GetLinks()[0].GetAddresses(), d.GetLinks()[0].GetAntiSpoofing()
+		}
 		m.state = nodepb.MachineState_MACHINE_STATE_RUNNING
 	})
 }

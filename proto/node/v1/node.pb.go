@@ -1145,8 +1145,12 @@ func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
 
 // StartMachineRequest names the machine.
 type StartMachineRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Command       *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// What the guest reads at this start, and what the machine is from it on; absent: as it was. Their commands are not
+	// used.
+	Seed          *EnsureSeedRequest    `protobuf:"bytes,2,opt,name=seed,proto3" json:"seed,omitempty"`
+	Machine       *DefineMachineRequest `protobuf:"bytes,3,opt,name=machine,proto3" json:"machine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1188,9 +1192,25 @@ func (x *StartMachineRequest) GetCommand() *Command {
 	return nil
 }
 
-// StartMachineResponse is empty.
+func (x *StartMachineRequest) GetSeed() *EnsureSeedRequest {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
+}
+
+func (x *StartMachineRequest) GetMachine() *DefineMachineRequest {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+// StartMachineResponse says whether the machine ran already.
 type StartMachineResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The machine ran already, and kept its seed and its definition.
+	Running       bool `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1223,6 +1243,13 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StartMachineResponse) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
 }
 
 // StopMachineRequest names the machine.
@@ -2179,10 +2206,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x05disks\x18\x05 \x03(\v2\r.node.v1.DiskR\x05disks\x12#\n" +
 	"\x05links\x18\x06 \x03(\v2\r.node.v1.LinkR\x05links\x12\x17\n" +
 	"\ahost_id\x18\a \x01(\x05R\x06hostId\"\x17\n" +
-	"\x15DefineMachineResponse\"A\n" +
+	"\x15DefineMachineResponse\"\xaa\x01\n" +
 	"\x13StartMachineRequest\x12*\n" +
-	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\"\x16\n" +
-	"\x14StartMachineResponse\"{\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12.\n" +
+	"\x04seed\x18\x02 \x01(\v2\x1a.node.v1.EnsureSeedRequestR\x04seed\x127\n" +
+	"\amachine\x18\x03 \x01(\v2\x1d.node.v1.DefineMachineRequestR\amachine\"0\n" +
+	"\x14StartMachineResponse\x12\x18\n" +
+	"\arunning\x18\x01 \x01(\bR\arunning\"{\n" +
 	"\x12StopMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12#\n" +
@@ -2328,43 +2358,45 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	7,  // 7: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
 	10, // 8: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
 	1,  // 9: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	1,  // 10: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 11: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	21, // 12: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	25, // 13: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 14: node.v1.Machine.state:type_name -> node.v1.MachineState
-	33, // 15: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	28, // 16: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 17: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 18: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 19: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 20: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	12, // 21: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	14, // 22: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	16, // 23: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	18, // 24: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	20, // 25: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	23, // 26: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	26, // 27: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	29, // 28: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	31, // 29: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 30: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 31: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 32: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	13, // 33: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	15, // 34: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	17, // 35: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	19, // 36: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	22, // 37: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	24, // 38: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	27, // 39: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	30, // 40: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	32, // 41: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	30, // [30:42] is the sub-list for method output_type
-	18, // [18:30] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	12, // 10: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	14, // 11: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	1,  // 12: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	1,  // 13: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	21, // 14: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	25, // 15: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 16: node.v1.Machine.state:type_name -> node.v1.MachineState
+	33, // 17: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	28, // 18: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 19: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 20: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 21: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 22: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	12, // 23: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	14, // 24: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	16, // 25: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	18, // 26: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	20, // 27: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	23, // 28: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	26, // 29: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	29, // 30: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	31, // 31: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 32: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 33: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 34: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	13, // 35: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	15, // 36: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	17, // 37: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	19, // 38: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	22, // 39: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	24, // 40: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	27, // 41: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	30, // 42: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	32, // 43: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	32, // [32:44] is the sub-list for method output_type
+	20, // [20:32] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }

@@ -52,7 +52,7 @@ type NodeServiceClient interface {
 	EnsureSeed(ctx context.Context, in *EnsureSeedRequest, opts ...grpc.CallOption) (*EnsureSeedResponse, error)
 	// DefineMachine creates or changes the domain.
 	DefineMachine(ctx context.Context, in *DefineMachineRequest, opts ...grpc.CallOption) (*DefineMachineResponse, error)
-	// StartMachine starts a machine; a running one is left alone.
+	// StartMachine starts a machine, with the seed and the definition of the request; a running one is left alone.
 	StartMachine(ctx context.Context, in *StartMachineRequest, opts ...grpc.CallOption) (*StartMachineResponse, error)
 	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(ctx context.Context, in *StopMachineRequest, opts ...grpc.CallOption) (*StopMachineResponse, error)
@@ -214,7 +214,7 @@ type NodeServiceServer interface {
 	EnsureSeed(context.Context, *EnsureSeedRequest) (*EnsureSeedResponse, error)
 	// DefineMachine creates or changes the domain.
 	DefineMachine(context.Context, *DefineMachineRequest) (*DefineMachineResponse, error)
-	// StartMachine starts a machine; a running one is left alone.
+	// StartMachine starts a machine, with the seed and the definition of the request; a running one is left alone.
 	StartMachine(context.Context, *StartMachineRequest) (*StartMachineResponse, error)
 	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(context.Context, *StopMachineRequest) (*StopMachineResponse, error)

@@ -126,10 +126,12 @@ func (n *Node) EnsureDisk(_ context.Context, r *nodepb.EnsureDiskRequest) (*node
 // EnsureSeed writes the seed.
 func (n *Node) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
 	return &nodepb.EnsureSeedResponse{}, n.on(r.GetCommand(), func(m *Machine) error {
-		m.Seed = append([]string{}, addresses(r.GetLinks())...)
+		m.seed(r)
 		return nil
 	})
 }
+
+func (m *Machine) seed(r *nodepb.EnsureSeedRequest) { m.Seed = append([]string{}, addresses(r.GetLinks())...) }
 
 func addresses(links []*nodepb.Link) (list []string) {
 	for _, l := range links {
@@ -141,32 +143,59 @@ func addresses(links []*nodepb.Link) (list []string) {
 // DefineMachine makes or changes the definition.
 func (n *Node) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
 	return &nodepb.DefineMachineResponse{}, n.on(r.GetCommand(), func(m *Machine) error {
-		for _, d := range r.GetDisks() {
-			if !slices.Contains(m.Disks, d.GetName()) {
-				return ErrNoDisk
-			}
-		}
-		if m.Seed == nil {
+		return n.define(m, r, r.GetCommand().GetFence())
+	})
+}
+
+func (n *Node) define(m *Machine, r *nodepb.DefineMachineRequest, fence int64) error {
+	for _, d := range r.GetDisks() {
+		if !slices.Contains(m.Disks, d.GetName()) {
 			return ErrNoDisk
 		}
-		m.Defined, m.Network, m.Addresses = true, r.GetLinks()[0].GetNetwork(), addresses(r.GetLinks())
-		m.StackID, m.NodeID, m.HostID, m.Fence = n.StackID, n.ID, r.GetHostId(), r.GetCommand().GetFence()
-		return nil
-	})
+	}
+	if m.Seed == nil {
+		return ErrNoDisk
+	}
+	m.Defined, m.Network, m.Addresses = true, r.GetLinks()[0].GetNetwork(), addresses(r.GetLinks())
+	m.StackID, m.NodeID, m.HostID, m.Fence = n.StackID, n.ID, r.GetHostId(), fence
+	return nil
 }
 
 // StartMachine starts a machine.
 func (n *Node) StartMachine(_ context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
-	return &nodepb.StartMachineResponse{}, n.on(r.GetCommand(), func(m *Machine) error {
-		switch {
-		case !m.Defined:
-			return ErrNotDefined
-		case !m.Running && !n.Networks[m.Network]:
-			return ErrNoNetwork
+	c, resp := r.GetCommand(), &nodepb.StartMachineResponse{}
+	steps := []func(*Machine) error{
+		func(m *Machine) error {
+			if resp.Running = m.Running; !m.Running && r.GetSeed() != nil {
+				m.seed(r.GetSeed())
+			}
+			return nil
+		},
+		func(m *Machine) error {
+			if m.Running || r.GetMachine() == nil {
+				return nil
+			}
+			return n.define(m, r.GetMachine(), c.GetFence())
+		},
+		n.start,
+	}
+	for _, step := range steps { // what an earlier one did stays
+		if err := n.on(c, step); err != nil {
+			return resp, err
 		}
-		m.Running = true
-		return nil
-	})
+	}
+	return resp, nil
+}
+
+func (n *Node) start(m *Machine) error {
+	switch {
+	case !m.Defined:
+		return ErrNotDefined
+	case !m.Running && !n.Networks[m.Network]:
+		return ErrNoNetwork
+	}
+	m.Running = true
+	return nil
 }
 
 // StopMachine stops a machine; the guest obeys at once.

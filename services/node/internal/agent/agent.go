@@ -87,18 +87,52 @@ func (a *Agent) EnsureSeed(ctx context.Context, r *nodepb.EnsureSeedRequest) (*n
 // DefineMachine makes or changes the domain.
 func (a *Agent) DefineMachine(ctx context.Context, r *nodepb.DefineMachineRequest) (*nodepb.DefineMachineResponse, error) {
 	return &nodepb.DefineMachineResponse{}, a.command(ctx, atDefine, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
-		m, err := machine(id, r)
-		if err != nil {
-			return err
-		}
-		m.Meta = hyper.Meta{StackID: a.stackID, NodeID: a.nodeID, HostID: r.GetHostId(), Fence: r.GetCommand().GetFence()}
-		return a.driver.Define(ctx, m)
+		return a.define(ctx, id, r, r.GetCommand().GetFence())
 	})
 }
 
-// StartMachine starts a machine.
+func (a *Agent) define(ctx context.Context, id uuid.UUID, r *nodepb.DefineMachineRequest, fence int64) error {
+	m, err := machine(id, r)
+	if err != nil {
+		return err
+	}
+	m.Meta = hyper.Meta{StackID: a.stackID, NodeID: a.nodeID, HostID: r.GetHostId(), Fence: fence}
+	return a.driver.Define(ctx, m)
+}
+
+// StartMachine starts a machine. One that does not run gets the seed and the definition of the request first: no other
+// command of the machine comes in between.
 func (a *Agent) StartMachine(ctx context.Context, r *nodepb.StartMachineRequest) (*nodepb.StartMachineResponse, error) {
-	return &nodepb.StartMachineResponse{}, a.command(ctx, atStart, r.GetCommand(), a.driver.Start)
+	resp := &nodepb.StartMachineResponse{}
+	return resp, a.command(ctx, atStart, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+		s, err := a.driver.State(ctx, id)
+		if err != nil {
+			return err
+		}
+		if resp.Running = s.Power == hyper.Running || s.Power == hyper.Paused; !resp.Running {
+			if err := a.renew(ctx, id, r); err != nil {
+				return err
+			}
+		}
+		return a.driver.Start(ctx, id)
+	})
+}
+
+// renew gives a machine the seed and the definition of a start.
+func (a *Agent) renew(ctx context.Context, id uuid.UUID, r *nodepb.StartMachineRequest) error {
+	if r.GetSeed() != nil {
+		s, err := seedOf(id, r.GetSeed())
+		if err != nil {
+			return err
+		}
+		if err := a.driver.EnsureSeed(ctx, id, s); err != nil {
+			return err
+		}
+	}
+	if r.GetMachine() == nil {
+		return nil
+	}
+	return a.define(ctx, id, r.GetMachine(), r.GetCommand().GetFence())
 }
 
 // How a guest is asked to stop: a guest that is still booting misses the first request.

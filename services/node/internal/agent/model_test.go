@@ -80,7 +80,14 @@ func command(random *rand.Rand, now int64) (string, send) {
 				Command: c, Title: "h", CpuNumber: 1, RamMib: 64, Disks: []*nodepb.Disk{disk}, Links: links, HostId: 7,
 			})
 		case 6:
-			_, err = n.StartMachine(ctx, &nodepb.StartMachineRequest{Command: c})
+			r := &nodepb.StartMachineRequest{Command: c}
+			if force {
+				r.Seed = &nodepb.EnsureSeedRequest{Hostname: "h", Links: links}
+				r.Machine = &nodepb.DefineMachineRequest{
+					Title: "h", CpuNumber: 1, RamMib: 64, Disks: []*nodepb.Disk{disk}, Links: links, HostId: 8,
+				}
+			}
+			_, err = n.StartMachine(ctx, r)
 		case 7:
 			_, err = n.StopMachine(ctx, &nodepb.StopMachineRequest{Command: c, Force: force})
 		case 8:

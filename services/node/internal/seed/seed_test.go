@@ -25,6 +25,7 @@ import (
 	"pgregory.net/rapid"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/hostname"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/seed"
 )
@@ -120,6 +121,34 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestTakesWhatTheAPITakes: a name that the API takes is never refused when the machine is made.
+func TestTakesWhatTheAPITakes(t *testing.T) {
+	t.Parallel()
+	check := func(t require, text string) {
+		name, err := hostname.Parse(text)
+		if err != nil {
+			return
+		}
+		s := full()
+		s.FQDN, s.Hostname, s.Search = name, hostname.Label(name), []string{name}
+		if _, err := seed.Render(s); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{
+		"a", "A.Example.COM.", "web_1.example.com", "пример.испытание", "xn--e1afmkfd.example", "a--b.c", "1.2.3.four", "faß.de",
+		strings.Repeat("a", 63) + ".x", strings.Repeat("a.", 126) + "a", strings.Repeat("a", 64),
+	} {
+		check(t, text)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		check(t, rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-zA-Z0-9_ß.\-]{0,80}`)).Draw(t, "name"))
+	})
+}
+
+// require is a test, or a round of one.
+type require interface{ Errorf(format string, args ...any) }
 
 type document struct {
 	Hostname string `yaml:"hostname"`

@@ -2,7 +2,11 @@
 // order.
 package address
 
-import "slipway.dev/pkg/fault"
+import (
+	"slices"
+
+	"slipway.dev/pkg/fault"
+)
 
 // Max is how many addresses a host may have.
 const Max = 64
@@ -18,12 +22,33 @@ const (
 type Address struct {
 	IPID, Family, Prefix, PoolID, NetworkID, Interface int32
 	Addr, Mask, Gateway                                string
-	DNS                                                []string
+	DNS                                                []string // as Gateway, what the guest has
+	Now                                                *Network // what it gets at its next start; nil: the same
 	State                                              string
 	Job                                                int32 // that changes it; 0 for none
 	Position, Generation                               int32
 	Domain                                             string // PTR record
 	PTRSerial                                          int32
+}
+
+// Network is what ip says of an address's network.
+type Network struct {
+	Gateway string
+	DNS     []string
+}
+
+// AtStart returns the addresses as the guest has them from its next start on. Now is left where that differs.
+func AtStart(list []Address) []Address {
+	out := make([]Address, len(list))
+	for i, a := range list {
+		if now := a.Now; now != nil && now.Gateway == a.Gateway && slices.Equal(now.DNS, a.DNS) {
+			a.Now = nil
+		} else if now != nil {
+			a.Gateway, a.DNS = now.Gateway, now.DNS
+		}
+		out[i] = a
+	}
+	return out
 }
 
 // During returns the host's addresses while the job runs and after it is done. The changes of other jobs have not

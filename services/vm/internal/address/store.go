@@ -14,14 +14,19 @@ import (
 
 // Select reads the addresses of the host $1, which Scan takes.
 const Select = `
-	SELECT ip_id, family, prefix, pool_id, network_id, interface, host(addr), mask, gateway, dns, state, coalesce(job_id, 0),
-		position, generation, domain, ptr_serial
-	FROM host_address WHERE host_id = $1 ORDER BY position`
+	SELECT x.ip_id, x.family, x.prefix, x.pool_id, x.network_id, x.interface, host(x.addr), x.mask, x.gateway, x.dns, x.state,
+		coalesce(x.job_id, 0), x.position, x.generation, x.domain, x.ptr_serial, n.gateway, n.dns
+	FROM host_address x LEFT JOIN network n ON n.id = x.network_id WHERE x.host_id = $1 ORDER BY x.position`
 
 // Scan reads one address from a row of Select.
 func Scan(row pgx.CollectableRow) (a Address, err error) {
+	var gateway *string
+	var dns []string
 	err = row.Scan(&a.IPID, &a.Family, &a.Prefix, &a.PoolID, &a.NetworkID, &a.Interface, &a.Addr, &a.Mask, &a.Gateway, &a.DNS,
-		&a.State, &a.Job, &a.Position, &a.Generation, &a.Domain, &a.PTRSerial)
+		&a.State, &a.Job, &a.Position, &a.Generation, &a.Domain, &a.PTRSerial, &gateway, &dns)
+	if gateway != nil {
+		a.Now = &Network{*gateway, dns}
+	}
 	return a, err
 }
 
@@ -89,7 +94,7 @@ func Changed(ctx context.Context, tx *unit.Tx, host, job int32) ([]Address, erro
 	rows, err := tx.Query(ctx, `
 		DELETE FROM host_address WHERE host_id = $1 AND job_id = $2
 		RETURNING ip_id, family, prefix, pool_id, network_id, interface, host(addr), mask, gateway, dns, state, job_id,
-			position, generation, domain, ptr_serial`, host, job)
+			position, generation, domain, ptr_serial, NULL::text, NULL::text[]`, host, job)
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +128,35 @@ func Name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain string) (ch
 	return tag.RowsAffected() > 0, err
 }
 
-// NetworkChanged keeps the gateway and the name servers of a network. Its hosts read them at their next start.
+// NetworkChanged keeps the gateway and the name servers of a network. Its hosts get them at their next start.
 func NetworkChanged(ctx context.Context, tx *unit.Tx, n *ippb.NetworkChanged) error {
-	_, err := tx.Exec(ctx, `UPDATE host_address SET gateway = $2, dns = $3 WHERE network_id = $1`,
+	_, err := tx.Exec(ctx, `
+		INSERT INTO network (id, gateway, dns) VALUES ($1, $2, $3)
+		ON CONFLICT (id) DO UPDATE SET gateway = excluded.gateway, dns = excluded.dns`,
 		n.GetId(), n.GetGateway(), append([]string{}, n.GetDnsServers()...))
 	return err
+}
+
+// Booted records with which gateways and name servers the guest of a host was started. Without a list it was started
+// with those that the networks have now.
+func Booted(ctx context.Context, tx *unit.Tx, host int32, list []Address) error {
+	if list == nil {
+		_, err := tx.Exec(ctx, `
+			UPDATE host_address x SET gateway = n.gateway, dns = n.dns FROM network n
+			WHERE x.host_id = $1 AND n.id = x.network_id AND (x.gateway, x.dns) IS DISTINCT FROM (n.gateway, n.dns)`, host)
+		return err
+	}
+	for _, a := range list {
+		if a.Now == nil {
+			continue
+		}
+		_, err := tx.Exec(ctx, `
+			UPDATE host_address SET gateway = $3, dns = $4
+			WHERE host_id = $1 AND ip_id = $2 AND (gateway, dns) IS DISTINCT FROM ($3, $4)`,
+			host, a.IPID, a.Gateway, append([]string{}, a.DNS...))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

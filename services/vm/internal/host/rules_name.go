@@ -52,11 +52,16 @@ func label(name string) string {
 	return l
 }
 
-// hostnames returns the name of the guest and its domain: the given one, or one made from the cluster's template.
+// hostnames returns the name of the guest and its domain: the given one, or one made from the cluster's template. What
+// the template makes of a name may be no host name, because it is too long: such a host has no domain.
 func hostnames(name, domain, template string) (guest, fqdn string) {
 	if domain != "" {
 		return hostname.Label(domain), domain
 	}
 	guest = label(name)
-	return guest, strings.ReplaceAll(template, "{name}", guest)
+	fqdn, err := hostname.Parse(strings.ReplaceAll(template, "{name}", guest))
+	if err != nil {
+		return guest, ""
+	}
+	return guest, fqdn
 }

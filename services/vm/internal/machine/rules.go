@@ -57,21 +57,29 @@ type plan struct {
 	*Machine
 	Addresses []address.Address // those that the host has then
 	before    []address.Address // those that it has until then
+	ran       bool              // the machine ran before it was to be started
 }
 
-// nameServers returns those of the addresses' networks, and where these have none the cluster's or the node's. At least
-// one of them is of a family that the machine has.
+// nameServers returns those of the addresses' networks, in the order of the addresses. A network that has none
+// contributes the cluster's or the node's. At least one of them is of a family that the machine has.
 func (p *plan) nameServers() []string {
 	var list []string
-	for _, a := range p.Addresses {
-		for _, d := range a.DNS {
+	add := func(servers []string) {
+		for _, d := range servers {
 			if !slices.Contains(list, d) {
 				list = append(list, d)
 			}
 		}
 	}
-	if len(list) == 0 {
-		list = p.DNS
+	for _, a := range p.Addresses {
+		if len(a.DNS) > 0 {
+			add(a.DNS)
+		} else {
+			add(p.DNS)
+		}
+	}
+	if len(p.Addresses) == 0 {
+		add(p.DNS)
 	}
 	return reachable(list, p.Addresses)
 }

@@ -64,3 +64,27 @@ func TestReachableNameServer(t *testing.T) {
 		}
 	}
 }
+
+// TestNameServers: a network without name servers of its own contributes the cluster's, whatever other networks have.
+func TestNameServers(t *testing.T) {
+	t.Parallel()
+	plain, own := address.Address{Family: 4}, address.Address{Family: 4, DNS: []string{"192.0.2.53"}}
+	both := address.Address{Family: 4, DNS: []string{"9.9.9.9", "192.0.2.53"}}
+	for _, tt := range []struct {
+		name string
+		has  []address.Address
+		want []string
+	}{
+		{"no address", nil, []string{"1.1.1.1", "9.9.9.9"}},
+		{"none of its own", []address.Address{plain, plain}, []string{"1.1.1.1", "9.9.9.9"}},
+		{"its own", []address.Address{own}, []string{"192.0.2.53"}},
+		{"a second address with its own", []address.Address{plain, own}, []string{"1.1.1.1", "9.9.9.9", "192.0.2.53"}},
+		{"a first address with its own", []address.Address{own, plain}, []string{"192.0.2.53", "1.1.1.1", "9.9.9.9"}},
+		{"the same in both", []address.Address{plain, both}, []string{"1.1.1.1", "9.9.9.9", "192.0.2.53"}},
+	} {
+		p := &plan{Machine: &Machine{DNS: []string{"1.1.1.1", "9.9.9.9"}}, Addresses: tt.has}
+		if got := p.nameServers(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

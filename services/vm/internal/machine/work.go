@@ -29,10 +29,14 @@ const (
 type Steps struct {
 	read Reader
 	dial node.Dial
+	boot bool // the guest starts in the job
 }
 
 // New returns Steps.
-func New(read Reader, dial node.Dial) *Steps { return &Steps{read, dial} }
+func New(read Reader, dial node.Dial) *Steps { return &Steps{read: read, dial: dial} }
+
+// Booting returns the steps of jobs in which the guest starts: it reads its networks as they are then.
+func (s *Steps) Booting() *Steps { return &Steps{s.read, s.dial, true} }
 
 // Addresses returns the addresses that the host has when the job is done.
 func (s *Steps) Addresses(ctx context.Context, run *jobs.Run, a Args) ([]address.Address, error) {
@@ -54,6 +58,9 @@ func (s *Steps) plan(ctx context.Context, run *jobs.Run, a Args) (*plan, error) 
 	}
 	p := &plan{Machine: m}
 	p.before, p.Addresses = address.During(m.Addresses, run.ID)
+	if s.boot {
+		p.Addresses = address.AtStart(p.Addresses)
+	}
 	run.Memo = p
 	return p, nil
 }
@@ -135,11 +142,15 @@ func (s *Steps) EnsureSeed(ctx context.Context, run *jobs.Run, a Args) error {
 }
 
 func writeSeed(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Command, p *plan) error {
-	_, err := agent.EnsureSeed(ctx, &nodepb.EnsureSeedRequest{
+	_, err := agent.EnsureSeed(ctx, seedOf(c, p))
+	return err
+}
+
+func seedOf(c *nodepb.Command, p *plan) *nodepb.EnsureSeedRequest {
+	return &nodepb.EnsureSeedRequest{
 		Command: c, Hostname: p.Hostname, Fqdn: p.Domain, PasswordHash: p.PasswordHash,
 		SshKeys: p.SSHKeys, Links: links(p), Dns: p.nameServers(),
-	})
-	return err
+	}
 }
 
 // Define defines the machine. It may run twice: the agent redefines.
@@ -152,11 +163,15 @@ func (s *Steps) Define(ctx context.Context, run *jobs.Run, a Args) error {
 }
 
 func defineOn(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Command, p *plan) error {
-	_, err := agent.DefineMachine(ctx, &nodepb.DefineMachineRequest{
+	_, err := agent.DefineMachine(ctx, definition(c, p))
+	return err
+}
+
+func definition(c *nodepb.Command, p *plan) *nodepb.DefineMachineRequest {
+	return &nodepb.DefineMachineRequest{
 		Command: c, Title: p.Name, CpuNumber: p.CPUs, RamMib: p.RAM,
 		Disks: disks(p), Links: links(p), HostId: p.ID,
-	})
-	return err
+	}
 }
 
 // Start starts the machine. It may run twice: starting a running machine succeeds.
@@ -167,6 +182,32 @@ func (s *Steps) Start(ctx context.Context, run *jobs.Run, a Args) error {
 	}
 	_, err = agent.StartMachine(ctx, &nodepb.StartMachineRequest{Command: command(run, a)})
 	return err
+}
+
+// Boot starts a machine that has been defined before, with the seed and the definition that it is to have now. It may
+// run twice: a running machine is left as it is.
+func (s *Steps) Boot(ctx context.Context, run *jobs.Run, a Args) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	c := command(run, a)
+	resp, err := agent.StartMachine(ctx, &nodepb.StartMachineRequest{Command: c, Seed: seedOf(nil, p), Machine: definition(nil, p)})
+	p.ran = resp.GetRunning()
+	return err
+}
+
+// Booted returns with which addresses the attempt has started the guest. known is false if an earlier attempt started
+// it; the list is empty if the machine ran already.
+func (s *Steps) Booted(run *jobs.Run) (list []address.Address, known bool) {
+	p, ok := run.Memo.(*plan)
+	switch {
+	case !ok:
+		return nil, false
+	case p.ran:
+		return nil, true
+	}
+	return p.Addresses, true
 }
 
 // Stop stops the machine. It may run twice: stopping a stopped machine succeeds.

@@ -8,6 +8,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/task"
@@ -23,28 +24,62 @@ const (
 // attempts last some minutes with the runner's backoff, capped at 30 s.
 const attempts = 8
 
-type worker struct{ in func(pgx.Tx) host.Tx }
+// Tx is what jobs do in the unit of work in which they end.
+type Tx interface {
+	host.Tx
+	Booted(ctx context.Context, host int32, list []address.Address) error
+}
+
+// rows are the tables in a unit of work.
+type rows struct {
+	host.Tx
+	tx *unit.Tx
+}
+
+// Rows returns the Tx of the tables.
+func Rows(tx *unit.Tx) Tx { return rows{host.Rows(tx), tx} }
+
+func (t rows) Booted(ctx context.Context, id int32, list []address.Address) error {
+	return address.Booted(ctx, t.tx, id, list)
+}
+
+type worker struct {
+	in    func(pgx.Tx) Tx
+	steps *machine.Steps
+}
 
 // Register registers the handlers that start, stop and restart hosts. in returns the Tx of a job's transaction.
-func Register(r *jobs.Runner, in func(pgx.Tx) host.Tx, steps *machine.Steps) {
-	w := &worker{in}
+func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
+	steps = steps.Booting()
+	w := &worker{in, steps}
 	network := jobs.Step[machine.Args]{Name: "network", Do: steps.EnsureNetwork, Timeout: machine.StepTime}
-	up := jobs.Step[machine.Args]{Name: "start", Do: steps.Start, Timeout: machine.StepTime}
+	up := jobs.Step[machine.Args]{Name: "start", Do: steps.Boot, Timeout: machine.StepTime}
 	down := jobs.Step[machine.Args]{Name: "stop", Do: steps.Stop, Timeout: machine.StopTime}
 	handle := func(kind string, h jobs.Handler[machine.Args]) {
 		h.Attempts = attempts
 		jobs.Handle(r, kind, h)
 	}
 	handle(startKind, jobs.Handler[machine.Args]{
-		Steps: []jobs.Step[machine.Args]{network, up}, Done: w.done(host.Active, "started"), Failed: w.failed(host.Stopped),
+		Steps: []jobs.Step[machine.Args]{network, up}, Done: w.started, Failed: w.failed(host.Stopped),
 	})
 	handle(stopKind, jobs.Handler[machine.Args]{
 		Steps: []jobs.Step[machine.Args]{down}, Done: w.done(host.Stopped, "stopped"), Failed: w.failed(host.Unknown),
 	})
 	handle(restartKind, jobs.Handler[machine.Args]{
 		Steps: []jobs.Step[machine.Args]{down, network, up},
-		Done:  w.done(host.Active, "started"), Failed: w.failed(host.Unknown),
+		Done:  w.started, Failed: w.failed(host.Unknown),
 	})
+}
+
+// started records that the host runs, and with what its guest was started.
+func (w *worker) started(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine.Args) error {
+	t := w.in(tx)
+	if list, known := w.steps.Booted(run); !known || len(list) > 0 {
+		if err := t.Booted(ctx, a.ID, list); err != nil {
+			return err
+		}
+	}
+	return host.Settle(ctx, t, a.ID, host.Active, "started")
 }
 
 // done records the state that a job led to.

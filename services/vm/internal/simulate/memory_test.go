@@ -21,6 +21,7 @@ import (
 	"slipway.dev/services/vm/internal/disk"
 	hosts "slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/ipchange"
+	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/leftover"
 	nodes "slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/task"
@@ -103,6 +104,7 @@ func (r rows) all() worker.Rows {
 	return worker.Rows{
 		Machine: r.Build, Leftovers: r, Watch: r,
 		Host:     func(t pgx.Tx) hosts.Tx { return in(t) },
+		Power:    func(t pgx.Tx) power.Tx { return in(t) },
 		IPChange: func(t pgx.Tx) ipchange.Tx { return in(t) },
 	}
 }
@@ -322,6 +324,9 @@ func (t tx) ChangeAddresses(_ context.Context, id, job int32, add, remove []addr
 	set(t, t.hosts, id, h)
 	return nil
 }
+
+// Booted changes nothing: the networks of the memory do not change.
+func (t tx) Booted(context.Context, int32, []address.Address) error { return nil }
 
 func (t tx) AddressesChanged(_ context.Context, id, job int32) (gone []address.Address, err error) {
 	return t.settle(id, job, address.Removing), nil

@@ -25,6 +25,7 @@ import (
 type Rows struct {
 	Machine   machine.Reader
 	Host      func(pgx.Tx) host.Tx
+	Power     func(pgx.Tx) power.Tx
 	IPChange  func(pgx.Tx) ipchange.Tx
 	Leftovers leftover.Store
 	Watch     watch.Store
@@ -36,6 +37,7 @@ func Tables(db *unit.DB) Rows {
 	return Rows{
 		Machine:   machine.Read(db),
 		Host:      func(tx pgx.Tx) host.Tx { return host.Rows(unit.In(tx)) },
+		Power:     func(tx pgx.Tx) power.Tx { return power.Rows(unit.In(tx)) },
 		IPChange:  func(tx pgx.Tx) ipchange.Tx { return ipchange.Rows(unit.In(tx)) },
 		Leftovers: leftover.Tables(db),
 		Watch:     watch.Tables(db),
@@ -53,7 +55,7 @@ type Worker struct {
 func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial, log *slog.Logger) *Worker {
 	steps := machine.New(rows.Machine, dial)
 	host.Register(r, rows.Host, steps, ip)
-	power.Register(r, rows.Host, steps)
+	power.Register(r, rows.Power, steps)
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	image.Register(r, rows.DB, dial)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
