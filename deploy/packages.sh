@@ -38,5 +38,11 @@ if [ ! -e $policy ]; then
 	made=1
 fi
 trap '[ -z "$made" ] || rm -f $policy' EXIT
+# cloud-init is for tests of its renderers: it must not configure this machine at its next boot.
+case " ${missing[*]} " in *" cloud-init "*)
+	mkdir -p /etc/cloud
+	touch /etc/cloud/cloud-init.disabled
+	;;
+esac
 apt update
 apt install --no-install-recommends -y "${missing[@]}" >/dev/null

@@ -51,6 +51,7 @@ type ethernet struct {
 	Routes    []struct {
 		To     string `yaml:"to"`
 		Via    string `yaml:"via"`
+		Scope  string `yaml:"scope"`
 		OnLink flag   `yaml:"on-link"`
 		Metric int    `yaml:"metric"`
 	} `yaml:"routes"`
@@ -153,6 +154,12 @@ func (s *Seed) addLink(id string, e ethernet) (errs []error) {
 		l.addRoute(r, false)
 	}
 	for _, route := range e.Routes {
+		if route.Scope == "link" && slices.Contains([]string{"", "0.0.0.0", "::"}, route.Via) {
+			if _, err := netip.ParsePrefix(route.To); err != nil {
+				add("route to %.64q on the link is not valid", route.To)
+			}
+			continue // addRoute marks gateways that no address covers
+		}
 		r, err := newRoute(route.To, route.Via)
 		if err != nil || route.Metric < 0 {
 			add("route to %.64q via %.64q is not valid", route.To, route.Via)

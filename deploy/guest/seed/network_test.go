@@ -28,6 +28,15 @@ func TestLinks(t *testing.T) {
 			nil,
 		},
 		{
+			"a route to the gateway itself", `{addresses: [192.0.2.2/32, "2001:db8::2/128"], gateway4: 198.51.100.1, gateway6: "2001:db8:1::1",
+				routes: [{to: 198.51.100.1/32, via: 0.0.0.0, scope: link}, {to: "2001:db8:1::1/128", via: "::", scope: link}, {to: x, scope: link}]}`,
+			Link{
+				Name: "eth0", Addresses: []netip.Prefix{prefix("192.0.2.2/32"), prefix("2001:db8::2/128")},
+				Routes: []Route{{To: all4, Via: addr("198.51.100.1"), OnLink: true}, {To: all6, Via: addr("2001:db8:1::1"), OnLink: true}},
+			},
+			[]string{"route to \"x\""},
+		},
+		{
 			"default in all spellings", `{addresses: [192.0.2.2/24, "2001:db8::2/64"], routes: [
 				{to: default, via: 192.0.2.1}, {to: 0.0.0.0/0, via: 192.0.2.1, on-link: true},
 				{to: default, via: "2001:db8::1"}, {to: "::/0", via: "2001:db8:1::1"}]}`,

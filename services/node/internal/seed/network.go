@@ -19,6 +19,8 @@ type ethernet struct {
 	DHCP6       bool         `json:"dhcp6"`
 	MTU         int          `json:"mtu,omitempty"`
 	Addresses   []string     `json:"addresses,omitempty"`
+	Gateway4    string       `json:"gateway4,omitempty"`
+	Gateway6    string       `json:"gateway6,omitempty"`
 	Routes      []route      `json:"routes,omitempty"`
 	Nameservers *nameservers `json:"nameservers,omitempty"`
 }
@@ -27,10 +29,12 @@ type match struct {
 	MAC string `json:"macaddress"`
 }
 
+// route leads to a gateway that is on the link, although no address of the link covers it. Via is the unspecified
+// address: cloud-init 22.4 fails on a route without via.
 type route struct {
-	To     string `json:"to"`
-	Via    string `json:"via"`
-	OnLink bool   `json:"on-link,omitempty"`
+	To    string `json:"to"`
+	Via   string `json:"via"`
+	Scope string `json:"scope"`
 }
 
 type nameservers struct {
@@ -38,7 +42,10 @@ type nameservers struct {
 	Search    []string `json:"search,omitempty"`
 }
 
-// networkConfig returns the network configuration in version 2 of cloud-init's format, with all name servers at the first link.
+// networkConfig returns the network configuration in version 2 of cloud-init's format, with all name servers at the first
+// link. The default routes are gateway4 and gateway6: before 23.1 every renderer but netplan made ::/64 of a route to ::/0.
+// A gateway that no address covers gets a route of its own, which netplan and networkd need; ifupdown and NetworkManager
+// take such a gateway for one on the link.
 func networkConfig(s hyper.Seed) netConfig {
 	c := netConfig{Version: 2, Ethernets: map[string]ethernet{}}
 	for i, l := range s.Links {
@@ -47,7 +54,14 @@ func networkConfig(s hyper.Seed) netConfig {
 			e.Addresses = append(e.Addresses, a.String())
 		}
 		for _, g := range l.Gateways {
-			e.Routes = append(e.Routes, route{To: everywhere(g), Via: g.String(), OnLink: !within(g, l.Addresses)})
+			if g.Is4() {
+				e.Gateway4 = g.String()
+			} else {
+				e.Gateway6 = g.String()
+			}
+			if !within(g, l.Addresses) {
+				e.Routes = append(e.Routes, onLink(g))
+			}
 		}
 		if i == 0 && len(s.DNS)+len(s.Search) > 0 {
 			e.Nameservers = &nameservers{Search: s.Search}
@@ -60,12 +74,13 @@ func networkConfig(s hyper.Seed) netConfig {
 	return c
 }
 
-// everywhere returns the default route of g's family, in a spelling that old cloud-init renderers understand.
-func everywhere(g netip.Addr) string {
+// onLink returns the route to a gateway that no address covers.
+func onLink(g netip.Addr) route {
+	r := route{To: netip.PrefixFrom(g, g.BitLen()).String(), Via: netip.IPv6Unspecified().String(), Scope: "link"}
 	if g.Is4() {
-		return "0.0.0.0/0"
+		r.Via = netip.IPv4Unspecified().String()
 	}
-	return "::/0"
+	return r
 }
 
 func within(g netip.Addr, in []netip.Prefix) bool {

@@ -148,7 +148,9 @@ func TestTakesWhatTheAPITakes(t *testing.T) {
 }
 
 // require is a test, or a round of one.
-type require interface{ Errorf(format string, args ...any) }
+type require interface {
+	Errorf(format string, args ...any)
+}
 
 type document struct {
 	Hostname string `yaml:"hostname"`
