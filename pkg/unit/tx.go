@@ -120,14 +120,9 @@ func (t *Tx) Cancel(ctx context.Context, key string) error {
 	return err
 }
 
-// Reassign gives the jobs of these keys to another account.
-func (t *Tx) Reassign(ctx context.Context, keys []string, account int32) error {
-	return jobs.Reassign(ctx, t.tx, keys, account)
-}
-
-// ReassignAll gives all jobs of an account to another one.
-func (t *Tx) ReassignAll(ctx context.Context, from, to int32) error {
-	return jobs.ReassignAll(ctx, t.tx, from, to)
+// Reassign gives jobs of an account to another one: those of these keys, or all if keys is nil.
+func (t *Tx) Reassign(ctx context.Context, from, to int32, keys []string) error {
+	return jobs.Reassign(ctx, t.tx, from, to, keys)
 }
 
 // Together sends the statements that f leaves for later, events among them, in one round trip.

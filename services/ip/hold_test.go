@@ -117,9 +117,9 @@ func TestPoolOfAnAccount(t *testing.T) {
 			t.Errorf("account %d: %s %v", account, ip, err)
 		}
 		_, err := ask(account, theirs)
-		wantFault(t, "another's pool", err, "INVALID_ARGUMENT", "ipv4_pool")
+		wantFault(t, "another's pool", err, "INVALID_ARGUMENT", "pool_ids")
 		_, err = ask(account, all, theirs)
-		wantFault(t, "another's pool besides", err, "INVALID_ARGUMENT", "ipv4_pool")
+		wantFault(t, "another's pool besides", err, "INVALID_ARGUMENT", "pool_ids")
 	}
 	if ip, err := ask(7); err != nil || ip != "192.0.2.8" {
 		t.Error(ip, err)

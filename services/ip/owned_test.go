@@ -150,7 +150,7 @@ func TestNamedPoolsOfOthersAreRefused(t *testing.T) {
 					form(o, r)
 					r.PoolIds = pools
 					_, err := o.addresses.Reserve(t.Context(), r)
-					wantFault(t, fmt.Sprint(name, account, pools), err, "INVALID_ARGUMENT", "ipv4_pool")
+					wantFault(t, fmt.Sprint(name, account, pools), err, "INVALID_ARGUMENT", "pool_ids")
 				}
 			}
 			for _, ip := range wish[theirs] {

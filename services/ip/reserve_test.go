@@ -79,8 +79,8 @@ func TestReserveFaults(t *testing.T) {
 		r                   *ippb.ReserveRequest
 		reason, field, says string
 	}{
-		"no pool":       {&ippb.ReserveRequest{ClusterId: 1, Ipv4Count: 1, PoolIds: []int32{pool, 99}}, "INVALID_ARGUMENT", "ipv4_pool", "no pool 99"},
-		"not bound":     {&ippb.ReserveRequest{ClusterId: 1, Ipv4Count: 1, PoolIds: []int32{unbound.GetId()}}, "INVALID_ARGUMENT", "ipv4_pool", "pool 2 (unbound)"},
+		"no pool":       {&ippb.ReserveRequest{ClusterId: 1, Ipv4Count: 1, PoolIds: []int32{pool, 99}}, "INVALID_ARGUMENT", "pool_ids", "no pool 99"},
+		"not bound":     {&ippb.ReserveRequest{ClusterId: 1, Ipv4Count: 1, PoolIds: []int32{unbound.GetId()}}, "INVALID_ARGUMENT", "pool_ids", "pool 2 (unbound)"},
 		"other cluster": {&ippb.ReserveRequest{ClusterId: 2, Ipv4Count: 1}, "NO_FREE_ADDRESS", "", "cluster 2 has no address pools"},
 		"too many":      {&ippb.ReserveRequest{ClusterId: 1, Ipv4Count: 2}, "NO_FREE_ADDRESS", "", "no free IPv4 address for cluster 1 in the pools 1 (small)"},
 		"no IPv6":       {&ippb.ReserveRequest{ClusterId: 1, Ipv4Count: 1, Ipv6Count: 1}, "NO_FREE_ADDRESS", "", "IPv6"},

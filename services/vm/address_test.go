@@ -1,6 +1,7 @@
 package vm_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -389,4 +390,86 @@ func TestDomainFollowsMainAddress(t *testing.T) {
 	no := false
 	_, err = w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: h.GetId(), Ipv6Enabled: &no})
 	w.reason("all addresses of IPv6", err, "MAIN_ADDRESS")
+}
+
+// TestFieldsOfAddresses: a refusal of ip names the field with which the client asked, and no other.
+func TestFieldsOfAddresses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.host()
+	yes, many := true, make([]*vmpb.NewAddress, 64)
+	for i := range many {
+		many[i] = &vmpb.NewAddress{IpPool: 1}
+	}
+	create := func(r *vmpb.CreateHostRequest) func() error {
+		return func() error {
+			r.Name, r.Os, r.Password = "web2", 1, "secret"
+			_, err := w.hosts().CreateHost(w.admin(), r)
+			return err
+		}
+	}
+	add := func(r *vmpb.AddHostIPRequest) func() error {
+		return func() error {
+			r.Id = h.GetId()
+			_, err := w.hosts().AddHostIP(w.admin(), r)
+			return err
+		}
+	}
+	for name, tt := range map[string]struct {
+		ips  string // field at fault
+		do   func() error
+		want string
+	}{
+		"create, pools":         {"pool_ids", create(&vmpb.CreateHostRequest{Ipv4Pool: []int32{9}}), "ipv4_pool"},
+		"create, pool of one":   {"pool_ids", create(&vmpb.CreateHostRequest{IpAddr: &vmpb.NewAddress{IpPool: 9}}), "ip_addr"},
+		"create, network":       {"network_id", create(&vmpb.CreateHostRequest{IpAddr: &vmpb.NewAddress{IpNetwork: 9}}), "ip_addr"},
+		"create, a certain one": {"wish", create(&vmpb.CreateHostRequest{IpAddr: &vmpb.NewAddress{Name: "192.0.2.9"}}), "ip_addr"},
+		"create, IPv6":          {"ipv6_count", create(&vmpb.CreateHostRequest{Ipv6Enabled: true}), "ipv6_enabled"},
+		"create, not its doing": {"owner", create(&vmpb.CreateHostRequest{}), ""},
+		"add, pools":            {"pool_ids", add(&vmpb.AddHostIPRequest{Ipv4Number: 1, Ipv4Pool: []int32{9}}), "ipv4_pool"},
+		"add, list, pool":       {"pool_ids", add(&vmpb.AddHostIPRequest{IpList: []*vmpb.NewAddress{{IpPool: 9}}}), "ip_list"},
+		"add, list, one":        {"wish", add(&vmpb.AddHostIPRequest{IpList: []*vmpb.NewAddress{{Name: "192.0.2.9"}}}), "ip_list"},
+		"add, one":              {"wish", add(&vmpb.AddHostIPRequest{IpAddr: &vmpb.NewAddress{Name: "192.0.2.9"}}), "ip_addr"},
+		"add, network":          {"network_id", add(&vmpb.AddHostIPRequest{IpAddr: &vmpb.NewAddress{IpNetwork: 9}}), "ip_addr"},
+		"add, IPv6":             {"ipv6_count", add(&vmpb.AddHostIPRequest{Ipv6Enabled: &yes}), "ipv6_enabled"},
+		"list, no address":      {"", add(&vmpb.AddHostIPRequest{IpList: []*vmpb.NewAddress{{Name: "web"}}}), "ip_list"},
+		"one, no address":       {"", add(&vmpb.AddHostIPRequest{IpAddr: &vmpb.NewAddress{Name: "web"}}), "ip_addr"},
+		"too many in the list":  {"", add(&vmpb.AddHostIPRequest{IpList: many}), "ip_list"},
+		"too many":              {"", add(&vmpb.AddHostIPRequest{Ipv4Number: 64}), "ipv4_number"},
+	} {
+		w.ip.mu.Lock()
+		w.ip.fail["Reserve"] = fault.Invalid.With("refused").On(tt.ips)
+		w.ip.mu.Unlock()
+		f, ok := fault.From(tt.do())
+		if !ok || f.Field != tt.want || f.Reason != "INVALID_ARGUMENT" {
+			t.Errorf("%s: %+v, want the field %q", name, f, tt.want)
+		}
+	}
+	w.ip.mu.Lock()
+	defer w.ip.mu.Unlock()
+	if len(w.ip.held) != 1 {
+		t.Errorf("%d owners hold addresses", len(w.ip.held))
+	}
+}
+
+// TestAnyFamily: an address for which only a pool or a network is named is of whichever family that has.
+func TestAnyFamily(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create(w.admin(), &vmpb.CreateHostRequest{Name: "a", Os: 1, Password: "secret", IpAddr: &vmpb.NewAddress{IpPool: 6}})
+	h := w.create(w.admin(), &vmpb.CreateHostRequest{Name: "b", Os: 1, Password: "secret", Ipv4Number: new(int32(1)), IpAddr: &vmpb.NewAddress{IpPool: 6}})
+	if s := w.done(h.GetTask()); s != "complete" {
+		t.Fatal(w.task(h.GetTask()))
+	}
+	_, err := w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: h.GetId(), IpList: []*vmpb.NewAddress{{IpNetwork: 6}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ip.mu.Lock()
+	defer w.ip.mu.Unlock()
+	var got []string
+	for _, r := range w.ip.asked {
+		got = append(got, fmt.Sprintf("%d of IPv4, %d of any", r.GetIpv4Count(), r.GetAnyCount()))
+	}
+	w.same("asked", got, "0 of IPv4, 1 of any", "1 of IPv4, 0 of any", "0 of IPv4, 1 of any")
 }

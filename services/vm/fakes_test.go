@@ -48,6 +48,7 @@ type fakeIP struct {
 	fail      map[string]error // by name of the call
 	reserved  func()           // after each Reserve, before its answer
 	reserves  int
+	asked     []*ippb.ReserveRequest
 	released  []*ippb.ReleaseRequest
 }
 
@@ -61,7 +62,12 @@ func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.Reser
 		defer func() { f.mu.Unlock(); after(); f.mu.Lock() }()
 	}
 	f.reserves++
+	f.asked = append(f.asked, r)
+	if err := f.fail["Reserve"]; err != nil {
+		return nil, err
+	}
 	v4, v6 := address.Asked(r)
+	v4, v6 = v4+r.GetAnyCount(), v6-r.GetAnyCount()
 	n := v4 + v6
 	if f.free < int(n) {
 		return nil, errNoAddress

@@ -1041,7 +1041,8 @@ type ReserveRequest struct {
 	// The owner: the host's UUID.
 	Owner     string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	ClusterId int32  `protobuf:"varint,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	// Pools to take from, in this order; empty: all pools of the cluster, by id.
+	// Pools to take from, in this order; empty: all pools of the cluster, by id. If none of them has IPv6 ranges, IPv6
+	// addresses come from all pools of the cluster.
 	PoolIds   []int32 `protobuf:"varint,3,rep,packed,name=pool_ids,json=poolIds,proto3" json:"pool_ids,omitempty"`
 	Ipv4Count int32   `protobuf:"varint,4,opt,name=ipv4_count,json=ipv4Count,proto3" json:"ipv4_count,omitempty"`
 	Ipv6Count int32   `protobuf:"varint,5,opt,name=ipv6_count,json=ipv6Count,proto3" json:"ipv6_count,omitempty"`
@@ -1053,8 +1054,10 @@ type ReserveRequest struct {
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
 	// Account of the owner. Pools of other accounts are not used.
 	AccountId int32 `protobuf:"varint,9,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Reserve addresses of this network only; 0: of any.
-	NetworkId     int32 `protobuf:"varint,10,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
+	// Reserve addresses of this network only, as far as they are of its family; 0: of any.
+	NetworkId int32 `protobuf:"varint,10,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
+	// Addresses of whichever family the network has, or the pools; IPv4 if they have both.
+	AnyCount      int32 `protobuf:"varint,11,opt,name=any_count,json=anyCount,proto3" json:"any_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1158,13 @@ func (x *ReserveRequest) GetAccountId() int32 {
 func (x *ReserveRequest) GetNetworkId() int32 {
 	if x != nil {
 		return x.NetworkId
+	}
+	return 0
+}
+
+func (x *ReserveRequest) GetAnyCount() int32 {
+	if x != nil {
+		return x.AnyCount
 	}
 	return 0
 }
@@ -1566,7 +1576,7 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\vlast_notify\x18\x01 \x01(\x05R\n" +
 	"lastNotify\x12\"\n" +
 	"\x04list\x18\x02 \x03(\v2\x0e.ip.v3.AddressR\x04list\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x05R\x04size\"\xa7\x02\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\xc4\x02\n" +
 	"\x0eReserveRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
@@ -1583,7 +1593,8 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"account_id\x18\t \x01(\x05R\taccountId\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\n" +
-	" \x01(\x05R\tnetworkId\"?\n" +
+	" \x01(\x05R\tnetworkId\x12\x1b\n" +
+	"\tany_count\x18\v \x01(\x05R\banyCount\"?\n" +
 	"\x0fReserveResponse\x12,\n" +
 	"\taddresses\x18\x01 \x03(\v2\x0e.ip.v3.AddressR\taddresses\"8\n" +
 	"\x0eConfirmRequest\x12\x14\n" +

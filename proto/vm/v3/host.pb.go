@@ -53,9 +53,10 @@ type CreateHostRequest struct {
 	HddMib *int32 `protobuf:"varint,11,opt,name=hdd_mib,json=hddMib,proto3,oneof" json:"hdd_mib,omitempty"`
 	// Disks, instead of hdd_mib.
 	Disks []*NewDisk `protobuf:"bytes,12,rep,name=disks,proto3" json:"disks,omitempty"`
-	// Number of IPv4 addresses; default 1.
+	// Number of IPv4 addresses; default 1, or 0 if ip_addr names a pool or network for one address of its family.
 	Ipv4Number *int32 `protobuf:"varint,13,opt,name=ipv4_number,json=ipv4Number,proto3,oneof" json:"ipv4_number,omitempty"`
-	// Pools to take the addresses from; default: all pools of the cluster.
+	// Pools to take the addresses from; default: all pools of the cluster. An IPv6 address comes from them if one of them has
+	// some, and else from the cluster's.
 	Ipv4Pool []int32 `protobuf:"varint,14,rep,packed,name=ipv4_pool,json=ipv4Pool,proto3" json:"ipv4_pool,omitempty"`
 	// A specific address: {"name":"192.0.2.7"}; may be {}.
 	IpAddr *NewAddress `protobuf:"bytes,15,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`

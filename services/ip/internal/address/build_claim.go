@@ -27,6 +27,13 @@ const (
 	ofNetwork = `($2 = 0 OR range_id IN (SELECT id FROM pool_range WHERE network_id = $2))`
 )
 
+// Families: of the network $1, and of the ranges of the pools $1, IPv4 before IPv6.
+const (
+	familyOfNetwork = `SELECT family(cidr) FROM network WHERE id = $1`
+	familyOfPools   = `SELECT coalesce(min(family(first)), 4) FROM pool_range WHERE pool_id = ANY($1)`
+	familyOfCluster = `SELECT coalesce(min(family(r.first)), 4) FROM pool_range r JOIN pool_cluster b ON b.pool_id = r.pool_id WHERE b.cluster_id = $1`
+)
+
 // wished locks the row of the address $1, and reads which account had the address last.
 const wished = `
 	SELECT id, pool_id, state, until, coalesce((

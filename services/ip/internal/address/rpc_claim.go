@@ -22,7 +22,7 @@ var (
 func (s *server) Reserve(ctx context.Context, r *ippb.ReserveRequest) (*ippb.ReserveResponse, error) {
 	claim, err := request{
 		Owner: r.GetOwner(), Key: r.GetKey(), Cluster: r.GetClusterId(), Account: r.GetAccountId(), OfNetwork: r.GetNetworkId(),
-		Pools: r.GetPoolIds(), IPv4: int(r.GetIpv4Count()), IPv6: int(r.GetIpv6Count()),
+		Pools: r.GetPoolIds(), IPv4: int(r.GetIpv4Count()), IPv6: int(r.GetIpv6Count()), Any: int(r.GetAnyCount()),
 	}.check(r.GetLapseSeconds(), r.GetWish())
 	if err != nil {
 		return nil, err

@@ -23,10 +23,12 @@ type request struct {
 	Key       string // of the claim; the first claim of an owner has the owner's UUID
 	Cluster   int32
 	Account   int32
-	OfNetwork int32   // 0: any network
+	OfNetwork int32   // of addresses of its family; 0: any network
+	Family    int32   // of the network
 	Pools     []int32 // in this order; empty: all pools of the cluster
 	IPv4      int
 	IPv6      int
+	Any       int        // of the family of the network or the pools
 	Wish      netip.Addr // the address that the first of its family has to be; the zero Addr: any
 	Lapse     time.Duration
 }
@@ -49,6 +51,9 @@ func (r request) check(lapseSeconds int32, wish string) (request, error) {
 	}
 	if r.IPv6 < 0 || r.IPv6 > maxCount {
 		return request{}, fault.Invalid.With("from 0 to %d", maxCount).On("ipv6_count")
+	}
+	if r.Any < 0 || r.Any > maxCount {
+		return request{}, fault.Invalid.With("from 0 to %d", maxCount).On("any_count")
 	}
 	if r.Lapse == 0 {
 		r.Lapse = defaultLapse
@@ -73,6 +78,25 @@ func (r *request) setWish(text string) (err error) {
 		r.IPv6 = max(r.IPv6, 1)
 	}
 	return nil
+}
+
+// network returns the network that addresses of a family must be of; 0 is any.
+func (r request) network(family int32) int32 {
+	if r.Family != family {
+		return 0
+	}
+	return r.OfNetwork
+}
+
+// settle makes the addresses of any family ones of this family.
+func (r request) settle(family int32) request {
+	if family == 6 {
+		r.IPv6 += r.Any
+	} else {
+		r.IPv4 += r.Any
+	}
+	r.Any = 0
+	return r
 }
 
 // isFirst reports whether the claim is the first of its owner.

@@ -37,6 +37,9 @@ func newClaimer(db *unit.DB) *claimer { return &claimer{db: db, batcher: newBatc
 // addresses although some look free or are due to become free, a second try waits for those rows: the unit of work that holds
 // the last free address may roll back.
 func (m *claimer) claim(ctx context.Context, r request) (list []row, err error) {
+	if r, err = m.resolve(ctx, r); err != nil {
+		return nil, err
+	}
 	if list, ok := m.claimFast(ctx, r); ok {
 		return list, nil
 	}
@@ -55,6 +58,32 @@ func (m *claimer) claim(ctx context.Context, r request) (list []row, err error) 
 		}
 	}
 	return list, err
+}
+
+// resolve finds the family of the network that a request names, and of the addresses that may be of any.
+func (m *claimer) resolve(ctx context.Context, r request) (request, error) {
+	if r.OfNetwork != 0 {
+		err := m.db.QueryRow(ctx, familyOfNetwork, r.OfNetwork).Scan(&r.Family)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return r, fault.Invalid.With("there is no network %d", r.OfNetwork).On("network_id")
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	switch {
+	case r.Any == 0:
+		return r, nil
+	case r.Family != 0:
+		return r.settle(r.Family), nil
+	}
+	sql, arg := familyOfPools, any(r.Pools)
+	if r.Pools == nil {
+		sql, arg = familyOfCluster, r.Cluster
+	}
+	var family int32
+	err := m.db.QueryRow(ctx, sql, arg).Scan(&family)
+	return r.settle(family), err
 }
 
 // claim is one try. It locks in this order, so that tries do not wait in a circle: owner, pools (only a try that
@@ -139,12 +168,12 @@ func (c *claim) checkPools() error {
 	for _, p := range c.pools {
 		switch {
 		case p.Name == "":
-			return fault.Invalid.With("there is no pool %d", p.ID).On("ipv4_pool")
+			return fault.Invalid.With("there is no pool %d", p.ID).On("pool_ids")
 		case p.Interface < 0:
 			return fault.Invalid.With("pool %d (%s) does not serve cluster %d",
-				p.ID, p.Name, c.Cluster).On("ipv4_pool")
+				p.ID, p.Name, c.Cluster).On("pool_ids")
 		case p.Closed:
-			return fault.Invalid.With("pool %d (%s) serves another account", p.ID, p.Name).On("ipv4_pool")
+			return fault.Invalid.With("pool %d (%s) serves another account", p.ID, p.Name).On("pool_ids")
 		}
 	}
 	return nil
@@ -166,9 +195,9 @@ func (c *claim) renew(ctx context.Context) ([]row, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[row])
 }
 
-func (c *claim) poolIDs() []int32 {
-	ids := make([]int32, len(c.pools))
-	for i, p := range c.pools {
+func poolIDs(pools []boundPool) []int32 {
+	ids := make([]int32, len(pools))
+	for i, p := range pools {
 		ids[i] = p.ID
 	}
 	return ids
@@ -176,21 +205,21 @@ func (c *claim) poolIDs() []int32 {
 
 // freeDue frees the addresses of the pools that are due. It locks the pools, so claims do so one after the other.
 func (c *claim) freeDue(ctx context.Context) error {
-	if err := pool.Lock(ctx, c.Tx, c.poolIDs()); err != nil {
+	if err := pool.Lock(ctx, c.Tx, poolIDs(c.pools)); err != nil {
 		return err
 	}
-	return freeDueOf(ctx, c.Tx, c.poolIDs())
+	return freeDueOf(ctx, c.Tx, poolIDs(c.pools))
 }
 
-// errShort returns the fault for too few addresses. A try that did not wait gets errContended while an address of the
-// pools looks free or is due to become free.
-func (c *claim) errShort(ctx context.Context, family int) error {
+// errShort returns the fault for too few addresses of a family in pools. A try that did not wait gets errContended while an
+// address of the pools looks free or is due to become free.
+func (c *claim) errShort(ctx context.Context, family int32, pools []boundPool) error {
 	if !c.wait {
 		var maybe bool
 		err := c.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND state = 'free' AND `+ofNetwork+`)
-			    OR EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND until <= now() AND `+ofNetwork+`)`,
-			c.poolIDs(), c.OfNetwork).Scan(&maybe)
+			SELECT $3::integer = 4 AND EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND state = 'free' AND `+ofNetwork+`)
+			    OR EXISTS (SELECT FROM address WHERE pool_id = ANY($1) AND until <= now() AND family(ip) = $3 AND `+ofNetwork+`)`,
+			poolIDs(pools), c.network(family), family).Scan(&maybe)
 		if err != nil {
 			return err
 		}
@@ -198,16 +227,15 @@ func (c *claim) errShort(ctx context.Context, family int) error {
 			return errContended
 		}
 	}
-	if len(c.pools) == 0 {
+	if len(pools) == 0 {
 		return errNoFree.With("cluster %d has no address pools", c.Cluster)
 	}
-	names := make([]string, len(c.pools))
-	for i, p := range c.pools {
+	names := make([]string, len(pools))
+	for i, p := range pools {
 		names[i] = fmt.Sprintf("%d (%s)", p.ID, p.Name)
 	}
-	if c.OfNetwork != 0 {
-		return errNoFree.With("no free IPv%d address of network %d in the pools %s",
-			family, c.OfNetwork, strings.Join(names, ", "))
+	if id := c.network(family); id != 0 {
+		return errNoFree.With("no free IPv%d address of network %d in the pools %s", family, id, strings.Join(names, ", "))
 	}
 	return errNoFree.With("no free IPv%d address for cluster %d in the pools %s", family, c.Cluster, strings.Join(names, ", "))
 }

@@ -15,9 +15,9 @@ import (
 	"slipway.dev/services/ip/internal/pool"
 )
 
-// take gives the owner up to n rows that the condition which selects, with positions from at on, and returns how many.
-func (c *claim) take(ctx context.Context, which string, key int32, n, at int, iface int32) (int, error) {
-	rows, err := c.Query(ctx, takeRows(which), key, c.OfNetwork, n, c.Owner, c.Key, c.Account, c.base+at, iface, c.Lapse)
+// take gives the owner up to n rows of a family that the condition which selects, with positions from at on, and returns how many.
+func (c *claim) take(ctx context.Context, which string, family, key int32, n, at int, iface int32) (int, error) {
+	rows, err := c.Query(ctx, takeRows(which), key, c.network(family), n, c.Owner, c.Key, c.Account, c.base+at, iface, c.Lapse)
 	if err != nil {
 		return 0, err
 	}
@@ -29,7 +29,7 @@ func (c *claim) take(ctx context.Context, which string, key int32, n, at int, if
 // takeIPv4 takes the wished address, then the missing ones, pool by pool.
 func (c *claim) takeIPv4(ctx context.Context) error {
 	if c.Wish.Is4() {
-		if err := c.takeWish(ctx, nil); err != nil {
+		if err := c.takeWish(ctx, c.pools, nil); err != nil {
 			return err
 		}
 	}
@@ -42,14 +42,14 @@ func (c *claim) takeIPv4(ctx context.Context) error {
 		if have == c.IPv4 {
 			return nil
 		}
-		n, err := c.take(ctx, which, p.ID, c.IPv4-have, have, p.Interface)
+		n, err := c.take(ctx, which, 4, p.ID, c.IPv4-have, have, p.Interface)
 		if err != nil {
 			return err
 		}
 		have += n
 	}
 	if have < c.IPv4 {
-		return c.errShort(ctx, 4)
+		return c.errShort(ctx, 4, c.pools)
 	}
 	return nil
 }
@@ -70,16 +70,16 @@ func (c *claim) takeIPv6(ctx context.Context) error {
 	if c.IPv6 == 0 {
 		return nil
 	}
-	ranges, err := pool.LockIPv6(ctx, c.Tx, c.poolIDs(), c.OfNetwork)
+	pools, ranges, err := c.ranges(ctx)
 	if err != nil {
 		return err
 	}
 	if c.Wish.Is6() {
-		if err := c.takeWish(ctx, ranges); err != nil {
+		if err := c.takeWish(ctx, pools, ranges); err != nil {
 			return err
 		}
 	}
-	for _, p := range c.pools {
+	for _, p := range pools {
 		for _, r := range ranges {
 			if r.PoolID != p.ID {
 				continue
@@ -90,9 +90,28 @@ func (c *claim) takeIPv6(ctx context.Context) error {
 		}
 	}
 	if c.have(6) < c.IPv6 {
-		return c.errShort(ctx, 6)
+		return c.errShort(ctx, 6, pools)
 	}
 	return nil
+}
+
+// ranges locks the IPv6 ranges of the claim's pools. Pools that have none are named for the IPv4 addresses: then it locks those
+// of all pools of the cluster.
+func (c *claim) ranges(ctx context.Context) ([]boundPool, []pool.Range, error) {
+	list, err := pool.LockIPv6(ctx, c.Tx, poolIDs(c.pools), c.network(6))
+	if err != nil || len(list) > 0 || c.request.Pools == nil || c.IPv4 == 0 {
+		return c.pools, list, err
+	}
+	rows, err := c.Query(ctx, poolsOfCluster, c.Cluster, c.Account)
+	if err != nil {
+		return nil, nil, err
+	}
+	pools, err := pgx.CollectRows(rows, pgx.RowToStructByPos[boundPool])
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err = pool.LockIPv6(ctx, c.Tx, poolIDs(pools), c.network(6))
+	return pools, list, err
 }
 
 // takeFrom takes the missing addresses from r, as far as r has free ones.
@@ -176,8 +195,9 @@ func after(r pool.Range, ip netip.Addr) netip.Addr {
 	return next
 }
 
-// takeWish takes exactly the wished address. One in quarantine is given only to the account that had it last. ranges are the IPv6 ranges that it may be in; their cursors do not move.
-func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
+// takeWish takes exactly the wished address, which is in one of the pools. One in quarantine is given only to the account that
+// had it last. ranges are the IPv6 ranges of the pools; their cursors do not move.
+func (c *claim) takeWish(ctx context.Context, pools []boundPool, ranges []pool.Range) error {
 	errForeign := fault.Invalid.With("%s is in no pool that serves cluster %d", c.Wish, c.Cluster).On("wish")
 	var id, poolID, former int32
 	var state string
@@ -192,9 +212,9 @@ func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
 	} else if err != nil {
 		return err
 	}
-	p, ok := c.boundPool(poolID)
+	at := slices.IndexFunc(pools, func(p boundPool) bool { return p.ID == poolID })
 	switch {
-	case !ok:
+	case at < 0:
 		return errForeign
 	case state == stateGateway || state == stateNetwork || state == stateBroadcast:
 		return fault.Invalid.With("%s is the %s address of its network", c.Wish, state).On("wish")
@@ -203,24 +223,14 @@ func (c *claim) takeWish(ctx context.Context, ranges []pool.Range) error {
 	case state != stateFree && state != stateQuarantined:
 		return errTaken.With("%s is taken", c.Wish).On("wish")
 	case id == 0:
-		return c.insertIPv6(ctx, ranges[0], c.Wish, 0, p.Interface)
+		return c.insertIPv6(ctx, ranges[0], c.Wish, 0, pools[at].Interface)
 	}
-	at := 0
+	position := 0
 	if c.Wish.Is6() {
-		at = c.IPv4
+		position = c.IPv4
 	}
-	if n, err := c.take(ctx, thisOne, id, 1, at, p.Interface); err != nil || n == 1 {
+	if n, err := c.take(ctx, thisOne, inet.Family(c.Wish), id, 1, position, pools[at].Interface); err != nil || n == 1 {
 		return err
 	}
 	return fault.Invalid.With("%s is not of network %d", c.Wish, c.OfNetwork).On("wish")
-}
-
-// boundPool returns the pool with this id if the claim may take from it.
-func (c *claim) boundPool(id int32) (boundPool, bool) {
-	for _, p := range c.pools {
-		if p.ID == id {
-			return p, true
-		}
-	}
-	return boundPool{}, false
 }

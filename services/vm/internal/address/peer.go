@@ -12,19 +12,25 @@ import (
 	"slipway.dev/pkg/fault"
 )
 
-// clientFields are fields of a reservation as the clients of vm call them.
-var clientFields = map[string]string{
-	"wish": "ip_addr", "ipv4_count": "ipv4_number", "ipv6_count": "ipv6_enabled", "network_id": "ip_addr", "pool_ids": "ipv4_pool",
+// Asker says which fields of a client's request ask for addresses: those that name one, and those that name pools.
+type Asker struct{ One, Pools string }
+
+// field returns what the client calls a field of a reservation, "" for what no client asks for.
+func (a Asker) field(name string) string {
+	return map[string]string{
+		"wish": a.One, "network_id": a.One, "any_count": a.One, "pool_ids": a.Pools,
+		"ipv4_count": "ipv4_number", "ipv6_count": "ipv6_enabled",
+	}[name]
 }
 
 // Reserver reserves addresses at ip for requests under way.
 type Reserver struct{ IP ippb.AddressServiceClient }
 
-// Reserve reserves addresses, all that are asked for or none.
-func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest) ([]Address, error) {
+// Reserve reserves addresses, all that are asked for or none. A fault names the field of the client's request.
+func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest, by Asker) ([]Address, error) {
 	resp, err := r.IP.Reserve(ctx, req)
-	if f, ok := fault.From(err); ok && clientFields[f.Field] != "" {
-		return nil, f.On(clientFields[f.Field])
+	if f, ok := fault.From(err); ok && f.Field != "" {
+		return nil, f.On(by.field(f.Field))
 	}
 	if err != nil {
 		return nil, err
@@ -40,9 +46,10 @@ func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest) ([]Addr
 	return list, nil
 }
 
-// Asked returns how many addresses of each family a request asks for. A wish counts as at least one of its family.
+// Asked returns how many addresses of each family a request asks for. A wish counts as at least one of its family. What may be
+// of any family counts as IPv6: whether it is of IPv4, which is limited, is known once ip has reserved it.
 func Asked(r *ippb.ReserveRequest) (v4, v6 int32) {
-	v4, v6 = r.GetIpv4Count(), r.GetIpv6Count()
+	v4, v6 = r.GetIpv4Count(), r.GetIpv6Count()+r.GetAnyCount()
 	if wish, err := netip.ParseAddr(r.GetWish()); err == nil {
 		if wish.Unmap().Is4() {
 			return max(v4, 1), v6

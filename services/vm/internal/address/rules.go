@@ -76,10 +76,10 @@ func CountIPv4(list []Address) (n int64) {
 	return n
 }
 
-// CheckCount refuses more addresses than a host may have.
-func CheckCount(n int) error {
+// CheckCount refuses more addresses than a host may have. field is the field of the request that asks for them.
+func CheckCount(n int, field string) error {
 	if n > Max {
-		return fault.Invalid.With("a host has at most %d addresses", Max).On("ipv4_number")
+		return fault.Invalid.With("a host has at most %d addresses", Max).On(field)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func AccountDeleted(ctx context.Context, tx *unit.Tx, u *authpb.UserDeleted) err
 	if err != nil {
 		return err
 	}
-	if err := tx.ReassignAll(ctx, u.GetId(), heir); err != nil {
+	if err := tx.Reassign(ctx, u.GetId(), heir, nil); err != nil {
 		return err
 	}
 	return tx.Together(ctx, func() error {

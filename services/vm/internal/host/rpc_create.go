@@ -75,13 +75,17 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 		IPv6:         r.GetIpv6Enabled(),
 		AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
 	}
-	if r.Ipv4Number != nil {
-		s.IPv4Number = r.GetIpv4Number()
-	}
 	if p := r.GetIpAddr().GetIpPool(); p != 0 {
+		s.PoolOfOne = len(s.IPv4Pools) == 0
 		s.IPv4Pools = append(s.IPv4Pools, p)
 	}
 	s.FromWhere = r.GetIpAddr().GetIpPool() != 0 || s.Network != 0
+	switch {
+	case r.Ipv4Number != nil:
+		s.IPv4Number = r.GetIpv4Number()
+	case s.FromWhere && s.Address == "": // the pool or network says of which family the address is
+		s.IPv4Number, s.AnyNumber = 0, 1
+	}
 	for _, d := range r.GetDisks() {
 		s.Disks = append(s.Disks, disk.Disk{SizeMiB: d.GetSizeMib()})
 	}
@@ -190,7 +194,11 @@ func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]addr
 		return nil, nil
 	}
 	req.Owner, req.ClusterId, req.AccountId = h.UUID.String(), h.ClusterID, h.AccountID
-	return s.peers.Addresses.Reserve(ctx, req)
+	by := address.Asker{One: "ip_addr", Pools: "ipv4_pool"}
+	if spec.PoolOfOne {
+		by.Pools = "ip_addr"
+	}
+	return s.peers.Addresses.Reserve(ctx, req, by)
 }
 
 // record stores the host. When other hosts take the room that was chosen, it chooses again; that ends, because they use

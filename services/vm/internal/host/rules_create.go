@@ -35,10 +35,12 @@ type createSpec struct {
 	CPUs, RAM              int32
 	Disks                  []disk.Disk
 	IPv4Number             int32
+	AnyNumber              int32 // addresses of the family of their pool or network
 	IPv4Pools              []int32
 	Address                string // a certain one; "" is any
 	Network                int32  // the addresses' network; 0 is any
 	FromWhere              bool   // a pool or a network is named for one address
+	PoolOfOne              bool   // IPv4Pools is that pool alone
 	IPv6                   bool
 	AntiSpoofing           bool
 	SSHKeys                []string
@@ -91,12 +93,12 @@ func (s *createSpec) checkAddresses() error {
 	if four+six == 0 && s.FromWhere {
 		return fault.Invalid.With("0, but ip_addr says where an address is to come from").On("ipv4_number")
 	}
-	return address.CheckCount(int(four + six))
+	return address.CheckCount(int(four+six), "ipv4_number")
 }
 
 // claim returns what the host asks of ip.
 func (s *createSpec) claim() *ippb.ReserveRequest {
-	r := &ippb.ReserveRequest{PoolIds: s.IPv4Pools, Ipv4Count: s.IPv4Number, Wish: s.Address, NetworkId: s.Network}
+	r := &ippb.ReserveRequest{PoolIds: s.IPv4Pools, Ipv4Count: s.IPv4Number, AnyCount: s.AnyNumber, Wish: s.Address, NetworkId: s.Network}
 	if s.IPv6 {
 		r.Ipv6Count = 1
 	}

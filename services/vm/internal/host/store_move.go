@@ -40,7 +40,7 @@ func Move(ctx context.Context, tx *unit.Tx, ids []int32, from, to int32) ([]Host
 	for i, id := range ids {
 		keys[i] = task.HostKey(id)
 	}
-	if err := tx.Reassign(ctx, keys, to); err != nil {
+	if err := tx.Reassign(ctx, from, to, keys); err != nil {
 		return nil, err
 	}
 	return moved, tx.Together(ctx, func() error {

@@ -36,9 +36,11 @@ func NewServer(db *unit.DB, peers address.Reserver) *Server { return &Server{db,
 // transaction. When the process dies in between, the addresses expire.
 func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb.Operation, error) {
 	c := Change{IPv4: r.GetIpv4Number(), Pools: r.GetIpv4Pool(), IPv6: r.Ipv6Enabled}
-	for _, x := range append(r.GetIpList(), r.GetIpAddr()) {
-		c.List = append(c.List, Wanted{Name: x.GetName(), Pool: x.GetIpPool(), Network: x.GetIpNetwork()})
+	for _, x := range r.GetIpList() {
+		c.List = append(c.List, Wanted{Name: x.GetName(), Pool: x.GetIpPool(), Network: x.GetIpNetwork(), Field: "ip_list"})
 	}
+	one := r.GetIpAddr()
+	c.List = append(c.List, Wanted{Name: one.GetName(), Pool: one.GetIpPool(), Network: one.GetIpNetwork(), Field: "ip_addr"})
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -51,13 +53,13 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 		return nil, err
 	}
 	requests := c.requests(list)
-	if err := s.allow(ctx, h, len(list), requests); err != nil {
+	if err := s.allow(ctx, h, len(list), c.field(), requests); err != nil {
 		return nil, err
 	}
 	keys, added, err := s.reserve(ctx, h, requests)
 	if err == nil {
 		var op *oppb.Operation
-		op, err = s.change(ctx, h.ID, changeKind, keys, added, c.Surplus)
+		op, err = s.change(ctx, h, changeKind, keys, added, c.Surplus)
 		if err == nil || errors.Is(err, pg.ErrUnknownCommit) {
 			return op, err // when it is unknown whether the host has them, they must not be taken from it
 		}
@@ -66,14 +68,20 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 	return nil, err
 }
 
+// request is what to reserve, and how the client asks for it.
+type request struct {
+	*ippb.ReserveRequest
+	by address.Asker
+}
+
 // requests returns what to reserve for a change of a host that has these addresses.
-func (n *Change) requests(list []address.Address) (requests []*ippb.ReserveRequest) {
+func (n *Change) requests(list []address.Address) (requests []request) {
 	first := &ippb.ReserveRequest{PoolIds: n.Pools, Ipv4Count: max(0, n.IPv4)}
 	if n.IPv6 != nil && *n.IPv6 && !hasIPv6(list) {
 		first.Ipv6Count = 1
 	}
 	if first.GetIpv4Count()+first.GetIpv6Count() > 0 {
-		requests = append(requests, first)
+		requests = append(requests, request{first, address.Asker{Pools: "ipv4_pool"}})
 	}
 	for _, x := range n.List {
 		r := &ippb.ReserveRequest{Wish: x.Name, NetworkId: x.Network}
@@ -81,36 +89,36 @@ func (n *Change) requests(list []address.Address) (requests []*ippb.ReserveReque
 			r.PoolIds = []int32{x.Pool}
 		}
 		if x.Name == "" {
-			r.Ipv4Count = 1
+			r.AnyCount = 1
 		}
-		requests = append(requests, r)
+		requests = append(requests, request{r, address.Asker{One: x.Field, Pools: x.Field}})
 	}
 	return requests
 }
 
 // allow refuses what the host or its account may not have, before addresses are taken from others. The limits count in
-// the transaction that records the change.
-func (s *Server) allow(ctx context.Context, h target, has int, requests []*ippb.ReserveRequest) error {
+// the transaction that records the change. field is the one that asks for the addresses.
+func (s *Server) allow(ctx context.Context, h target, has int, field string, requests []request) error {
 	var four, all int32
 	for _, r := range requests {
-		v4, v6 := address.Asked(r)
+		v4, v6 := address.Asked(r.ReserveRequest)
 		four, all = four+v4, all+v4+v6
 	}
-	if err := address.CheckCount(has + int(all)); err != nil {
+	if err := address.CheckCount(has+int(all), field); err != nil {
 		return err
 	}
 	return account.Allow(ctx, s.db, h.AccountID, account.Usage{account.IPv4Number: int64(four)})
 }
 
 // reserve reserves what a change adds to a host, under keys that are returned also when something fails.
-func (s *Server) reserve(ctx context.Context, h target, requests []*ippb.ReserveRequest) (
+func (s *Server) reserve(ctx context.Context, h target, requests []request) (
 	keys []string, added []address.Address, err error,
 ) {
 	for _, r := range requests {
 		r.Owner, r.Key = h.UUID.String(), uuid.NewString()
 		r.ClusterId, r.AccountId, r.LapseSeconds = h.ClusterID, h.AccountID, lapse
 		keys = append(keys, r.GetKey())
-		got, err := s.peers.Reserve(ctx, r)
+		got, err := s.peers.Reserve(ctx, r.ReserveRequest, r.by)
 		if err != nil {
 			return keys, nil, err
 		}
@@ -120,13 +128,17 @@ func (s *Server) reserve(ctx context.Context, h target, requests []*ippb.Reserve
 }
 
 // change records a change of a host's addresses and the job that makes it. surplus chooses what goes.
-func (s *Server) change(ctx context.Context, id int32, kind string, keys []string, added []address.Address,
+func (s *Server) change(ctx context.Context, was target, kind string, keys []string, added []address.Address,
 	surplus func([]address.Address) ([]address.Address, error),
 ) (op *oppb.Operation, err error) {
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+		id := was.ID
 		h, err := host.Lock(ctx, tx, id, listing.Owner(ctx))
 		if err != nil {
 			return err
+		}
+		if len(added) > 0 && h.AccountID != was.AccountID {
+			return errMoved // ip has booked the addresses for the account that the host had
 		}
 		if h.State == host.Deleting {
 			return host.ErrDeleting.With("host %d is being deleted", h.ID)
@@ -170,7 +182,7 @@ func (s *Server) RemoveHostIP(ctx context.Context, r *vmpb.RemoveHostIPRequest) 
 	if r.GetId() != 0 && r.GetId() != id {
 		return nil, fault.NotFound.With("host %d has no address %d", r.GetId(), r.GetIp())
 	}
-	return s.change(ctx, id, deleteKind, nil, nil, func(list []address.Address) ([]address.Address, error) {
+	return s.change(ctx, target{ID: id}, deleteKind, nil, nil, func(list []address.Address) ([]address.Address, error) {
 		a, err := removable(list, r.GetIp(), r.GetForce())
 		return []address.Address{a}, err
 	})

@@ -14,6 +14,7 @@ import (
 // Refusals of a change.
 var (
 	errMainAddress = fault.New(codes.FailedPrecondition, "MAIN_ADDRESS", "removing the main address of a host requires force")
+	errMoved       = fault.New(codes.Aborted, "HOST_MOVED", "the host has got another owner meanwhile: repeat the request")
 	errChanging    = fault.New(codes.FailedPrecondition, "ADDRESS_CHANGING", "the address is being added or removed")
 )
 
@@ -48,11 +49,27 @@ type Change struct {
 type Wanted struct {
 	Name          string
 	Pool, Network int32
+	Field         string // of the request that asks for the address
+}
+
+// empty reports whether the request asks for nothing there.
+func (x Wanted) empty() bool { return x.Name == "" && x.Pool == 0 && x.Network == 0 }
+
+// field returns the field of the request that asks for the most.
+func (n *Change) field() string {
+	switch {
+	case n.IPv4 > 0:
+		return "ipv4_number"
+	case len(n.List) > 0:
+		return n.List[0].Field
+	default:
+		return "ipv6_enabled"
+	}
 }
 
 // check refuses a change that is empty or too large.
 func (n *Change) check() error {
-	n.List = slices.DeleteFunc(n.List, func(x Wanted) bool { return x == Wanted{} })
+	n.List = slices.DeleteFunc(n.List, Wanted.empty)
 	if n.IPv4 < -address.Max || n.IPv4 > address.Max {
 		return fault.Invalid.With("%d is not between %d and %d", n.IPv4, 1, address.Max).On("ipv4_number")
 	}
@@ -61,7 +78,7 @@ func (n *Change) check() error {
 			continue
 		}
 		if _, err := netip.ParseAddr(x.Name); err != nil {
-			return fault.Invalid.With("%.60q is not an address", x.Name).On("ip_addr")
+			return fault.Invalid.With("%.60q is not an address", x.Name).On(x.Field)
 		}
 	}
 	if len(n.List) > address.Max {
