@@ -143,13 +143,14 @@ func decode[A any](raw json.RawMessage) (any, error) {
 	return a, nil
 }
 
-func (w *work) step(name string) (stage, bool) {
+// step returns the step of a name, or an empty one, which has nothing to do or to undo, for a step of another version.
+func (w *work) step(name string) stage {
 	for _, s := range w.steps {
 		if s.name == name {
-			return s, true
+			return s
 		}
 	}
-	return stage{}, false
+	return stage{}
 }
 
 func orDefault(d, def time.Duration) time.Duration {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,8 @@ type plant struct {
 	cfg      jobs.Config
 	kinds    func(*jobs.Runner) // adds handlers
 	replicas []*jobs.Runner
-	stop     func() // and waits
+	stop     func()      // and waits
+	away     atomic.Bool // the database
 
 	mu   sync.Mutex
 	busy map[*jobs.Runner]int // running steps
@@ -58,6 +60,9 @@ func (p *plant) start(n int) {
 		p.cfg.Name = fmt.Sprint("r", i)
 		r := jobsim.NewRunner(p.m, func(_ context.Context, _ string, do func() error) error {
 			time.Sleep(time.Millisecond)
+			if p.away.Load() {
+				return errCut
+			}
 			return do()
 		}, p.cfg)
 		p.kinds(r)

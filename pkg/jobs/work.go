@@ -218,8 +218,8 @@ func (r *Runner) undoAll(l *lease, w *work, args any) (string, error) {
 func (r *Runner) undo(l *lease, w *work, args any) error {
 	for i := len(l.steps) - 1; i >= 0; i-- {
 		rec := &l.steps[i]
-		s, known := w.step(rec.Name)
-		if rec.State == backend.StepUndone || !known || s.undo == nil {
+		s := w.step(rec.Name)
+		if rec.State == backend.StepUndone || s.undo == nil {
 			continue
 		}
 		l.current = rec.Seq

@@ -11,9 +11,6 @@ import (
 
 // sites returns all mutants of a file.
 func sites(file string, source []byte) ([]mutant, error) {
-	if strings.HasSuffix(file, ".sql") {
-		return functionSites(file, source), nil
-	}
 	set := token.NewFileSet()
 	parsed, err := parser.ParseFile(set, file, source, parser.SkipObjectResolution|parser.ParseComments)
 	if err != nil {

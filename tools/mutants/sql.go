@@ -137,19 +137,30 @@ func withoutPredicate(t sqlToken, end int) edit {
 	return edit{t.end, end, " true "}
 }
 
-var otherComparison = map[string]string{"<": "<=", "<=": "<", ">": ">=", ">=": ">", "=": "<>", "<>": "="}
+var (
+	otherComparison = map[string]string{"<": "<=", "<=": "<", ">": ">=", ">=": ">", "=": "<>", "<>": "="}
+	// otherOfTime has what stands for a comparison with now(): no test can meet the very moment.
+	otherOfTime = map[string]string{"<": ">", "<=": ">", ">": "<", ">=": "<"}
+)
 
 // comparison exchanges the first comparison of the predicate after token i.
-func comparison(tokens []sqlToken, i, end int) edit {
+func comparison(tokens []sqlToken, i, end int) (e edit) {
+	timed := false
 	for _, t := range tokens[i+1:] {
 		if t.begin >= end {
 			break
 		}
-		if op := otherComparison[t.text]; op != "" && t.depth == tokens[i].depth {
-			return edit{t.begin, t.end, op}
+		timed = timed || t.text == "now"
+		if op := otherComparison[t.text]; op != "" && t.depth == tokens[i].depth && e.end == 0 {
+			e = edit{t.begin, t.end, op}
 		}
 	}
-	return edit{}
+	for _, t := range tokens {
+		if op := otherOfTime[t.text]; timed && op != "" && t.begin == e.begin {
+			e.text = op
+		}
+	}
+	return e
 }
 
 // withoutLock removes FOR UPDATE and its kin.
@@ -172,10 +183,13 @@ func withoutLock(tokens []sqlToken) edit {
 var functionBody = regexp.MustCompile(`(?s)CREATE (?:OR REPLACE )?FUNCTION (\w+).*?AS \$\$(.*?)\$\$`)
 
 // functionSites returns the mutants of the functions that a file of SQL creates: tables and indexes have no tests of
-// their own.
-func functionSites(file string, source []byte) (list []mutant) {
+// their own. called reports whether a function is still used; the program of the version before may call others.
+func functionSites(file string, source []byte, called func(name string) bool) (list []mutant) {
 	for _, at := range functionBody.FindAllSubmatchIndex(source, -1) {
 		name, body := string(source[at[2]:at[3]]), string(source[at[4]:at[5]])
+		if !called(name) && strings.Count(string(source), name+"(") < 2 {
+			continue
+		}
 		for _, e := range sqlEdits(body) {
 			begin := at[4] + e.begin
 			list = append(list, mutant{

@@ -89,14 +89,19 @@ func (t target) mutants(equal *equalList) (list []mutant, err error) {
 	if err != nil {
 		return nil, err
 	}
+	code := ""
 	for _, file := range files {
 		text, err := os.ReadFile(file) // #nosec G304 -- of targets.txt
 		if err != nil {
 			return nil, err
 		}
-		found, err := sites(file, text)
-		if err != nil {
+		var found []mutant
+		if strings.HasSuffix(file, ".sql") {
+			found = functionSites(file, text, func(name string) bool { return strings.Contains(code, name+"(") })
+		} else if found, err = sites(file, text); err != nil {
 			return nil, err
+		} else {
+			code += string(text)
 		}
 		list = append(list, found...)
 	}
@@ -123,7 +128,10 @@ func (t target) files() (list []string, err error) {
 			return nil, errors.New("no files: " + code)
 		}
 	}
-	return slices.DeleteFunc(list, func(f string) bool { return strings.HasSuffix(f, "_test.go") }), nil
+	list = slices.DeleteFunc(list, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+	// Go before SQL, which it calls.
+	slices.SortStableFunc(list, func(a, b string) int { return cmp.Compare(filepath.Ext(a), filepath.Ext(b)) })
+	return list, nil
 }
 
 // sample returns n of the mutants, chosen by a hash of their names: code that changes elsewhere leaves the choice as it
