@@ -19,7 +19,7 @@ func sites(file string, source []byte) ([]mutant, error) {
 	if ast.IsGenerated(parsed) {
 		return nil, nil
 	}
-	f := &finder{file: file, source: source, set: set}
+	f := &finder{file: file, source: source, set: set, open: map[ast.Node]bool{}}
 	for _, d := range parsed.Decls {
 		f.function, f.results = "", nil
 		if fn, ok := d.(*ast.FuncDecl); ok {
@@ -54,7 +54,8 @@ type finder struct {
 	source   []byte
 	set      *token.FileSet
 	function string
-	results  *ast.FieldList // of the function that is visited
+	results  *ast.FieldList    // of the function that is visited
+	open     map[ast.Node]bool // strings that another one follows: a statement goes on there
 	found    []mutant
 }
 
@@ -137,6 +138,10 @@ func (f *finder) binary(n *ast.BinaryExpr) {
 		return
 	}
 	if n.Op == token.ADD && (isText(n.X) || isText(n.Y)) {
+		ast.Inspect(n.X, func(x ast.Node) bool {
+			f.open[x] = true
+			return true
+		})
 		return
 	}
 	for _, op := range opposite[n.Op] {
@@ -200,6 +205,9 @@ func (f *finder) literal(n *ast.BasicLit) {
 	}
 	body := n.Value[1 : len(n.Value)-1]
 	for _, e := range sqlEdits(body) {
+		if f.open[n] && e.end == len(body) {
+			continue // the predicate goes on
+		}
 		from := n.Pos() + token.Pos(1+e.begin)
 		f.replace(from, n.Pos()+token.Pos(1+e.end), e.text)
 	}
