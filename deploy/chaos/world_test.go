@@ -66,8 +66,9 @@ type world struct {
 
 	*stack.Stack
 	node  *node.Service
-	away  sync.Mutex // guards gone
-	gone  bool       // the agent does not answer
+	away  sync.Mutex         // guards gone and rack
+	gone  bool               // the agent does not answer
+	rack  map[string]*racked // further nodes, by id
 	pools map[string]*pgxpool.Pool
 	os    int32
 
@@ -184,9 +185,12 @@ func (w *world) wrap(caller, _ string, conn grpc.ClientConnInterface) grpc.Clien
 }
 
 // dial reaches the agent, unless it is away.
-func (w *world) dial(string, string) (grpc.ClientConnInterface, error) {
+func (w *world) dial(node, _ string) (grpc.ClientConnInterface, error) {
 	w.away.Lock()
 	defer w.away.Unlock()
+	if r := w.rack[node]; r != nil {
+		return r, nil
+	}
 	if w.gone {
 		return nil, errors.New("the node is away")
 	}

@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 // estate describes the rows to create. Every value is derived from the number of its row, so two estates of one size
 // are equal.
 type estate struct {
-	hosts, accounts, clusters, nodes int
-	os                               int32
+	hosts, accounts, clusters, nodes, own int
+	os                                    int32
 	// The existing rows, after which ids continue.
 	account0, cluster0, node0, network0, pool0, range0, address0, job0 int
 	start                                                              time.Time
@@ -29,8 +30,11 @@ const (
 	nodesACluster  = 250
 )
 
-func newEstate(ctx context.Context, db *pgx.Conn, hosts int) (*estate, error) {
-	e := &estate{hosts: hosts, accounts: hosts/hostsAnAccount + 1, nodes: hosts/hostsANode + 1, start: time.Now().Add(-time.Duration(hosts) * time.Second)}
+func newEstate(ctx context.Context, db *pgx.Conn, size Size) (*estate, error) {
+	e := &estate{
+		hosts: size.Hosts, accounts: size.Hosts/hostsAnAccount + 1, nodes: cmp.Or(size.Nodes, size.Hosts/hostsANode+1), own: size.Own,
+		start: time.Now().Add(-time.Duration(size.Hosts) * time.Second),
+	}
 	e.clusters = min(e.nodes/nodesACluster+2, 12)
 	err := db.QueryRow(ctx, `SELECT coalesce((SELECT min(id) FROM vm.os), 0), (SELECT coalesce(max(id), 0) FROM auth.user_account),
 		(SELECT coalesce(max(id), 0) FROM vm.cluster), (SELECT coalesce(max(id), 0) FROM vm.node), (SELECT coalesce(max(id), 0) FROM ip.network),
@@ -44,6 +48,9 @@ func newEstate(ctx context.Context, db *pgx.Conn, hosts int) (*estate, error) {
 
 // account returns the owner of a host: few accounts have many hosts, most have some.
 func (e *estate) account(host int) int {
+	if host <= e.own {
+		return e.account0 + 1
+	}
 	x := float64(mix(host, 1)%1_000_000) / 1_000_000
 	return e.account0 + 1 + int(float64(e.accounts)*math.Pow(x, 1.5))
 }

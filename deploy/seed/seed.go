@@ -19,9 +19,21 @@ const fresh = `SELECT NOT EXISTS (SELECT FROM vm.host) AND NOT EXISTS (SELECT FR
 	AND (SELECT count(*) <= 1 FROM auth.user_account) AND (SELECT count(*) <= 1 FROM vm.cluster) AND (SELECT count(*) <= 1 FROM vm.node)
 	AND NOT EXISTS (SELECT FROM ip.address WHERE owner IS NOT NULL) AND (SELECT count(*) <= 1 FROM ip.network)`
 
+// Size is that of an estate.
+type Size struct {
+	Hosts int
+	Nodes int // 0: in proportion
+	Own   int // hosts of the first account, before those that have their owners by chance
+}
+
 // Fill makes so many hosts, and clusters, nodes, accounts, disks, addresses and tasks in proportion. The stack must have
 // been started once on the database; it may be running. Fill reports its progress to say.
 func Fill(ctx context.Context, url string, hosts int, say func(string)) error {
+	return FillSize(ctx, url, Size{Hosts: hosts}, say)
+}
+
+// FillSize is Fill for an estate of this size.
+func FillSize(ctx context.Context, url string, size Size, say func(string)) error {
 	db, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
@@ -34,7 +46,7 @@ func Fill(ctx context.Context, url string, hosts int, say func(string)) error {
 	if !ok {
 		return ErrNotFresh
 	}
-	e, err := newEstate(ctx, db, hosts)
+	e, err := newEstate(ctx, db, size)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (s *Stack) dial(node, endpoint string) (grpc.ClientConnInterface, error) {
 	}
 	agent, err := s.server(agentName(node, endpoint))
 	if err != nil {
-		return nil, fault.Unavailable.Wrap(err)
+		return nil, fault.NotAsked.Wrap(err)
 	}
 	return agent.Local("vm"), nil
 }

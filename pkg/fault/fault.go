@@ -23,7 +23,10 @@ var (
 	Unauthenticated = New(codes.Unauthenticated, "UNAUTHENTICATED", "authentication is required")
 	Denied          = New(codes.PermissionDenied, "PERMISSION_DENIED", "not allowed")
 	Unavailable     = New(codes.Unavailable, "UNAVAILABLE", "the service is not available, repeat the request later")
-	Internal        = New(codes.Internal, "INTERNAL", "internal error")
+	// NotAsked is of a call that was never sent, because this process knows no way to who would answer. Unlike the other
+	// kinds of Unavailable, NotAsked says nothing of the one that was not asked.
+	NotAsked = New(codes.Unavailable, "NOT_ASKED", "there is no way from here to the service, repeat the request later")
+	Internal = New(codes.Internal, "INTERNAL", "internal error")
 )
 
 // Fault is an error with a class, a stable reason and a message that may be shown to anyone.

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pki"
 )
 
@@ -43,7 +44,8 @@ type shared struct {
 }
 
 // Dial returns the connection to the agent of the node with this id at an endpoint, which is made when it is first needed.
-// Calls fail with Unavailable if the certificate found there is of another node, or names none.
+// Calls fail with Unavailable if the certificate found there is of another node, or names none. An endpoint that cannot be
+// dialled is fault.NotAsked.
 func (d *Agents) Dial(node, endpoint string) (grpc.ClientConnInterface, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -53,7 +55,7 @@ func (d *Agents) Dial(node, endpoint string) (grpc.ClientConnInterface, error) {
 	if !ok {
 		conn, err := Dial(endpoint, pki.NodeService, demandNode(d.tls, key))
 		if err != nil {
-			return nil, err
+			return nil, fault.NotAsked.Wrap(err)
 		}
 		c = &shared{ClientConn: conn, agents: d}
 		d.conns[key] = c

@@ -3,6 +3,7 @@ package vm_test
 import (
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -65,4 +66,25 @@ func TestDialsTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked("a console")
+}
+
+// TestOneReplicaLooks: of two replicas the leader looks at the nodes, and the other one does when the leader is gone.
+func TestOneReplicaLooks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.looks()
+	dial := w.deps.Dial
+	var second atomic.Int64
+	w.deps.Dial = func(node, endpoint string) (grpc.ClientConnInterface, error) {
+		second.Add(1)
+		return dial(node, endpoint)
+	}
+	stop := w.stop
+	w.start()
+	w.looks()
+	if n := second.Load(); n > 0 {
+		t.Errorf("the second replica dialled %d times", n)
+	}
+	stop()
+	w.wait("the second replica looks", func() bool { return second.Load() > 0 })
 }

@@ -24,7 +24,6 @@ import (
 	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
-	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/service"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/api"
@@ -120,10 +119,14 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck})
 	return service.Parts{
 		Consumers: events.Consumers,
-		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery)},
-		Loops:     []run.Func{func(ctx context.Context) error { return s.work.Run(ctx, s.cfg.WatchEvery) }},
+		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery), {Name: "watch", Run: s.watch}},
 		Observe:   s.observe,
 	}, nil
+}
+
+// watch looks at the nodes, in one process.
+func (s *Service) watch(ctx context.Context, _ *lead.Leader) error {
+	return s.work.Run(ctx, s.cfg.WatchEvery)
 }
 
 // everyService returns vm itself and its peers: the services whose bookkeeping is checked and whose parked events are listed.

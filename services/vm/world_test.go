@@ -45,6 +45,7 @@ type world struct {
 	bus    *bus.Bus
 	nodeID int32
 	deps   service.Deps
+	stop   func() // the vm that was started last
 
 	dialled sync.Map // the nodes that vm dialled, by id, and where
 }
@@ -107,12 +108,13 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- svc.Run(ctx) }()
-	w.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.Errorf("vm ended: %v", err)
 		}
 	})
+	w.Cleanup(w.stop)
 }
 
 func (w *world) register(bootID string) {

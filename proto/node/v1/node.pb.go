@@ -1515,9 +1515,11 @@ func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
-// ListMachinesRequest is empty.
+// ListMachinesRequest names the last list that the caller has.
 type ListMachinesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The as_of of that list; empty: the caller wants the list in any case.
+	AsOf          string `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1552,10 +1554,21 @@ func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
+func (x *ListMachinesRequest) GetAsOf() string {
+	if x != nil {
+		return x.AsOf
+	}
+	return ""
+}
+
 // ListMachinesResponse lists the machines of this installation.
 type ListMachinesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Machines      []*Machine             `protobuf:"bytes,1,rep,name=machines,proto3" json:"machines,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Machines []*Machine             `protobuf:"bytes,1,rep,name=machines,proto3" json:"machines,omitempty"`
+	// Names the state of everything in the list but seen_at: two lists of a node with one name are equal.
+	AsOf string `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// The list is that of the request's as_of, and is left out.
+	Unchanged     bool `protobuf:"varint,3,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1595,6 +1608,20 @@ func (x *ListMachinesResponse) GetMachines() []*Machine {
 		return x.Machines
 	}
 	return nil
+}
+
+func (x *ListMachinesResponse) GetAsOf() string {
+	if x != nil {
+		return x.AsOf
+	}
+	return ""
+}
+
+func (x *ListMachinesResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
 }
 
 // Machine is a machine as the hypervisor sees it.
@@ -2226,10 +2253,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\bstack_id\x18\x01 \x01(\tR\astackId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1b\n" +
 	"\tmax_fence\x18\x03 \x01(\x03R\bmaxFence\"\x17\n" +
-	"\x15RemoveMachineResponse\"\x15\n" +
-	"\x13ListMachinesRequest\"D\n" +
+	"\x15RemoveMachineResponse\"*\n" +
+	"\x13ListMachinesRequest\x12\x13\n" +
+	"\x05as_of\x18\x01 \x01(\tR\x04asOf\"w\n" +
 	"\x14ListMachinesResponse\x12,\n" +
-	"\bmachines\x18\x01 \x03(\v2\x10.node.v1.MachineR\bmachines\"\xdd\x01\n" +
+	"\bmachines\x18\x01 \x03(\v2\x10.node.v1.MachineR\bmachines\x12\x13\n" +
+	"\x05as_of\x18\x02 \x01(\tR\x04asOf\x12\x1c\n" +
+	"\tunchanged\x18\x03 \x01(\bR\tunchanged\"\xdd\x01\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12+\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.node.v1.MachineStateR\x05state\x12\x17\n" +

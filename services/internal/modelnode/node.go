@@ -4,6 +4,7 @@ package modelnode
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -229,8 +230,8 @@ func (n *Node) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequest) 
 	return &nodepb.RemoveMachineResponse{}, nil
 }
 
-// ListMachines lists the defined machines.
-func (n *Node) ListMachines(context.Context, *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+// ListMachines lists the defined machines, unless they are as before.
+func (n *Node) ListMachines(_ context.Context, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
 	resp := &nodepb.ListMachinesResponse{}
 	for _, id := range slices.Sorted(maps.Keys(n.Machines)) {
 		m := n.Machines[id]
@@ -244,6 +245,10 @@ func (n *Node) ListMachines(context.Context, *nodepb.ListMachinesRequest) (*node
 		resp.Machines = append(resp.Machines, &nodepb.Machine{
 			Uuid: id, State: state, HostId: m.HostID, StackId: m.StackID, Node: m.NodeID, Fence: m.Fence,
 		})
+	}
+	resp.AsOf = fmt.Sprint("as of ", resp.GetMachines())
+	if r.GetAsOf() == resp.GetAsOf() {
+		resp.Machines, resp.Unchanged = nil, true
 	}
 	return resp, nil
 }

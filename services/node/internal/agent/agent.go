@@ -2,8 +2,13 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -214,14 +219,19 @@ var states = map[hyper.Power]nodepb.MachineState{
 	hyper.Crashed: nodepb.MachineState_MACHINE_STATE_CRASHED,
 }
 
-// ListMachines returns the machines that the hypervisor has.
-func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+// ListMachines returns the machines that the hypervisor has, unless they are as before.
+func (a *Agent) ListMachines(ctx context.Context, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
 	list, err := a.driver.List(ctx)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(list, func(a, b hyper.Observed) int { return bytes.Compare(a.UUID[:], b.UUID[:]) })
+	resp := &nodepb.ListMachinesResponse{AsOf: digest(list)}
+	if r.GetAsOf() == resp.GetAsOf() {
+		resp.Unchanged = true
+		return resp, nil
+	}
 	now := timestamppb.Now()
-	resp := &nodepb.ListMachinesResponse{}
 	for _, o := range list {
 		resp.Machines = append(resp.Machines, &nodepb.Machine{
 			Uuid: o.UUID.String(), State: states[o.State.Power], HostId: o.Meta.HostID, SeenAt: now,
@@ -229,6 +239,15 @@ func (a *Agent) ListMachines(ctx context.Context, _ *nodepb.ListMachinesRequest)
 		})
 	}
 	return resp, nil
+}
+
+// digest returns a digest of what ListMachines says of these machines, except for when they were observed.
+func digest(list []hyper.Observed) string {
+	h := sha256.New()
+	for _, o := range list {
+		fmt.Fprintf(h, "%s %d %d %q %q %d\n", o.UUID, states[o.State.Power], o.Meta.HostID, o.Meta.StackID, o.Meta.NodeID, o.Meta.Fence)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // ListTraces returns every trace of a machine on this node, also what is left of machines that a command removed.

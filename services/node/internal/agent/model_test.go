@@ -37,9 +37,10 @@ func TestModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			a, m := agent.New("s", "n", driver, marks, nil), modelnode.New("s", "n")
+			var asOf, modelAsOf string
 			for i := range 100 {
 				name, send := command(random, int64(i/10))
-				said, want := answer(t, a, send), answer(t, m, send)
+				said, want := answer(t, a, send, &asOf), answer(t, m, send, &modelAsOf)
 				if said != want {
 					t.Fatalf("%s\nthe agent: %s\nthe model: %s", name, said, want)
 				}
@@ -99,18 +100,24 @@ func command(random *rand.Rand, now int64) (string, send) {
 	}
 }
 
-// answer is how a command ended, and the machines after it.
-func answer(t *testing.T, n nodepb.NodeServiceServer, s send) string {
+// answer is how a command ended, whether the machines are as before, and which they are. asOf names the list before.
+func answer(t *testing.T, n nodepb.NodeServiceServer, s send, asOf *string) string {
 	t.Helper()
 	said := "ok"
 	if err := s(t.Context(), n); err != nil {
 		f, _ := fault.From(err)
 		said = f.Reason
 	}
-	list, err := n.ListMachines(t.Context(), &nodepb.ListMachinesRequest{})
+	same, err := n.ListMachines(t.Context(), &nodepb.ListMachinesRequest{AsOf: *asOf})
 	if err != nil {
 		t.Fatal(err)
 	}
+	list, err := n.ListMachines(t.Context(), &nodepb.ListMachinesRequest{})
+	if err != nil || list.GetUnchanged() || list.GetAsOf() != same.GetAsOf() || same.GetUnchanged() && len(same.GetMachines()) > 0 {
+		t.Fatalf("a list %v, with its name %v, %v", list, same, err)
+	}
+	*asOf = list.GetAsOf()
+	said += fmt.Sprint(" ", same.GetUnchanged())
 	for _, m := range list.GetMachines() {
 		said += fmt.Sprint(" ", m.GetUuid(), m.GetState(), m.GetHostId(), m.GetStackId(), m.GetNode(), m.GetFence())
 	}

@@ -3,6 +3,7 @@ package fsck
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,8 +17,12 @@ import (
 	"slipway.dev/services/vm/internal/node"
 )
 
-// nodeTimeout is how long a node may take to list what it has.
-const nodeTimeout = 10 * time.Second
+const (
+	// nodeTimeout is how long a node may take to list what it has.
+	nodeTimeout = 10 * time.Second
+	// abreast is how many nodes are asked at once.
+	abreast = 128
+)
 
 // Reader reads what is recorded and what is there.
 type Reader struct {
@@ -42,14 +47,14 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 		return rep, err
 	}
 	rep.Counts = map[string]int{Hosts: len(w.Hosts), Nodes: len(agents)}
-	for _, x := range agents {
-		traces, err := r.traces(ctx, x)
-		if err != nil {
-			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", x.ID, err))
+	for i, of := range r.everyTrace(ctx, agents) {
+		id := agents[i].ID
+		if of.err != nil {
+			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", id, of.err))
 			continue
 		}
-		w.Traces[x.ID] = traces
-		rep.Counts[Machines] += len(traces)
+		w.Traces[id] = of.traces
+		rep.Counts[Machines] += len(of.traces)
 	}
 	if w.Held, err = r.held(ctx); err != nil {
 		rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("ip: %v", err))
@@ -61,6 +66,28 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 	}
 	rep.Findings = Compare(w)
 	return rep, nil
+}
+
+// answer is what a node has, or why it did not say so.
+type answer struct {
+	traces []Trace
+	err    error
+}
+
+// everyTrace asks all nodes, abreast of each other: one that does not answer must not make the others wait.
+func (r Reader) everyTrace(ctx context.Context, agents []node.Agent) []answer {
+	list := make([]answer, len(agents))
+	places := make(chan struct{}, abreast)
+	var all sync.WaitGroup
+	for i, x := range agents {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			list[i].traces, list[i].err = r.traces(ctx, x)
+		})
+	}
+	all.Wait()
+	return list
 }
 
 // traces lists what a node has.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
@@ -49,6 +50,16 @@ func usageOf(ctx context.Context, tx *unit.Tx, ids []int32) (u account.Usage, er
 		FROM host WHERE id = ANY($1)`, ids).Scan(
 		&u[account.HostCount], &u[account.CPUNumber], &u[account.RAMMiB], &u[account.HDDMiB], &u[account.IPv4Number])
 	return u, err
+}
+
+// Begin returns the time of the database, by which rows are dated, and whether no host of a node was changed, made or
+// removed for lately.
+func Begin(ctx context.Context, db *unit.DB, nodeID int32, lately time.Duration) (since time.Time, quiet bool, err error) {
+	err = db.QueryRow(ctx, `
+		SELECT now(), NOT EXISTS (SELECT FROM host WHERE node_id = $1 AND changed_at > now() - $2::interval)
+			AND NOT EXISTS (SELECT FROM tombstone WHERE node = (SELECT uuid FROM node WHERE id = $1) AND created_at > now() - $2::interval)`,
+		nodeID, lately).Scan(&since, &quiet)
+	return since, quiet, err
 }
 
 // BuryHost leaves a tombstone of a host that is removed by the command with this fence.

@@ -74,7 +74,8 @@ func mayReap(ctx context.Context, tx *unit.Tx, nodeID int32, machine uuid.UUID, 
 	case count >= BreakerLimit(machines):
 		return false, false, node.OpenBreaker(ctx, tx, nodeID, count)
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO reaped (node_id, uuid) VALUES ($1, $2)`, nodeID, machine)
+	// Dated by the lock, and not by the beginning: the breaker may have been reset in between.
+	_, err = tx.Exec(ctx, `INSERT INTO reaped (node_id, uuid, at) VALUES ($1, $2, clock_timestamp())`, nodeID, machine)
 	return err == nil, false, err
 }
 

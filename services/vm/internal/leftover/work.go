@@ -69,21 +69,21 @@ func New(r *jobs.Runner, s Store, dial node.Dial, log *slog.Logger) *Reaper {
 }
 
 // Inspect classifies the strangers among what a node saw after the database's time since, has those removed that are
-// proven to be leftovers, and stores all verdicts.
-func (p *Reaper) Inspect(ctx context.Context, nodeID int32, since time.Time, seen []host.Observation) error {
+// proven to be leftovers, and stores all verdicts. It returns how many strangers there are.
+func (p *Reaper) Inspect(ctx context.Context, nodeID int32, since time.Time, seen []host.Observation) (int, error) {
 	strangers, err := p.store.Strangers(ctx, nodeID, since, seen)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := p.catchUp(ctx, nodeID, strangers); err != nil {
-		return err
+		return 0, err
 	}
 	verdicts := make([]Verdict, len(strangers))
 	for i, x := range strangers {
 		verdicts[i] = p.Classify(x.Evidence)
 		if verdicts[i] == Removed {
 			if verdicts[i], err = p.reap(ctx, nodeID, x, len(seen)); err != nil {
-				return err
+				return 0, err
 			}
 		}
 		if verdicts[i] != Removed {
@@ -91,7 +91,7 @@ func (p *Reaper) Inspect(ctx context.Context, nodeID int32, since time.Time, see
 				"node", nodeID, "machine", x.UUID, "verdict", verdicts[i])
 		}
 	}
-	return p.store.KeepStrangers(ctx, nodeID, strangers, verdicts)
+	return len(strangers), p.store.KeepStrangers(ctx, nodeID, strangers, verdicts)
 }
 
 // catchUp moves vm's numbers on if machines of this installation carry higher ones.

@@ -7,17 +7,19 @@ import (
 	"github.com/google/uuid"
 
 	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fault"
 )
 
 // Dial connects to the agent of a node at its endpoint. The dialler keeps the connection, over which an agent of another
 // node gets no call.
 type Dial func(node uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error)
 
-// Agent returns the agent of a node at its endpoint.
+// Agent returns the agent of a node at its endpoint. Without a way to the agent the fault is NotAsked: the node may be well.
 func (d Dial) Agent(node uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error) {
 	c, err := d(node, endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("dial agent: %w", err)
+		return nil, fault.NotAsked.Wrap(fmt.Errorf("dial agent: %w", err))
 	}
 	return c, nil
 }

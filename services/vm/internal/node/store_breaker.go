@@ -2,7 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -28,11 +31,14 @@ func OpenBreaker(ctx context.Context, tx *unit.Tx, id int32, removed int) error 
 	return tx.Emit(ctx, "vm.v3.node.breaker_opened", key(id), &vmpb.BreakerOpened{NodeId: id, Removed: clamp.Int32(removed)})
 }
 
-// ResetBreaker closes the breaker of a node. Earlier removals no longer count.
+// ResetBreaker closes the breaker of a node. Earlier removals no longer count: those that were allowed before the row was
+// locked here.
 func ResetBreaker(ctx context.Context, tx *unit.Tx, id int32) error {
-	tag, err := tx.Exec(ctx, `UPDATE node SET breaker_opened_at = NULL, breaker_since = now() WHERE id = $1`, id)
-	if err == nil && tag.RowsAffected() == 0 {
+	if _, _, err := LockBreaker(ctx, tx, id); errors.Is(err, pgx.ErrNoRows) {
 		return pg.Missing("node", id)
+	} else if err != nil {
+		return err
 	}
+	_, err := tx.Exec(ctx, `UPDATE node SET breaker_opened_at = NULL, breaker_since = clock_timestamp() WHERE id = $1`, id)
 	return err
 }

@@ -360,7 +360,7 @@ func (w *two) look(node int32, machine uuid.UUID, fresh bool, fence int64) {
 		}
 	}
 	since := func(s store) time.Time {
-		at, err := s.Now(ctx)
+		at, _, err := s.Begin(ctx, node, time.Minute)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -369,6 +369,14 @@ func (w *two) look(node int32, machine uuid.UUID, fresh bool, fence int64) {
 		}
 		return at
 	}
+	w.do("begin", func(s store) (any, error) {
+		lately := time.Hour
+		if fresh {
+			lately = -time.Hour // nothing was changed later than in an hour
+		}
+		_, quiet, err := s.Begin(ctx, node, lately)
+		return quiet, err
+	})
 	w.do("observe", func(s store) (any, error) { return s.Observe(ctx, node, since(s), seen) })
 	w.do("strangers", func(s store) (any, error) {
 		list, err := s.Strangers(ctx, node, since(s), seen)

@@ -72,35 +72,44 @@ func (m *memory) isHost(machine string) bool {
 	return false
 }
 
-func (r rows) Now(ctx context.Context) (at time.Time, err error) {
-	err = r.inTx(ctx, "now", func(t tx) error {
-		at = t.now()
+func (r rows) Begin(ctx context.Context, id int32, lately time.Duration) (since time.Time, quiet bool, err error) {
+	err = r.inTx(ctx, "begin "+nodeKey(id), func(t tx) error {
+		since, quiet = t.now(), true
+		for _, h := range t.hosts {
+			quiet = quiet && (h.NodeID != id || !h.changed.After(since.Add(-lately)))
+		}
+		for _, grave := range t.tombs {
+			quiet = quiet && (grave.node != t.nodes[id].UUID.String() || !grave.at.After(since.Add(-lately)))
+		}
 		return nil
 	})
-	return at, err
+	return since, quiet, err
 }
 
 var seenStates = []hosts.State{hosts.Active, hosts.Stopped, hosts.Crashed, hosts.Paused}
 
-func (r rows) Observe(ctx context.Context, id int32, since time.Time, seen []hosts.Observation) (changed int64, err error) {
+func (r rows) Observe(ctx context.Context, id int32, since time.Time, seen []hosts.Observation) (d hosts.Difference, err error) {
 	err = r.inTx(ctx, "observe "+nodeKey(id), func(t tx) error {
-		changed = 0
+		d = hosts.Difference{}
 		for _, hostID := range sorted(t.hosts) {
 			h, is := t.hosts[hostID], hosts.Crashed
 			if i := slices.IndexFunc(seen, func(s hosts.Observation) bool { return s.UUID == h.UUID }); i >= 0 {
 				is = seen[i].State
 			}
-			if h.NodeID != id || !h.changed.Before(since) || h.State == is || h.State != hosts.Unknown && !slices.Contains(seenStates, h.State) ||
-				len(t.in.Pending(hostKey(hostID))) > 0 {
+			if h.NodeID != id || h.State == is {
+				continue
+			}
+			if !h.changed.Before(since) || h.State != hosts.Unknown && !slices.Contains(seenStates, h.State) || len(t.in.Pending(hostKey(hostID))) > 0 {
+				d.Left++
 				continue
 			}
 			h.State, h.changed = is, t.now()
 			set(t, t.hosts, hostID, h)
-			changed++
+			d.Changed++
 		}
 		return nil
 	})
-	return changed, err
+	return d, err
 }
 
 func (r rows) LoseContact(ctx context.Context, id int32) error {

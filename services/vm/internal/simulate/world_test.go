@@ -458,7 +458,7 @@ type teller struct {
 func (teller) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h teller) Handle(_ context.Context, r slog.Record) error {
-	if h.p.gone() || r.Message == "watch nodes" { // the states of hosts show that
+	if h.p.gone() || r.Message == "watch nodes" || r.Message == "a node answers again" { // the states of hosts show that
 		return nil
 	}
 	var out strings.Builder

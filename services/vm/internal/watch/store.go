@@ -17,13 +17,11 @@ func Tables(db *unit.DB) Store { return tables{db} }
 
 func (t tables) Agents(ctx context.Context) ([]node.Agent, error) { return node.Agents(ctx, t.db) }
 
-// Now returns the time of the database, by which rows are dated.
-func (t tables) Now(ctx context.Context) (at time.Time, err error) {
-	err = t.db.QueryRow(ctx, `SELECT now()`).Scan(&at)
-	return at, err
+func (t tables) Begin(ctx context.Context, id int32, lately time.Duration) (since time.Time, quiet bool, err error) {
+	return host.Begin(ctx, t.db, id, lately)
 }
 
-func (t tables) Observe(ctx context.Context, id int32, since time.Time, seen []host.Observation) (changed int64, err error) {
+func (t tables) Observe(ctx context.Context, id int32, since time.Time, seen []host.Observation) (host.Difference, error) {
 	return host.Observe(ctx, t.db, id, since, seen)
 }
 

@@ -2,38 +2,25 @@ package watch
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-	"google.golang.org/grpc/codes"
-
-	nodepb "slipway.dev/proto/node/v1"
-
-	"slipway.dev/pkg/fault"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/node"
 )
 
-// watchTimeout is how long a node may take to answer.
-const watchTimeout = 5 * time.Second
-
-// abreast is how many nodes are asked at once: a node that does not answer must not make the others wait. writing is
-// how many answers are stored at once: the database has other work too, the leases of jobs above all.
-const (
-	abreast = 64
-	writing = 4
-)
+// writing is how many answers are stored at once: the database has other work too, the leases of jobs above all.
+const writing = 4
 
 // Store is what the Watcher needs of vm's rows.
 type Store interface {
 	Agents(ctx context.Context) ([]node.Agent, error)
-	Now(ctx context.Context) (time.Time, error)
-	Observe(ctx context.Context, node int32, since time.Time, seen []host.Observation) (changed int64, err error)
+	// Begin returns the time of the database, by which rows are dated, and whether no host of the node was changed,
+	// made or removed for lately.
+	Begin(ctx context.Context, node int32, lately time.Duration) (since time.Time, quiet bool, err error)
+	Observe(ctx context.Context, node int32, since time.Time, seen []host.Observation) (host.Difference, error)
 	LoseContact(ctx context.Context, node int32) error
 	FoldCounts(ctx context.Context) error
 }
@@ -44,18 +31,26 @@ type Watcher struct {
 	reaper *leftover.Reaper
 	dial   node.Dial
 	log    *slog.Logger
+	writes chan struct{} // a place for each answer that is being stored
 }
 
 // New returns a Watcher.
 func New(s Store, reaper *leftover.Reaper, dial node.Dial, log *slog.Logger) *Watcher {
-	return &Watcher{s, reaper, dial, log}
+	return &Watcher{s, reaper, dial, log, make(chan struct{}, writing)}
 }
 
-// Run looks at all nodes periodically until ctx ends. It corrects states and reports what it does not understand. It
-// removes leftovers that have every proof of being one: absence proves nothing.
+// Run looks at each node periodically until ctx ends. It corrects states and reports what it does not understand. It
+// removes leftovers that have every proof of being one: absence proves nothing. Each node has a timer of its own, so that
+// one that does not answer delays no other.
 func (w *Watcher) Run(ctx context.Context, every time.Duration) error {
+	patrols := map[int32]*patrol{}
+	var all sync.WaitGroup
+	defer all.Wait()
 	for {
-		if err := w.look(ctx); err != nil && ctx.Err() == nil {
+		agents, err := w.store.Agents(ctx)
+		if err == nil {
+			w.send(ctx, &all, patrols, agents, every)
+		} else if ctx.Err() == nil {
 			w.log.Warn("watch nodes", "err", err)
 		}
 		if err := w.store.FoldCounts(ctx); err != nil && ctx.Err() == nil {
@@ -69,79 +64,24 @@ func (w *Watcher) Run(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// look asks all nodes once.
-func (w *Watcher) look(ctx context.Context) error {
-	since, err := w.store.Now(ctx)
-	if err != nil {
-		return err
-	}
-	agents, err := w.store.Agents(ctx)
-	if err != nil {
-		return err
-	}
-	problems := make([]error, len(agents))
-	asked, written := make(chan struct{}, abreast), make(chan struct{}, writing)
-	var all sync.WaitGroup
-	for i, a := range agents {
-		asked <- struct{}{}
-		all.Go(func() {
-			defer func() { <-asked }()
-			problems[i] = w.lookAt(ctx, a, since, written)
-		})
-	}
-	all.Wait()
-	return errors.Join(problems...)
-}
-
-// lookAt asks one node and stores the answer; the latter while it has a place in written. since is before the question.
-func (w *Watcher) lookAt(ctx context.Context, a node.Agent, since time.Time, written chan struct{}) error {
-	seen, err := w.observe(ctx, a)
-	written <- struct{}{}
-	defer func() { <-written }()
-	if err != nil {
-		if a.Alive && fault.Status(err).Code() != codes.Unavailable {
-			return err // the answer makes no sense: what is stored stays
+// send makes the patrols those of these agents: new nodes get one, and those that are gone lose theirs.
+func (w *Watcher) send(ctx context.Context, all *sync.WaitGroup, patrols map[int32]*patrol, agents []node.Agent, every time.Duration) {
+	known := map[int32]bool{}
+	for _, a := range agents {
+		known[a.ID] = true
+		if p := patrols[a.ID]; p != nil {
+			p.hear(a)
+			continue
 		}
-		return errors.Join(err, w.store.LoseContact(ctx, a.ID))
+		ctx, end := context.WithCancel(ctx)
+		p := &patrol{Watcher: w, node: a, every: every, end: end, wake: make(chan struct{}, 1)}
+		patrols[a.ID] = p
+		all.Go(func() { p.run(ctx, first(a.UUID, every, len(agents))) })
 	}
-	changed, err := w.store.Observe(ctx, a.ID, since, seen)
-	if err != nil {
-		return err
-	}
-	if changed > 0 {
-		w.log.Info("hosts differ from what was known", "node", a.ID, "changed", changed)
-	}
-	return w.reaper.Inspect(ctx, a.ID, since, seen)
-}
-
-// states are the states of hosts whose machines are in these states.
-var states = map[nodepb.MachineState]host.State{
-	nodepb.MachineState_MACHINE_STATE_OFF:     host.Stopped,
-	nodepb.MachineState_MACHINE_STATE_RUNNING: host.Active,
-	nodepb.MachineState_MACHINE_STATE_PAUSED:  host.Paused,
-	nodepb.MachineState_MACHINE_STATE_CRASHED: host.Crashed,
-}
-
-// observe asks one node for its machines.
-func (w *Watcher) observe(ctx context.Context, a node.Agent) ([]host.Observation, error) {
-	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
-	defer cancel()
-	agent, err := w.dial.Agent(a.UUID, a.Endpoint)
-	if err != nil {
-		return nil, fmt.Errorf("dial agent: %v", err) //nolint:errorlint // a node that was not asked is not one that is silent
-	}
-	resp, err := agent.ListMachines(ctx, &nodepb.ListMachinesRequest{})
-	if err != nil {
-		return nil, err
-	}
-	var seen []host.Observation
-	for _, m := range resp.GetMachines() {
-		id, err := uuid.Parse(m.GetUuid())
-		if state, known := states[m.GetState()]; err == nil && known {
-			seen = append(seen, host.Observation{
-				UUID: id, State: state, HostID: m.GetHostId(), StackID: m.GetStackId(), NodeID: m.GetNode(), Fence: m.GetFence(),
-			})
+	for id, p := range patrols {
+		if !known[id] {
+			p.end()
+			delete(patrols, id)
 		}
 	}
-	return seen, nil
 }
