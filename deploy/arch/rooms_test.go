@@ -273,10 +273,9 @@ func joined(x ast.Expr) string {
 	return ""
 }
 
-var (
-	tableMade = regexp.MustCompile(`(?i)\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)`)
-	tableGone = regexp.MustCompile(`(?i)\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(\w+)`)
-)
+// tableChange finds the statements that make, remove or rename a table; a view counts as one.
+var tableChange = regexp.MustCompile(`(?i)\bCREATE\s+(?:UNLOGGED\s+)?(?:TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<made>\w+)` +
+	`|\bDROP\s+(?:TABLE|VIEW)\s+(?:IF\s+EXISTS\s+)?(?P<gone>\w+)|\bALTER\s+TABLE\s+(?P<was>\w+)\s+RENAME\s+TO\s+(?P<is>\w+)`)
 
 // tablesOf returns the tables that are there after all migrations of a service.
 func tablesOf(t *testing.T, service string) []string {
@@ -292,13 +291,13 @@ func tablesOf(t *testing.T, service string) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range tableMade.FindAllStringSubmatch(string(text), -1) {
-			all[m[1]] = true
-		}
-		for _, m := range tableGone.FindAllStringSubmatch(string(text), -1) {
-			delete(all, m[1])
+		for _, m := range tableChange.FindAllStringSubmatch(string(text), -1) {
+			delete(all, m[2])
+			delete(all, m[3])
+			all[m[1]], all[m[4]] = true, true
 		}
 	}
+	delete(all, "") // of the alternatives that a statement is not
 	return slices.Sorted(maps.Keys(all))
 }
 

@@ -15,7 +15,7 @@ var vm = house{
 		"image":   "os os_node",
 		"disk":    "disk",
 		"address": "host_address network",
-		"host":    "host host_count tombstone",
+		"host":    "host host_count host_count_of host_total host_share host_change tombstone",
 		// The breaker of a node is a part of the node's row.
 		"leftover": "stranger reaped",
 	},
@@ -34,6 +34,6 @@ var vm = house{
 		"ipchange/list.go": "host",
 		"console/list.go":  "host node",
 		"leftover/list.go": "node installation host tombstone",
-		"fsck/list.go":     "node host disk host_address account_usage",
+		"fsck/list.go":     "node host disk host_address account_usage host_count host_count_of",
 	},
 }

@@ -14,6 +14,7 @@ import (
 type result struct {
 	rps      float64
 	p50, p99 time.Duration
+	took     time.Duration // of the whole measurement
 	bytes    int
 }
 
@@ -71,8 +72,9 @@ func load(ctx context.Context, t target, length time.Duration) (result, error) {
 		return result{}, fmt.Errorf("%s: %w", t.name, first)
 	}
 	slices.Sort(all)
+	whole := time.Since(start)
 	return result{
-		rps: float64(len(all)) / time.Since(start).Seconds(),
+		rps: float64(len(all)) / whole.Seconds(), took: whole,
 		p50: percentile(all, 0.50), p99: percentile(all, 0.99), bytes: size,
 	}, nil
 }

@@ -57,7 +57,7 @@ func (b *bench) nodesWith(ctx context.Context, hosts int) error {
 	if err != nil {
 		return err
 	}
-	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
+	defer db.Stop(context.WithoutCancel(ctx))    //nolint:errcheck // its data is thrown away
 	p, err := b.up("sim", name, db.URL(), quiet) // makes the tables
 	if err != nil {
 		return err
@@ -231,8 +231,16 @@ func postmaster(dir string) int {
 	return 0
 }
 
+// cpuOf returns the processor time of a process.
+func cpuOf(pid int) time.Duration { return cpuWhere(func(p, _ int) bool { return p == pid }) }
+
 // cpuOfPostgres returns the processor time of a server's processes, those that ended too.
-func cpuOfPostgres(pid int) (sum time.Duration) {
+func cpuOfPostgres(server int) time.Duration {
+	return cpuWhere(func(pid, parent int) bool { return pid == server || parent == server })
+}
+
+// cpuWhere adds up the processor time of processes, and of their children that have ended.
+func cpuWhere(counts func(pid, parent int) bool) (sum time.Duration) {
 	all, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
 	for _, f := range all {
 		text, err := os.ReadFile(f)
@@ -241,17 +249,12 @@ func cpuOfPostgres(pid int) (sum time.Duration) {
 		}
 		_, rest, _ := strings.Cut(string(text), ") ")
 		fields := strings.Fields(rest)
-		if len(fields) < 15 {
+		if len(fields) < 15 || !counts(number(filepath.Base(filepath.Dir(f))), number(fields[1])) {
 			continue
 		}
-		ticks := 0
-		switch server := strconv.Itoa(pid); {
-		case filepath.Base(filepath.Dir(f)) == server:
-			ticks = number(fields[11]) + number(fields[12]) + number(fields[13]) + number(fields[14])
-		case fields[1] == server:
-			ticks = number(fields[11]) + number(fields[12])
+		for _, ticks := range fields[11:15] {
+			sum += time.Duration(number(ticks)) * time.Second / 100 // USER_HZ
 		}
-		sum += time.Duration(ticks) * time.Second / 100 // USER_HZ
 	}
 	return sum
 }

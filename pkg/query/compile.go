@@ -108,7 +108,7 @@ func (c *compiler) page(conditions string, p Page, rows, offset int) string {
 func (c *compiler) count(conditions string, scope Scope) string {
 	l := c.list
 	for _, k := range l.Counters {
-		if scope.SQL == "" && l.Only == "" && c.knows(k) {
+		if l.Only == "" && c.knows(k, scope) {
 			return fmt.Sprintf("SELECT coalesce(sum(%s.n), 0)::int FROM %s %s%s WHERE %s",
 				l.alias(), k.Table, l.alias(), l.joins(c.joins, false), conditions)
 		}
@@ -116,7 +116,14 @@ func (c *compiler) count(conditions string, scope Scope) string {
 	return fmt.Sprintf("SELECT count(*)::int FROM %s%s WHERE %s", l.From, l.joins(c.joins, false), conditions)
 }
 
-func (c *compiler) knows(k Counter) bool {
+// knows reports whether a counter has all that conditions and scope look at.
+func (c *compiler) knows(k Counter, scope Scope) bool {
+	if scope.SQL != "" && len(scope.Fields) == 0 {
+		return false
+	}
+	if scope.SQL != "" && slices.ContainsFunc(scope.Fields, func(f string) bool { return !slices.Contains(k.Fields, f) }) {
+		return false
+	}
 	for f := range c.fields {
 		if !slices.Contains(k.Fields, f) {
 			return false

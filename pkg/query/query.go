@@ -80,6 +80,9 @@ type List struct {
 type Scope struct {
 	SQL  string
 	Args []any
+	// Fields are the fields of the list that SQL looks at, so that a counter which has them applies; empty if it looks at
+	// other things.
+	Fields []string
 }
 
 // Limits of a filter, which bound the cost of a request.

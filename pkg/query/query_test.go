@@ -19,8 +19,11 @@ var hosts = query.List{
 		{Alias: "c", SQL: "LEFT JOIN cluster c ON c.id = h.cluster_id"},
 		{Alias: "n", SQL: "LEFT JOIN node n ON n.id = h.node_id"},
 	},
-	Columns:  "h.id, c.name",
-	Counters: []query.Counter{{Table: "host_count", Fields: []string{"state", "cluster.name"}}},
+	Columns: "h.id, c.name",
+	Counters: []query.Counter{
+		{Table: "host_count", Fields: []string{"state", "cluster.name"}},
+		{Table: "host_count_of", Fields: []string{"state", "cluster.name", "owner"}},
+	},
 	Fields: map[string]query.Field{
 		"id":           {SQL: "h.id", Type: query.Int},
 		"name":         {SQL: "h.name", Type: query.Text},
@@ -127,6 +130,15 @@ func TestShape(t *testing.T) {
 		},
 		"not counted":    {&querypb.Query{Where: is("name", eq, "a")}, query.Scope{}, "", "SELECT count(*)::int FROM host h WHERE ((h.name = $1::text))"},
 		"counted for me": {nil, scope, "", "SELECT count(*)::int FROM host h WHERE (h.owner = $1)"},
+		"by a counter of mine": {
+			&querypb.Query{Where: is("state", eq, "a")}, query.Scope{SQL: scope.SQL, Args: scope.Args, Fields: []string{"owner"}}, "",
+			"SELECT coalesce(sum(h.n), 0)::int FROM host_count_of h WHERE (h.owner = $1) AND ((h.state = $2::text))",
+		},
+		"by no counter of mine": {
+			&querypb.Query{Where: is("name", eq, "a")}, query.Scope{SQL: scope.SQL, Args: scope.Args, Fields: []string{"owner"}}, "",
+			"SELECT count(*)::int FROM host h WHERE (h.owner = $1) AND ((h.name = $2::text))",
+		},
+		"all, though fields are named": {nil, query.Scope{Fields: []string{"owner"}}, "", "SELECT coalesce(sum(h.n), 0)::int FROM host_count h WHERE true"},
 		"order": {
 			&querypb.Query{OrderBy: []*querypb.Order{{Field: "cluster.name", Descending: true}}, Offset: 5, Limit: 10}, scope,
 			"SELECT h.id, c.name FROM (SELECT h.* FROM host h LEFT JOIN cluster c ON c.id = h.cluster_id WHERE (h.owner = $1) " +

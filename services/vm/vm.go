@@ -30,6 +30,7 @@ import (
 	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/events"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
+	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/schema"
 	"slipway.dev/services/vm/internal/worker"
 )
@@ -119,7 +120,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck})
 	return service.Parts{
 		Consumers: events.Consumers,
-		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery), {Name: "watch", Run: s.watch}},
+		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery), {Name: "watch", Run: s.watch}, host.CountDuty(k.DB)},
 		Observe:   s.observe,
 	}, nil
 }

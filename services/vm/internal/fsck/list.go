@@ -70,6 +70,16 @@ func wrongCounters(ctx context.Context, db *unit.DB) ([]Counter, error) {
 			('hdd_mib', u.hdd_mib, coalesce(d.disk, 0)),
 			('ipv4_number', u.ipv4_number, coalesce(a.n, 0))) AS c(name, says, counted)
 		WHERE c.says <> c.counted
+		UNION ALL
+		SELECT 'cluster ' || cluster_id, 'hosts that are ' || state, coalesce(c.n, 0)::bigint, coalesce(h.n, 0)
+		FROM (SELECT cluster_id, state, sum(n) AS n FROM host_count GROUP BY 1, 2) c
+		FULL JOIN (SELECT cluster_id, state, count(*) AS n FROM host GROUP BY 1, 2) h USING (cluster_id, state)
+		WHERE coalesce(c.n, 0) <> coalesce(h.n, 0)
+		UNION ALL
+		SELECT 'account ' || account_id, 'hosts in cluster ' || cluster_id || ' that are ' || state, coalesce(c.n, 0)::bigint, coalesce(h.n, 0)
+		FROM (SELECT account_id, cluster_id, state, sum(n) AS n FROM host_count_of GROUP BY 1, 2, 3) c
+		FULL JOIN (SELECT account_id, cluster_id, state, count(*) AS n FROM host GROUP BY 1, 2, 3) h USING (account_id, cluster_id, state)
+		WHERE coalesce(c.n, 0) <> coalesce(h.n, 0)
 		ORDER BY 1, 2`)
 	if err != nil {
 		return nil, fmt.Errorf("recount: %w", err)

@@ -69,7 +69,12 @@ var hostList = query.List{
 		(SELECT j.id FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')
 		 ORDER BY j.id LIMIT 1) AS task`,
 	LastNotify: listing.Now,
-	Counters:   []query.Counter{{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}}},
+	Counters: []query.Counter{
+		{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}},
+		{Table: "host_count_of", Fields: []string{
+			"state", "cluster", "cluster.id", "cluster.name", "account", "account.id", "account.email",
+		}},
+	},
 	Fields: map[string]query.Field{
 		"id":                    {SQL: "h.id", Type: query.Int},
 		"name":                  {SQL: "h.name", Type: query.Text},
@@ -104,9 +109,16 @@ var hostList = query.List{
 	},
 }
 
+// own returns the scope of the hosts of owner, of all for owner 0.
+func own(owner int32) query.Scope {
+	scope := listing.Own("h.account_id", owner)
+	scope.Fields = []string{"account"}
+	return scope
+}
+
 // page returns a page of the hosts of owner, of all for owner 0.
 func page(ctx context.Context, db *unit.DB, q *querypb.Query, owner int32) (query.Rows[item], error) {
-	return query.Read[item](ctx, db.Lists, hostList, q, listing.Own("h.account_id", owner))
+	return query.Read[item](ctx, db.Lists, hostList, q, own(owner))
 }
 
 // find returns one host of owner, of all for owner 0.

@@ -7,7 +7,6 @@ import (
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/query/querytest"
 	"slipway.dev/pkg/unit"
-	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/schema"
 )
 
@@ -17,7 +16,7 @@ func TestLists(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, schema.Lines...)
 	querytest.Check(t, pool, hostList, query.Scope{})
-	querytest.Check(t, pool, hostList, listing.Own("h.account_id", 7))
+	querytest.Check(t, pool, hostList, own(7))
 }
 
 // TestHostCount: whatever is done to hosts, and whenever the changes are folded, the counter knows how many there are.
@@ -47,7 +46,7 @@ func TestHostCount(t *testing.T) {
 		} {
 			exec(sql, i)
 		}
-		if err := FoldCounts(t.Context(), db); err != nil {
+		if err := fold(t.Context(), db, foldAt); err != nil {
 			t.Fatal(err)
 		}
 		var wrong int

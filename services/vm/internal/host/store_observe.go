@@ -47,14 +47,3 @@ func LoseContact(ctx context.Context, db *unit.DB, nodeID int32) error {
 		WHERE node_id = $1 AND state IN ('active', 'stopped', 'crashed', 'paused')`, nodeID)
 	return err
 }
-
-// FoldCounts replaces the changes to each number of hosts by their sum, if there are many changes.
-func FoldCounts(ctx context.Context, db *unit.DB) error {
-	_, err := db.Exec(ctx, `
-		WITH gone AS (
-			DELETE FROM host_count WHERE (SELECT count(*) FROM (SELECT FROM host_count LIMIT 500) v) = 500
-			RETURNING cluster_id, state, n)
-		INSERT INTO host_count (cluster_id, state, n)
-		SELECT cluster_id, state, sum(n) FROM gone GROUP BY 1, 2 HAVING sum(n) <> 0`)
-	return err
-}

@@ -181,6 +181,3 @@ func (r rows) KeepStrangers(ctx context.Context, id int32, list []leftover.Stran
 		return nil
 	})
 }
-
-// FoldCounts has nothing to do: numbers of hosts are counted.
-func (rows) FoldCounts(context.Context) error { return nil }

@@ -28,5 +28,3 @@ func (t tables) Observe(ctx context.Context, id int32, since time.Time, seen []h
 func (t tables) LoseContact(ctx context.Context, id int32) error {
 	return host.LoseContact(ctx, t.db, id)
 }
-
-func (t tables) FoldCounts(ctx context.Context) error { return host.FoldCounts(ctx, t.db) }

@@ -147,8 +147,6 @@ func (e *estate) LoseContact(_ context.Context, id int32) error {
 	return nil
 }
 
-func (e *estate) FoldCounts(context.Context) error { return nil }
-
 // TestSilenceIsItsOwn: a hundred of a thousand nodes do not answer. The others are asked as often as ever, and the silent
 // ones more and more seldom.
 func TestSilenceIsItsOwn(t *testing.T) {

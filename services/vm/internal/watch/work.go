@@ -22,7 +22,6 @@ type Store interface {
 	Begin(ctx context.Context, node int32, lately time.Duration) (since time.Time, quiet bool, err error)
 	Observe(ctx context.Context, node int32, since time.Time, seen []host.Observation) (host.Difference, error)
 	LoseContact(ctx context.Context, node int32) error
-	FoldCounts(ctx context.Context) error
 }
 
 // Watcher compares what the nodes say with what is stored.
@@ -52,9 +51,6 @@ func (w *Watcher) Run(ctx context.Context, every time.Duration) error {
 			w.send(ctx, &all, patrols, agents, every)
 		} else if ctx.Err() == nil {
 			w.log.Warn("watch nodes", "err", err)
-		}
-		if err := w.store.FoldCounts(ctx); err != nil && ctx.Err() == nil {
-			w.log.Warn("fold counts of hosts", "err", err)
 		}
 		select {
 		case <-ctx.Done():
