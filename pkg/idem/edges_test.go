@@ -3,6 +3,7 @@ package idem_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -291,5 +292,60 @@ func TestOldAnswersGo(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// deafConn is a connection to PostgreSQL that breaks instead of bringing the next answer when deaf is set.
+type deafConn struct {
+	net.Conn
+	deaf *atomic.Bool
+}
+
+func (c deafConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.deaf.CompareAndSwap(true, false) {
+		_ = c.Conn.Close()
+		return 0, errors.New("cut off")
+	}
+	return n, err
+}
+
+// TestClaimWhoseAnswerIsLost has the connection break when the claim is made: the claim is given back, and a repeat is
+// carried out at once.
+func TestClaimWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	var arm, deaf atomic.Bool
+	cfg := s.pool.Config()
+	cfg.MaxConns = 1
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return deafConn{c, &deaf}, err
+	}
+	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) {
+		if arm.CompareAndSwap(true, false) {
+			deaf.Store(true)
+		}
+		return true, nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	keeper := idem.New(pool)
+	refuse := func(context.Context) (proto.Message, error) { return nil, fault.Denied }
+	if _, err := keeper.Do(t.Context(), call("k", "a"), refuse); !errors.Is(err, fault.Denied) { // the connection knows the statement then
+		t.Fatal(err)
+	}
+	arm.Store(true)
+	if _, err := keeper.Do(t.Context(), call("k", "a"), s.never); err == nil || errors.Is(err, fault.Denied) {
+		t.Errorf("the claim's answer was lost: %v", err)
+	}
+	if n := s.entries(); n != 0 {
+		t.Errorf("%d claims stay", n)
+	}
+	if _, err := keeper.Do(t.Context(), call("k", "a"), refuse); !errors.Is(err, fault.Denied) {
+		t.Errorf("the repeat: %v", err)
 	}
 }

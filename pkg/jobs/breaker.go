@@ -17,6 +17,8 @@ const (
 	shutLongest = 5 * time.Minute
 	// sureAfter is how many probes that ran into no time-out close a breaker, although none had a step that timed out.
 	sureAfter = 3
+	// forgetAfter is how long a breaker is kept without another time-out: its node may be gone.
+	forgetAfter = time.Hour
 )
 
 // Breaker is the breaker of a node whose steps time out, as metrics show it.
@@ -30,6 +32,7 @@ type Breaker struct {
 type breaker struct {
 	slow     map[string]bool // names of the steps that timed out and did not succeed since
 	timeouts int
+	last     time.Time // time-out
 	open     bool
 	until    time.Time     // no probe before
 	wait     time.Duration // of the last opening
@@ -51,6 +54,8 @@ func (b *breakers) doors() (shut, probed []int32) {
 	defer b.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(b.nodes)) {
 		switch x := b.nodes[id]; {
+		case x.probe == nil && time.Since(x.last) > forgetAfter:
+			b.close(id, x)
 		case !x.open:
 		case x.probe != nil || time.Now().Before(x.until):
 			shut = append(shut, id)
@@ -96,7 +101,7 @@ func (b *breakers) stepped(l *lease, step string, err error) {
 func (b *breakers) timedOut(id int32, x *breaker, step string, probe bool) {
 	x.slow[step] = true
 	x.timeouts++
-	x.passed = 0
+	x.passed, x.last = 0, time.Now()
 	if !probe && (x.open || x.timeouts < tripAfter) {
 		return
 	}
@@ -129,7 +134,7 @@ func (b *breakers) ended(l *lease, whole bool) {
 // close closes a breaker, and forgets what led to its opening.
 func (b *breakers) close(id int32, x *breaker) {
 	if x.open {
-		b.log.Info("jobs: steps on a node succeed again", "node", id)
+		b.log.Info("jobs: no step on a node times out any more", "node", id)
 	}
 	delete(b.nodes, id)
 }

@@ -146,6 +146,16 @@ func TestBreakerOfManySteps(t *testing.T) {
 			p.kind("power", 9)
 			time.Sleep(3 * time.Minute)
 		}, nil},
+		{"no job for an hour", func(p *plant, _ *jobs.Runner, disk, _ *atomic.Int32) {
+			disk.Store(late)
+			p.kind("once", 3)
+			time.Sleep(62 * time.Minute)
+		}, nil},
+		{"no job for some minutes", func(p *plant, _ *jobs.Runner, disk, _ *atomic.Int32) {
+			disk.Store(late)
+			p.kind("once", 3)
+			time.Sleep(59 * time.Minute)
+		}, []bool{true}},
 		{"an undo that times out", func(p *plant, _ *jobs.Runner, _, power *atomic.Int32) {
 			power.Store(late)
 			p.kind("undone", 3)
@@ -173,12 +183,17 @@ func TestBreakerOfManySteps(t *testing.T) {
 					slow.Store(late)
 					for kind, s := range map[string]jobs.Step[args]{
 						"disk":   {Do: act(&disk)},
+						"once":   {Do: act(&disk)}, // fails with its first error
 						"power":  {Do: act(ok)},
 						"apart":  {Do: act(slow), Apart: true},
 						"undone": {Do: func(context.Context, *jobs.Run, args) error { return jobs.Permanent(errors.New("no")) }, Undo: act(&power)},
 					} {
 						s.Name, s.Timeout = kind, time.Minute
-						jobs.Handle(r, kind, jobs.Handler[args]{Steps: []jobs.Step[args]{s}})
+						h := jobs.Handler[args]{Steps: []jobs.Step[args]{s}}
+						if kind == "once" {
+							h.Attempts = 1
+						}
+						jobs.Handle(r, kind, h)
 					}
 				}
 				p.restart()
