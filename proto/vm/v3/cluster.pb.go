@@ -44,8 +44,10 @@ type Cluster struct {
 	Ippools        []*ClusterPool `protobuf:"bytes,9,rep,name=ippools,proto3" json:"ippools,omitempty"`
 	NodeCount      int32          `protobuf:"varint,10,opt,name=node_count,json=nodeCount,proto3" json:"node_count,omitempty"`
 	HostCount      int32          `protobuf:"varint,11,opt,name=host_count,json=hostCount,proto3" json:"host_count,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Guests may use their own addresses alone, unless an administrator turns that off for a host.
+	AntiSpoofing  bool `protobuf:"varint,12,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
@@ -153,6 +155,13 @@ func (x *Cluster) GetHostCount() int32 {
 		return x.HostCount
 	}
 	return 0
+}
+
+func (x *Cluster) GetAntiSpoofing() bool {
+	if x != nil {
+		return x.AntiSpoofing
+	}
+	return false
 }
 
 // ClusterPool is a pool that the cluster takes addresses from.
@@ -351,6 +360,105 @@ func (x *GetClusterRequest) GetId() int32 {
 	return 0
 }
 
+// UpdateClusterRequest changes a cluster; what is absent stays.
+type UpdateClusterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Whether guests may use their own addresses alone, from their next start on.
+	AntiSpoofing  *bool `protobuf:"varint,2,opt,name=anti_spoofing,json=antiSpoofing,proto3,oneof" json:"anti_spoofing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateClusterRequest) Reset() {
+	*x = UpdateClusterRequest{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateClusterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateClusterRequest) ProtoMessage() {}
+
+func (x *UpdateClusterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateClusterRequest.ProtoReflect.Descriptor instead.
+func (*UpdateClusterRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateClusterRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *UpdateClusterRequest) GetAntiSpoofing() bool {
+	if x != nil && x.AntiSpoofing != nil {
+		return *x.AntiSpoofing
+	}
+	return false
+}
+
+// UpdateClusterResponse names the cluster.
+type UpdateClusterResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateClusterResponse) Reset() {
+	*x = UpdateClusterResponse{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateClusterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateClusterResponse) ProtoMessage() {}
+
+func (x *UpdateClusterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateClusterResponse.ProtoReflect.Descriptor instead.
+func (*UpdateClusterResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UpdateClusterResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // BindPoolRequest binds a pool.
 type BindPoolRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -363,7 +471,7 @@ type BindPoolRequest struct {
 
 func (x *BindPoolRequest) Reset() {
 	*x = BindPoolRequest{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	mi := &file_vm_v3_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +483,7 @@ func (x *BindPoolRequest) String() string {
 func (*BindPoolRequest) ProtoMessage() {}
 
 func (x *BindPoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	mi := &file_vm_v3_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +496,7 @@ func (x *BindPoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindPoolRequest.ProtoReflect.Descriptor instead.
 func (*BindPoolRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BindPoolRequest) GetId() int32 {
@@ -417,7 +525,7 @@ type PoolBinding struct {
 
 func (x *PoolBinding) Reset() {
 	*x = PoolBinding{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	mi := &file_vm_v3_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +537,7 @@ func (x *PoolBinding) String() string {
 func (*PoolBinding) ProtoMessage() {}
 
 func (x *PoolBinding) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	mi := &file_vm_v3_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +550,7 @@ func (x *PoolBinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolBinding.ProtoReflect.Descriptor instead.
 func (*PoolBinding) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PoolBinding) GetId() int32 {
@@ -469,7 +577,7 @@ type BindPoolResponse struct {
 
 func (x *BindPoolResponse) Reset() {
 	*x = BindPoolResponse{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[7]
+	mi := &file_vm_v3_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +589,7 @@ func (x *BindPoolResponse) String() string {
 func (*BindPoolResponse) ProtoMessage() {}
 
 func (x *BindPoolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[7]
+	mi := &file_vm_v3_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +602,7 @@ func (x *BindPoolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindPoolResponse.ProtoReflect.Descriptor instead.
 func (*BindPoolResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BindPoolResponse) GetId() int32 {
@@ -508,7 +616,7 @@ var File_vm_v3_cluster_proto protoreflect.FileDescriptor
 
 const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x13vm/v3/cluster.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x99\x03\n" +
+	"\x13vm/v3/cluster.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xbe\x03\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -524,7 +632,8 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	"node_count\x18\n" +
 	" \x01(\x05R\tnodeCount\x12\x1d\n" +
 	"\n" +
-	"host_count\x18\v \x01(\x05R\thostCount\"\x1d\n" +
+	"host_count\x18\v \x01(\x05R\thostCount\x12#\n" +
+	"\ranti_spoofing\x18\f \x01(\bR\fantiSpoofing\"\x1d\n" +
 	"\vClusterPool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"<\n" +
 	"\x13ListClustersRequest\x12%\n" +
@@ -535,6 +644,12 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\x0e.vm.v3.ClusterR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"#\n" +
 	"\x11GetClusterRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"b\n" +
+	"\x14UpdateClusterRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12(\n" +
+	"\ranti_spoofing\x18\x02 \x01(\bH\x00R\fantiSpoofing\x88\x01\x01B\x10\n" +
+	"\x0e_anti_spoofing\"'\n" +
+	"\x15UpdateClusterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"Q\n" +
 	"\x0fBindPoolRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12.\n" +
@@ -543,11 +658,13 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\x05R\tinterface\"\"\n" +
 	"\x10BindPoolResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xf9\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\x8d\x04\n" +
 	"\x0eClusterService\x12v\n" +
 	"\fListClusters\x12\x1a.vm.v3.ListClustersRequest\x1a\x1b.vm.v3.ListClustersResponse\"-\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/vm/v3/cluster\x12j\n" +
 	"\n" +
-	"GetCluster\x12\x18.vm.v3.GetClusterRequest\x1a\x0e.vm.v3.Cluster\"2\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/cluster/{id}\x12\x82\x01\n" +
+	"GetCluster\x12\x18.vm.v3.GetClusterRequest\x1a\x0e.vm.v3.Cluster\"2\xea\xc7\x18\x13\b\x02\x18\x01\"\rclusters.read\x82\xd3\xe4\x93\x02\x15\x12\x13/vm/v3/cluster/{id}\x12\x91\x01\n" +
+	"\rUpdateCluster\x12\x1b.vm.v3.UpdateClusterRequest\x1a\x1c.vm.v3.UpdateClusterResponse\"E\xea\xc7\x18\x12\b\x03\"\x0eclusters.write\xf2\xc7\x18\r\n" +
+	"\acluster\x12\x02id\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/vm/v3/cluster/{id}\x12\x82\x01\n" +
 	"\bBindPool\x12\x16.vm.v3.BindPoolRequest\x1a\x17.vm.v3.BindPoolResponse\"E\xea\xc7\x18\x0e\b\x03\"\n" +
 	"ipam.write\xf2\xc7\x18\n" +
 	"\n" +
@@ -565,34 +682,38 @@ func file_vm_v3_cluster_proto_rawDescGZIP() []byte {
 	return file_vm_v3_cluster_proto_rawDescData
 }
 
-var file_vm_v3_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_vm_v3_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_vm_v3_cluster_proto_goTypes = []any{
-	(*Cluster)(nil),              // 0: vm.v3.Cluster
-	(*ClusterPool)(nil),          // 1: vm.v3.ClusterPool
-	(*ListClustersRequest)(nil),  // 2: vm.v3.ListClustersRequest
-	(*ListClustersResponse)(nil), // 3: vm.v3.ListClustersResponse
-	(*GetClusterRequest)(nil),    // 4: vm.v3.GetClusterRequest
-	(*BindPoolRequest)(nil),      // 5: vm.v3.BindPoolRequest
-	(*PoolBinding)(nil),          // 6: vm.v3.PoolBinding
-	(*BindPoolResponse)(nil),     // 7: vm.v3.BindPoolResponse
-	(*v1.Query)(nil),             // 8: query.v1.Query
+	(*Cluster)(nil),               // 0: vm.v3.Cluster
+	(*ClusterPool)(nil),           // 1: vm.v3.ClusterPool
+	(*ListClustersRequest)(nil),   // 2: vm.v3.ListClustersRequest
+	(*ListClustersResponse)(nil),  // 3: vm.v3.ListClustersResponse
+	(*GetClusterRequest)(nil),     // 4: vm.v3.GetClusterRequest
+	(*UpdateClusterRequest)(nil),  // 5: vm.v3.UpdateClusterRequest
+	(*UpdateClusterResponse)(nil), // 6: vm.v3.UpdateClusterResponse
+	(*BindPoolRequest)(nil),       // 7: vm.v3.BindPoolRequest
+	(*PoolBinding)(nil),           // 8: vm.v3.PoolBinding
+	(*BindPoolResponse)(nil),      // 9: vm.v3.BindPoolResponse
+	(*v1.Query)(nil),              // 10: query.v1.Query
 }
 var file_vm_v3_cluster_proto_depIdxs = []int32{
-	1, // 0: vm.v3.Cluster.ippools:type_name -> vm.v3.ClusterPool
-	8, // 1: vm.v3.ListClustersRequest.query:type_name -> query.v1.Query
-	0, // 2: vm.v3.ListClustersResponse.list:type_name -> vm.v3.Cluster
-	6, // 3: vm.v3.BindPoolRequest.clusters:type_name -> vm.v3.PoolBinding
-	2, // 4: vm.v3.ClusterService.ListClusters:input_type -> vm.v3.ListClustersRequest
-	4, // 5: vm.v3.ClusterService.GetCluster:input_type -> vm.v3.GetClusterRequest
-	5, // 6: vm.v3.ClusterService.BindPool:input_type -> vm.v3.BindPoolRequest
-	3, // 7: vm.v3.ClusterService.ListClusters:output_type -> vm.v3.ListClustersResponse
-	0, // 8: vm.v3.ClusterService.GetCluster:output_type -> vm.v3.Cluster
-	7, // 9: vm.v3.ClusterService.BindPool:output_type -> vm.v3.BindPoolResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	1,  // 0: vm.v3.Cluster.ippools:type_name -> vm.v3.ClusterPool
+	10, // 1: vm.v3.ListClustersRequest.query:type_name -> query.v1.Query
+	0,  // 2: vm.v3.ListClustersResponse.list:type_name -> vm.v3.Cluster
+	8,  // 3: vm.v3.BindPoolRequest.clusters:type_name -> vm.v3.PoolBinding
+	2,  // 4: vm.v3.ClusterService.ListClusters:input_type -> vm.v3.ListClustersRequest
+	4,  // 5: vm.v3.ClusterService.GetCluster:input_type -> vm.v3.GetClusterRequest
+	5,  // 6: vm.v3.ClusterService.UpdateCluster:input_type -> vm.v3.UpdateClusterRequest
+	7,  // 7: vm.v3.ClusterService.BindPool:input_type -> vm.v3.BindPoolRequest
+	3,  // 8: vm.v3.ClusterService.ListClusters:output_type -> vm.v3.ListClustersResponse
+	0,  // 9: vm.v3.ClusterService.GetCluster:output_type -> vm.v3.Cluster
+	6,  // 10: vm.v3.ClusterService.UpdateCluster:output_type -> vm.v3.UpdateClusterResponse
+	9,  // 11: vm.v3.ClusterService.BindPool:output_type -> vm.v3.BindPoolResponse
+	8,  // [8:12] is the sub-list for method output_type
+	4,  // [4:8] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_cluster_proto_init() }
@@ -600,13 +721,14 @@ func file_vm_v3_cluster_proto_init() {
 	if File_vm_v3_cluster_proto != nil {
 		return
 	}
+	file_vm_v3_cluster_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_cluster_proto_rawDesc), len(file_vm_v3_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

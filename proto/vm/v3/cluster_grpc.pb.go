@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ClusterService_ListClusters_FullMethodName = "/vm.v3.ClusterService/ListClusters"
-	ClusterService_GetCluster_FullMethodName   = "/vm.v3.ClusterService/GetCluster"
-	ClusterService_BindPool_FullMethodName     = "/vm.v3.ClusterService/BindPool"
+	ClusterService_ListClusters_FullMethodName  = "/vm.v3.ClusterService/ListClusters"
+	ClusterService_GetCluster_FullMethodName    = "/vm.v3.ClusterService/GetCluster"
+	ClusterService_UpdateCluster_FullMethodName = "/vm.v3.ClusterService/UpdateCluster"
+	ClusterService_BindPool_FullMethodName      = "/vm.v3.ClusterService/BindPool"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -34,6 +35,8 @@ type ClusterServiceClient interface {
 	ListClusters(ctx context.Context, in *ListClustersRequest, opts ...grpc.CallOption) (*ListClustersResponse, error)
 	// GetCluster reads one cluster.
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*Cluster, error)
+	// UpdateCluster changes a cluster.
+	UpdateCluster(ctx context.Context, in *UpdateClusterRequest, opts ...grpc.CallOption) (*UpdateClusterResponse, error)
 	// BindPool binds a pool to clusters, so that their hosts take addresses from it. The list replaces the previous
 	// one.
 	BindPool(ctx context.Context, in *BindPoolRequest, opts ...grpc.CallOption) (*BindPoolResponse, error)
@@ -67,6 +70,16 @@ func (c *clusterServiceClient) GetCluster(ctx context.Context, in *GetClusterReq
 	return out, nil
 }
 
+func (c *clusterServiceClient) UpdateCluster(ctx context.Context, in *UpdateClusterRequest, opts ...grpc.CallOption) (*UpdateClusterResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateClusterResponse)
+	err := c.cc.Invoke(ctx, ClusterService_UpdateCluster_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *clusterServiceClient) BindPool(ctx context.Context, in *BindPoolRequest, opts ...grpc.CallOption) (*BindPoolResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(BindPoolResponse)
@@ -87,6 +100,8 @@ type ClusterServiceServer interface {
 	ListClusters(context.Context, *ListClustersRequest) (*ListClustersResponse, error)
 	// GetCluster reads one cluster.
 	GetCluster(context.Context, *GetClusterRequest) (*Cluster, error)
+	// UpdateCluster changes a cluster.
+	UpdateCluster(context.Context, *UpdateClusterRequest) (*UpdateClusterResponse, error)
 	// BindPool binds a pool to clusters, so that their hosts take addresses from it. The list replaces the previous
 	// one.
 	BindPool(context.Context, *BindPoolRequest) (*BindPoolResponse, error)
@@ -105,6 +120,9 @@ func (UnimplementedClusterServiceServer) ListClusters(context.Context, *ListClus
 }
 func (UnimplementedClusterServiceServer) GetCluster(context.Context, *GetClusterRequest) (*Cluster, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCluster not implemented")
+}
+func (UnimplementedClusterServiceServer) UpdateCluster(context.Context, *UpdateClusterRequest) (*UpdateClusterResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateCluster not implemented")
 }
 func (UnimplementedClusterServiceServer) BindPool(context.Context, *BindPoolRequest) (*BindPoolResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BindPool not implemented")
@@ -166,6 +184,24 @@ func _ClusterService_GetCluster_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_UpdateCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateClusterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).UpdateCluster(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_UpdateCluster_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).UpdateCluster(ctx, req.(*UpdateClusterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ClusterService_BindPool_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BindPoolRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +234,10 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCluster",
 			Handler:    _ClusterService_GetCluster_Handler,
+		},
+		{
+			MethodName: "UpdateCluster",
+			Handler:    _ClusterService_UpdateCluster_Handler,
 		},
 		{
 			MethodName: "BindPool",

@@ -60,7 +60,8 @@ type CreateHostRequest struct {
 	Ipv4Pool []int32 `protobuf:"varint,14,rep,packed,name=ipv4_pool,json=ipv4Pool,proto3" json:"ipv4_pool,omitempty"`
 	// A specific address: {"name":"192.0.2.7"}; may be {}.
 	IpAddr *NewAddress `protobuf:"bytes,15,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	// Drop frames from the guest with MAC or IP addresses that are not the host's.
+	// Drop frames from the guest with MAC or IP addresses that are not the host's. That is the cluster's policy, and on by
+	// default; false changes nothing. An administrator turns it off for a host by an update.
 	AntiSpoofing bool `protobuf:"varint,16,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
 	// A preset sets CPU, RAM and disk; null for none.
 	Preset *int32 `protobuf:"varint,17,opt,name=preset,proto3,oneof" json:"preset,omitempty"`
@@ -456,18 +457,19 @@ type Host struct {
 	CpuNumber int32  `protobuf:"varint,6,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
 	RamMib    int32  `protobuf:"varint,7,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
 	// The boot disk.
-	Disk         *HostDisk        `protobuf:"bytes,8,opt,name=disk,proto3" json:"disk,omitempty"`
-	DiskCount    int32            `protobuf:"varint,9,opt,name=disk_count,json=diskCount,proto3" json:"disk_count,omitempty"`
-	Cluster      *HostCluster     `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Node         *HostNode        `protobuf:"bytes,11,opt,name=node,proto3" json:"node,omitempty"`
-	Account      *HostAccount     `protobuf:"bytes,12,opt,name=account,proto3" json:"account,omitempty"`
-	Os           *HostOS          `protobuf:"bytes,13,opt,name=os,proto3" json:"os,omitempty"`
-	OsName       string           `protobuf:"bytes,14,opt,name=os_name,json=osName,proto3" json:"os_name,omitempty"`
-	OsGroup      string           `protobuf:"bytes,15,opt,name=os_group,json=osGroup,proto3" json:"os_group,omitempty"`
-	Ip4          []*HostAddress   `protobuf:"bytes,16,rep,name=ip4,proto3" json:"ip4,omitempty"`
-	Ip6          []*HostAddress   `protobuf:"bytes,17,rep,name=ip6,proto3" json:"ip6,omitempty"`
-	Interfaces   []*HostInterface `protobuf:"bytes,18,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
-	AntiSpoofing bool             `protobuf:"varint,19,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
+	Disk       *HostDisk        `protobuf:"bytes,8,opt,name=disk,proto3" json:"disk,omitempty"`
+	DiskCount  int32            `protobuf:"varint,9,opt,name=disk_count,json=diskCount,proto3" json:"disk_count,omitempty"`
+	Cluster    *HostCluster     `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Node       *HostNode        `protobuf:"bytes,11,opt,name=node,proto3" json:"node,omitempty"`
+	Account    *HostAccount     `protobuf:"bytes,12,opt,name=account,proto3" json:"account,omitempty"`
+	Os         *HostOS          `protobuf:"bytes,13,opt,name=os,proto3" json:"os,omitempty"`
+	OsName     string           `protobuf:"bytes,14,opt,name=os_name,json=osName,proto3" json:"os_name,omitempty"`
+	OsGroup    string           `protobuf:"bytes,15,opt,name=os_group,json=osGroup,proto3" json:"os_group,omitempty"`
+	Ip4        []*HostAddress   `protobuf:"bytes,16,rep,name=ip4,proto3" json:"ip4,omitempty"`
+	Ip6        []*HostAddress   `protobuf:"bytes,17,rep,name=ip6,proto3" json:"ip6,omitempty"`
+	Interfaces []*HostInterface `protobuf:"bytes,18,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	// Whether frames from the guest with addresses that are not the host's are dropped, since its last start.
+	AntiSpoofing bool `protobuf:"varint,19,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
 	CreateDate string `protobuf:"bytes,20,opt,name=create_date,json=createDate,proto3" json:"create_date,omitempty"`
 	// UUID of the host, which is also the UUID of its domain on the node.
@@ -1363,10 +1365,13 @@ func (x *GetHostRequest) GetId() int32 {
 
 // UpdateHostRequest holds the fields to change.
 type UpdateHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Comment       *string                `protobuf:"bytes,3,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name    *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Comment *string                `protobuf:"bytes,3,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	// Whether the guest may use its own addresses alone, from its next start on. Only an administrator turns that off: the
+	// false of a user changes nothing.
+	AntiSpoofing  *bool `protobuf:"varint,4,opt,name=anti_spoofing,json=antiSpoofing,proto3,oneof" json:"anti_spoofing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1420,6 +1425,13 @@ func (x *UpdateHostRequest) GetComment() string {
 		return *x.Comment
 	}
 	return ""
+}
+
+func (x *UpdateHostRequest) GetAntiSpoofing() bool {
+	if x != nil && x.AntiSpoofing != nil {
+		return *x.AntiSpoofing
+	}
+	return false
 }
 
 // UpdateHostResponse names the host.
@@ -2812,14 +2824,16 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\v.vm.v3.HostR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\" \n" +
 	"\x0eGetHostRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"p\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xac\x01\n" +
 	"\x11UpdateHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1d\n" +
-	"\acomment\x18\x03 \x01(\tH\x01R\acomment\x88\x01\x01B\a\n" +
+	"\acomment\x18\x03 \x01(\tH\x01R\acomment\x88\x01\x01\x12(\n" +
+	"\ranti_spoofing\x18\x04 \x01(\bH\x02R\fantiSpoofing\x88\x01\x01B\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
-	"\b_comment\"$\n" +
+	"\b_commentB\x10\n" +
+	"\x0e_anti_spoofing\"$\n" +
 	"\x12UpdateHostResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"9\n" +
 	"\x11DeleteHostRequest\x12\x0e\n" +

@@ -307,6 +307,17 @@ func addresses(s suite) {
 	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	check("after a restart", two)
+	m.NICs[0].AntiSpoofing = false
+	s.ok("Define", s.d.Define(ctx, m))
+	check("without a limit")
+	m.NICs[0].AntiSpoofing = true
+	s.ok("Define", s.d.Define(ctx, m))
+	check("with a limit again", two)
+	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
+	m.NICs[0].AntiSpoofing = false
+	s.ok("Define", s.d.Define(ctx, m))
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	check("without a limit after a restart")
 	s.ok("Remove", s.d.Remove(ctx, m.UUID))
 	s.clean(m.UUID)
 	s.ok("RemoveNetwork", s.d.RemoveNetwork(ctx, n.Name))

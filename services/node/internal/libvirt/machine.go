@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/uuid"
 	lv "libvirt.org/go/libvirt"
@@ -138,7 +139,7 @@ func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
 		if err := d.use(m.UUID, m.NICs); err != nil {
 			return err
 		}
-		return d.guardAgain(dom, newMetadata(m))
+		return d.guardAgain(dom, m.UUID, newMetadata(m))
 	})
 }
 
@@ -151,8 +152,8 @@ func (d *Driver) use(id uuid.UUID, cards []hyper.NIC) error {
 }
 
 // guardAgain gives the taps of a running machine the rules of its new definition.
-func (d *Driver) guardAgain(dom *lv.Domain, m metadata) error {
-	if d.bridges == nil || len(m.Guards) == 0 {
+func (d *Driver) guardAgain(dom *lv.Domain, id uuid.UUID, m metadata) error {
+	if d.bridges == nil || len(m.Bridges) == 0 {
 		return nil
 	}
 	active, err := dom.IsActive()
@@ -162,7 +163,7 @@ func (d *Driver) guardAgain(dom *lv.Domain, m metadata) error {
 	if !active {
 		return nil // at its next start
 	}
-	return d.guard(m)
+	return d.guard(id, m)
 }
 
 // Start powers a machine on, or resumes a paused one.
@@ -187,7 +188,7 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 		if err := present(dom.Domain); err != nil {
 			return err
 		}
-		if err := d.plug(dom.meta); err != nil {
+		if err := d.plug(id, dom.meta); err != nil {
 			return err
 		}
 		pointPlugged.Hit()
@@ -202,7 +203,7 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 }
 
 // plug makes the bridges and rules, which must exist before the taps.
-func (d *Driver) plug(m metadata) error {
+func (d *Driver) plug(id uuid.UUID, m metadata) error {
 	if d.bridges == nil {
 		return nil
 	}
@@ -211,10 +212,21 @@ func (d *Driver) plug(m metadata) error {
 			return err
 		}
 	}
-	return d.guard(m)
+	return d.guard(id, m)
 }
 
-func (d *Driver) guard(m metadata) error {
+// guard limits the machine's cards as its definition says, and removes the rules of the others.
+func (d *Driver) guard(id uuid.UUID, m metadata) error {
+	var free []string
+	for i := range m.Bridges {
+		tap := hyper.TapName(m.Stack, id, i)
+		if !slices.ContainsFunc(m.Guards, func(g guard) bool { return g.Tap == tap }) {
+			free = append(free, tap)
+		}
+	}
+	if err := d.bridges.Unguard(free...); err != nil {
+		return err
+	}
 	for _, g := range m.Guards {
 		nic, err := g.nic()
 		if err != nil {

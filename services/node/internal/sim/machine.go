@@ -183,13 +183,15 @@ func (d *Driver) Lose(id uuid.UUID, disk string) {
 	}
 }
 
-// Allowed lists the addresses that a running machine may use. For tests.
+// Allowed lists the addresses that a running machine is limited to. For tests.
 func (d *Driver) Allowed(id uuid.UUID) (list []netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if m := d.machines[id]; m != nil && m.Running != nil {
 		for _, n := range m.Running.NICs {
-			list = append(list, n.Addresses...)
+			if n.AntiSpoofing {
+				list = append(list, n.Addresses...)
+			}
 		}
 	}
 	return list

@@ -21,11 +21,12 @@ type item struct {
 	Nodes          int32
 	Hosts          int32
 	Pools          []int32
+	AntiSpoofing   bool `db:"anti_spoofing"`
 }
 
 var clusterList = query.List{
 	From: "cluster c",
-	Columns: `c.id, c.name, c.domain_template, c.dns_servers, c.overselling,
+	Columns: `c.id, c.name, c.domain_template, c.dns_servers, c.overselling, c.anti_spoofing,
 		(SELECT count(*)::int FROM node n WHERE n.cluster_id = c.id) AS nodes,
 		(SELECT coalesce(sum(h.n), 0)::int FROM host_count h WHERE h.cluster_id = c.id) AS hosts,
 		ARRAY(SELECT p.pool_id FROM cluster_pool p WHERE p.cluster_id = c.id ORDER BY 1) AS pools`,

@@ -9,6 +9,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/listing"
@@ -54,12 +55,28 @@ func render(c *item) *vmpb.Cluster {
 	p := &vmpb.Cluster{
 		Id: c.ID, Name: c.Name, VirtualizationType: VirtualizationType, DatacenterType: DatacenterType,
 		HostDistributionPolicy: "spread", Overselling: c.Overselling, DomainTemplate: c.DomainTemplate, DnsServers: c.DNS,
-		NodeCount: c.Nodes, HostCount: c.Hosts,
+		NodeCount: c.Nodes, HostCount: c.Hosts, AntiSpoofing: c.AntiSpoofing,
 	}
 	for _, id := range c.Pools {
 		p.Ippools = append(p.Ippools, &vmpb.ClusterPool{Id: id})
 	}
 	return p
+}
+
+// UpdateCluster changes a cluster. Its hosts follow at their next start.
+func (s *Server) UpdateCluster(ctx context.Context, r *vmpb.UpdateClusterRequest) (*vmpb.UpdateClusterResponse, error) {
+	err := s.db.InTx(ctx, func(tx *unit.Tx) error {
+		before, now, err := setAntiSpoofing(ctx, tx, r.GetId(), r.AntiSpoofing)
+		if err != nil {
+			return err
+		}
+		audit.Of(ctx).Change(map[string]any{"anti_spoofing": before}, map[string]any{"anti_spoofing": now})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &vmpb.UpdateClusterResponse{Id: r.GetId()}, nil
 }
 
 // BindPool checks that the clusters exist and has ip, which owns the pools, bind a pool to them.

@@ -12,6 +12,7 @@ import (
 type placement struct {
 	ClusterID      int32
 	DomainTemplate string
+	AntiSpoofing   bool // the cluster's policy
 	OSID           int32
 	Ready          bool // the OS is not being imported any more
 	Limits         account.Limits
@@ -21,16 +22,24 @@ type placement struct {
 // administrators only are seen if all is set.
 func readPlacement(ctx context.Context, db *unit.DB, cluster, os, owner int32, all bool) (p placement, err error) {
 	err = db.QueryRow(ctx, `
-		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(o.id, 0), coalesce(o.state = 'active', false),
+		SELECT coalesce(c.id, 0), coalesce(c.domain_template, ''), coalesce(c.anti_spoofing, true), coalesce(o.id, 0), coalesce(o.state = 'active', false),
 		       `+account.LimitColumns+`
 		FROM (SELECT) one
-		LEFT JOIN LATERAL (SELECT id, domain_template FROM cluster WHERE id = $1 OR $1 = 0 ORDER BY id LIMIT 1) c ON true
+		LEFT JOIN LATERAL (SELECT id, domain_template, anti_spoofing FROM cluster WHERE id = $1 OR $1 = 0 ORDER BY id LIMIT 1) c ON true
 		LEFT JOIN LATERAL (SELECT id, state FROM os WHERE id = $2 AND ($3 OR NOT adminonly)) o ON true
 		LEFT JOIN account_usage u ON u.account_id = $4`,
 		cluster, os, all, owner).Scan(append([]any{
-		&p.ClusterID, &p.DomainTemplate, &p.OSID, &p.Ready,
+		&p.ClusterID, &p.DomainTemplate, &p.AntiSpoofing, &p.OSID, &p.Ready,
 	}, p.Limits.Dest()...)...)
 	return p, err
+}
+
+// Booted records whether the machine was started with its addresses alone; nil: as cluster and administrators say now.
+func Booted(ctx context.Context, tx *unit.Tx, id int32, limited *bool) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE host h SET anti_spoofing = coalesce($2, h.anti_spoofing_own, c.anti_spoofing) FROM cluster c
+		WHERE h.id = $1 AND c.id = h.cluster_id AND h.anti_spoofing <> coalesce($2, h.anti_spoofing_own, c.anti_spoofing)`, id, limited)
+	return err
 }
 
 // size counts what a host has of disks, in MiB, and of IPv4 addresses. The host is locked.

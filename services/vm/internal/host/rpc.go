@@ -10,6 +10,7 @@ import (
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
@@ -113,23 +114,36 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 		if h.State == Deleting {
 			return ErrDeleting
 		}
-		before := map[string]any{"name": h.Name, "comment": h.Comment}
+		before := auditable(h)
 		if r.Name != nil {
 			h.Name = r.GetName()
 		}
 		if r.Comment != nil {
 			h.Comment = r.GetComment()
 		}
+		// What a user does not want of it, an administrator decides.
+		if caller, _ := identity.From(ctx); r.AntiSpoofing != nil && (r.GetAntiSpoofing() || caller.Admin()) {
+			h.Limited = r.AntiSpoofing
+		}
 		if err := Save(ctx, tx, h); err != nil {
 			return err
 		}
-		audit.Of(ctx).Change(before, map[string]any{"name": h.Name, "comment": h.Comment})
+		audit.Of(ctx).Change(before, auditable(h))
 		return Emit(ctx, tx, h, "updated")
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &vmpb.UpdateHostResponse{Id: r.GetId()}, nil
+}
+
+// auditable returns what an update may change of a host.
+func auditable(h *Host) map[string]any {
+	m := map[string]any{"name": h.Name, "comment": h.Comment}
+	if h.Limited != nil {
+		m["anti_spoofing"] = *h.Limited
+	}
+	return m
 }
 
 // pointDelete is where a delete is kept and not yet answered.

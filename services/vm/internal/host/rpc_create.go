@@ -141,7 +141,10 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 	h := &Host{
 		UUID: id, Name: spec.Name, Comment: spec.Comment, State: Creating, Wanted: WantActive,
 		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, MAC: MAC(id),
-		AntiSpoofing: spec.AntiSpoofing, PasswordHash: hash, SSHKeys: spec.SSHKeys,
+		AntiSpoofing: p.AntiSpoofing || spec.AntiSpoofing, PasswordHash: hash, SSHKeys: spec.SSHKeys,
+	}
+	if spec.AntiSpoofing {
+		h.Limited = &spec.AntiSpoofing
 	}
 	h.Hostname, h.Domain = hostnames(spec.Name, spec.Domain, p.DomainTemplate)
 	return h, nil

@@ -55,7 +55,8 @@ type Host struct {
 	CPUs         int32
 	RAM          int32 // MiB
 	MAC          net.HardwareAddr
-	AntiSpoofing bool
+	AntiSpoofing bool  // of the machine as it was defined last
+	Limited      *bool // whether it is to be limited; nil: as the cluster says
 	PasswordHash string
 	SSHKeys      []string
 	CreatedAt    time.Time

@@ -20,7 +20,7 @@ import (
 )
 
 const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-	cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, created_at`
+	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at`
 
 type hostRow struct {
 	ID           int32
@@ -39,6 +39,7 @@ type hostRow struct {
 	RAM          int32 `db:"ram_mib"`
 	MAC          net.HardwareAddr
 	AntiSpoofing bool      `db:"anti_spoofing"`
+	Limited      *bool     `db:"anti_spoofing_own"`
 	PasswordHash string    `db:"password_hash"`
 	SSHKeys      []string  `db:"ssh_keys"`
 	CreatedAt    time.Time `db:"created_at"`
@@ -62,8 +63,8 @@ func QueueLock(b *pgx.Batch, id string) {
 // Save stores what may change of a host.
 func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, changed_at = now()
-		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted)
+		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, anti_spoofing_own = $6, changed_at = now()
+		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted, h.Limited)
 	return err
 }
 
@@ -105,11 +106,12 @@ func (t rows) SaveHost(ctx context.Context, h *Host) error { return Save(ctx, t.
 func (t rows) InsertHost(ctx context.Context, h *Host, disks []disk.Disk, addrs []address.Address) error {
 	err := t.QueryRow(ctx, `
 		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, anti_spoofing_own)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 		RETURNING id, created_at`,
 		h.UUID, h.Name, h.Comment, h.Domain, h.Hostname, h.State, h.Wanted, h.AccountID, h.ClusterID, h.NodeID, h.OSID,
-		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...)).Scan(&h.ID, &h.CreatedAt)
+		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...), h.Limited).
+		Scan(&h.ID, &h.CreatedAt)
 	if err != nil {
 		return err
 	}

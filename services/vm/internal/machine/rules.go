@@ -41,7 +41,8 @@ type Machine struct {
 	CPUs         int32
 	RAM          int32 // MiB
 	MAC          net.HardwareAddr
-	AntiSpoofing bool
+	AntiSpoofing bool // since the last start
+	Limited      bool // AntiSpoofing from the next start on
 	PasswordHash string
 	SSHKeys      []string
 	Disks        []disk.Disk

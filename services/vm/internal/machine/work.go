@@ -59,7 +59,7 @@ func (s *Steps) plan(ctx context.Context, run *jobs.Run, a Args) (*plan, error) 
 	p := &plan{Machine: m}
 	p.before, p.Addresses = address.During(m.Addresses, run.ID)
 	if s.boot {
-		p.Addresses = address.AtStart(p.Addresses)
+		p.Addresses, p.AntiSpoofing = address.AtStart(p.Addresses), p.Limited
 	}
 	run.Memo = p
 	return p, nil
@@ -197,17 +197,20 @@ func (s *Steps) Boot(ctx context.Context, run *jobs.Run, a Args) error {
 	return err
 }
 
-// Booted returns with which addresses the attempt has started the guest. known is false if an earlier attempt started
-// it; the list is empty if the machine ran already.
-func (s *Steps) Booted(run *jobs.Run) (list []address.Address, known bool) {
+// Booted is with what a machine was started.
+type Booted struct {
+	Addresses    []address.Address
+	AntiSpoofing *bool
+}
+
+// Booted returns with what the attempt has started the machine: the zero value if an earlier attempt did. It returns false
+// if the machine ran already.
+func (s *Steps) Booted(run *jobs.Run) (b Booted, started bool) {
 	p, ok := run.Memo.(*plan)
-	switch {
-	case !ok:
-		return nil, false
-	case p.ran:
-		return nil, true
+	if !ok {
+		return b, true
 	}
-	return p.Addresses, true
+	return Booted{append([]address.Address{}, p.Addresses...), &p.AntiSpoofing}, !p.ran
 }
 
 // Stop stops the machine. It may run twice: stopping a stopped machine succeeds.

@@ -27,7 +27,7 @@ const attempts = 8
 // Tx is what jobs do in the unit of work in which they end.
 type Tx interface {
 	host.Tx
-	Booted(ctx context.Context, host int32, list []address.Address) error
+	Booted(ctx context.Context, host int32, b machine.Booted) error
 }
 
 // rows are the tables in a unit of work.
@@ -39,8 +39,11 @@ type rows struct {
 // Rows returns the Tx of the tables.
 func Rows(tx *unit.Tx) Tx { return rows{host.Rows(tx), tx} }
 
-func (t rows) Booted(ctx context.Context, id int32, list []address.Address) error {
-	return address.Booted(ctx, t.tx, id, list)
+func (t rows) Booted(ctx context.Context, id int32, b machine.Booted) error {
+	if err := host.Booted(ctx, t.tx, id, b.AntiSpoofing); err != nil {
+		return err
+	}
+	return address.Booted(ctx, t.tx, id, b.Addresses)
 }
 
 type worker struct {
@@ -74,8 +77,8 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
 // started records that the host runs, and with what its guest was started.
 func (w *worker) started(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine.Args) error {
 	t := w.in(tx)
-	if list, known := w.steps.Booted(run); !known || len(list) > 0 {
-		if err := t.Booted(ctx, a.ID, list); err != nil {
+	if b, started := w.steps.Booted(run); started {
+		if err := t.Booted(ctx, a.ID, b); err != nil {
 			return err
 		}
 	}

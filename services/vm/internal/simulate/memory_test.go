@@ -21,9 +21,10 @@ import (
 	"slipway.dev/services/vm/internal/disk"
 	hosts "slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/ipchange"
-	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/leftover"
+	"slipway.dev/services/vm/internal/machine"
 	nodes "slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/task"
 	"slipway.dev/services/vm/internal/worker"
 )
@@ -326,7 +327,7 @@ func (t tx) ChangeAddresses(_ context.Context, id, job int32, add, remove []addr
 }
 
 // Booted changes nothing: the networks of the memory do not change.
-func (t tx) Booted(context.Context, int32, []address.Address) error { return nil }
+func (t tx) Booted(context.Context, int32, machine.Booted) error { return nil }
 
 func (t tx) AddressesChanged(_ context.Context, id, job int32) (gone []address.Address, err error) {
 	return t.settle(id, job, address.Removing), nil

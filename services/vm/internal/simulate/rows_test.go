@@ -24,7 +24,7 @@ func (r rows) Build(ctx context.Context, id int32) (b *machine.Machine, err erro
 		n := t.nodes[h.NodeID]
 		b = &machine.Machine{
 			ID: h.ID, UUID: h.UUID, Name: h.Name, Hostname: h.Hostname, Domain: h.Domain, CPUs: h.CPUs, RAM: h.RAM, MAC: h.MAC,
-			AntiSpoofing: h.AntiSpoofing, PasswordHash: h.PasswordHash, SSHKeys: h.SSHKeys, Disks: h.disks, Addresses: slices.Clone(h.addrs), Node: n.UUID, Endpoint: n.Endpoint, Bridge: n.Bridge, DNS: n.DNS,
+			AntiSpoofing: h.AntiSpoofing, Limited: h.AntiSpoofing, PasswordHash: h.PasswordHash, SSHKeys: h.SSHKeys, Disks: h.disks, Addresses: slices.Clone(h.addrs), Node: n.UUID, Endpoint: n.Endpoint, Bridge: n.Bridge, DNS: n.DNS,
 		}
 		return nil
 	})
