@@ -145,6 +145,27 @@ func (w *world) run(t testing.TB) {
 	})
 }
 
+// watch returns the events with this subject that are emitted from now on.
+func (w *world) watch(t testing.TB, subject string) <-chan bus.Event {
+	t.Helper()
+	events, ready, done := make(chan bus.Event, 100), make(chan struct{}), make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		err := w.bus.Watch(ctx, []string{"ip.>"}, func(e bus.Event) {
+			if e.Subject == subject {
+				events <- e
+			}
+		}, func() { close(ready) })
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	<-ready
+	t.Cleanup(func() { stop(); <-done })
+	return events
+}
+
 // await waits until missing returns "".
 func (w *world) await(t testing.TB, missing func() string) {
 	t.Helper()

@@ -287,6 +287,7 @@ func TestPTRBehindCNAME(t *testing.T) {
 		"17.2.0.192.in-addr.arpa.": "17.customer.example.", "18.2.0.192.in-addr.arpa.": "18.2.0.192.in-addr.arpa.",
 	}
 	w := startWith(t, ip.Config{DNSServer: addr, DNSTSIGName: "slipway", DNSTSIGSecret: tsigSecret})
+	events := w.watch(t, "ip.v3.address.published")
 	w.run(t)
 	w.network(t, "192.0.2.0/24")
 	w.newPool(t, "p", "192.0.2.16/28")
@@ -319,6 +320,24 @@ func TestPTRBehindCNAME(t *testing.T) {
 	}
 	set(1, "web2.example.com")
 	want(1, "failed", "no zone for 17.customer.example.")
+	said := func(ip, state string) func() string {
+		return func() string {
+			for {
+				select {
+				case e := <-events:
+					var p ippb.AddressPublished
+					if err := e.Decode(&p); err == nil && p.GetIpAddr() == ip && p.GetState() == state && p.GetDomain() != "" &&
+						(p.GetError() == "") == (state == "published") {
+						return ""
+					}
+				default:
+					return "no event says that " + ip + " is " + state
+				}
+			}
+		}
+	}
+	w.await(t, said("192.0.2.16", "published"))
+	w.await(t, said("192.0.2.17", "failed"))
 	set(2, "web3.example.com")
 	want(2, "failed", "CNAMEs")
 	l, err := w.list.ListAddresses(w.admin(t), &ippb.ListAddressesRequest{Query: where("ptr_state", "failed")})

@@ -280,6 +280,24 @@ func TestPTR(t *testing.T) {
 	if got := domain(); got != "mine.example.com" {
 		t.Errorf("the host's domain is %q", got)
 	}
+	state := func() string {
+		l, err := w.hosts().ListHostIPv4(user, &vmpb.ListHostIPv4Request{Id: c.GetId()})
+		if err != nil || len(l.GetList()) != 1 {
+			t.Fatal(l, err)
+		}
+		return l.GetList()[0].GetPtrState() + " " + l.GetList()[0].GetPtrError()
+	}
+	if got := state(); got != "waiting " {
+		t.Errorf("the owner reads %q of the name that is set", got)
+	}
+	published := func(domain, state, why string) {
+		w.publish("ip", "ip.v3.address.published", &ippb.AddressPublished{IpAddr: "10.1.0.3", Domain: domain, State: state, Error: why})
+	}
+	published("mine.example.com", "failed", "no zone")
+	w.wait("the refusal", func() bool { return state() == "failed no zone" })
+	published("other.example.com", "published", "") // of a name that the address had before
+	published("mine.example.com", "published", "")
+	w.wait("the confirmation", func() bool { return state() == "published " })
 	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "old.example.com", Serial: 3})
 	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "new.example.com", Serial: 99})
 	w.wait("the event", func() bool { return name() == "new.example.com" })

@@ -136,7 +136,7 @@ func (f *fakeIP) SetPTR(_ context.Context, r *ippb.SetPTRRequest) (*ippb.SetPTRR
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.names[r.GetId()] = r.GetDomain()
-	return &ippb.SetPTRResponse{Domain: r.GetDomain(), PtrSerial: int32(len(f.names)) + 10}, nil
+	return &ippb.SetPTRResponse{Domain: r.GetDomain(), PtrSerial: int32(len(f.names)) + 10, PtrState: "waiting"}, nil
 }
 
 // has counts the addresses of an owner.

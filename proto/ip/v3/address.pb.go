@@ -881,6 +881,7 @@ type SetPTRResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
 	PtrSerial     int32                  `protobuf:"varint,2,opt,name=ptr_serial,json=ptrSerial,proto3" json:"ptr_serial,omitempty"`
+	PtrState      string                 `protobuf:"bytes,3,opt,name=ptr_state,json=ptrState,proto3" json:"ptr_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -927,6 +928,13 @@ func (x *SetPTRResponse) GetPtrSerial() int32 {
 		return x.PtrSerial
 	}
 	return 0
+}
+
+func (x *SetPTRResponse) GetPtrState() string {
+	if x != nil {
+		return x.PtrState
+	}
+	return ""
 }
 
 // ListAddressesRequest is a page of addresses.
@@ -1565,11 +1573,12 @@ const file_ip_v3_address_proto_rawDesc = "" +
 	"\rSetPTRRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x16\n" +
-	"\x06domain\x18\x03 \x01(\tR\x06domain\"G\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\"d\n" +
 	"\x0eSetPTRResponse\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x1d\n" +
 	"\n" +
-	"ptr_serial\x18\x02 \x01(\x05R\tptrSerial\"=\n" +
+	"ptr_serial\x18\x02 \x01(\x05R\tptrSerial\x12\x1b\n" +
+	"\tptr_state\x18\x03 \x01(\tR\bptrState\"=\n" +
 	"\x14ListAddressesRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"p\n" +
 	"\x15ListAddressesResponse\x12\x1f\n" +

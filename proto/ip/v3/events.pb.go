@@ -160,7 +160,9 @@ type AddressNamed struct {
 	IpAddr string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	Domain string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
 	// Of two such events for one address, the one with the higher number is newer.
-	Serial        int32 `protobuf:"varint,4,opt,name=serial,proto3" json:"serial,omitempty"`
+	Serial int32 `protobuf:"varint,4,opt,name=serial,proto3" json:"serial,omitempty"`
+	// As Address.ptr_state: "waiting", "kept", or empty without a name.
+	State         string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +225,84 @@ func (x *AddressNamed) GetSerial() int32 {
 	return 0
 }
 
+func (x *AddressNamed) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// AddressPublished says what a name server made of the name of an address. Subject ip.v3.address.published.
+type AddressPublished struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	IpAddr string                 `protobuf:"bytes,1,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// The name; without one, or with another one by now, the event is out of date.
+	Domain string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	// As Address.ptr_state and ptr_error: "published" or "failed".
+	State         string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressPublished) Reset() {
+	*x = AddressPublished{}
+	mi := &file_ip_v3_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressPublished) ProtoMessage() {}
+
+func (x *AddressPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressPublished.ProtoReflect.Descriptor instead.
+func (*AddressPublished) Descriptor() ([]byte, []int) {
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AddressPublished) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *AddressPublished) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *AddressPublished) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *AddressPublished) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // NetworkChanged is the new configuration of hosts in a network. Subject ip.v3.network.changed.
 type NetworkChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -235,7 +315,7 @@ type NetworkChanged struct {
 
 func (x *NetworkChanged) Reset() {
 	*x = NetworkChanged{}
-	mi := &file_ip_v3_events_proto_msgTypes[3]
+	mi := &file_ip_v3_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +327,7 @@ func (x *NetworkChanged) String() string {
 func (*NetworkChanged) ProtoMessage() {}
 
 func (x *NetworkChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_events_proto_msgTypes[3]
+	mi := &file_ip_v3_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +340,7 @@ func (x *NetworkChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkChanged.ProtoReflect.Descriptor instead.
 func (*NetworkChanged) Descriptor() ([]byte, []int) {
-	return file_ip_v3_events_proto_rawDescGZIP(), []int{3}
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NetworkChanged) GetId() int32 {
@@ -297,7 +377,7 @@ type PoolBound struct {
 
 func (x *PoolBound) Reset() {
 	*x = PoolBound{}
-	mi := &file_ip_v3_events_proto_msgTypes[4]
+	mi := &file_ip_v3_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +389,7 @@ func (x *PoolBound) String() string {
 func (*PoolBound) ProtoMessage() {}
 
 func (x *PoolBound) ProtoReflect() protoreflect.Message {
-	mi := &file_ip_v3_events_proto_msgTypes[4]
+	mi := &file_ip_v3_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +402,7 @@ func (x *PoolBound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolBound.ProtoReflect.Descriptor instead.
 func (*PoolBound) Descriptor() ([]byte, []int) {
-	return file_ip_v3_events_proto_rawDescGZIP(), []int{4}
+	return file_ip_v3_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PoolBound) GetId() int32 {
@@ -354,12 +434,18 @@ const file_ip_v3_events_proto_rawDesc = "" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\x05R\n" +
-	"generation\"g\n" +
+	"generation\"}\n" +
 	"\fAddressNamed\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x16\n" +
 	"\x06domain\x18\x03 \x01(\tR\x06domain\x12\x16\n" +
-	"\x06serial\x18\x04 \x01(\x05R\x06serial\"[\n" +
+	"\x06serial\x18\x04 \x01(\x05R\x06serial\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\tR\x05state\"o\n" +
+	"\x10AddressPublished\x12\x17\n" +
+	"\aip_addr\x18\x01 \x01(\tR\x06ipAddr\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"[\n" +
 	"\x0eNetworkChanged\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x1f\n" +
@@ -382,13 +468,14 @@ func file_ip_v3_events_proto_rawDescGZIP() []byte {
 	return file_ip_v3_events_proto_rawDescData
 }
 
-var file_ip_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_ip_v3_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_ip_v3_events_proto_goTypes = []any{
-	(*AddressAssigned)(nil), // 0: ip.v3.AddressAssigned
-	(*AddressReleased)(nil), // 1: ip.v3.AddressReleased
-	(*AddressNamed)(nil),    // 2: ip.v3.AddressNamed
-	(*NetworkChanged)(nil),  // 3: ip.v3.NetworkChanged
-	(*PoolBound)(nil),       // 4: ip.v3.PoolBound
+	(*AddressAssigned)(nil),  // 0: ip.v3.AddressAssigned
+	(*AddressReleased)(nil),  // 1: ip.v3.AddressReleased
+	(*AddressNamed)(nil),     // 2: ip.v3.AddressNamed
+	(*AddressPublished)(nil), // 3: ip.v3.AddressPublished
+	(*NetworkChanged)(nil),   // 4: ip.v3.NetworkChanged
+	(*PoolBound)(nil),        // 5: ip.v3.PoolBound
 }
 var file_ip_v3_events_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -409,7 +496,7 @@ func file_ip_v3_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_events_proto_rawDesc), len(file_ip_v3_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1876,8 +1876,12 @@ type HostIP struct {
 	Host             *HostIPHost            `protobuf:"bytes,10,opt,name=host,proto3" json:"host,omitempty"`
 	ClusterInterface int32                  `protobuf:"varint,11,opt,name=cluster_interface,json=clusterInterface,proto3" json:"cluster_interface,omitempty"`
 	Vxlan            *wrapperspb.Int32Value `protobuf:"bytes,12,opt,name=vxlan,proto3" json:"vxlan,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Whether the name servers have the name that the address resolves to: "published", "waiting", "failed" (ptr_error says why;
+	// it is tried again, less and less often), or "kept" (there is no name server). Empty until a name is set.
+	PtrState      string `protobuf:"bytes,13,opt,name=ptr_state,json=ptrState,proto3" json:"ptr_state,omitempty"`
+	PtrError      string `protobuf:"bytes,14,opt,name=ptr_error,json=ptrError,proto3" json:"ptr_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostIP) Reset() {
@@ -1992,6 +1996,20 @@ func (x *HostIP) GetVxlan() *wrapperspb.Int32Value {
 		return x.Vxlan
 	}
 	return nil
+}
+
+func (x *HostIP) GetPtrState() string {
+	if x != nil {
+		return x.PtrState
+	}
+	return ""
+}
+
+func (x *HostIP) GetPtrError() string {
+	if x != nil {
+		return x.PtrError
+	}
+	return ""
 }
 
 // HostIPHost is the host as its address shows it.
@@ -2859,7 +2877,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\vlast_notify\x18\x01 \x01(\x05R\n" +
 	"lastNotify\x12!\n" +
 	"\x04list\x18\x02 \x03(\v2\r.vm.v3.HostIPR\x04list\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x05R\x04size\"\xde\x02\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\x98\x03\n" +
 	"\x06HostIP\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x16\n" +
@@ -2873,7 +2891,9 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x04host\x18\n" +
 	" \x01(\v2\x11.vm.v3.HostIPHostR\x04host\x12+\n" +
 	"\x11cluster_interface\x18\v \x01(\x05R\x10clusterInterface\x121\n" +
-	"\x05vxlan\x18\f \x01(\v2\x1b.google.protobuf.Int32ValueR\x05vxlan\"u\n" +
+	"\x05vxlan\x18\f \x01(\v2\x1b.google.protobuf.Int32ValueR\x05vxlan\x12\x1b\n" +
+	"\tptr_state\x18\r \x01(\tR\bptrState\x12\x1b\n" +
+	"\tptr_error\x18\x0e \x01(\tR\bptrError\"u\n" +
 	"\n" +
 	"HostIPHost\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +

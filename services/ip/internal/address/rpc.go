@@ -93,14 +93,27 @@ func (s *server) SetPTR(ctx context.Context, r *ippb.SetPTRRequest) (*ippb.SetPT
 		}
 	}
 	var serial int32
+	state := s.newState(name)
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		serial, err = setPTR(ctx, tx, r.GetId(), owner, name)
+		serial, err = setPTR(ctx, tx, r.GetId(), owner, name, state)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.SetPTRResponse{Domain: name, PtrSerial: serial}, nil
+	return &ippb.SetPTRResponse{Domain: name, PtrSerial: serial, PtrState: state}, nil
+}
+
+// newState returns the state of a name that is set now.
+func (s *server) newState(name string) string {
+	switch {
+	case name == "":
+		return ""
+	case s.published:
+		return "waiting"
+	default:
+		return "kept"
+	}
 }
 
 // show renders an address with what the name servers say of it.

@@ -14,8 +14,8 @@ import (
 )
 
 // setPTR sets the name that an address resolves to, and returns the number of the change. The address must be in use,
-// and by owner unless that is empty.
-func setPTR(ctx context.Context, tx *unit.Tx, id int32, owner, name string) (serial int32, err error) {
+// and by owner unless that is empty. ptrState is what is known of the name from now on.
+func setPTR(ctx context.Context, tx *unit.Tx, id int32, owner, name, ptrState string) (serial int32, err error) {
 	var ip netip.Addr
 	var state, has string
 	err = tx.QueryRow(ctx, `
@@ -38,5 +38,5 @@ func setPTR(ctx context.Context, tx *unit.Tx, id int32, owner, name string) (ser
 	if err := rdns.Set(ctx, tx, ip, name); err != nil {
 		return 0, err
 	}
-	return serial, emit(ctx, tx, "ip.v3.address.named", ip, &ippb.AddressNamed{Id: id, IpAddr: ip.String(), Domain: name, Serial: serial})
+	return serial, emit(ctx, tx, "ip.v3.address.named", ip, &ippb.AddressNamed{Id: id, IpAddr: ip.String(), Domain: name, Serial: serial, State: ptrState})
 }

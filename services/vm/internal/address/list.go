@@ -28,13 +28,15 @@ type item struct {
 	Prefix    int32
 	State     string
 	Domain    string // PTR record
+	PTRState  string `db:"ptr_state"`
+	PTRError  string `db:"ptr_error"`
 }
 
 // addressList is in the order in which the host has its addresses.
 var addressList = query.List{
 	From: "host_address x", Key: "position", LastNotify: listing.Now,
 	Columns: `x.ip_id, host(x.addr) AS addr, x.gateway, x.mask, x.family, x.pool_id, x.network_id, x.interface,
-		x.prefix, x.state, x.domain`,
+		x.prefix, x.state, x.domain, x.ptr_state, x.ptr_error`,
 	Fields: map[string]query.Field{
 		"id":                {SQL: "x.ip_id", Type: query.Int},
 		"position":          {SQL: "x.position", Type: query.Int},
@@ -43,6 +45,7 @@ var addressList = query.List{
 		"mask":              {SQL: "x.mask", Type: query.Text},
 		"state":             {SQL: "x.state", Type: query.Text},
 		"domain":            {SQL: "x.domain", Type: query.Text},
+		"ptr_state":         {SQL: "x.ptr_state", Type: query.Text},
 		"family":            {SQL: "x.family", Type: query.Int},
 		"ippool":            {SQL: "x.pool_id", Type: query.Int},
 		"network":           {SQL: "x.network_id", Type: query.Int},

@@ -55,6 +55,7 @@ func (s *Server) page(ctx context.Context, q *querypb.Query, id, family int32) (
 		return &vmpb.HostIP{
 			Id: a.ID, IpAddr: a.Addr, Domain: cmp.Or(a.Domain, h.Domain), Gateway: a.Gateway, Mask: a.Mask, State: a.State,
 			Family: a.Family, Ippool: a.Pool, Network: a.Network, ClusterInterface: a.Interface,
+			PtrState: a.PTRState, PtrError: a.PTRError,
 			Host: &vmpb.HostIPHost{Id: id, Name: h.Name, InterfaceName: "eth0"},
 		}
 	})

@@ -122,10 +122,19 @@ func Holders(ctx context.Context, tx *unit.Tx, ip int32) ([]int32, error) {
 }
 
 // Name keeps the domain of an address, and reports whether it is new. Of two domains the one with the higher serial counts.
-func Name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain string) (changed bool, err error) {
+func Name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain, state string) (changed bool, err error) {
 	tag, err := tx.Exec(ctx, `
-		UPDATE host_address SET domain = $3, ptr_serial = $2 WHERE ip_id = $1 AND ptr_serial < $2`, ip, serial, domain)
+		UPDATE host_address SET domain = $3, ptr_serial = $2, ptr_state = $4, ptr_error = ''
+		WHERE ip_id = $1 AND ptr_serial < $2`, ip, serial, domain, state)
 	return tag.RowsAffected() > 0, err
+}
+
+// Published keeps what a name server made of the name of an address, unless the address has another name by now.
+func Published(ctx context.Context, tx *unit.Tx, p *ippb.AddressPublished) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE host_address SET ptr_state = $3, ptr_error = $4 WHERE addr = $1::text::inet AND domain = $2`,
+		p.GetIpAddr(), p.GetDomain(), p.GetState(), p.GetError())
+	return err
 }
 
 // NetworkChanged keeps the gateway and the name servers of a network. Its hosts get them at their next start.

@@ -20,9 +20,10 @@ var Consumers = []service.Consumer{
 		"auth.v4.user.deleted": service.On(host.AccountDeleted),
 	}},
 	{Name: "vm-ip", From: "ip", On: map[string]bus.Handle{
-		"ip.v3.pool.bound":       service.On(cluster.PoolBound),
-		"ip.v3.address.released": service.On(ipchange.Released),
-		"ip.v3.address.named":    service.On(ipchange.Named),
-		"ip.v3.network.changed":  service.On(address.NetworkChanged),
+		"ip.v3.pool.bound":        service.On(cluster.PoolBound),
+		"ip.v3.address.released":  service.On(ipchange.Released),
+		"ip.v3.address.named":     service.On(ipchange.Named),
+		"ip.v3.address.published": service.On(address.Published),
+		"ip.v3.network.changed":   service.On(address.NetworkChanged),
 	}},
 }

@@ -14,12 +14,12 @@ import (
 
 // Named keeps the name that ip gave an address.
 func Named(ctx context.Context, tx *unit.Tx, n *ippb.AddressNamed) error {
-	return named(ctx, tx, n.GetId(), n.GetSerial(), n.GetDomain())
+	return named(ctx, tx, n.GetId(), n.GetSerial(), n.GetDomain(), n.GetState())
 }
 
 // named keeps the name of an address, unless a newer one is kept already. The domain of a host follows the name of its main
 // address; without a name the host keeps its domain, because a guest needs one.
-func named(ctx context.Context, tx *unit.Tx, ip, serial int32, name string) error {
+func named(ctx context.Context, tx *unit.Tx, ip, serial int32, name, state string) error {
 	ids, err := address.Holders(ctx, tx, ip)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func named(ctx context.Context, tx *unit.Tx, ip, serial int32, name string) erro
 		}
 		hosts = append(hosts, h)
 	}
-	changed, err := address.Name(ctx, tx, ip, serial, name)
+	changed, err := address.Name(ctx, tx, ip, serial, name, state)
 	if err != nil || !changed || name == "" {
 		return err
 	}

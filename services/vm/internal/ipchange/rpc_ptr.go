@@ -32,7 +32,7 @@ func (s *Server) SetPTR(ctx context.Context, r *vmpb.SetPTRRequest) (*vmpb.SetPT
 		return nil, err
 	}
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		return named(ctx, tx, r.GetId(), resp.GetPtrSerial(), resp.GetDomain())
+		return named(ctx, tx, r.GetId(), resp.GetPtrSerial(), resp.GetDomain(), resp.GetPtrState())
 	})
 	return &vmpb.SetPTRResponse{Id: r.GetId()}, err
 }
