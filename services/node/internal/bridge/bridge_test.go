@@ -238,7 +238,11 @@ func TestGuard(t *testing.T) {
 	}()
 
 	victim, evil := netip.MustParseAddr("192.0.2.66"), net.HardwareAddr{0x52, 0x54, 0, 0, 0, 9}
-	victim6, local := netip.MustParseAddr("2001:db8::66"), netip.MustParseAddr("fe80::1")
+	victim6, local := netip.MustParseAddr("2001:db8::66"), netip.MustParseAddr("fe80::5054:ff:fe00:1")
+	theirs, router, none := netip.MustParseAddr("fe80::5054:ff:fe00:9"), netip.MustParseAddr("fe80::1"), netip.IPv6Unspecified()
+	six := func(src netip.Addr, proto byte, body []byte) []byte { return ether(mac, 0x86dd, ipv6(src, proto, body)) }
+	badARP := arp(mac, victim)
+	badARP[4] = 8 // addresses stand elsewhere
 	for _, tt := range []struct {
 		name  string
 		frame []byte
@@ -250,7 +254,16 @@ func TestGuard(t *testing.T) {
 		{"duplicate address detection", ether(mac, 0x86dd, ipv6(netip.IPv6Unspecified(), 58, icmp(135, ip6))), 0},
 		{"own ARP", ether(mac, 0x0806, arp(mac, ip)), 0},
 		{"own advertisement", ether(mac, 0x86dd, ipv6(ip6, 58, icmp(136, ip6))), 0},
-		{"DHCP client", ether(mac, 0x0800, ipv4(ip, 17, udp(68))), 0},
+		{"DHCP client", ether(mac, 0x0800, ipv4(ip, 17, udp(68, 67))), 0},
+		{"DHCPv6 client", six(local, 17, udp(546, 547)), 0},
+		{"own link-local advertisement", six(local, 58, icmp(136, local)), 0},
+		{"own solicitation", six(local, 58, icmp(135, victim6)), 0},
+		{"router solicitation", six(local, 58, icmp(133, none)), 0},
+		{"duplicate address detection, link-local", six(none, 58, icmp(135, local)), 0},
+		{"membership report behind options", six(none, 0, hop(58, icmp(143, none))), 0},
+		{"first fragment of UDP", six(ip6, 44, fragment(17, 0, udp(999, 99))), 0},
+		{"later fragment of UDP", six(ip6, 44, fragment(17, 8, udp(999, 99))), 0},
+		{"fragment of a long ping", six(ip6, 44, fragment(58, 0, icmp(128, none))), 0},
 		{"another's MAC", ether(evil, 0x0800, ipv4(ip, 6, nil)), 1},
 		{"another's IPv4", ether(mac, 0x0800, ipv4(victim, 6, nil)), 1},
 		{"another's IPv6", ether(mac, 0x86dd, ipv6(victim6, 6, nil)), 1},
@@ -258,8 +271,31 @@ func TestGuard(t *testing.T) {
 		{"ARP with another's MAC", ether(mac, 0x0806, arp(evil, ip)), 1},
 		{"advertisement for another", ether(mac, 0x86dd, ipv6(local, 58, icmp(136, victim6))), 1},
 		{"router advertisement", ether(mac, 0x86dd, ipv6(local, 58, icmp(134, ip6))), 1},
-		{"DHCP server", ether(mac, 0x0800, ipv4(ip, 17, udp(67))), 1},
-		{"DHCPv6 server", ether(mac, 0x86dd, ipv6(local, 17, udp(547))), 1},
+		{"redirect", six(local, 58, icmp(137, ip6)), 1},
+		{"redirect behind options", six(local, 0, hop(58, icmp(137, ip6))), 1},
+		{"redirect behind more options", six(local, 0, hop(60, hop(58, icmp(137, ip6)))), 1},
+		{"another's link-local", six(theirs, 6, nil), 1},
+		{"the router's link-local", six(router, 6, nil), 1},
+		{"advertisement for another's link-local", six(local, 58, icmp(136, theirs)), 1},
+		{"advertisement for the router", six(local, 58, icmp(136, router)), 1},
+		{"solicitation from another's link-local", six(theirs, 58, icmp(135, ip6)), 1},
+		{"detection of another's address", six(none, 58, icmp(135, victim6)), 1},
+		{"detection of another's link-local", six(none, 58, icmp(135, theirs)), 1},
+		{"UDP without an address", six(none, 17, udp(999, 99)), 1},
+		{"fragmented advertisement", six(local, 44, fragment(58, 0, icmp(136, ip6))), 1},
+		{"first part of an advertisement", six(local, 44, fragment(58, 0, icmp(136, ip6)[:8])), 1},
+		{"fragmented router advertisement", six(local, 44, fragment(58, 0, icmp(134, ip6))), 1},
+		{"fragmented redirect behind options", six(local, 0, hop(44, fragment(58, 0, icmp(137, ip6)))), 1},
+		{"headers that go on in a later fragment", six(local, 44, fragment(60, 0, hop(58, nil))), 1},
+		{"a later fragment of further headers", six(local, 44, fragment(60, 8, icmp(134, ip6))), 1},
+		{"a fragment in a fragment", six(local, 44, fragment(44, 0, fragment(58, 0, icmp(134, ip6)))), 1},
+		{"ARP of another form", ether(mac, 0x0806, badARP), 1},
+		{"DHCP server", ether(mac, 0x0800, ipv4(ip, 17, udp(67, 68))), 1},
+		{"DHCP server from another port", ether(mac, 0x0800, ipv4(ip, 17, udp(999, 68))), 1},
+		{"DHCP relay", ether(mac, 0x0800, ipv4(ip, 17, udp(67, 67))), 1},
+		{"DHCPv6 server", six(local, 17, udp(547, 546)), 1},
+		{"DHCPv6 server from another port", six(local, 17, udp(999, 546)), 1},
+		{"DHCPv6 server behind options", six(local, 60, hop(17, udp(547, 546))), 1},
 		{"VLAN", ether(mac, 0x8100, ipv4(ip, 6, nil)), 1},
 		{"spanning tree", ether(mac, 0x0027, make([]byte, 46)), 1},
 	} {
@@ -347,8 +383,16 @@ func icmp(kind byte, target netip.Addr) []byte {
 	return append([]byte{kind, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
 }
 
-func udp(port uint16) []byte {
-	return append(binary.BigEndian.AppendUint16(nil, port), 0, 99, 0, 8, 0, 0)
+func udp(from, to uint16) []byte {
+	return append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, from), to), 0, 8, 0, 0)
+}
+
+// hop is a header with options that do nothing, of eight bytes.
+func hop(next byte, body []byte) []byte { return append([]byte{next, 0, 1, 4, 0, 0, 0, 0}, body...) }
+
+// fragment is a fragment header; more fragments follow.
+func fragment(next byte, offset uint16, body []byte) []byte {
+	return append(append([]byte{next, 0}, byte(offset>>8), byte(offset)|1, 0, 0, 0, 7), body...)
 }
 
 func arp(mac net.HardwareAddr, ip netip.Addr) []byte {

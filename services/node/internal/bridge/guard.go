@@ -17,8 +17,8 @@ const (
 	guardMap   = "taps"
 )
 
-// Guard limits the tap to its own MAC and addresses: Ethernet, IPv4, IPv6, ARP, neighbour advertisements; no DHCP
-// server, no router advertisements, no other protocols. It may be called before the tap exists.
+// Guard limits the tap to its own MAC and addresses: Ethernet, IPv4, IPv6, ARP, neighbour discovery; no DHCP server, no
+// router, no other protocols. It may be called before the tap exists.
 func (b *Bridges) Guard(tap string, n hyper.NIC) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
