@@ -85,6 +85,9 @@ func (c *compiler) holds(f Field, op querypb.Operator, value string) (string, er
 	if t, ok := v.(time.Time); ok {
 		return c.second(f.SQL, op, t), nil
 	}
+	if f.Type.folds() && op != querypb.Operator_OPERATOR_EQ { // as the list is ordered
+		return fmt.Sprintf("(%s %s lower(%s))", fold(f.SQL), sql, c.param(v, f.Type.cast())), nil
+	}
 	return fmt.Sprintf("(%s %s %s)", f.SQL, sql, c.param(v, f.Type.cast())), nil
 }
 
@@ -143,10 +146,10 @@ func (c *compiler) pattern(f Field, value string) (string, error) {
 		return "", err
 	}
 	if !strings.Contains(value, "%") {
-		return fmt.Sprintf("(lower(%s) = lower(%s))", text, c.param(value, "text")), nil
+		return fmt.Sprintf("(%s = lower(%s))", fold(text), c.param(value, "text")), nil
 	}
 	like := literal.Replace(value)
-	return fmt.Sprintf("(lower(%s) LIKE lower(%s))", text, c.param(like, "text")), nil
+	return fmt.Sprintf("(%s LIKE lower(%s))", fold(text), c.param(like, "text")), nil
 }
 
 // literal escapes a pattern so that every character but % matches itself.

@@ -101,10 +101,11 @@ func single(field string, v any, op querypb.Operator, text string) bool {
 	if at, ok := v.(time.Time); ok { // lists show whole seconds
 		v = at.Truncate(time.Second)
 	}
-	order := compare(v, parsed(v, text))
+	if op == eq {
+		return compare(v, parsed(v, text)) == 0
+	}
+	order := compare(folded(v), folded(parsed(v, text)))
 	switch op {
-	case eq:
-		return order == 0
 	case querypb.Operator_OPERATOR_GT:
 		return order > 0
 	case querypb.Operator_OPERATOR_GE:
@@ -141,6 +142,14 @@ func lower(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// folded returns a text as it is ordered, without the case of its letters.
+func folded(v any) any {
+	if s, ok := v.(string); ok {
+		return lower(s)
+	}
+	return v
 }
 
 func shown(v any) string {
@@ -222,5 +231,5 @@ func inOrder(a, b []any) int {
 	if len(a) == 0 || len(b) == 0 {
 		return len(b) - len(a)
 	}
-	return compare(a[0], b[0])
+	return compare(folded(a[0]), folded(b[0]))
 }

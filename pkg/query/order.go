@@ -34,14 +34,27 @@ func (c *compiler) order(wanted []*querypb.Order) ([]orderKey, error) {
 		if f.Needs != "" {
 			c.joins[f.Needs] = true
 		}
-		keys = append(keys, orderKey{f.SQL, f.Type, f.Null, w.GetDescending()})
-		if f.SQL == l.Fields[l.key()].SQL {
+		unique := f.SQL == l.Fields[l.key()].SQL
+		if f.Type.folds() {
+			keys = append(keys, orderKey{fold(f.SQL), f.Type, f.Null, w.GetDescending()})
+		}
+		if !f.Type.folds() || unique { // values that differ in case alone have an order too
+			keys = append(keys, orderKey{f.SQL, f.Type, f.Null, w.GetDescending()})
+		}
+		if unique {
 			return keys, nil // what follows decides nothing
 		}
 	}
 	f := l.Fields[l.key()]
 	return append(keys, orderKey{f.SQL, f.Type, f.Null, false}), nil
 }
+
+// folds reports whether the case of letters does not count when values of this type are ordered or matched.
+func (t Type) folds() bool { return t == Text || t == Mail }
+
+// fold returns SQL for a text without the case of its letters, in the one collation in which texts are ordered, compared and
+// matched: by code point.
+func fold(sql string) string { return "lower(" + sql + `) COLLATE "C"` }
 
 func orderSQL(keys []orderKey) string {
 	parts := make([]string, len(keys))

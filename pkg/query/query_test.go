@@ -73,11 +73,11 @@ func TestConditions(t *testing.T) {
 	}{
 		"number":              {is("id", eq, "7"), "(h.id = $2::bigint)", []any{int64(7)}},
 		"alias":               {is("state", eq, "fail"), "(h.state = $2::text)", []any{"failed"}},
-		"whole":               {is("name", cp, `a_c\`), `(lower(h.name) = lower($2::text))`, []any{`a_c\`}},
-		"pattern":             {is("name", cp, `a%b_c\`), `(lower(h.name) LIKE lower($2::text))`, []any{`a%b\_c\\`}},
-		"pattern of a number": {is("id", cp, "1%"), "(lower(h.id::text) LIKE lower($2::text))", []any{"1%"}},
+		"whole":               {is("name", cp, `a_c\`), `(lower(h.name) COLLATE "C" = lower($2::text))`, []any{`a_c\`}},
+		"pattern":             {is("name", cp, `a%b_c\`), `(lower(h.name) COLLATE "C" LIKE lower($2::text))`, []any{`a%b\_c\\`}},
+		"pattern of a number": {is("id", cp, "1%"), "(lower(h.id::text) COLLATE \"C\" LIKE lower($2::text))", []any{"1%"}},
 		"number as pattern":   {is("id", cp, "12"), "(h.id = $2::bigint)", []any{int64(12)}},
-		"list":                {is("roles", cp, "%@admin%"), "EXISTS (SELECT FROM unnest(h.roles) AS role WHERE true AND (lower(role) LIKE lower($2::text)))", []any{"%@admin%"}},
+		"list":                {is("roles", cp, "%@admin%"), "EXISTS (SELECT FROM unnest(h.roles) AS role WHERE true AND (lower(role) COLLATE \"C\" LIKE lower($2::text)))", []any{"%@admin%"}},
 		"not in list":         {is("roles", ne, "x"), "(NOT EXISTS (SELECT FROM unnest(h.roles) AS role WHERE true AND (role = $2::text)))", []any{"x"}},
 		"empty list":          {is("roles", null, ""), "(NOT EXISTS (SELECT FROM unnest(h.roles) AS role WHERE true))", []any{}},
 		"both":                {and(is("id", ne, "1"), not(is("cluster.name", eq, "x'; DROP"))), "((NOT (h.id = $2::bigint)) AND (NOT ((c.name = $3::text) AND c.name IS NOT NULL)))", []any{int64(1), "x'; DROP"}},
@@ -86,7 +86,7 @@ func TestConditions(t *testing.T) {
 		"mail":                {is("email", eq, "a b@x.org"), "(h.email = $2::text)", []any{"a+b@x.org"}},
 		"network":             {is("ip", cp, "192.0.2.%"), "(h.ip <<= $2::inet)", nil},
 		"address":             {is("ip", cp, "192.0.2.1"), "(h.ip = $2::inet)", nil},
-		"end":                 {is("ip", cp, "%.1"), "(lower(host(h.ip)) LIKE lower($2::text))", []any{"%.1"}},
+		"end":                 {is("ip", cp, "%.1"), "(lower(host(h.ip)) COLLATE \"C\" LIKE lower($2::text))", []any{"%.1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -142,8 +142,8 @@ func TestShape(t *testing.T) {
 		"order": {
 			&querypb.Query{OrderBy: []*querypb.Order{{Field: "cluster.name", Descending: true}}, Offset: 5, Limit: 10}, scope,
 			"SELECT h.id, c.name FROM (SELECT h.* FROM host h LEFT JOIN cluster c ON c.id = h.cluster_id WHERE (h.owner = $1) " +
-				"ORDER BY c.name DESC, h.id LIMIT 10 OFFSET 5) h LEFT JOIN cluster c ON c.id = h.cluster_id " +
-				"LEFT JOIN node n ON n.id = h.node_id ORDER BY c.name DESC, h.id", "",
+				"ORDER BY lower(c.name) COLLATE \"C\" DESC, h.id LIMIT 10 OFFSET 5) h LEFT JOIN cluster c ON c.id = h.cluster_id " +
+				"LEFT JOIN node n ON n.id = h.node_id ORDER BY lower(c.name) COLLATE \"C\" DESC, h.id", "",
 		},
 	} {
 		p, err := hosts.Compile(tt.q, tt.scope, user)
@@ -208,7 +208,7 @@ func TestOrderIsTotal(t *testing.T) {
 		want string
 	}{
 		"default": {nil, "h.id"},
-		"one":     {[]*querypb.Order{{Field: "cluster.name", Descending: true}}, "c.name DESC, h.id"},
+		"one":     {[]*querypb.Order{{Field: "cluster.name", Descending: true}}, `lower(c.name) COLLATE "C" DESC, h.id`},
 		"by id":   {[]*querypb.Order{{Field: "id", Descending: true}}, "h.id DESC"},
 		"past id": {[]*querypb.Order{{Field: "id"}, {Field: "name"}}, "h.id"},
 	} {
@@ -225,7 +225,7 @@ var words = regexp.MustCompile(`^(` + strings.Join([]string{
 	` FROM `, `host_count h`, `host h`, `LEFT JOIN cluster c ON c\.id = h\.cluster_id`, `LEFT JOIN node n ON n\.id = h\.node_id`,
 	`unnest\(h\.roles\) AS role`, ` WHERE `, `EXISTS `, `NOT `, ` AND `, ` OR `, `true`, `false`, ` IS NOT NULL`, ` IS NULL`, ` ORDER BY `, ` DESC`, ` LIMIT \d+ OFFSET \d+`,
 	`\$\d+::(text|bigint|boolean|timestamptz|inet)`, `h\.(id|name|state|email|ip|locked|created_at|secret)`, `c\.name`, `role`, `::text`, `lower`, `host`,
-	`to_char`, ` AT TIME ZONE 'UTC'`, `'YYYY-MM-DD HH24:MI:SS'`,
+	` COLLATE "C"`, `to_char`, ` AT TIME ZONE 'UTC'`, `'YYYY-MM-DD HH24:MI:SS'`,
 	` (=|<|>|<=|>=|<<=|LIKE) `, `\)? h `, `, `, `\(`, `\)`, ` h$`, ` `,
 }, "|") + `)`)
 

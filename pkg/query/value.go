@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/stamp"
 )
 
 // cast returns the SQL type of a parameter that is compared with a field of this type.
@@ -45,12 +46,14 @@ func (t Type) read(value string) (any, error) {
 		}
 		return nil, fmt.Errorf("%q is neither true nor false", fault.Clip(value))
 	case Time:
-		for _, layout := range layouts {
-			if t, err := time.Parse(layout, value); err == nil {
-				return t, nil
-			}
+		if t, err := time.Parse(pgTime, value); err == nil {
+			return t, nil
 		}
-		return nil, fmt.Errorf("%q is not a time such as %q", fault.Clip(value), time.DateTime)
+		t, err := stamp.Parse(value)
+		if err != nil {
+			return nil, err
+		}
+		return t, nil
 	case IP:
 		a, err := parseAddr(value)
 		if err != nil {
@@ -63,8 +66,8 @@ func (t Type) read(value string) (any, error) {
 	return value, plain(value)
 }
 
-// layouts of times; the last is PostgreSQL's own.
-var layouts = []string{time.DateTime, time.RFC3339, time.DateOnly, "2006-01-02 15:04:05.999999-07"}
+// pgTime is the layout in which PostgreSQL writes the times of cursors.
+const pgTime = "2006-01-02 15:04:05.999999-07"
 
 // parseAddr reads an address without a zone, which PostgreSQL's inet does not have.
 func parseAddr(s string) (netip.Addr, error) {

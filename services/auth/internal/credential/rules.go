@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/stamp"
 )
 
 // Opening is a session about to be opened.
@@ -48,14 +49,14 @@ func (c Client) Hash() []byte {
 	return sum[:]
 }
 
-// ParseExpiry reads "YYYY-MM-DD HH:MM:SS" in UTC, which must lie ahead.
+// ParseExpiry reads a time that must lie ahead.
 func ParseExpiry(text string, now time.Time) (time.Time, error) {
-	t, err := time.ParseInLocation(time.DateTime, text, time.UTC)
+	t, err := stamp.Parse(text)
 	switch {
 	case err != nil:
-		return t, fault.Invalid.With("%q is not a time such as %q", fault.Clip(text), time.DateTime).On("expires_at")
+		return t, fault.Invalid.With("%s", err).On("expires_at")
 	case !t.After(now):
-		return t, fault.Invalid.With("%s UTC is in the past", text).On("expires_at")
+		return t, fault.Invalid.With("%s UTC is in the past", stamp.Text(t)).On("expires_at")
 	}
 	return t, nil
 }

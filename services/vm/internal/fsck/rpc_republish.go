@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -13,13 +12,14 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/stamp"
 )
 
 // RepublishEvents has services send their events again. Each of them records that.
 func (s *Server) RepublishEvents(ctx context.Context, r *vmpb.RepublishEventsRequest) (*vmpb.RepublishEventsResponse, error) {
-	since, err := time.ParseInLocation(time.DateTime, r.GetSince(), time.UTC)
+	since, err := stamp.Parse(r.GetSince())
 	if err != nil {
-		return nil, fault.Invalid.With("a time YYYY-MM-DD HH:MM:SS in UTC is required").On("since")
+		return nil, fault.Invalid.With("%s", err).On("since")
 	}
 	names := slices.Sorted(maps.Keys(s.events))
 	if r.GetService() != "" {
