@@ -5,7 +5,7 @@ var auth = house{
 	service: "auth",
 	order:   "setting seal keyring bearer power account caller role guess password mfa credential sshkey user audit server",
 	tables: map[string]string{
-		"setting": "setting", "keyring": "signing_key", "account": "user_account", "role": "role", "guess": "login_failure",
+		"setting": "setting", "keyring": "signing_key", "account": "user_account", "role": "role", "guess": "login_failure login_place",
 		"mfa": "totp recovery_code", "credential": "token refresh_session refresh_token login_key", "sshkey": "ssh_key",
 		"audit": "audit audit_link audit_unsealed",
 	},

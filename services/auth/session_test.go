@@ -85,6 +85,7 @@ func TestGuessing(t *testing.T) {
 			wantFault(t, fmt.Sprintf("guess %d", i), err, "INVALID_PASSWORD", "")
 		}
 	}
+	w.exec(t, `UPDATE login_failure SET last = now() + interval '5 minutes'`) // however long the test takes
 	rows := w.count(t, `SELECT count(*) FROM login_failure`)
 	for _, email := range append(spellings, adminEmail) {
 		for _, password := range []string{"wrong", adminPassword} {
@@ -140,9 +141,67 @@ func TestGuessingFromOneAddress(t *testing.T) {
 	if _, err := w.login(t, adminEmail, adminPassword, "192.0.2.9"); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.count(t, `SELECT sum(failures) FROM login_failure WHERE since > now() - interval '1 hour' AND failures < 50`); n != 3 {
-		t.Errorf("%d failures are counted, want those of b and of its address, and the one of 192.0.2.9", n)
+	if n := w.count(t, `SELECT sum(failures) FROM login_failure WHERE since > now() - interval '1 hour' AND failures < 50`); n != 4 {
+		t.Errorf("%d failures are counted, want those of b, of its address and of b there, and the one of 192.0.2.9", n)
 	}
+}
+
+// TestOwnerIsNotLockedOut: guesses from everywhere delay the logins of an account, longer and longer, but neither for good nor where
+// its owner has logged in before. There as elsewhere, one address has only so many guesses.
+func TestOwnerIsNotLockedOut(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	const home, cafe = "198.51.100.7", "203.0.113.5"
+	attacker := 0
+	guessed := func() (time.Duration, error) { // from an address that was not there before
+		attacker++
+		_, err := w.login(t, adminEmail, "wrong", fmt.Sprintf("192.0.2.%d", attacker))
+		f, _ := fault.From(err)
+		return f.RetryAfter, err
+	}
+	logIn := func(what, address string, reason string) {
+		t.Helper()
+		_, err := w.login(t, adminEmail, adminPassword, address)
+		if reason == "" && err != nil || reason != "" {
+			wantFault(t, what, err, reason, "")
+		}
+	}
+	pass := func(time string) {
+		t.Helper()
+		w.exec(t, `UPDATE login_failure SET last = now() - interval '`+time+`'`)
+	}
+	logIn("at home", home, "")
+	for range 10 {
+		_, err := guessed()
+		wantFault(t, "a guess", err, "INVALID_PASSWORD", "")
+	}
+	for _, least := range []time.Duration{10, 20, 40, 60, 60, 60} {
+		w.exec(t, `UPDATE login_failure SET last = now()`)
+		wait, err := guessed()
+		wantFault(t, "a guess too soon", err, "RATE_LIMITED", "")
+		if wait > least*time.Second || wait < least*time.Second/2 {
+			t.Errorf("come again in %s, want %d s", wait, least)
+		}
+		pass(fmt.Sprintf("%d seconds", least))
+		_, err = guessed()
+		wantFault(t, "a guess after the delay", err, "INVALID_PASSWORD", "")
+	}
+	w.exec(t, `UPDATE login_failure SET last = now() + interval '5 minutes'`)
+	logIn("elsewhere, too soon", cafe, "RATE_LIMITED")
+	logIn("at home, meanwhile", home, "")
+	if _, err := guessed(); err == nil {
+		t.Error("no fault")
+	} else {
+		wantFault(t, "the owner's login does not help the attacker", err, "RATE_LIMITED", "")
+	}
+	pass("1 minute")
+	logIn("elsewhere, after the delay", cafe, "")
+	for range 10 {
+		_, err := w.login(t, adminEmail, "wrong", home)
+		wantFault(t, "a guess at home", err, "INVALID_PASSWORD", "")
+	}
+	logIn("at home, after ten guesses there", home, "RATE_LIMITED")
+	logIn("elsewhere, where it has logged in before", cafe, "")
 }
 
 func TestSlidingTTL(t *testing.T) {

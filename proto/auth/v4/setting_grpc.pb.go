@@ -32,9 +32,10 @@ const (
 // with the next request, in every process, and applies to existing objects too unless stated otherwise.
 //
 // token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends even
-// while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account,
-// login_attempts_address: failed logins allowed for an account and for a client's address within login_window
-// minutes. password_min_length: the least number of characters of a new password. delete_gives_hosts: 1 if the hosts of
+// while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account:
+// failed logins of an account within login_window minutes, from one address before that address has to wait for the
+// end of the window, and from all addresses before each further one has to wait up to a minute.
+// login_attempts_address: failed logins of a client's address within login_window minutes. password_min_length: the least number of characters of a new password. delete_gives_hosts: 1 if the hosts of
 // a deleted account go to the account that deletes it, 0 if an account that has hosts is not deleted.
 type SettingServiceClient interface {
 	// ListSettings lists all settings, including those that were never changed.
@@ -91,9 +92,10 @@ func (c *settingServiceClient) UpdateSetting(ctx context.Context, in *UpdateSett
 // with the next request, in every process, and applies to existing objects too unless stated otherwise.
 //
 // token_ttl: minutes for which a session may be unused. session_max_age: minutes after which a session ends even
-// while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account,
-// login_attempts_address: failed logins allowed for an account and for a client's address within login_window
-// minutes. password_min_length: the least number of characters of a new password. delete_gives_hosts: 1 if the hosts of
+// while it is in use, 0 for never. key_ttl: minutes for which a new one-time key is valid. login_attempts_account:
+// failed logins of an account within login_window minutes, from one address before that address has to wait for the
+// end of the window, and from all addresses before each further one has to wait up to a minute.
+// login_attempts_address: failed logins of a client's address within login_window minutes. password_min_length: the least number of characters of a new password. delete_gives_hosts: 1 if the hosts of
 // a deleted account go to the account that deletes it, 0 if an account that has hosts is not deleted.
 type SettingServiceServer interface {
 	// ListSettings lists all settings, including those that were never changed.

@@ -13,21 +13,31 @@ import (
 type Guess struct {
 	db       *unit.DB
 	counters []counter
+	place    []byte // the account at the client's address; nil if the address is not known
 }
 
 // Count counts a login as failed before it is known how it ends, so that guesses made at the same time cannot
-// slip past the limit. ErrLimited: a limit is reached, and nothing was written.
+// slip past the limit. A login from an address where the account has logged in before does not count against the
+// account elsewhere, so that others cannot keep the owner out by guessing. ErrLimited: a limit is reached, and nothing
+// was written.
 func Count(ctx context.Context, db *unit.DB, email, clientIP string) (Guess, error) {
-	g := Guess{db, counters(email, clientIP)}
-	window := setting.LoginWindow.Minutes()
+	g := Guess{db, counters(email, clientIP), place(email, clientIP)}
 	return g, db.Aside(ctx, func(tx *unit.Tx) error {
+		var known bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM login_place WHERE key = $1)`, g.place).Scan(&known); err != nil {
+			return err
+		}
+		if known {
+			g.counters = g.counters[:len(g.counters)-1]
+		}
 		for _, c := range g.counters {
 			tag, err := tx.Exec(ctx, `
 				INSERT INTO login_failure AS f (key, failures, since) VALUES ($1, 1, now())
 				ON CONFLICT (key) DO UPDATE SET
 					failures = CASE WHEN f.since < now() - `+window+` THEN 1 ELSE f.failures + 1 END,
-					since    = CASE WHEN f.since < now() - `+window+` THEN now() ELSE f.since END
-				WHERE f.failures < `+c.limit.Number()+` OR f.since < now() - `+window, c.key)
+					since    = CASE WHEN f.since < now() - `+window+` THEN now() ELSE f.since END,
+					last     = now()
+				WHERE f.failures < `+c.limit.Number()+` OR `+c.opens()+` <= now()`, c.key)
 			if err != nil {
 				return err
 			}
@@ -39,11 +49,23 @@ func Count(ctx context.Context, db *unit.DB, email, clientIP string) (Guess, err
 	})
 }
 
-// limited returns ErrLimited with the time until the window opens again.
+// window is SQL for the time in which failed logins are counted together.
+var window = setting.LoginWindow.Minutes()
+
+// opens returns SQL for when a counter f that has reached its limit lets the next login through.
+func (c counter) opens() string {
+	if !c.slow {
+		return "f.since + " + window
+	}
+	beyond := "least(f.failures - " + c.limit.Number() + ", 10)"
+	return "least(f.since + " + window + ", f.last + least(" + firstDelay + " * 2 ^ " + beyond + ", " + greatestDelay + "))"
+}
+
+// limited returns ErrLimited with the time until the counter lets a login through.
 func limited(ctx context.Context, tx *unit.Tx, c counter) error {
 	var wait time.Duration
 	err := tx.QueryRow(ctx, `
-		SELECT greatest(since + `+setting.LoginWindow.Minutes()+` - now(), interval '1 second') FROM login_failure WHERE key = $1`,
+		SELECT greatest(`+c.opens()+` - now(), interval '1 second') FROM login_failure f WHERE key = $1`,
 		c.key).Scan(&wait)
 	if err != nil {
 		return err
@@ -51,14 +73,24 @@ func limited(ctx context.Context, tx *unit.Tx, c counter) error {
 	return ErrLimited.After(wait)
 }
 
-// Forget is for a login that succeeded: the account's count starts anew. The address only gets back this login,
-// or a client with an account of its own could guess without limit.
+// Forget is for a login that succeeded: the counts of the account start anew, and the address becomes one where it has
+// logged in. The address only gets back this login, or a client with an account of its own could guess without limit.
 func (g Guess) Forget(ctx context.Context, tx *unit.Tx) error {
-	last := len(g.counters) - 1
-	if err := takeBack(ctx, tx, g.counters[:last]); err != nil {
-		return err
+	for _, c := range g.counters {
+		if c.limit == setting.LoginAttemptsAddress {
+			if err := takeBack(ctx, tx, []counter{c}); err != nil {
+				return err
+			}
+		} else if _, err := tx.Exec(ctx, `DELETE FROM login_failure WHERE key = $1`, c.key); err != nil {
+			return err
+		}
 	}
-	_, err := tx.Exec(ctx, `DELETE FROM login_failure WHERE key = $1`, g.counters[last].key)
+	if g.place == nil {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO login_place AS p (key) VALUES ($1)
+		ON CONFLICT (key) DO UPDATE SET seen = now() WHERE p.seen < now() - interval '1 day'`, g.place)
 	return err
 }
 
@@ -82,8 +114,11 @@ func takeBack(ctx context.Context, tx *unit.Tx, list []counter) error {
 	return nil
 }
 
-// Clean removes counters that no longer count.
+// Clean removes counters that no longer count, and addresses from which an account has not logged in for long.
 func Clean(ctx context.Context, db *unit.DB) error {
-	_, err := db.Exec(ctx, `DELETE FROM login_failure WHERE since < now() - `+setting.LoginWindow.Minutes())
+	if _, err := db.Exec(ctx, `DELETE FROM login_failure WHERE since < now() - `+window); err != nil {
+		return err
+	}
+	_, err := db.Exec(ctx, `DELETE FROM login_place WHERE seen < now() - interval '90 days'`)
 	return err
 }
