@@ -115,7 +115,7 @@ func (a *fakeAuth) Introspect(_ context.Context, r *authpb.IntrospectRequest) (*
 	}
 	text, err := a.signer.Sign(i)
 	return &authpb.IntrospectResponse{
-		Identity: text, AccountId: i.AccountID, SessionId: i.SessionID, ExpiresAt: timestamppb.New(i.Expires),
+		Identity: text, AccountId: i.AccountID, SessionId: i.SessionID, ExpiresAt: timestamppb.New(i.Expires), Admin: i.Admin(),
 	}, err
 }
 

@@ -3,11 +3,15 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"slipway.dev/proto/all"
@@ -18,6 +22,7 @@ import (
 	"slipway.dev/gateway/internal/edge"
 	"slipway.dev/gateway/internal/ispsystem"
 	"slipway.dev/gateway/internal/keypage"
+	"slipway.dev/gateway/internal/proxies"
 	"slipway.dev/gateway/internal/rest"
 )
 
@@ -38,8 +43,12 @@ type Config struct {
 	Timeout time.Duration // of one request; default 30 s
 	// SessionTTL is how long the gateway uses auth's answer about a token before it asks again; default 5 s.
 	SessionTTL time.Duration
-	// TrustedProxies may name the client in X-Forwarded-For. From other peers the header is ignored.
-	TrustedProxies []netip.Prefix
+	// Changes and AdminChanges are how many changes a second an account and an administrator may ask for, for long; for 20 s
+	// it may be twice as many. Defaults are 50 and 1,000; a negative number is without limit.
+	Changes, AdminChanges int
+	// TrustedProxies may name the client in X-Forwarded-For: addresses, networks and names of hosts. From other peers the
+	// header is ignored.
+	TrustedProxies []string
 	// Secure: clients come by HTTPS, and browsers must not come without.
 	Secure bool
 	// PanelURL is where a login by a one-time link redirects to; empty for a page that names the account.
@@ -51,6 +60,11 @@ type Config struct {
 	// Ready are asked for /readyz.
 	Ready []func(context.Context) error
 }
+
+const (
+	defaultChanges      = 50
+	defaultAdminChanges = 1000
+)
 
 // Conns are the connections to the services by their names, "auth", "vm" and so on.
 type Conns = rest.Conns
@@ -76,20 +90,28 @@ func speaking(dialects []rest.Dialect, cfg Config, conns Conns, log *slog.Logger
 	if auth == nil {
 		return nil, fmt.Errorf("gateway: no connection to auth")
 	}
+	trusted, err := proxies.Parse(cfg.TrustedProxies, func(ctx context.Context, host string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g := &Gateway{
 		dialects: dialects,
 		cfg: edge.Config{
 			Limits:         edge.Limits{Body: cfg.MaxBody, URL: cfg.MaxURL, Time: cfg.Timeout},
-			TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure, Observe: cfg.Observe,
+			TrustedProxies: trusted, Secure: cfg.Secure, Observe: cfg.Observe,
 		},
-		sessions: edge.NewSessions(authpb.NewTokenServiceClient(auth), cfg.SessionTTL), log: log,
+		sessions: edge.NewSessions(authpb.NewTokenServiceClient(auth), cfg.SessionTTL, slices.Sorted(maps.Keys(conns))...), log: log,
 	}
 	documents := map[string][]byte{}
+	rates := rest.NewRates(cmp.Or(cfg.Changes, defaultChanges), cmp.Or(cfg.AdminChanges, defaultAdminChanges))
 	for _, d := range dialects {
 		api, err := rest.New(d, all.Files(), conns)
 		if err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
+		api.Limit(rates)
 		g.mounts = append(g.mounts, api.Mount(edge.Guard(g.sessions, api)))
 		documents[d.Document.Path] = openapi.Of(d.Name)
 	}
@@ -117,6 +139,11 @@ func (g *Gateway) ReadError(path string, body []byte) (reason string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// FollowProxies keeps the addresses of trusted proxies that have names until ctx ends.
+func (g *Gateway) FollowProxies(ctx context.Context) error {
+	return g.cfg.TrustedProxies.Follow(ctx, g.log)
 }
 
 // Handler answers HTTP requests.

@@ -1,11 +1,15 @@
 package gateway_test
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/metadata"
+
+	"slipway.dev/gateway"
 )
 
 // TestParametersOfEveryRoute checks that a parameter that is given twice or has a malformed escape is refused in the shape of the
@@ -45,7 +49,7 @@ func TestParametersOfEveryRoute(t *testing.T) {
 // the gateway ask auth with every request.
 func TestSeveralCookies(t *testing.T) {
 	t.Parallel()
-	s := newQuietStack(t)
+	s := newStack(t, gateway.Config{SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	whoami := func(cookies string) int {
 		t.Helper()
 		return send(t, s.Handler(), "GET /auth/v4/whoami", "Cookie: "+cookies).Code
@@ -70,5 +74,33 @@ func TestSeveralCookies(t *testing.T) {
 	}
 	if rec := send(t, s.Handler(), "DELETE /vm/v3/host/1", "Cookie: ses6=junk; ses6=user", "Origin: https://evil.example.com"); rec.Code != http.StatusForbidden {
 		t.Errorf("a page of another site: %d", rec.Code)
+	}
+}
+
+// TestRateOfChanges checks that an account that changes too much gets 429, however its requests end, while it still reads, and
+// other accounts go on.
+func TestRateOfChanges(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, gateway.Config{Changes: 1, AdminChanges: -1}, slog.New(slog.DiscardHandler))
+	refused := 0
+	for i := range 100 {
+		line := []string{"POST /vm/v3/host/1/start", "POST /vm/v3/host/409/start", "DELETE /vm/v3/host/1", "POST /vm/v3/host"}[i%4]
+		if rec := send(t, s.Handler(), line, "x-xsrf-token: user", "", `{"ram_mib":"x"}`); rec.Code == http.StatusTooManyRequests {
+			refused++
+			if rec.Header().Get("Retry-After") != "1" || !strings.Contains(rec.Body.String(), `"code":90006`) {
+				t.Errorf("%v %s", rec.Header(), rec.Body)
+			}
+		}
+	}
+	if refused == 0 || refused > 80 {
+		t.Errorf("%d of 100 changes were refused", refused)
+	}
+	if rec := send(t, s.Handler(), "GET /vm/v3/host/1", "x-xsrf-token: user"); rec.Code != http.StatusOK {
+		t.Errorf("it reads: %d", rec.Code)
+	}
+	for range 200 {
+		if rec := send(t, s.Handler(), "POST /vm/v3/host/1/start", "x-xsrf-token: admin"); rec.Code != http.StatusOK {
+			t.Fatalf("another account: %d %s", rec.Code, rec.Body)
+		}
 	}
 }

@@ -29,7 +29,7 @@ func routes() []rest.Route { return rest.Routes("ispsystem", all.Files()) }
 func recorded(t *testing.T, record func(method string, md metadata.MD)) http.Handler {
 	t.Helper()
 	c := answering(record)
-	gw, err := gateway.New(gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
+	gw, err := gateway.New(gateway.Config{Changes: -1}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	authpb "slipway.dev/proto/auth/v4"
@@ -55,6 +56,12 @@ type world struct {
 // build makes an installation of n replicas. Nothing runs yet.
 func build(t *testing.T, n int) *world {
 	t.Helper()
+	return buildWrapped(t, n, nil)
+}
+
+// buildWrapped is build with connections that wrap changes.
+func buildWrapped(t *testing.T, n int, wrap func(caller, service string, conn grpc.ClientConnInterface) grpc.ClientConnInterface) *world {
+	t.Helper()
 	w := &world{T: t, masterKey: auth.NewMasterKey(), schemas: map[string]string{}}
 	bus := bustest.NewServer(t)
 	url := ""
@@ -68,7 +75,7 @@ func build(t *testing.T, n int) *world {
 			pools[name] = pgtest.Open(t, url, schema)
 		}
 		w.authDB, w.vmDB = pools["auth"], pools["vm"]
-		services, err := stack.New(t.Context(), stack.Config{Pools: pools, Bus: b, Log: log, Settings: map[string]string{
+		services, err := stack.New(t.Context(), stack.Config{Pools: pools, Bus: b, Log: log, Wrap: wrap, Settings: map[string]string{
 			"SLIPWAY_AUTH_MASTER_KEY": w.masterKey, "SLIPWAY_AUTH_ADMIN_EMAIL": adminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": password,
 			"SLIPWAY_VM_NAME": fmt.Sprintf("vm-%d", i), "SLIPWAY_VM_WORKERS": "1", "SLIPWAY_VM_WATCH_EVERY": "1h",
 			"SLIPWAY_VM_DOMAIN_TEMPLATE": "{name}.test",
@@ -77,7 +84,7 @@ func build(t *testing.T, n int) *world {
 			t.Fatal(err)
 		}
 		r := &replica{Stack: services}
-		if r.gateway, err = gateway.New(gateway.Config{}, gateway.Conns(services.Peers("gateway")), log); err != nil {
+		if r.gateway, err = gateway.New(gateway.Config{Changes: -1}, gateway.Conns(services.Peers("gateway")), log); err != nil {
 			t.Fatal(err)
 		}
 		r.run = []run.Service{services, run.Func(func(ctx context.Context) error { return r.gateway.Watch(ctx, b) })}

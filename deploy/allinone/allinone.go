@@ -15,6 +15,7 @@ import (
 
 	"slipway.dev/deploy/stack"
 	"slipway.dev/gateway"
+	"slipway.dev/pkg/conf"
 	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/run"
@@ -128,13 +129,28 @@ func (s *process) build(ctx context.Context) error {
 		return err
 	}
 	s.services.AddAgent(nodeID, node.LocalEndpoint, s.node.Server())
-	edge := gateway.Config{PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready}}
+	edge, err := s.edge()
+	if err != nil {
+		return err
+	}
+	s.gateway, err = gateway.New(edge, gateway.Conns(s.services.Peers("gateway")), s.log.With("service", "gateway"))
+	return err
+}
+
+// edge returns the settings of the gateway.
+func (s *process) edge() (gateway.Config, error) {
+	cfg, err := conf.Load[struct {
+		Changes      int `env:"CHANGES"`
+		AdminChanges int `env:"ADMIN_CHANGES"`
+	}]("SLIPWAY_GATEWAY")
+	edge := gateway.Config{
+		PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready}, Changes: cfg.Changes, AdminChanges: cfg.AdminChanges,
+	}
 	if s.cfg.Metrics != "" {
 		s.watch()
 		edge.Observe = s.obs.Request
 	}
-	s.gateway, err = gateway.New(edge, gateway.Conns(s.services.Peers("gateway")), s.log.With("service", "gateway"))
-	return err
+	return edge, err
 }
 
 // serve answers HTTP until ctx ends, then lets requests under way finish.

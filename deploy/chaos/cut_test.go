@@ -23,7 +23,7 @@ import (
 // are completed, nothing is left half done, and no goroutine keeps waiting for a client.
 func TestClientsCut(t *testing.T) { // alone: it counts goroutines
 	w := newWorld(t, 1)
-	g, err := gateway.New(gateway.Config{}, gateway.Conns(w.Peers("gateway")), slog.New(slog.DiscardHandler))
+	g, err := gateway.New(gateway.Config{Changes: -1}, gateway.Conns(w.Peers("gateway")), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,6 +59,8 @@ up() {
 	SLIPWAY_E2E_URL=$(at "$2" 8080)
 	echo "healthy after $((SECONDS - start)) s, at $SLIPWAY_E2E_URL"
 }
+# networks: those in which Docker may put the stack, for which the gateway takes no name.
+networks() { printf '172.%d.0.0/16,' {16..31} && echo 192.168.0.0/17,192.168.128.0/17; }
 # suite TAGS arguments: what needs nothing but HTTP, with the tests of these tags too.
 suite() { bin/gotest -count=1 -tags "libvirt_dlopen e2e remote $1" -timeout 15m slipway.dev/deploy/e2e "${@:2}"; }
 # inside SERVICE tests: the suite beside a service, in its network.
@@ -83,7 +85,7 @@ if wanted single; then
 
 	step "one of everything, with Prometheus and a collector of traces"
 	# The gateway believes the suite which client it is; the collector is a test in the gateway's network.
-	export SLIPWAY_TRUSTED_PROXIES=172.16.0.0/12,192.168.0.0/16,10.0.0.0/8 OTEL_EXPORTER_OTLP_ENDPOINT=http://gateway:4317
+	export SLIPWAY_TRUSTED_PROXIES=$(networks) OTEL_EXPORTER_OTLP_ENDPOINT=http://gateway:4317
 	export COMPOSE_PROFILES=observability
 	up deploy/compose/single.env gateway
 	step "one trace from the request to the hypervisor"
@@ -101,10 +103,13 @@ fi
 
 if wanted ha; then
 	step "the suite against two replicas of everything, and a rolling restart under load"
+	# The edge and the gateways believe the suite which client it is.
+	export SLIPWAY_TRUSTED_PROXIES=edge,$(networks) SLIPWAY_EDGE_PROXIES=0.0.0.0/0
 	up deploy/compose/ha.env edge
 	suite containers -skip 'TestTraces|TestMetrics|TestMemory'
 	rest
 	down
+	unset SLIPWAY_TRUSTED_PROXIES SLIPWAY_EDGE_PROXIES
 fi
 
 if wanted libvirt; then

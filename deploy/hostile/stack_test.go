@@ -104,7 +104,7 @@ func newStack(t *testing.T) *world {
 	services.AddAgent(nodeID, node.LocalEndpoint, n.Server())
 	_, err = n.Register(ctx)
 	s.must(err)
-	gw, err := gateway.New(gateway.Config{}, gateway.Conns(services.Peers("gateway")), log.With("service", "gateway"))
+	gw, err := gateway.New(gateway.Config{Changes: -1}, gateway.Conns(services.Peers("gateway")), log.With("service", "gateway"))
 	s.must(err)
 	s.handler, s.gateway = gw.Handler(), gw
 	s.goOn(services, n, run.Func(func(ctx context.Context) error {

@@ -48,6 +48,8 @@ type Identity struct {
 	Only    []string `json:"only,omitempty"`
 	// Actor is the service that acts for the account; empty when the account's own credential was used.
 	Actor string `json:"act,omitempty"`
+	// Audience is the service that the identity is for. Identities that the installation makes for itself have none.
+	Audience string `json:"aud,omitempty"`
 
 	reachesAll bool
 }

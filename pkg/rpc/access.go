@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -42,6 +43,26 @@ func rulesOf(service string) (map[string]access.Method, error) {
 	return rules, nil
 }
 
+// ErrAudience refuses an identity that was made for another service.
+var ErrAudience = fault.Denied.With("the identity is for another service")
+
+// checkAudience returns ErrAudience if the identity is not for the service of the method. A service passes the identity of a
+// request on to methods that are for this service, and uses the identity of an account for which it acts.
+func checkAudience(id identity.Identity, r access.Method, method, caller string) error {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), ".")
+	passedOn := id.Audience == caller && (id.Actor == caller || r.Level == levelService && slices.Contains(r.Callers, caller))
+	if id.Audience == "" || id.Audience == service || passedOn || strings.HasPrefix(method, healthMethods) {
+		return nil
+	}
+	return ErrAudience
+}
+
+// forClients reports whether the caller of ctx makes calls for clients: the gateway, or the installation itself in its own process.
+func forClients(ctx context.Context) bool {
+	c := callerIn(ctx)
+	return c.service == usersCaller || c.local && c.service == ownCaller
+}
+
 // allow returns the context for the handler if the caller of ctx satisfies the rule of method. The identity in that context has
 // the reach that the caller has in the method.
 func (s *Server) allow(ctx context.Context, method string) (context.Context, error) {
@@ -51,6 +72,9 @@ func (s *Server) allow(ctx context.Context, method string) (context.Context, err
 	}
 	switch r.Level {
 	case levelPublic:
+		if !forClients(ctx) && !strings.HasPrefix(method, healthMethods) {
+			return nil, fault.Denied
+		}
 		return ctx, nil
 	case levelService:
 		if !slices.Contains(r.Callers, CallerOf(ctx)) {
@@ -61,6 +85,9 @@ func (s *Server) allow(ctx context.Context, method string) (context.Context, err
 	id, ok := identity.From(ctx)
 	if !ok {
 		return nil, fault.Unauthenticated
+	}
+	if id.Actor == "" && !forClients(ctx) {
+		return nil, fault.Denied.With("this method is for clients, not for services").Requires(r.Demand.Scope)
 	}
 	if id.Actor != "" && (id.Actor != CallerOf(ctx) || !slices.Contains(r.Callers, id.Actor)) {
 		return nil, fault.Denied.With("this method is not for services that act for an account").Requires(r.Demand.Scope)

@@ -10,8 +10,11 @@ import (
 	"slipway.dev/pkg/pki"
 )
 
-// caller is the service that calls and, if that is an agent, its node.
-type caller struct{ service, node string }
+// caller is the service that calls and, if that is an agent, its node. A local one is in the same process.
+type caller struct {
+	service, node string
+	local         bool
+}
 
 type callerKey struct{}
 

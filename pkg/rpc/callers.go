@@ -7,8 +7,14 @@ import (
 	"strings"
 )
 
-// usersCaller is the service that makes calls for users.
-const usersCaller = "gateway"
+const (
+	// usersCaller is the service that makes calls for users.
+	usersCaller = "gateway"
+	// ownCaller is the caller of what an installation does by itself in one process. No certificate has this name.
+	ownCaller = "slipway"
+	// healthMethods is the beginning of the names of the methods that every service may call.
+	healthMethods = "/grpc.health.v1."
+)
 
 // ErrCaller is the error of a connection by a service that may call no method of this server.
 var ErrCaller = errors.New("rpc: this service may not call here")
@@ -18,7 +24,7 @@ func (s *Server) callers() []string {
 	var list []string
 	for method, r := range s.rules {
 		switch {
-		case strings.HasPrefix(method, "/grpc.health.v1."):
+		case strings.HasPrefix(method, healthMethods):
 		case r.Level == levelService:
 			list = append(list, r.Callers...)
 		default:

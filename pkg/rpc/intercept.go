@@ -56,6 +56,9 @@ func (s *Server) guarded(ctx context.Context, method string, req any, h func(con
 		if err != nil {
 			return nil, pg.Unavailable(ctx, err)
 		}
+		if err := checkAudience(id, s.rules[method], method, CallerOf(ctx)); err != nil {
+			return nil, err
+		}
 		ctx = identity.With(ctx, id)
 	}
 	c := s.begin(ctx, s.rules[method], req)

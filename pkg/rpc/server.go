@@ -81,12 +81,12 @@ func (s *Server) Check() error { return errors.Join(append(s.unkept(), s.problem
 // Local returns a connection within this process for calls by a service. It reaches all services that are registered by the
 // time of its first call, so a service may take a connection to its own server while it is being built.
 func (s *Server) Local(service string) grpc.ClientConnInterface {
-	return s.local(caller{service: service})
+	return s.local(caller{service: service, local: true})
 }
 
 // LocalNode returns a connection as Local does, for calls by the agent of the node with this id.
 func (s *Server) LocalNode(id string) grpc.ClientConnInterface {
-	return s.local(caller{service: pki.NodeService, node: id})
+	return s.local(caller{service: pki.NodeService, node: id, local: true})
 }
 
 func (s *Server) local(c caller) grpc.ClientConnInterface {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"google.golang.org/grpc"
@@ -42,9 +41,14 @@ type config struct {
 	TLSCert string `env:"TLS_CERT"`
 	TLSKey  string `env:"TLS_KEY"`
 	// Secure: clients come by HTTPS through a proxy.
-	Secure         bool           `env:"SECURE"`
-	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
-	HideDocs       bool           `env:"HIDE_DOCS"`
+	Secure bool `env:"SECURE"`
+	// Changes and AdminChanges are how many changes a second an account and an administrator may ask for; below 0 there is
+	// no limit.
+	Changes      int `env:"CHANGES"`
+	AdminChanges int `env:"ADMIN_CHANGES"`
+	// TrustedProxies are the addresses, networks or host names of proxies whose X-Forwarded-For is believed.
+	TrustedProxies []string `env:"TRUSTED_PROXIES"`
+	HideDocs       bool     `env:"HIDE_DOCS"`
 	// PanelURL is where a one-time link leads after the login.
 	PanelURL string `env:"PANEL_URL"`
 	// Leave is how long the process goes on serving after a request to stop, while /readyz reports that it leaves:
@@ -84,6 +88,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	o := obs.New(health...)
 	gw, err := gateway.New(gateway.Config{
 		TrustedProxies: cfg.TrustedProxies, Secure: cfg.Secure || cfg.TLSCert != "", HideDocs: cfg.HideDocs, PanelURL: cfg.PanelURL,
+		Changes: cfg.Changes, AdminChanges: cfg.AdminChanges,
 		Ready: []func(context.Context) error{o.Ready}, Observe: o.Request,
 	}, conns, log)
 	if err != nil {
@@ -92,6 +97,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	parts := []run.Service{
 		run.Func(func(ctx context.Context) error { return listen(ctx, gw.Server(cfg.Listen), cfg, log) }),
 		run.Func(func(ctx context.Context) error { return gw.Watch(ctx, events) }),
+		run.Func(gw.FollowProxies),
 	}
 	for dialect, addr := range cfg.ListenOwn {
 		srv, err := gw.ServerOf(dialect, addr)

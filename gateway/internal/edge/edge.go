@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"runtime/debug"
@@ -20,6 +19,8 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/trace"
+
+	"slipway.dev/gateway/internal/proxies"
 )
 
 // Refusals of the edge itself.
@@ -33,7 +34,7 @@ var (
 type Config struct {
 	Limits Limits
 	// TrustedProxies may name the client in X-Forwarded-For.
-	TrustedProxies []netip.Prefix
+	TrustedProxies *proxies.List
 	// Secure: clients come by HTTPS, and browsers must not come without.
 	Secure bool
 	// Observe, when it is set, is called for every request that was answered, with the group of its path.
@@ -46,9 +47,10 @@ type Request struct {
 	Client string // address, without port
 	// UserAgent is the client's User-Agent, limited to what gRPC can carry.
 	UserAgent string
-	// Identity is the signed identity of the caller; empty when there is none.
-	Identity string
-	Account  int32
+	// Session is that of the caller; Known reports whether there is one.
+	Session Session
+	Known   bool
+	Account int32
 	// OnceKey is the client's Idempotency-Key, if it sent one.
 	OnceKey string
 	// MaxBody is the largest body of the route in bytes; there is no limit below 0.
@@ -60,9 +62,9 @@ type Request struct {
 	// Reason is why the request was refused. Err is also set if the cause is an error of the server.
 	Reason string
 	Err    error
-	// Renew asks auth again for the identity of the credential, unless the gateway has a newer one than stale. It is
+	// Renew asks auth again for the session of the credential, unless the gateway has a newer identity than stale. It is
 	// nil if the request has no credential.
-	Renew func(ctx context.Context, stale string) (string, error)
+	Renew func(ctx context.Context, stale string) (Session, error)
 
 	mount *Mount
 	whole context.Context // of the connection, which knows no limit of time

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway.dev/pkg/fault"
+
+	"slipway.dev/gateway/internal/proxies"
 )
 
 func TestQuery(t *testing.T) {
@@ -90,10 +91,13 @@ func TestRequestID(t *testing.T) {
 
 func TestClientAddr(t *testing.T) {
 	t.Parallel()
-	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	trusted, err := proxies.Parse([]string{"10.0.0.0/16", "::1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name, remote, forwarded string
-		trusted                 []netip.Prefix
+		trusted                 *proxies.List
 		want                    string
 	}{
 		{"no proxy", "203.0.113.7:1", "", nil, "203.0.113.7"},

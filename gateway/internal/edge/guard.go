@@ -119,13 +119,13 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if ok {
-		q.Identity, q.Account = s.Identity, s.AccountID
-		q.Renew = func(ctx context.Context, stale string) (string, error) {
+		q.Session, q.Known, q.Account = s, true, s.AccountID
+		q.Renew = func(ctx context.Context, stale string) (Session, error) {
 			s, ok, err := g.sessions.Renew(ctx, token, stale)
 			if err == nil && !ok {
 				err = identity.ErrInvalid
 			}
-			return s.Identity, err
+			return s, err
 		}
 	}
 	g.next.ServeHTTP(w, r)

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"slipway.dev/gateway/internal/proxies"
 )
 
 // maxLogged is the greatest length of a client's text in a log line.
@@ -144,13 +146,13 @@ func userAgent(came string) string {
 }
 
 // clientAddr returns the client's address: the last one that a trusted proxy saw, or the peer of the connection.
-func clientAddr(r *http.Request, trusted []netip.Prefix) string {
+func clientAddr(r *http.Request, trusted *proxies.List) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return ""
 	}
 	addr := peer.Addr().Unmap().WithZone("")
-	if len(trusted) == 0 || !within(addr, trusted) {
+	if !trusted.Contains(addr) {
 		return addr.String()
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -159,18 +161,9 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) string {
 		if err != nil {
 			break
 		}
-		if addr = hop.Unmap().WithZone(""); !within(addr, trusted) {
+		if addr = hop.Unmap().WithZone(""); !trusted.Contains(addr) {
 			break
 		}
 	}
 	return addr.String()
-}
-
-func within(a netip.Addr, list []netip.Prefix) bool {
-	for _, p := range list {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }

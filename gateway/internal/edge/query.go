@@ -63,7 +63,9 @@ const maxName = 40
 // parameterFault returns the fault of a parameter, which names it unless the name is none of ours.
 func parameterFault(name, msg string) error {
 	f := fault.Invalid.With("%s", msg)
-	word := func(r rune) bool { return r == '_' || r == '.' || 'a' <= r|0x20 && r|0x20 <= 'z' || '0' <= r && r <= '9' }
+	word := func(r rune) bool {
+		return r == '_' || r == '.' || 'a' <= r|0x20 && r|0x20 <= 'z' || '0' <= r && r <= '9'
+	}
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !word(r) }) {
 		return f
 	}

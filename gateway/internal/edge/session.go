@@ -24,20 +24,42 @@ const (
 
 // Session is a live token.
 type Session struct {
-	Identity  string
 	AccountID int32
 	ID        int32
+	// Admin: the account is an administrator.
+	Admin bool
 
-	until time.Time
+	identities map[string]string // signed, by the service that they are for
+	identity   string            // for every service, from an auth of the version before
+	until      time.Time
+}
+
+// Identity returns the signed identity for a service, or "" if there is none.
+func (s Session) Identity(service string) string {
+	if text, ok := s.identities[service]; ok {
+		return text
+	}
+	return s.identity
+}
+
+// has reports whether a signed identity is one of the session's.
+func (s Session) has(identity string) bool {
+	for _, text := range s.identities {
+		if text == identity {
+			return true
+		}
+	}
+	return identity != "" && s.identity == identity
 }
 
 // Sessions caches the session of a token for a few seconds, by a hash of the token and the client's address, because
 // some tokens are limited to some addresses. A revocation removes a session at once; the short lifetime covers
 // revocations that got lost.
 type Sessions struct {
-	auth authpb.TokenServiceClient
-	ttl  time.Duration
-	now  func() time.Time
+	auth      authpb.TokenServiceClient
+	ttl       time.Duration
+	now       func() time.Time
+	audiences []string
 
 	mu      sync.RWMutex
 	live    map[tokenHash]Session
@@ -59,12 +81,13 @@ type flight struct {
 	counted bool // as a miss, until auth answers otherwise
 }
 
-// NewSessions returns a cache that asks auth and keeps answers for ttl; 0 means 5 s.
-func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration) *Sessions {
+// NewSessions returns a cache that asks auth for identities for the services of these names, and keeps answers for ttl; 0 means
+// 5 s.
+func NewSessions(auth authpb.TokenServiceClient, ttl time.Duration, audiences ...string) *Sessions {
 	if ttl <= 0 {
 		ttl = 5 * time.Second
 	}
-	s := &Sessions{auth: auth, ttl: ttl, now: time.Now, misses: misses{}}
+	s := &Sessions{auth: auth, ttl: ttl, now: time.Now, misses: misses{}, audiences: audiences}
 	s.ForgetAll()
 	return s
 }
@@ -112,7 +135,7 @@ func (s *Sessions) rank(ctx context.Context, token string) int {
 func (s *Sessions) Renew(ctx context.Context, token, stale string) (Session, bool, error) {
 	key := hashOf(token, Of(ctx).Client)
 	s.mu.Lock()
-	if found, ok := s.live[key]; ok && found.Identity == stale {
+	if found, ok := s.live[key]; ok && found.has(stale) {
 		found.until = time.Time{}
 		s.live[key] = found
 		delete(s.flights, key) // it may bring the same
@@ -159,14 +182,15 @@ func (s *Sessions) ask(ctx context.Context, f *flight, token string) {
 	// Nothing else of ctx goes along: with the identity that a service has just refused, auth would refuse this call too.
 	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(rpc.RequestIDKey, q.ID, rpc.ClientIPKey, q.Client))
 	asked := s.now()
-	resp, err := s.auth.Introspect(ctx, &authpb.IntrospectRequest{Token: token})
+	resp, err := s.auth.Introspect(ctx, &authpb.IntrospectRequest{Token: token, Audiences: s.audiences})
 	if err != nil {
 		f.err = notFound(err)
 		return
 	}
 	f.known = true
 	f.session = Session{
-		Identity: resp.GetIdentity(), AccountID: resp.GetAccountId(), ID: resp.GetSessionId(), until: asked.Add(s.ttl),
+		AccountID: resp.GetAccountId(), ID: resp.GetSessionId(), Admin: resp.GetAdmin(),
+		identities: resp.GetIdentities(), identity: resp.GetIdentity(), until: asked.Add(s.ttl),
 	}
 	if end := resp.GetExpiresAt(); end.IsValid() && end.AsTime().Before(f.session.until) {
 		f.session.until = end.AsTime()

@@ -61,7 +61,7 @@ func bubble(t *testing.T, f func(t *testing.T, s *Sessions, a *auth)) {
 func find(t *testing.T, s *Sessions, wantKnown bool) {
 	t.Helper()
 	got, known, err := s.Find(t.Context(), "tok")
-	if err != nil || known != wantKnown || known && got.Identity != "signed tok" {
+	if err != nil || known != wantKnown || known && got.Identity("vm") != "signed tok" {
 		t.Errorf("%+v %v %v, want known %v", got, known, err, wantKnown)
 	}
 }
@@ -279,7 +279,7 @@ func TestRenew(t *testing.T) {
 		if _, ok, err := s.Renew(t.Context(), "tok", "older"); !ok || err != nil || a.asked != 1 {
 			t.Errorf("a newer one is known: %v %v, asked %d times", ok, err, a.asked)
 		}
-		if got, ok, err := s.Renew(t.Context(), "tok", "signed tok"); !ok || err != nil || got.Identity != "signed tok" || a.asked != 2 {
+		if got, ok, err := s.Renew(t.Context(), "tok", "signed tok"); !ok || err != nil || got.Identity("vm") != "signed tok" || a.asked != 2 {
 			t.Errorf("%v %v %v, asked %d times", got, ok, err, a.asked)
 		}
 		refused := metadata.AppendToOutgoingContext(t.Context(), identity.MetadataKey, "signed tok")

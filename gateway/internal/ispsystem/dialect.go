@@ -28,7 +28,7 @@ func Dialect() rest.Dialect {
 		Parameters: edge.Parameters{
 			Several: []string{where.ParamWhere, where.ParamOrder, where.ParamFields}, Raw: []string{where.ParamWhere},
 		},
-		Codec:     rest.Codec{HideError: true, Loose: true},
+		Codec: rest.Codec{HideError: true, Loose: true},
 		Credentials: []edge.Credential{
 			{Header: "X-Xsrf-Token"},
 			{Header: "Authorization", Bearer: true},

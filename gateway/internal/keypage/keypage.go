@@ -179,7 +179,7 @@ func (h *handler) welcome(ctx context.Context, q *edge.Request, token string) pa
 		return p
 	}
 	q.Account = s.AccountID
-	ctx = metadata.AppendToOutgoingContext(ctx, identity.MetadataKey, s.Identity)
+	ctx = metadata.AppendToOutgoingContext(ctx, identity.MetadataKey, s.Identity("auth"))
 	me, err := h.tokens.Whoami(ctx, &authpb.WhoamiRequest{})
 	if err != nil {
 		q.Err = err

@@ -14,7 +14,6 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/idem"
-	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/rpc"
 
 	"slipway.dev/gateway/internal/edge"
@@ -30,6 +29,7 @@ type API struct {
 	raw   map[protoreflect.FullName]http.Handler
 	room  *room
 	walks *walks
+	rates *Rates
 }
 
 // New returns the API of a dialect with the routes that files declare for it. It fails if a route leads to a service
@@ -132,6 +132,9 @@ func (a *API) mux(path string) *runtime.ServeMux {
 	return a.muxes[group]
 }
 
+// Limit makes the API count changes by k, which several dialects may share.
+func (a *API) Limit(k *Rates) { a.rates = k }
+
 // Routes lists the routes of the dialect.
 func (a *API) Routes() []Route { return a.routes }
 
@@ -183,16 +186,13 @@ func takeOnceKey(r *http.Request) error {
 	return nil
 }
 
-// outgoing returns a context for calls that carries the caller's identity, the request id and the rest of the
-// request's metadata.
+// outgoing returns a context for calls that carries the request id and the rest of the request's metadata. The connection of
+// each service adds the caller's identity for that service.
 func outgoing(ctx context.Context) context.Context {
 	q := edge.Of(ctx)
 	md := metadata.MD{rpc.RequestIDKey: {q.ID}, rpc.ClientIPKey: {q.Client}}
 	if q.UserAgent != "" {
 		md[rpc.UserAgentKey] = []string{q.UserAgent}
-	}
-	if q.Identity != "" {
-		md[identity.MetadataKey] = []string{q.Identity}
 	}
 	if q.OnceKey != "" {
 		md[rpc.IdemKey] = []string{q.OnceKey}

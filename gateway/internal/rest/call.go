@@ -39,6 +39,7 @@ type call struct {
 	raw     http.Handler
 	repeats bool // it declares what a repeat with the same Idempotency-Key does
 	public  bool // it accepts callers without a credential
+	changes bool // it may change something
 }
 
 // call prepares a route. It finds every mistake in the route when the gateway starts.
@@ -47,6 +48,7 @@ func (a *API) call(r Route, own local, conns Conns) (*call, error) {
 		Route: r, api: a, status: r.Status(), name: fmt.Sprintf("/%s/%s", r.RPC.Parent().FullName(), r.RPC.Name()),
 		params: map[string]protoreflect.FieldDescriptor{}, raw: a.raw[r.RPC.FullName()],
 		repeats: access.Of(r.RPC).GetRepeat() != accesspb.Repeat_REPEAT_UNSPECIFIED, public: r.public(),
+		changes: r.Method != http.MethodGet || access.RestOf(r.RPC).GetActs(),
 	}
 	service, _, _ := strings.Cut(string(r.RPC.FullName()), ".")
 	if _, ok := own[c.name]; ok {
@@ -89,9 +91,15 @@ var bodyMessage = (*httpbody.HttpBody)(nil).ProtoReflect().Descriptor().FullName
 
 // serve answers a request. It refuses a caller without a credential before it reads anything of the request.
 func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]string) {
-	if !c.public && edge.Of(r.Context()).Identity == "" {
+	if !c.public && !edge.Of(r.Context()).Known {
 		c.api.dialect.Fail(w, r, fault.Unauthenticated)
 		return
+	}
+	if c.changes {
+		if err := c.api.rates.take(edge.Of(r.Context())); err != nil {
+			c.api.dialect.Fail(w, r, err)
+			return
+		}
 	}
 	if c.raw != nil {
 		for name, value := range path {

@@ -64,7 +64,7 @@ func (k *walk) page() (proto.Message, error) {
 	defer cancel()
 	if q := edge.Of(ctx); q.Renew != nil {
 		var err error
-		if q.Identity, err = q.Renew(ctx, ""); err != nil {
+		if q.Session, err = q.Renew(ctx, ""); err != nil {
 			return nil, err
 		}
 	}

@@ -810,8 +810,10 @@ func (*WhoamiRequest) Descriptor() ([]byte, []int) {
 // credentials are limited to some addresses, so the answer applies only to the client whose address is in the
 // metadata.
 type IntrospectRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Token string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// The services to which the identity will be passed on.
+	Audiences     []string `protobuf:"bytes,2,rep,name=audiences,proto3" json:"audiences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -853,16 +855,28 @@ func (x *IntrospectRequest) GetToken() string {
 	return ""
 }
 
+func (x *IntrospectRequest) GetAudiences() []string {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
 // IntrospectResponse is an identity that every service can verify for itself.
 type IntrospectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Signed identity, opaque to the gateway, to be passed on in the metadata key slipway-identity.
+	// Signed identity, opaque to the gateway, to be passed on in the metadata key slipway-identity. Empty if the request
+	// named audiences.
 	Identity  string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
 	AccountId int32  `protobuf:"varint,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	// Names the session in revocation events.
 	SessionId int32 `protobuf:"varint,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// When the signed identity ends; the token itself may live longer.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Signed identities by audience: each is good at one service alone.
+	Identities map[string]string `protobuf:"bytes,5,rep,name=identities,proto3" json:"identities,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The account is an administrator.
+	Admin         bool `protobuf:"varint,6,opt,name=admin,proto3" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -923,6 +937,20 @@ func (x *IntrospectResponse) GetExpiresAt() *timestamppb.Timestamp {
 		return x.ExpiresAt
 	}
 	return nil
+}
+
+func (x *IntrospectResponse) GetIdentities() map[string]string {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *IntrospectResponse) GetAdmin() bool {
+	if x != nil {
+		return x.Admin
+	}
+	return false
 }
 
 // ListKeysRequest is empty.
@@ -1222,9 +1250,10 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x04 \x01(\v2\x1c.google.protobuf.StringValueR\texpiresAt\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\bR\tconfirmed\"\x0f\n" +
-	"\rWhoamiRequest\"/\n" +
+	"\rWhoamiRequest\"M\n" +
 	"\x11IntrospectRequest\x12\x1a\n" +
-	"\x05token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\"\xa9\x01\n" +
+	"\x05token\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\x05token\x12\x1c\n" +
+	"\taudiences\x18\x02 \x03(\tR\taudiences\"\xcb\x02\n" +
 	"\x12IntrospectResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x1d\n" +
 	"\n" +
@@ -1232,7 +1261,14 @@ const file_auth_v4_token_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x03 \x01(\x05R\tsessionId\x129\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x11\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12K\n" +
+	"\n" +
+	"identities\x18\x05 \x03(\v2+.auth.v4.IntrospectResponse.IdentitiesEntryR\n" +
+	"identities\x12\x14\n" +
+	"\x05admin\x18\x06 \x01(\bR\x05admin\x1a=\n" +
+	"\x0fIdentitiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x11\n" +
 	"\x0fListKeysRequest\":\n" +
 	"\x10ListKeysResponse\x12&\n" +
 	"\x04keys\x18\x01 \x03(\v2\x12.auth.v4.PublicKeyR\x04keys\"-\n" +
@@ -1285,7 +1321,7 @@ func file_auth_v4_token_proto_rawDescGZIP() []byte {
 	return file_auth_v4_token_proto_rawDescData
 }
 
-var file_auth_v4_token_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_auth_v4_token_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_auth_v4_token_proto_goTypes = []any{
 	(*CreateSessionRequest)(nil),       // 0: auth.v4.CreateSessionRequest
 	(*Token)(nil),                      // 1: auth.v4.Token
@@ -1308,49 +1344,51 @@ var file_auth_v4_token_proto_goTypes = []any{
 	(*PublicKey)(nil),                  // 18: auth.v4.PublicKey
 	(*ActForRequest)(nil),              // 19: auth.v4.ActForRequest
 	(*ActForResponse)(nil),             // 20: auth.v4.ActForResponse
-	(*wrapperspb.StringValue)(nil),     // 21: google.protobuf.StringValue
-	(*v1.Query)(nil),                   // 22: query.v1.Query
-	(*timestamppb.Timestamp)(nil),      // 23: google.protobuf.Timestamp
-	(*User)(nil),                       // 24: auth.v4.User
+	nil,                                // 21: auth.v4.IntrospectResponse.IdentitiesEntry
+	(*wrapperspb.StringValue)(nil),     // 22: google.protobuf.StringValue
+	(*v1.Query)(nil),                   // 23: query.v1.Query
+	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
+	(*User)(nil),                       // 25: auth.v4.User
 }
 var file_auth_v4_token_proto_depIdxs = []int32{
-	21, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
-	21, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
-	21, // 2: auth.v4.TokenInfo.expires_at:type_name -> google.protobuf.StringValue
-	21, // 3: auth.v4.TokenInfo.valid_until:type_name -> google.protobuf.StringValue
-	22, // 4: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
+	22, // 0: auth.v4.Token.expires_at:type_name -> google.protobuf.StringValue
+	22, // 1: auth.v4.CreateTokenRequest.expires_at:type_name -> google.protobuf.StringValue
+	22, // 2: auth.v4.TokenInfo.expires_at:type_name -> google.protobuf.StringValue
+	22, // 3: auth.v4.TokenInfo.valid_until:type_name -> google.protobuf.StringValue
+	23, // 4: auth.v4.ListTokensRequest.query:type_name -> query.v1.Query
 	5,  // 5: auth.v4.ListTokensResponse.list:type_name -> auth.v4.TokenInfo
-	21, // 6: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
-	23, // 7: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 8: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
-	23, // 9: auth.v4.ActForResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 10: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
-	2,  // 11: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
-	3,  // 12: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
-	6,  // 13: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
-	8,  // 14: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
-	9,  // 15: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
-	11, // 16: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
-	13, // 17: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
-	14, // 18: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
-	19, // 19: auth.v4.TokenService.ActFor:input_type -> auth.v4.ActForRequest
-	16, // 20: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
-	1,  // 21: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
-	1,  // 22: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
-	4,  // 23: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
-	7,  // 24: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
-	5,  // 25: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
-	10, // 26: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
-	12, // 27: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
-	24, // 28: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
-	15, // 29: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
-	20, // 30: auth.v4.TokenService.ActFor:output_type -> auth.v4.ActForResponse
-	17, // 31: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
-	21, // [21:32] is the sub-list for method output_type
-	10, // [10:21] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	22, // 6: auth.v4.LegacySession.expires_at:type_name -> google.protobuf.StringValue
+	24, // 7: auth.v4.IntrospectResponse.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 8: auth.v4.IntrospectResponse.identities:type_name -> auth.v4.IntrospectResponse.IdentitiesEntry
+	18, // 9: auth.v4.ListKeysResponse.keys:type_name -> auth.v4.PublicKey
+	24, // 10: auth.v4.ActForResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 11: auth.v4.TokenService.CreateSession:input_type -> auth.v4.CreateSessionRequest
+	2,  // 12: auth.v4.TokenService.CreateToken:input_type -> auth.v4.CreateTokenRequest
+	3,  // 13: auth.v4.TokenService.DeleteToken:input_type -> auth.v4.DeleteTokenRequest
+	6,  // 14: auth.v4.TokenService.ListTokens:input_type -> auth.v4.ListTokensRequest
+	8,  // 15: auth.v4.TokenService.GetSelfSession:input_type -> auth.v4.GetSelfSessionRequest
+	9,  // 16: auth.v4.TokenService.DeleteSelfSession:input_type -> auth.v4.DeleteSelfSessionRequest
+	11, // 17: auth.v4.TokenService.CreateLegacySession:input_type -> auth.v4.CreateLegacySessionRequest
+	13, // 18: auth.v4.TokenService.Whoami:input_type -> auth.v4.WhoamiRequest
+	14, // 19: auth.v4.TokenService.Introspect:input_type -> auth.v4.IntrospectRequest
+	19, // 20: auth.v4.TokenService.ActFor:input_type -> auth.v4.ActForRequest
+	16, // 21: auth.v4.TokenService.ListKeys:input_type -> auth.v4.ListKeysRequest
+	1,  // 22: auth.v4.TokenService.CreateSession:output_type -> auth.v4.Token
+	1,  // 23: auth.v4.TokenService.CreateToken:output_type -> auth.v4.Token
+	4,  // 24: auth.v4.TokenService.DeleteToken:output_type -> auth.v4.DeleteTokenResponse
+	7,  // 25: auth.v4.TokenService.ListTokens:output_type -> auth.v4.ListTokensResponse
+	5,  // 26: auth.v4.TokenService.GetSelfSession:output_type -> auth.v4.TokenInfo
+	10, // 27: auth.v4.TokenService.DeleteSelfSession:output_type -> auth.v4.DeleteSelfSessionResponse
+	12, // 28: auth.v4.TokenService.CreateLegacySession:output_type -> auth.v4.LegacySession
+	25, // 29: auth.v4.TokenService.Whoami:output_type -> auth.v4.User
+	15, // 30: auth.v4.TokenService.Introspect:output_type -> auth.v4.IntrospectResponse
+	20, // 31: auth.v4.TokenService.ActFor:output_type -> auth.v4.ActForResponse
+	17, // 32: auth.v4.TokenService.ListKeys:output_type -> auth.v4.ListKeysResponse
+	22, // [22:33] is the sub-list for method output_type
+	11, // [11:22] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_auth_v4_token_proto_init() }
@@ -1365,7 +1403,7 @@ func file_auth_v4_token_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v4_token_proto_rawDesc), len(file_auth_v4_token_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -143,6 +143,9 @@ func (s *Server) change(ctx context.Context, was target, kind string, keys []str
 		if h.State == host.Deleting {
 			return host.ErrDeleting.With("host %d is being deleted", h.ID)
 		}
+		if err := task.Admit(ctx, tx, id); err != nil {
+			return err
+		}
 		list, err := address.Of(ctx, tx, id)
 		if err != nil {
 			return err

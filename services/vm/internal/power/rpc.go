@@ -55,6 +55,9 @@ func accept[A proto.Message](ctx context.Context, s *Server, id int32, kind stri
 		if err := change(h); err != nil {
 			return err
 		}
+		if err := task.Admit(ctx, tx, id); err != nil {
+			return err
+		}
 		if err := host.Save(ctx, tx, h); err != nil {
 			return err
 		}

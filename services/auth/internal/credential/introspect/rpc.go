@@ -9,6 +9,7 @@ import (
 
 	authpb "slipway.dev/proto/auth/v4"
 
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/pkg/unit"
@@ -33,8 +34,15 @@ func New(db *unit.DB, p power.Powers, r *keyring.Ring, b *bearer.Writer, ttl tim
 	return &Introspector{db, p, r, b, ttl, now}
 }
 
-// Introspect turns a credential into an identity that is good for a minute, or less when the credential ends before.
+// maxAudiences bounds the signatures of one call.
+const maxAudiences = 64
+
+// Introspect turns a credential into an identity for each audience, which is good for a minute, or less when the credential
+// ends before.
 func (s *Introspector) Introspect(ctx context.Context, r *authpb.IntrospectRequest) (*authpb.IntrospectResponse, error) {
+	if len(r.GetAudiences()) > maxAudiences {
+		return nil, fault.Invalid.With("more than %d", maxAudiences).On("audiences")
+	}
 	l, err := s.Find(ctx, r.GetToken())
 	if err != nil {
 		return nil, err
@@ -42,13 +50,23 @@ func (s *Introspector) Introspect(ctx context.Context, r *authpb.IntrospectReque
 	i := l.Account.Identity(l.ID, s.powers)
 	i.Only = l.Scopes
 	i.Limited = i.Only != nil
-	text, expires, err := s.Sign(i, lease(l.Left))
-	if err != nil {
-		return nil, err
+	resp := &authpb.IntrospectResponse{AccountId: l.Account.ID, SessionId: l.ID, Admin: i.Admin(), Identities: map[string]string{}}
+	audiences := r.GetAudiences()
+	if len(audiences) == 0 {
+		audiences = []string{""} // a gateway of the version before
 	}
-	return &authpb.IntrospectResponse{
-		Identity: text, AccountId: l.Account.ID, SessionId: l.ID, ExpiresAt: timestamppb.New(expires),
-	}, nil
+	for _, i.Audience = range audiences {
+		text, expires, err := s.Sign(i, lease(l.Left))
+		if err != nil {
+			return nil, err
+		}
+		if resp.ExpiresAt = timestamppb.New(expires); i.Audience == "" {
+			resp.Identity = text
+		} else {
+			resp.Identities[i.Audience] = text
+		}
+	}
+	return resp, nil
 }
 
 // ListKeys returns the public keys that verify identities.

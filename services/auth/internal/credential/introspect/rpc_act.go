@@ -29,6 +29,7 @@ func (s *Introspector) ActFor(ctx context.Context, r *authpb.ActForRequest) (*au
 		}
 		i = a.Identity(0, s.powers)
 		i.Actor = rpc.CallerOf(ctx)
+		i.Audience = i.Actor // at the services that let the caller act
 		audit.Of(ctx).Actor(a.ID, i.Name())
 		if a.State != account.Active {
 			return errSuspended
