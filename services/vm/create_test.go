@@ -36,7 +36,7 @@ func TestCreateLocksLate(t *testing.T) {
 	if lock < 0 || lock != len(trips)-2 || trips[lock+1][0] != "commit" {
 		t.Errorf("rows are locked in round trip %d of %d: %q", lock+1, len(trips), trips)
 	}
-	if len(trips) > 6 {
+	if len(trips) > 5 {
 		t.Errorf("%d round trips: %q", len(trips), trips)
 	}
 }

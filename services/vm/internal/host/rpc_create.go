@@ -40,7 +40,7 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
-	h, err := s.plan(ctx, spec)
+	h, place, err := s.plan(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 		return nil, err
 	}
 	pointReserved.Hit()
-	resp, err := s.record(ctx, h, spec, addrs)
+	resp, err := s.record(ctx, h, spec, place, addrs)
 	if err != nil {
 		err = spec.ofOwner(err)
 		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they
@@ -95,50 +95,51 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 	return s
 }
 
-// plan resolves what the spec names and completes it. The host that it returns has everything but id, node, RAM and rows.
-func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
+// plan resolves what the spec names and completes it, and chooses a place. The host that it returns has everything but id,
+// node, RAM and rows.
+func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place node.Place, err error) {
 	caller, _ := identity.From(ctx)
 	owner, err := s.accountFor(ctx, caller, spec.Account)
 	if err != nil {
-		return nil, err
+		return nil, place, err
 	}
 	p, err := readPlacement(ctx, s.db, spec.Cluster, spec.OS, owner, caller.Admin())
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, place, err
 	case p.ClusterID == 0:
-		return nil, fault.Invalid.With("there is no cluster %d", spec.Cluster).On("cluster")
+		return nil, place, fault.Invalid.With("there is no cluster %d", spec.Cluster).On("cluster")
 	case p.OSID == 0:
-		return nil, fault.Invalid.With("there is no OS %d", spec.OS).On("os")
+		return nil, place, fault.Invalid.With("there is no OS %d", spec.OS).On("os")
 	case !p.Ready:
-		return nil, fault.Invalid.With("OS %d is being imported", spec.OS).On("os")
+		return nil, place, fault.Invalid.With("OS %d is being imported", spec.OS).On("os")
 	}
 	if err := spec.fill(); err != nil {
-		return nil, err
+		return nil, place, err
 	}
 	// Limits and room count in the transaction that stores the host. A request that has no chance is refused here,
 	// before it takes addresses from others.
-	place, err := node.Choose(ctx, s.db, p.ClusterID, spec.Node, p.OSID, spec.want())
+	place, err = node.Choose(ctx, s.db, p.ClusterID, spec.Node, p.OSID, spec.want())
 	if err != nil {
-		return nil, err
+		return nil, place, err
 	}
 	four, _ := address.Asked(spec.claim())
 	if err := p.Limits.Allow(spec.on(place).usage(int64(four))); err != nil {
-		return nil, spec.ofOwner(err)
+		return nil, place, spec.ofOwner(err)
 	}
 	keys, err := s.peers.Accounts.SSHKeys(ctx, owner)
 	if err != nil {
-		return nil, fmt.Errorf("keys of account %d: %w", owner, err)
+		return nil, place, fmt.Errorf("keys of account %d: %w", owner, err)
 	}
 	if err := spec.addKeys(keys); err != nil {
-		return nil, err
+		return nil, place, err
 	}
 	hash, err := hashPassword(spec.Password)
 	if err != nil {
-		return nil, err
+		return nil, place, err
 	}
 	id := uuid.New()
-	h := &Host{
+	h = &Host{
 		UUID: id, Name: spec.Name, Comment: spec.Comment, State: Creating, Wanted: WantActive,
 		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, MAC: MAC(id),
 		AntiSpoofing: p.AntiSpoofing || spec.AntiSpoofing, PasswordHash: hash, SSHKeys: spec.SSHKeys,
@@ -147,7 +148,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (*Host, error) {
 		h.Limited = &spec.AntiSpoofing
 	}
 	h.Hostname, h.Domain = hostnames(spec.Name, spec.Domain, p.DomainTemplate)
-	return h, nil
+	return h, place, nil
 }
 
 // accountFor returns the owner of the new host: the caller, or the wanted account if the caller may act for it.
@@ -204,18 +205,14 @@ func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]addr
 	return s.peers.Addresses.Reserve(ctx, req, by)
 }
 
-// record stores the host. When other hosts take the room that was chosen, it chooses again; that ends, because they use
-// it up.
-func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []address.Address) (
+// record stores the host at the place that was chosen. When other hosts take the room there, it chooses again; that ends,
+// because they use it up.
+func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, place node.Place, addrs []address.Address) (
 	resp *vmpb.CreateHostResponse, err error,
 ) {
 	four := address.CountIPv4(addrs)
 	for {
 		err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-			place, err := node.Choose(ctx, tx, h.ClusterID, spec.Node, h.OSID, spec.want())
-			if err != nil {
-				return err
-			}
 			there := spec.on(place)
 			h.NodeID, h.RAM = place.Node, there.RAM
 			if err := (rows{tx}).InsertHost(ctx, h, there.Disks, addrs); err != nil {
@@ -242,6 +239,9 @@ func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, addrs []
 		})
 		if !errors.Is(err, node.ErrRoomTaken) {
 			return resp, err
+		}
+		if place, err = node.Choose(ctx, s.db, h.ClusterID, spec.Node, h.OSID, spec.want()); err != nil {
+			return nil, err
 		}
 	}
 }

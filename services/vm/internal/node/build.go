@@ -50,9 +50,10 @@ var takeRoom = `
 		storage_allocated = n.storage_allocated + $6
 	FROM cluster c
 	WHERE n.id = $2 AND c.id = $1 AND n.cluster_id = c.id AND NOT n.maintenance AND $3::integer > 0
-	  AND ` + fits("$5::integer", "$6::bigint")
+	  AND n.seen_at > now() - ` + silence + ` AND ` + fits("$5::integer", "$6::bigint")
 
-// QueueTake takes room on a node, as the last part of b. done is true after the batch if the room was still free. Every
+// QueueTake takes room on a node, as the last part of b. done is true after the batch if the node was still in service and
+// the room free. Every
 // host on the node passes through the row that is locked from here to the commit.
 func QueueTake(b *pgx.Batch, cluster, node, os int32, s Size, done *bool) {
 	b.Queue(takeRoom, cluster, node, os, s.CPUs, s.RAM, s.Disk).
