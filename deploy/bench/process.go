@@ -110,7 +110,10 @@ func (p *process) memory() int {
 }
 
 // api is a client of one stack.
-type api struct{ url, token string }
+type api struct {
+	url, token      string
+	stack, postgres int // processes, where known
+}
 
 // open starts a stack, as up does, and logs in.
 func (b *bench) open(hypervisor, data, url string, env ...string) (*process, *api, error) {
@@ -161,8 +164,6 @@ func (a *api) do(method, path string, body, into any) error {
 type made struct {
 	ID   int `json:"id"`
 	Task int `json:"task"`
-
-	at time.Time
 }
 
 // host makes a host and waits until it is active; it returns how long that took.
