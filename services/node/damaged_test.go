@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"bytes"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	vmpb "slipway.dev/proto/vm/v3"
 
+	"slipway.dev/pkg/obs"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/node"
 )
@@ -58,5 +61,44 @@ func TestFilesWithoutContent(t *testing.T) {
 				t.Errorf("%v, want %q; the file holds %q", err, c.want, after)
 			}
 		})
+	}
+}
+
+// TestBadTemplateStopsNothing: an agent starts without a template that it cannot use, and says so.
+func TestBadTemplateStopsNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"torn.json": `{"name":"to`, "none.json": `{"name":"none","file":"none.qcow2","sha256":"` + strings.Repeat("0", 64) + `"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said bytes.Buffer
+	s := rpc.NewServer(slog.New(slog.DiscardHandler), nil)
+	vm := &fakeVM{}
+	vmpb.RegisterNodeServiceServer(s, vm)
+	svc, err := node.New(t.Context(), node.Config{
+		Root: t.TempDir(), StackID: "stack", Endpoint: node.LocalEndpoint, Hypervisor: node.Sim, Templates: dir,
+	}, s.Local("node"), slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = svc.Close() })
+	if _, err := svc.Register(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, file := range []string{"torn.json", "none.json"} {
+		if !strings.Contains(said.String(), file) {
+			t.Errorf("nothing about %s:\n%s", file, said.String())
+		}
+	}
+	o := obs.New()
+	svc.Observe(o)
+	w := httptest.NewRecorder()
+	o.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if want := `slipway_node_left_out{what="template"} 2`; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("no %s in the metrics", want)
 	}
 }

@@ -61,6 +61,9 @@ var repairs = obs.Desc("slipway_node_repairs",
 	`What the agent put back since its start, because another program had removed it: "bridge", "forwarding", "rules", "guard".`,
 	"what")
 
+var leftOut = obs.Desc("slipway_node_left_out",
+	`What the agent works without, because it is damaged or not acceptable: "template", "fence" (records of commands).`, "what")
+
 // Observe adds the metrics of the agent.
 func (s *Service) Observe(o *obs.Obs) {
 	s.server.Observe(o.Call("node"))
@@ -68,6 +71,8 @@ func (s *Service) Observe(o *obs.Obs) {
 		for what, n := range s.keeper.counts() {
 			set(repairs, float64(n), what)
 		}
+		set(leftOut, float64(s.oses.Bad()), "template")
+		set(leftOut, float64(s.damaged), "fence")
 		return nil
 	})
 }

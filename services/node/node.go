@@ -71,6 +71,9 @@ type Service struct {
 	log    *slog.Logger
 	keeper keeper
 
+	oses    *ostemplate.Store
+	damaged int // records of the journal that were left out
+
 	mu        sync.Mutex         // one sign of life at a time
 	templates []*nodepb.Template // that vm has
 	asOf      string             // what vm answered to them; "" if vm takes the whole list each time
@@ -86,7 +89,7 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	oses, err := ostemplate.Open(cfg.Root, images)
+	oses, err := ostemplate.Open(cfg.Root, images, log)
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
@@ -99,7 +102,10 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	s := &Service{cfg: cfg, vm: vmpb.NewNodeServiceClient(vm), log: log}
+	for _, err := range marks.Damaged() {
+		log.Error("a record of a command is damaged and left out", "err", err)
+	}
+	s := &Service{cfg: cfg, vm: vmpb.NewNodeServiceClient(vm), log: log, oses: oses, damaged: len(marks.Damaged())}
 	if s.driver, err = openDriver(ctx, cfg, id, images, log); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
@@ -159,6 +165,7 @@ func open(ctx context.Context, choice string, cfg Config, nodeID string, images 
 	case Sim:
 		d, err := sim.Open(sim.Config{
 			StackID: cfg.StackID, NodeID: nodeID, Dir: filepath.Join(cfg.Root, "sim"),
+			Log:         log,
 			HasTemplate: func(sum string) bool { _, err := images.Get(sum); return err == nil },
 		})
 		return d, Sim, err

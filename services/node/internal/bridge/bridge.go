@@ -31,6 +31,8 @@ type Bridges struct {
 	table string
 	dir   string
 
+	damaged []error // files that were left out
+
 	mu    sync.Mutex
 	nets  map[string]hyper.Network // what each bridge must have, kept in dir
 	cards hyper.Cards
@@ -62,12 +64,17 @@ func Open(root, stackID string) (*Bridges, error) {
 			err = n.Check()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read network %s: %w", f.Name(), err)
+			b.damaged = append(b.damaged, fmt.Errorf("read network %s: %w", f.Name(), err))
+			continue
 		}
 		b.nets[n.Name] = n
 	}
 	return b, nil
 }
+
+// Damaged returns what was left out when the files were read. Definitions say what machines need of a bridge, so a file
+// is missed only by machines that an older version defined.
+func (b *Bridges) Damaged() []error { return b.damaged }
 
 // Load learns the cards of the machines by their definitions, and makes the bridges have what the cards need.
 func (b *Bridges) Load(cards map[uuid.UUID][]hyper.NIC) error {

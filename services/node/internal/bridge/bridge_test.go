@@ -240,7 +240,9 @@ func TestGuard(t *testing.T) {
 	victim, evil := netip.MustParseAddr("192.0.2.66"), net.HardwareAddr{0x52, 0x54, 0, 0, 0, 9}
 	victim6, local := netip.MustParseAddr("2001:db8::66"), netip.MustParseAddr("fe80::5054:ff:fe00:1")
 	theirs, router, none := netip.MustParseAddr("fe80::5054:ff:fe00:9"), netip.MustParseAddr("fe80::1"), netip.IPv6Unspecified()
-	six := func(src netip.Addr, proto byte, body []byte) []byte { return ether(mac, 0x86dd, ipv6(src, proto, body)) }
+	six := func(src netip.Addr, proto byte, body []byte) []byte {
+		return ether(mac, 0x86dd, ipv6(src, proto, body))
+	}
 	badARP := arp(mac, victim)
 	badARP[4] = 8 // addresses stand elsewhere
 	for _, tt := range []struct {

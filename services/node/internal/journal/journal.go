@@ -25,6 +25,10 @@ var pointUnnoted = crash.At("node.journal.before")
 // ErrStale is the fault of a command that a newer one has overtaken.
 var ErrStale = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
 
+// everyMachine is the key of the entry that counts for all machines. Such an entry is made when a record was damaged: it
+// is not known whose, and fences rise over all machines, so the highest one that is known stands for the lost one.
+var everyMachine = uuid.Nil
+
 type entry struct {
 	Machine uuid.UUID `json:"machine"`
 	Fence   int64     `json:"fence"`
@@ -43,6 +47,7 @@ type Journal struct {
 	log     *os.File
 	size    int64 // of the log, up to its last whole line
 	lines   int
+	damaged []error // lines that were left out
 }
 
 // Open reads the journal under root, in a file apart from the machines' own so that it outlives a removal. Tombstones
@@ -64,11 +69,18 @@ func Open(root string, now func() time.Time) (*Journal, error) {
 	return j, nil
 }
 
+// Damaged returns what was left out when the journal was read. From then on a command needs a fence that is as high as
+// any that is known.
+func (j *Journal) Damaged() []error { return j.damaged }
+
 // Order is the place of a command among all of its machine: the fence number of the attempt, and the step within it.
 type Order struct {
 	Fence int64
 	Step  int32
 }
+
+// overtaken reports whether a command of any machine comes too late after records were damaged.
+func (j *Journal) overtaken(o Order) bool { return o.Fence < j.entries[everyMachine].Fence }
 
 // before reports whether the command recorded in e has overtaken o.
 func (o Order) before(e entry) bool {
@@ -83,7 +95,7 @@ func (j *Journal) Accept(machine uuid.UUID, o Order) error {
 	e, known := j.entries[machine]
 	same := o.Fence == e.Fence && o.Step == e.Step
 	switch {
-	case known && o.before(e), known && !e.Removed.IsZero() && o.Fence == e.Fence:
+	case j.overtaken(o), known && o.before(e), known && !e.Removed.IsZero() && o.Fence == e.Fence:
 		return ErrStale.With("command %d.%d came after %d.%d", o.Fence, o.Step, e.Fence, e.Step)
 	case known && same:
 		return nil
@@ -97,7 +109,7 @@ func (j *Journal) AcceptRemoval(machine uuid.UUID, o Order) error {
 	defer j.mu.Unlock()
 	e, known := j.entries[machine]
 	switch {
-	case known && o.before(e):
+	case j.overtaken(o), known && o.before(e):
 		return ErrStale.With("command %d.%d came after %d.%d", o.Fence, o.Step, e.Fence, e.Step)
 	case known && o.Fence == e.Fence && o.Step == e.Step && !e.Removed.IsZero():
 		return nil

@@ -3,8 +3,10 @@ package journal_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,5 +162,32 @@ func TestWaitEndsWithContext(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDamagedLine: a damaged record keeps no agent from its start; the others count, and the journal says what is missing.
+func TestDamagedLine(t *testing.T) {
+	t.Parallel()
+	root, a, b := t.TempDir(), uuid.New(), uuid.New()
+	text := fmt.Sprintf("{\"machine\":%q,\"fence\":7}\n\x00\x00machine\n{\"machine\":%q,\"fence\":9}\n", a, b)
+	if err := os.WriteFile(filepath.Join(root, "fences.log"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := open(t, root, time.Now())
+	if j.Fence(a) != 7 || j.Fence(b) != 9 || len(j.Damaged()) != 1 || !strings.Contains(j.Damaged()[0].Error(), "fences.log, line 2") {
+		t.Errorf("fences %d and %d, damaged: %v", j.Fence(a), j.Fence(b), j.Damaged())
+	}
+	for range 2 { // whosever record it was, also after another start
+		lost := uuid.New()
+		if err := j.Accept(lost, at(8)); !errors.Is(err, journal.ErrStale) {
+			t.Errorf("a command that may have been overtaken: %v", err)
+		}
+		if err := j.AcceptRemoval(lost, at(8)); !errors.Is(err, journal.ErrStale) {
+			t.Errorf("a removal that may have been overtaken: %v", err)
+		}
+		if err := j.Accept(lost, at(10)); err != nil {
+			t.Errorf("a later command: %v", err)
+		}
+		j = open(t, root, time.Now())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"slipway.dev/pkg/durable"
 )
@@ -14,7 +15,9 @@ import (
 // compactAfter is how many lines the log may have beyond its machines before the log is compacted.
 const compactAfter = 50_000
 
-// load reads the log: the last line of a machine counts. A line without an end was never acknowledged and is dropped.
+// load reads the log: the last line of a machine counts. A line without an end was never acknowledged and is dropped. A
+// damaged line is left out, and counted: the agent has to start without it. A file in which nothing can be read is an
+// error.
 func (j *Journal) load() error {
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -23,6 +26,7 @@ func (j *Journal) load() error {
 	if err != nil {
 		return err
 	}
+	var highest int64
 	for n := 1; len(text) > 0; n++ {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		if text = rest; !whole {
@@ -30,9 +34,16 @@ func (j *Journal) load() error {
 		}
 		var e entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			j.damaged = append(j.damaged, fmt.Errorf("%s, line %d: %w", filepath.Base(j.path), n, err))
+			continue
 		}
-		j.entries[e.Machine] = e
+		j.entries[e.Machine], highest = e, max(highest, e.Fence)
+	}
+	if len(j.damaged) > 0 && len(j.entries) == 0 {
+		return errors.Join(j.damaged...)
+	}
+	if len(j.damaged) > 0 {
+		j.entries[everyMachine] = entry{Machine: everyMachine, Fence: highest}
 	}
 	return nil
 }

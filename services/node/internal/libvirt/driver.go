@@ -139,6 +139,9 @@ func (d *Driver) prepare(ctx context.Context, uri string) error {
 		if d.bridges, err = bridge.Open(d.cfg.Root, d.cfg.StackID); err != nil {
 			return err
 		}
+		for _, err := range d.bridges.Damaged() {
+			d.cfg.Log.Error("a record of a network is damaged and left out", "err", err)
+		}
 	}
 	if d.files, err = openFiles(d.cfg, o); err != nil {
 		return err

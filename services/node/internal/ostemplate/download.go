@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -67,7 +68,10 @@ func (s *Store) Import(ctx context.Context, c *http.Client, o OS, imageURL, chec
 	if o.SHA256, err = fetch(ctx, c, imageURL, want, tmp); err != nil {
 		return o, err
 	}
-	return o, s.Add(ctx, tmp.Name(), o)
+	if err := s.Add(ctx, tmp.Name(), o); err != nil {
+		return o, err
+	}
+	return s.installed(filepath.Join(s.dir, o.Name+".json"))
 }
 
 // fetch copies the image into w and returns its SHA-256. It fails unless the checksum, SHA-256 or SHA-512 by length, is want.

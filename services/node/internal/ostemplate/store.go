@@ -7,14 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/image"
 	"slipway.dev/services/node/internal/template"
 )
@@ -33,24 +37,68 @@ type OS struct {
 	Version    string `json:"version"`
 }
 
+// maxText bounds the texts of a description.
+const maxText = 255
+
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,62}$`)
+
+// check refuses what the control plane would not take: it would then take no sign of life with this template.
+func (o OS) check() error {
+	switch {
+	case !nameForm.MatchString(o.Name):
+		return fault.Invalid.With("%.60q is not a name for an OS", o.Name).On("name")
+	case o.MinRAMMiB < 0 || o.MinDiskMiB < 0:
+		return fault.Invalid.With("an OS needs no less than nothing").On("min_ram_mib")
+	}
+	for _, text := range []string{o.Title, o.OSType, o.OSGroup, o.Version} {
+		if len(text) > maxText || strings.ContainsRune(text, 0) {
+			return fault.Invalid.With("texts have at most %d bytes, and no zero byte", maxText).On("title")
+		}
+	}
+	return nil
+}
 
 // Store is a directory of descriptions over a store of images. Several goroutines may read; adding is one at a time.
 type Store struct {
 	dir    string
 	images *template.Store
+
+	mu  sync.Mutex
+	bad map[string]string // file and what is wrong with it
+	log *slog.Logger
 }
 
-// Open opens the store of descriptions in root/os.
-func Open(root string, images *template.Store) (*Store, error) {
-	s := &Store{dir: filepath.Join(root, "os"), images: images}
+// Open opens the store of descriptions in root/os. What is left out because it is damaged is logged, once.
+func Open(root string, images *template.Store, log *slog.Logger) (*Store, error) {
+	s := &Store{dir: filepath.Join(root, "os"), images: images, bad: map[string]string{}, log: log}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of OS descriptions: %w", err)
 	}
 	return s, nil
 }
 
-// List returns every OS with an installed image, by name.
+// Bad counts the templates that were left out, because their description or image is damaged or not acceptable.
+func (s *Store) Bad() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.bad)
+}
+
+// note records whether a file is good. A template that is not stops no other one.
+func (s *Store) note(file string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.bad, file)
+		return
+	}
+	if s.bad[file] != err.Error() {
+		s.log.Error("an OS template is left out", "file", file, "err", err)
+	}
+	s.bad[file] = err.Error()
+}
+
+// List returns every OS with an installed image, by name. A description that cannot be read is left out.
 func (s *Store) List() ([]OS, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
 	if err != nil {
@@ -59,15 +107,34 @@ func (s *Store) List() ([]OS, error) {
 	slices.Sort(files)
 	var list []OS
 	for _, f := range files {
-		o, err := read(f)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := s.images.Get(o.SHA256); err == nil {
+		o, err := s.installed(f)
+		if err == nil {
 			list = append(list, o)
 		}
+		if errors.Is(err, hyper.ErrNoTemplate) {
+			err = nil // the image is being replaced
+		}
+		s.note(f, err)
 	}
 	return list, nil
+}
+
+// installed reads the description of an OS whose image is installed. The OS needs at least a disk of the image's size,
+// whatever its description says.
+func (s *Store) installed(file string) (OS, error) {
+	o, err := read(file)
+	if err == nil {
+		err = o.check()
+	}
+	if err != nil {
+		return o, err
+	}
+	image, err := s.images.Get(o.SHA256)
+	if err != nil {
+		return o, err
+	}
+	o.MinDiskMiB = max(o.MinDiskMiB, clamp.Int32((image.VirtualSize+1<<20-1)>>20))
+	return o, nil
 }
 
 // Get returns the OS of this name, or false if it is not installed.
@@ -75,19 +142,15 @@ func (s *Store) Get(name string) (OS, bool) {
 	if !nameForm.MatchString(name) {
 		return OS{}, false
 	}
-	o, err := read(filepath.Join(s.dir, name+".json"))
-	if err != nil {
-		return OS{}, false
-	}
-	_, err = s.images.Get(o.SHA256)
+	o, err := s.installed(filepath.Join(s.dir, name+".json"))
 	return o, err == nil
 }
 
 // Add installs an image file under an OS name. A previous image of that name stays for the disks that are based on it; new disks
 // use the new image.
 func (s *Store) Add(ctx context.Context, file string, o OS) error {
-	if !nameForm.MatchString(o.Name) {
-		return fault.Invalid.With("%.60q is not a name for an OS", o.Name).On("name")
+	if err := o.check(); err != nil {
+		return err
 	}
 	if o.Format == "" {
 		o.Format = image.QCOW2
@@ -103,31 +166,39 @@ func (s *Store) Add(ctx context.Context, file string, o OS) error {
 	return durable.Replace(filepath.Join(s.dir, o.Name+".json"), text, 0o600)
 }
 
-// AddAll installs every description of a directory with the image beside it. A missing directory counts as empty.
+// AddAll installs every description of a directory with the image beside it. A missing directory counts as empty. What
+// cannot be installed is left out: one bad template keeps no others from being used.
 func (s *Store) AddAll(ctx context.Context, dir string) error {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return err
+		s.note(dir, err)
+		return nil
 	}
 	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".json") {
-			continue
-		}
-		o, err := read(filepath.Join(dir, f.Name()))
-		if err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if have, ok := s.Get(o.Name); ok && have.SHA256 == o.SHA256 {
-			continue
-		}
-		if err := s.Add(ctx, filepath.Join(dir, filepath.Base(o.File)), o); err != nil {
-			return err
+		if strings.HasSuffix(f.Name(), ".json") {
+			file := filepath.Join(dir, f.Name())
+			s.note(file, s.addFrom(ctx, file))
 		}
 	}
 	return nil
+}
+
+// addFrom installs the OS of one description, with the image beside it.
+func (s *Store) addFrom(ctx context.Context, file string) error {
+	o, err := read(file)
+	if err != nil {
+		return err
+	}
+	if have, ok := s.Get(o.Name); ok && have.SHA256 == o.SHA256 {
+		return nil
+	}
+	return s.Add(ctx, filepath.Join(filepath.Dir(file), filepath.Base(o.File)), o)
 }
 
 func read(path string) (o OS, err error) {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +22,9 @@ import (
 	"slipway.dev/services/node/internal/template"
 )
 
+// imageMiB is the size that a disk over the image of the tests needs.
+const imageMiB = 64
+
 // disk is an empty qcow2 image, made by the system's own tool.
 func disk(t *testing.T) []byte {
 	t.Helper()
@@ -28,7 +33,7 @@ func disk(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "d.qcow2")
-	if err := tool.Create(t.Context(), path, 1<<20, nil, nil); err != nil {
+	if err := tool.Create(t.Context(), path, imageMiB<<20-512, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -40,12 +45,16 @@ func disk(t *testing.T) []byte {
 
 func open(t *testing.T) *ostemplate.Store {
 	t.Helper()
-	root := t.TempDir()
+	return openAt(t, t.TempDir(), io.Discard)
+}
+
+func openAt(t *testing.T, root string, log io.Writer) *ostemplate.Store {
+	t.Helper()
 	images, err := template.Open(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ostemplate.Open(root, images)
+	s, err := ostemplate.Open(root, images, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +87,128 @@ func TestAddAll(t *testing.T) {
 	}
 	o.SHA256 = strings.Repeat("0", 64)
 	write()
-	if err := s.AddAll(t.Context(), dir); err == nil {
-		t.Error("an image with another checksum was installed")
+	if err := s.AddAll(t.Context(), dir); err != nil || s.Bad() != 1 {
+		t.Errorf("an image with another checksum: %d left out, %v", s.Bad(), err)
 	}
 	o.Name = "../evil"
 	if err := s.Add(t.Context(), filepath.Join(dir, "tiny.qcow2"), o); !errors.Is(err, fault.Invalid) {
 		t.Errorf("name of an OS as a path: %v", err)
+	}
+}
+
+// TestBadTemplates: one bad template among others is left out, logged and counted, and the others are installed; so is one
+// that is damaged after it was installed.
+func TestBadTemplates(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(o *ostemplate.OS, img []byte, path string){
+		"a backing file": func(o *ostemplate.OS, img []byte, _ string) {
+			copy(img[8:], []byte{0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 9})
+			o.SHA256 = fmt.Sprintf("%x", sha256.Sum256(img))
+		},
+		"another checksum":  func(o *ostemplate.OS, _ []byte, _ string) { o.SHA256 = strings.Repeat("0", 64) },
+		"no checksum":       func(o *ostemplate.OS, _ []byte, _ string) { o.SHA256 = "" },
+		"no image":          func(o *ostemplate.OS, _ []byte, _ string) { o.File = "nothing.qcow2" },
+		"a zero byte":       func(o *ostemplate.OS, _ []byte, _ string) { o.Title = "a\x00b" },
+		"less than nothing": func(o *ostemplate.OS, _ []byte, _ string) { o.MinRAMMiB = -1 },
+		"a long text":       func(o *ostemplate.OS, _ []byte, _ string) { o.OSGroup = strings.Repeat("x", 1000) },
+		"no name":           func(o *ostemplate.OS, _ []byte, _ string) { o.Name = "../x" },
+		"no image at all": func(o *ostemplate.OS, img []byte, _ string) {
+			clear(img)
+			o.SHA256 = fmt.Sprintf("%x", sha256.Sum256(img))
+		},
+		"a torn description": func(_ *ostemplate.OS, _ []byte, path string) {
+			if err := os.WriteFile(path, []byte(`{"name":"ba`), 0o644); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var said bytes.Buffer
+			root, dir := t.TempDir(), t.TempDir()
+			s := openAt(t, root, &said)
+			for _, n := range []string{"bad", "good"} {
+				img := disk(t)
+				path := filepath.Join(dir, n+".json")
+				o := ostemplate.OS{Name: n, File: n + ".qcow2", SHA256: fmt.Sprintf("%x", sha256.Sum256(img))}
+				torn := ""
+				if n == "bad" {
+					spoil(&o, img, path)
+					if b, err := os.ReadFile(path); err == nil {
+						torn = string(b)
+					}
+				}
+				text, _ := json.Marshal(o)
+				if torn != "" {
+					text = []byte(torn)
+				}
+				for file, b := range map[string][]byte{path: text, filepath.Join(dir, n+".qcow2"): img} {
+					if err := os.WriteFile(file, b, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for range 2 {
+				if err := s.AddAll(t.Context(), dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l, err := s.List()
+			if err != nil || len(l) != 1 || l[0].Name != "good" || s.Bad() != 1 {
+				t.Errorf("%v %v, %d left out", l, err, s.Bad())
+			}
+			if n := strings.Count(said.String(), "left out"); n != 1 || !strings.Contains(said.String(), "bad.json") {
+				t.Errorf("logged %d times:\n%s", n, said.String())
+			}
+		})
+	}
+	t.Run("damaged later", func(t *testing.T) {
+		t.Parallel()
+		var said bytes.Buffer
+		root := t.TempDir()
+		s := openAt(t, root, &said)
+		img := filepath.Join(t.TempDir(), "d.qcow2")
+		if err := os.WriteFile(img, disk(t), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []string{"bad", "good"} {
+			if err := s.Add(t.Context(), img, ostemplate.OS{Name: n, SHA256: fmt.Sprintf("%x", sha256.Sum256(disk(t)))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(root, "os", "bad.json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if l, err := s.List(); err != nil || len(l) != 1 || l[0].Name != "good" || s.Bad() != 1 {
+				t.Errorf("%v %v, %d left out", l, err, s.Bad())
+			}
+		}
+		if n := strings.Count(said.String(), "left out"); n != 1 || !strings.Contains(said.String(), "bad.json") {
+			t.Errorf("logged %d times:\n%s", n, said.String())
+		}
+	})
+}
+
+// TestLeastDisk: an OS needs a disk of its image's size, whatever its description says.
+func TestLeastDisk(t *testing.T) {
+	t.Parallel()
+	s, img := open(t), filepath.Join(t.TempDir(), "d.qcow2")
+	if err := os.WriteFile(img, disk(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(disk(t)))
+	for name, says := range map[string]int32{"less": 1, "nothing": 0, "more": 4096} {
+		if err := s.Add(t.Context(), img, ostemplate.OS{Name: name, SHA256: sum, MinDiskMiB: says}); err != nil {
+			t.Fatal(err)
+		}
+		o, ok := s.Get(name)
+		if want := max(says, imageMiB); !ok || o.MinDiskMiB != want {
+			t.Errorf("%s: %d MiB, want %d", name, o.MinDiskMiB, want)
+		}
+	}
+	if l, err := s.List(); err != nil || len(l) != 3 || l[0].MinDiskMiB != imageMiB {
+		t.Errorf("%v %v", l, err)
 	}
 }
 

@@ -41,17 +41,24 @@ func (d *Driver) load() error {
 	}
 	clear(d.machines)
 	d.cards = hyper.Cards{}
+	good, bad := 0, error(nil)
 	for n := 1; len(text) > 0; n++ {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		text = rest
 		if !whole {
 			break // the process died while it wrote this: the change never happened
 		}
-		var r record
-		if err := json.Unmarshal(line, &r); err != nil {
-			return fmt.Errorf("read %s, line %d: %w", logFile, n, err)
+		r, err := readRecord(line)
+		if err != nil {
+			d.cfg.Log.Error("a damaged record of a machine is left out", "file", logFile, "line", n, "err", err)
+			bad = fmt.Errorf("read %s, line %d: %w", logFile, n, err)
+			continue
 		}
+		good++
 		d.apply(r)
+	}
+	if bad != nil && good == 0 {
+		return bad // this is no file of machines
 	}
 	for _, m := range d.machines {
 		if m.Def != nil {
@@ -59,6 +66,21 @@ func (d *Driver) load() error {
 		}
 	}
 	return d.compact(path)
+}
+
+// readRecord reads a line. Where a full disk cut off one record, an earlier version wrote the next one behind the rest:
+// the first never happened, and the second counts.
+func readRecord(line []byte) (r record, err error) {
+	if err = json.Unmarshal(line, &r); err == nil {
+		return r, nil
+	}
+	for at := 1; at < len(line); at++ {
+		var glued record
+		if line[at] == '{' && json.Unmarshal(line[at:], &glued) == nil && glued != (record{}) {
+			return glued, nil
+		}
+	}
+	return r, err
 }
 
 func (d *Driver) apply(r record) {
@@ -92,11 +114,13 @@ func (d *Driver) compact(path string) error {
 	if d.log != nil {
 		_ = d.log.Close() // of the log that was replaced
 	}
-	d.log, err = os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o600)
+	d.log, err = os.OpenFile(path, os.O_WRONLY, 0)
+	d.size = int64(b.Len())
 	return err
 }
 
-// keep appends a record by one write: a process that dies leaves the whole line or a line without an end.
+// keep appends a record by one write: a process that dies leaves the whole line or a line without an end. What a failed
+// write left is cut off, so that the next record does not follow it.
 func (d *Driver) keep(r record) error {
 	if d.log == nil {
 		return nil
@@ -106,9 +130,11 @@ func (d *Driver) keep(r record) error {
 		return err
 	}
 	pointKeep.Hit()
-	if _, err := d.log.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("keep machine: %w", err)
+	line = append(line, '\n')
+	if _, err := d.log.WriteAt(line, d.size); err != nil {
+		return fmt.Errorf("keep machine: %w", errors.Join(err, d.log.Truncate(d.size)))
 	}
+	d.size += int64(len(line))
 	return nil
 }
 

@@ -5,6 +5,8 @@ package sim
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"sync"
@@ -35,6 +37,7 @@ type Config struct {
 	MemoryMiB  int64
 	StorageMiB int64
 	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // machine is the state of one machine, and the content of its file.
@@ -59,6 +62,7 @@ type Driver struct {
 	networks map[string]hyper.Network
 	cards    hyper.Cards
 	log      *os.File // nil: nothing is kept
+	size     int64    // of the log, up to its last whole line
 	closed   bool
 }
 
@@ -71,6 +75,9 @@ func Open(cfg Config) (*Driver, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.CPUs, cfg.MemoryMiB, cfg.StorageMiB = orElse(cfg.CPUs, 64), orElse(cfg.MemoryMiB, 256<<10), orElse(cfg.StorageMiB, 8<<20)
 	d := &Driver{cfg: cfg, machines: map[uuid.UUID]*machine{}, networks: map[string]hyper.Network{}}
@@ -124,26 +131,36 @@ func (d *Driver) change(ctx context.Context, op string, id uuid.UUID, fn func(*m
 		return err
 	}
 	d.mu.Lock()
-	err := func() error {
-		m, known := d.machines[id]
-		if !known {
-			m = &machine{UUID: id, Disks: map[string]hyper.Disk{}}
-		}
-		if err := fn(m); err != nil {
-			return err
-		}
-		if m.Def == nil && m.Seed == nil && len(m.Disks) == 0 {
-			delete(d.machines, id)
-			return errors.Join(d.forget(id), d.follow(m))
-		}
-		d.machines[id] = m
-		return errors.Join(d.save(m), d.follow(m))
-	}()
+	err := d.changeLocked(id, fn)
 	d.mu.Unlock()
 	if err == nil && d.cfg.After != nil {
 		err = d.cfg.After(ctx, op, id)
 	}
 	return err
+}
+
+// changeLocked runs fn on a copy of the machine: a change that cannot be kept does not count.
+func (d *Driver) changeLocked(id uuid.UUID, fn func(*machine) error) error {
+	m := &machine{UUID: id, Disks: map[string]hyper.Disk{}}
+	if old, known := d.machines[id]; known {
+		*m = *old
+		m.Disks = maps.Clone(old.Disks)
+	}
+	if err := fn(m); err != nil {
+		return err
+	}
+	if m.Def == nil && m.Seed == nil && len(m.Disks) == 0 {
+		if err := d.forget(id); err != nil {
+			return err
+		}
+		delete(d.machines, id)
+		return d.follow(m)
+	}
+	if err := d.save(m); err != nil {
+		return err
+	}
+	d.machines[id] = m
+	return d.follow(m)
 }
 
 // Close closes the driver; the machines stay.

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -162,7 +163,7 @@ func TestBrokenFile(t *testing.T) {
 	if s, err := open(t, sim.Config{Dir: dir}).State(context.Background(), m.UUID); err != nil {
 		t.Errorf("after half a record: %v %v", s, err)
 	}
-	if err := os.WriteFile(path, append([]byte("{\n"), text...), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("nonsense\n{\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sim.Open(sim.Config{StackID: stack, Dir: dir}); err == nil {
@@ -203,5 +204,57 @@ func TestOwnAddresses(t *testing.T) {
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s by %s: %v, want %v", tt.guest, tt.gateway, err, tt.want)
 		}
+	}
+}
+
+// TestTornLog: a record that a full disk cut off never happened, the record that was written behind it counts, and a
+// damaged one is left out: the simulated node starts, and says so.
+func TestTornLog(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), context.Background()
+	first := open(t, sim.Config{Dir: dir})
+	one, two, three := hypertest.Machine(t, first), hypertest.Machine(t, first), hypertest.Machine(t, first)
+	for _, m := range []hyper.Machine{one, two, three} {
+		if err := first.Define(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "machines.log")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n")
+	last := strings.TrimSuffix(lines[len(lines)-1], "\n") // defines the third machine
+	half := last[:len(last)/2]
+	for name, tt := range map[string]struct {
+		text    string
+		defined bool // the third machine
+		said    bool
+	}{
+		"half a line at the end":             {strings.Join(lines[:len(lines)-1], "") + half, false, false},
+		"half a line and a record behind it": {strings.Join(lines[:len(lines)-1], "") + half + last + "\n", true, false},
+		"a damaged record":                   {strings.Join(lines[:len(lines)-1], "") + "machines\n" + last + "\n", true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			d, err := sim.Open(sim.Config{StackID: stack, Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			for _, m := range []hyper.Machine{one, two, three} {
+				st, err := d.State(ctx, m.UUID)
+				if want := m.UUID != three.UUID || tt.defined; err != nil || (st.Power == hyper.Off) != want {
+					t.Errorf("machine %s is %s, %v", m.UUID, st.Power, err)
+				}
+			}
+			if strings.Contains(said.String(), "left out") != tt.said {
+				t.Errorf("log %q", said.String())
+			}
+		})
 	}
 }
