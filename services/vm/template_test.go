@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -250,5 +251,26 @@ func TestTemplatesOfBefore(t *testing.T) {
 	}
 	if got, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || !slices.Equal(got, []string{"1abcg128/64", "2abcg128/64"}) {
 		t.Errorf("the nodes hold %q: %v", got, err)
+	}
+}
+
+// TestSignOfLifeIsShort: a sign of life of a node that runs on is one statement in a transaction, with its templates or not.
+func TestSignOfLifeIsShort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.stop()
+	cfg := w.deps.Pool.Config()
+	trace := &trips{of: map[*pgx.Conn][][]string{}}
+	cfg.ConnConfig.Tracer = trace
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	w.deps.Pool = pool
+	w.start()
+	w.register("boot-1")
+	if trips := trace.unitWith("UPDATE node SET name"); len(trips) != 3 || len(trips[1]) != 1 {
+		t.Errorf("%d round trips: %q", len(trips), trips)
 	}
 }

@@ -20,8 +20,26 @@ type Known struct {
 	Templates string // the digest that KeepTemplates kept
 }
 
-// Register stores a sign of life. The first one of a node puts the node into the cluster with the smallest id.
+// update stores what an agent says of its node.
+const update = `
+	UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
+		storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
+		libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
+	WHERE uuid = $1`
+
+// Register stores a sign of life. Nearly all come from a known node that runs on at its place: one statement stores these.
 func Register(ctx context.Context, tx *unit.Tx, n Description) (k Known, err error) {
+	err = tx.QueryRow(ctx, update+` AND boot_id = $15 AND endpoint = $3 AND ($18::text = '' OR EXISTS (SELECT FROM installation WHERE id = $18))
+		RETURNING id, templates`, append(n.columns(), n.StackID)...).Scan(&k.ID, &k.Templates)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return k, err
+	}
+	return register(ctx, tx, n)
+}
+
+// register is Register for a node that is new, was started anew, or has moved. The first sign of a node puts the node into
+// the cluster with the smallest id.
+func register(ctx context.Context, tx *unit.Tx, n Description) (k Known, err error) {
 	// An upsert would take a new id with every sign of life, and the first two at once would race for the first.
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' node ' || $1, 0))`, n.UUID.String()); err != nil {
 		return k, err
@@ -46,11 +64,7 @@ func Register(ctx context.Context, tx *unit.Tx, n Description) (k Known, err err
 		return k, ErrNodeTwice
 	}
 	k.Rebooted = boot != n.BootID
-	_, err = tx.Exec(ctx, `
-		UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
-			storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
-			libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
-		WHERE uuid = $1`, n.columns()...)
+	_, err = tx.Exec(ctx, update, n.columns()...)
 	return k, err
 }
 
