@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,8 @@ var errCut = errors.New("the database is away")
 // cutDatabase is a database that is away after the n-th call of a name. Calls take a second to arrive, answers two.
 type cutDatabase struct {
 	name string
+
+	mu   sync.Mutex
 	n    int
 	away bool
 	sent time.Time // when the last call of the name that arrived was sent
@@ -26,17 +29,19 @@ type cutDatabase struct {
 func (c *cutDatabase) intercept(_ context.Context, name string, do func() error) error {
 	sent := time.Now()
 	verb, _, _ := strings.Cut(name, " ")
-	counts := verb == c.name
-	if strings.HasPrefix(name, "steps ") {
+	if verb == "steps" {
 		return do() // only reads
 	}
-	if c.away {
-		return errCut
-	}
-	if counts {
+	c.mu.Lock()
+	away := c.away
+	if verb == c.name && !away {
 		c.n--
 		c.away = c.n == 0
 		c.sent = sent
+	}
+	c.mu.Unlock()
+	if away {
+		return errCut
 	}
 	time.Sleep(time.Second)
 	err := do()

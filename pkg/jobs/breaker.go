@@ -70,14 +70,14 @@ func (b *breakers) doors() (shut, probed []int32) {
 func (b *breakers) begin(l *lease) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if x := b.nodes[l.run.NodeID]; x != nil && x.open && x.probe == nil {
+	if x := b.nodes[l.party.NodeID]; x != nil && x.open && x.probe == nil {
 		x.probe, l.timedOut = l, false
 	}
 }
 
 // stepped notes how a step on a node ended.
 func (b *breakers) stepped(l *lease, step string, err error) {
-	id := l.run.NodeID
+	id := l.party.NodeID
 	if id == 0 {
 		return
 	}
@@ -117,7 +117,7 @@ func (b *breakers) timedOut(id int32, x *breaker, step string, probe bool) {
 func (b *breakers) ended(l *lease, whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x := b.nodes[l.run.NodeID]
+	x := b.nodes[l.party.NodeID]
 	if x == nil || x.probe != l {
 		return
 	}
@@ -127,7 +127,7 @@ func (b *breakers) ended(l *lease, whole bool) {
 	}
 	x.until = time.Now()
 	if x.passed++; x.passed == sureAfter {
-		b.close(l.run.NodeID, x)
+		b.close(l.party.NodeID, x)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -40,13 +41,21 @@ func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hung atomic.Bool
 		hung.Store(true)
-		var tried []time.Duration
+		var mu sync.Mutex
+		var all []time.Duration
+		tries := func() []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
 		start := time.Now()
 		p := startPlant(t, 1, shared, func(ctx context.Context, run *jobs.Run) error {
 			if run.NodeID != 1 {
 				return nil
 			}
-			tried = append(tried, time.Since(start))
+			mu.Lock()
+			all = append(all, time.Since(start))
+			mu.Unlock()
 			if hung.Load() {
 				return hangs(ctx, run)
 			}
@@ -54,8 +63,8 @@ func TestBreaker(t *testing.T) {
 		})
 		ids := p.add(7, 1, 3)
 		time.Sleep(59 * time.Second)
-		if b := p.replicas[0].Breakers(); len(b) != 0 || len(tried) != 3 {
-			t.Fatalf("before a time-out: %+v after %v", b, tried)
+		if b := p.replicas[0].Breakers(); len(b) != 0 || len(tries()) != 3 {
+			t.Fatalf("before a time-out: %+v after %v", b, tries())
 		}
 		time.Sleep(2 * time.Second)
 		if b := p.replicas[0].Breakers(); !slices.Equal(b, []jobs.Breaker{{NodeID: 1, Open: true}}) {
@@ -64,8 +73,8 @@ func TestBreaker(t *testing.T) {
 		late := p.add(8, 1, 5)
 		other := p.add(7, 2, 1)
 		time.Sleep(10 * time.Second)
-		if p.done(other) != 1 || len(tried) != 3 {
-			t.Errorf("%d jobs of the other node are done, tried %v", p.done(other), tried)
+		if p.done(other) != 1 || len(tries()) != 3 {
+			t.Errorf("%d jobs of the other node are done, tried %v", p.done(other), tries())
 		}
 		for _, id := range append(ids, late...) {
 			if s, reason := p.state(id); s != jobs.Queued || reason != "NODE_HANGS" {
@@ -75,6 +84,7 @@ func TestBreaker(t *testing.T) {
 		// Probes begin 30 s after the breaker opened, then 60 s, 120 s, 240 s, and 300 s after each time-out.
 		time.Sleep(30*time.Second + 6*time.Minute + 5*time.Minute)
 		var waits []time.Duration
+		tried := tries()
 		for i, at := range tried[3:] {
 			waits = append(waits, (at - tried[max(i+2, 2)] - time.Minute).Round(2*time.Second))
 		}

@@ -16,6 +16,7 @@ import (
 // lease is a job that this runner holds.
 type lease struct {
 	run      *Run
+	party    backend.Party // of the job, which its worker may change
 	steps    []StepRecord
 	cause    *fault.Fault // the reason for the undo
 	fresh    bool         // the job never ran: there are no steps yet
@@ -87,6 +88,7 @@ func (r *Runner) hold(ctx context.Context, claimed []backend.Claimed, at time.Ti
 	for i, c := range claimed {
 		l := &lease{
 			run:   &Run{Job: c.Job, fence: c.Fence},
+			party: c.Party(),
 			cause: causeOf(c), fresh: c.Fresh, failures: c.Failures, panics: c.Panics, lost: c.Lost,
 		}
 		l.run.begun = l.began

@@ -50,7 +50,7 @@ func (c *crew) shares() backend.Shares {
 	s := backend.Shares{Served: c.served}
 	s.PerAccount, s.PerNode, s.PerBoth = c.bounds(c.workers)
 	for l := range c.busy {
-		s.Busy = append(s.Busy, l.run.Party())
+		s.Busy = append(s.Busy, l.party)
 	}
 	return s
 }
@@ -62,9 +62,9 @@ func (c *crew) stepAside(l *lease) {
 		return
 	}
 	var accounts, nodes, pairs int
-	me := l.run.Party()
+	me := l.party
 	for other := range c.aside {
-		p := other.run.Party()
+		p := other.party
 		accounts += count(p.AccountID == me.AccountID)
 		nodes += count(p.NodeID == me.NodeID)
 		pairs += count(p == me)
