@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -50,7 +51,40 @@ func (c Codec) decode(data []byte, msg proto.Message, q *edge.Request) error {
 	if ch.hidden {
 		clearHidden(msg.ProtoReflect())
 	}
+	if !plain(data) {
+		compose(msg.ProtoReflect())
+	}
 	return nil
+}
+
+// plain reports whether a body holds characters of ASCII alone.
+func plain(data []byte) bool {
+	return !bytes.ContainsFunc(data, func(r rune) bool { return r >= utf8.RuneSelf }) && !bytes.Contains(data, []byte(`\u`))
+}
+
+// compose gives the texts of a message the composed form of Unicode (NFC), in which texts are stored and compared. Secrets stay as
+// they are.
+func compose(m protoreflect.Message) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case Secret(fd) || fd.IsMap():
+		case fd.IsList():
+			list := v.List()
+			for i := range list.Len() {
+				switch {
+				case fd.Message() != nil:
+					compose(list.Get(i).Message())
+				case fd.Kind() == protoreflect.StringKind:
+					list.Set(i, protoreflect.ValueOfString(norm.NFC.String(list.Get(i).String())))
+				}
+			}
+		case fd.Message() != nil:
+			compose(v.Message())
+		case fd.Kind() == protoreflect.StringKind && !norm.NFC.IsNormalString(v.String()):
+			m.Set(fd, protoreflect.ValueOfString(norm.NFC.String(v.String())))
+		}
+		return true
+	})
 }
 
 // clearHidden clears the hidden fields that a client set.

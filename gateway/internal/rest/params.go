@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"golang.org/x/text/unicode/norm"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"slipway.dev/pkg/fault"
@@ -47,6 +48,9 @@ func (c *call) parameters(values url.Values, in protoreflect.Message) (page Page
 func setScalar(in protoreflect.Message, fd protoreflect.FieldDescriptor, text, where string) error {
 	name := string(fd.Name())
 	if fd.Kind() == protoreflect.StringKind {
+		if !Secret(fd) {
+			text = norm.NFC.String(text)
+		}
 		in.Set(fd, protoreflect.ValueOfString(text))
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	querypb "slipway.dev/proto/query/v1"
 
 	"slipway.dev/pkg/fault"
@@ -36,7 +38,7 @@ func Query(v url.Values) (*querypb.Query, error) {
 	q := &querypb.Query{}
 	var all []*querypb.Expr
 	for _, text := range v[ParamWhere] {
-		e, err := Parse(text)
+		e, err := Parse(norm.NFC.String(text)) // as texts are stored
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/text/unicode/norm"
 
 	"slipway.dev/services/auth/internal/guess"
 )
@@ -53,7 +54,7 @@ func (h *hasher) enter() (leave func(), err error) {
 	}
 }
 
-// hash returns the hash of a new password. The caller has entered.
+// hash returns the hash of a new password, in its composed form of Unicode. The caller has entered.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	leave, err := h.slot(ctx)
 	if err != nil {
@@ -61,12 +62,24 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	}
 	defer leave()
 	h.computed.Add(1)
-	return argon2id.CreateHash(password, &params)
+	return argon2id.CreateHash(norm.NFC.String(password), &params)
 }
 
 // check reports whether the password has this hash. It takes as long for "", the hash of no account, and reports false.
-// stale asks for a new hash, because this one was made with other parameters. The caller has entered.
+// stale asks for a new hash, because this one was made with other parameters or of another form of the same text. The
+// caller has entered.
 func (h *hasher) check(ctx context.Context, password, hash string) (ok, stale bool, err error) {
+	composed := norm.NFC.String(password)
+	ok, stale, err = h.compare(ctx, composed, hash)
+	if ok || err != nil || composed == password {
+		return ok, stale, err
+	}
+	ok, _, err = h.compare(ctx, password, hash) // as it was typed, for a hash of the version before
+	return ok, true, err
+}
+
+// compare reports whether the text of a password has this hash, as check does.
+func (h *hasher) compare(ctx context.Context, password, hash string) (ok, stale bool, err error) {
 	leave, err := h.slot(ctx)
 	if err != nil {
 		return false, false, err

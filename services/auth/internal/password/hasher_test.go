@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/alexedwards/argon2id"
+
 	"slipway.dev/services/auth/internal/guess"
 )
 
@@ -34,6 +36,42 @@ func TestCheck(t *testing.T) {
 	}
 	if _, stale, err := h.check(t.Context(), "pw", old+"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"); !stale || err != nil {
 		t.Errorf("other parameters: stale %v, %v", stale, err)
+	}
+}
+
+// TestFormsOfUnicode: a password is the same however it is composed, also where the version before hashed it as it was typed.
+func TestFormsOfUnicode(t *testing.T) {
+	t.Parallel()
+	const composed, apart = "m\u00fcsli", "mu\u0308sli"
+	h, err := newHasher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := h.hash(t.Context(), apart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := argon2id.CreateHash(apart, &params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		password, hash string
+		ok, stale      bool
+	}{
+		"composed":                {composed, fresh, true, false},
+		"apart":                   {apart, fresh, true, false},
+		"apart, as it was hashed": {apart, before, true, true},
+	} {
+		if ok, stale, err := h.check(t.Context(), tt.password, tt.hash); ok != tt.ok || stale != tt.stale || err != nil {
+			t.Errorf("%s: %v %v %v", name, ok, stale, err)
+		}
+	}
+	if ok, _, err := h.check(t.Context(), "mu\u0308sl", fresh); ok || err != nil {
+		t.Errorf("another password: %v %v", ok, err)
+	}
+	if ok, _, err := h.check(t.Context(), apart, ""); ok || err != nil {
+		t.Errorf("no account: %v %v", ok, err)
 	}
 }
 

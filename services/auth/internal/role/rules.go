@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -52,8 +53,8 @@ func newRole(name, description string, scopes []string, all bool, p power.Powers
 
 // describe gives the role another description.
 func (r *role) describe(text string) error {
-	if len(text) > maxRoleDescription {
-		return fault.Invalid.With("at most %d bytes", maxRoleDescription).On("description")
+	if utf8.RuneCountInString(text) > maxRoleDescription {
+		return fault.Invalid.With("at most %d characters", maxRoleDescription).On("description")
 	}
 	r.Description = text
 	return nil

@@ -3,17 +3,18 @@ package message
 
 import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
+	"unicode/utf8"
 
 	"slipway.dev/pkg/fault"
 )
 
-// maxNote is the length of the longest note, in bytes.
+// maxNote is the length of the longest note, in characters.
 const maxNote = 4096
 
 // CheckNote refuses a note that is too long.
 func CheckNote(s string) error {
-	if len(s) > maxNote {
-		return fault.Invalid.With("at most %d bytes", maxNote).On("note")
+	if utf8.RuneCountInString(s) > maxNote {
+		return fault.Invalid.With("at most %d characters", maxNote).On("note")
 	}
 	return nil
 }

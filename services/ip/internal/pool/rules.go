@@ -3,6 +3,7 @@ package pool
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -22,8 +23,8 @@ func parseName(s string) (string, error) {
 	switch {
 	case s == "":
 		return "", fault.Invalid.With("a value is required").On("name")
-	case len(s) > maxName:
-		return "", fault.Invalid.With("at most %d bytes", maxName).On("name")
+	case utf8.RuneCountInString(s) > maxName:
+		return "", fault.Invalid.With("at most %d characters", maxName).On("name")
 	}
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -45,8 +46,8 @@ func newName(s string) (string, error) {
 	switch {
 	case s == "":
 		return "", fault.Invalid.With("a value is required").On("name")
-	case len(s) > maxName || strings.ContainsRune(s, 0):
-		return "", fault.Invalid.With("at most %d bytes of text", maxName).On("name")
+	case utf8.RuneCountInString(s) > maxName || strings.ContainsRune(s, 0):
+		return "", fault.Invalid.With("at most %d characters of text", maxName).On("name")
 	}
 	return s, nil
 }

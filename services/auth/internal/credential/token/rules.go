@@ -4,6 +4,7 @@ package token
 import (
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -29,8 +30,8 @@ type info struct {
 
 // checkDescription bounds what is kept with a token.
 func checkDescription(s string) error {
-	if len(s) > maxDescription {
-		return fault.Invalid.With("at most %d bytes", maxDescription).On("description")
+	if utf8.RuneCountInString(s) > maxDescription {
+		return fault.Invalid.With("at most %d characters", maxDescription).On("description")
 	}
 	return nil
 }
