@@ -2,6 +2,7 @@ package obs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,8 +27,21 @@ var (
 	jobAge   = Desc("slipway_jobs_age_seconds", "Age of the oldest of them.", "service", "kind", "state")
 )
 
-// Database adds metrics of a service's pool and of its outbox.
+// lateEvents is how long an event may wait for the bus before /readyz calls the service degraded.
+const lateEvents = time.Minute
+
+// Database adds metrics of a service's pool and of its outbox, and to /readyz the age of the oldest event that waits.
 func (o *Obs) Database(service string, pool *pgxpool.Pool) {
+	o.Detail(func(ctx context.Context) string {
+		switch n, age, err := outbox.Waiting(ctx, pool); {
+		case err != nil:
+			return service + ": unknown how many events wait for the bus"
+		case age > lateEvents:
+			return fmt.Sprintf("%s: degraded: %d events wait for the bus, the oldest for %v", service, n, age.Round(time.Second))
+		default:
+			return fmt.Sprintf("%s: %d events wait for the bus, the oldest for %v", service, n, age.Round(time.Millisecond))
+		}
+	})
 	o.registry.MustRegister(collector(func(ctx context.Context, c chan<- prometheus.Metric) error {
 		s := pool.Stat()
 		gauge(c, poolConns, float64(s.AcquiredConns()), service, "used")

@@ -16,6 +16,7 @@ type Obs struct {
 	calls    *prometheus.HistogramVec
 	requests *prometheus.HistogramVec
 	ready    []func(context.Context) error
+	details  []func(context.Context) string
 	leaving  atomic.Bool
 }
 
@@ -43,3 +44,6 @@ func New(ready ...func(context.Context) error) *Obs {
 
 // Leave makes /readyz fail: the process is about to stop and must get no new work.
 func (o *Obs) Leave() { o.leaving.Store(true) }
+
+// Detail adds a line to what /readyz answers. A process whose events wait for the bus, say, still answers requests and is ready.
+func (o *Obs) Detail(line func(context.Context) string) { o.details = append(o.details, line) }

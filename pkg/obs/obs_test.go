@@ -75,6 +75,10 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
 	}
+	if status, text := get(t, o, "/readyz"); status != http.StatusOK ||
+		!strings.HasPrefix(text, "ready\nvm: ") || !strings.Contains(text, "1 events wait for the bus, the oldest for 1m") {
+		t.Errorf("/readyz: %d %s", status, text)
+	}
 	pool.Close()
 	if status, text := get(t, o, "/metrics"); status != http.StatusOK || !strings.Contains(text, "slipway_rpc_seconds_count") {
 		t.Errorf("without its database: %d", status)

@@ -50,6 +50,11 @@ func (o *Obs) Handler() http.Handler {
 			return
 		}
 		_, _ = io.WriteString(w, "ready\n")
+		ctx, stop := context.WithTimeout(r.Context(), readyTimeout)
+		defer stop()
+		for _, line := range o.details {
+			_, _ = io.WriteString(w, line(ctx)+"\n")
+		}
 	})
 	return mux
 }

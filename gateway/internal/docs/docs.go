@@ -4,6 +4,8 @@ package docs
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 
 	"slipway.dev/gateway/internal/edge"
+	"slipway.dev/pkg/fault"
 )
 
 const readyWithin = 3 * time.Second
@@ -69,11 +72,24 @@ func ready(w http.ResponseWriter, r *http.Request, checks []func(context.Context
 	for _, check := range checks {
 		if err := check(ctx); err != nil {
 			edge.Of(ctx).Err = err
-			reply(w, http.StatusServiceUnavailable, `{"status":"not ready"}`)
+			reply(w, http.StatusServiceUnavailable, notReady(err))
 			return
 		}
 	}
 	reply(w, http.StatusOK, `{"status":"ready"}`)
+}
+
+// notReady returns the answer of a check that failed, with the reason if that is for everyone.
+func notReady(err error) string {
+	state := struct {
+		Status string `json:"status"`
+		Reason string `json:"reason,omitempty"`
+	}{Status: "not ready"}
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		state.Reason = f.Text()
+	}
+	text, _ := json.Marshal(state) // two texts
+	return string(text)
 }
 
 func reply(w http.ResponseWriter, status int, text string) {

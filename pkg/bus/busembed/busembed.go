@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -23,12 +24,36 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Server is a NATS server inside this process. It listens on nothing.
-type Server struct{ ns *server.Server }
+// Server is a NATS server inside this process. It listens on nothing. A stream that could not be written, because the disk was
+// full, refuses all further events; the server is opened anew when there is room again, and the bus connects to the new one.
+type Server struct {
+	cfg  Config
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu     sync.Mutex
+	ns     *server.Server // nil while it cannot be opened
+	broken error          // why events cannot be stored, or nil
+}
 
 // Start starts a server that acknowledges a message once it is on disk. By default JetStream acknowledges first and flushes
 // every two minutes.
 func Start(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, done: make(chan struct{})}
+	var err error
+	if s.ns, err = open(cfg); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go func() {
+		defer close(s.done)
+		s.watch(ctx)
+	}()
+	return s, nil
+}
+
+func open(cfg Config) (*server.Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("bus directory: %w", err)
 	}
@@ -48,10 +73,10 @@ func Start(cfg Config) (*Server, error) {
 	}
 	ns.Start()
 	if !ns.ReadyForConnections(20 * time.Second) {
-		ns.Shutdown()
+		shut(ns)
 		return nil, errors.New("embedded bus: not ready after 20 s")
 	}
-	return &Server{ns}, nil
+	return ns, nil
 }
 
 // Connect returns a Bus on this server.
@@ -60,20 +85,32 @@ func (s *Server) Connect(ctx context.Context, opts ...bus.Option) (*bus.Bus, err
 }
 
 // InProcessConn returns a connection without a socket.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ns == nil {
+		return nil, s.broken
+	}
+	return s.ns.InProcessConn()
+}
+
+// Ready returns why events cannot be stored now, or nil.
+func (s *Server) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
 
 // Stop stops the server and waits for its end.
 func (s *Server) Stop() {
-	s.ns.Shutdown()
-	s.ns.WaitForShutdown()
+	s.stop()
+	<-s.done
+	if s.ns != nil {
+		shut(s.ns)
+	}
 }
 
-// logger passes the server's log on. Notices are the server's banner, so they have the level debug.
-type logger struct{ log *slog.Logger }
-
-func (l logger) Noticef(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
-func (l logger) Warnf(f string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(f, v...)) }
-func (l logger) Fatalf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
-func (l logger) Errorf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
-func (l logger) Debugf(f string, v ...any)  { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
-func (l logger) Tracef(f string, v ...any)  { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
+func shut(ns *server.Server) {
+	ns.Shutdown()
+	ns.WaitForShutdown()
+}
