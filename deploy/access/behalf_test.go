@@ -57,3 +57,43 @@ func TestTheServiceThatCommitsRecords(t *testing.T) {
 		})
 	}
 }
+
+// TestParkedEventsAreRecordedWhereTheyAre: the service that replays or drops a parked event records that, in its transaction, with the
+// administrator who asked vm for it as actor; vm records nothing.
+func TestParkedEventsAreRecordedWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	w := build(t, 1)
+	w.start()
+	admin := w.login(adminEmail)
+	const event = "0198c0de-0000-7000-8000-00000000000"
+	for n := range 3 {
+		_, err := w.vmDB.Exec(t.Context(), `
+			INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, error)
+			VALUES ('vm-auth', $1::text::uuid, 'auth.v4.user.deleted', '7', 'auth.v4.UserDeleted', '', now(), 'no')`, fmt.Sprint(event, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.do("POST", "/vm/v3/parked/vm-auth/"+event+"0/replay", admin, `{}`)
+	w.do("DELETE", "/vm/v3/parked/vm-auth/"+event+"1", admin, "")
+	w.send(0, "DELETE", "/vm/v3/parked/vm-auth/"+event+"9", admin, "")
+	w.do("POST", "/vm/v3/event/republish", admin, `{"since":"2026-01-01 00:00:00","service":"ip"}`)
+	for _, want := range []struct {
+		action, result, kind, id string
+		n                        int
+	}{
+		{"parked.v1.ParkedService/ReplayParked", "ok", "event", event + "0", 1},
+		{"parked.v1.ParkedService/DropParked", "ok", "event", event + "1", 1},
+		{"parked.v1.ParkedService/DropParked", "failed", "event", event + "9", 1},
+		{"vm.v3.FsckService/ReplayParked", "ok", "event", event + "0", 0},
+		{"vm.v3.FsckService/DropParked", "ok", "event", event + "1", 0},
+		{"outbox.v1.OutboxService/Republish", "ok", "outbox", "ip", 1},
+		{"vm.v3.FsckService/RepublishEvents", "ok", "outbox", "", 0},
+	} {
+		where := fmt.Sprintf("action+EQ+'%s'+AND+result+EQ+'%s'+AND+object_type+EQ+'%s'+AND+object_id+EQ+'%s'+AND+actor+EQ+'%s'",
+			want.action, want.result, want.kind, want.id, adminEmail)
+		w.eventually(fmt.Sprintf("%d records of %s %s", want.n, want.action, want.result), func() bool {
+			return int(w.do("GET", "/auth/v4/audit?where="+where, admin, "")["size"].(float64)) == want.n
+		})
+	}
+}

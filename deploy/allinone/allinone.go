@@ -40,6 +40,10 @@ type Config struct {
 	AdminEmail, AdminPassword string
 	// PostgresURL and NATSURL replace the embedded servers.
 	PostgresURL, NATSURL string
+	// NATSReplicas is how many servers of a cluster at NATSURL keep each event; 0: three if the cluster has three, else one.
+	NATSReplicas int
+	// NATSMaxMiB bounds the stream of each service; 0 is 1024.
+	NATSMaxMiB int
 	// PanelURL is where a one-time link leads after the login; empty for a page of the gateway's own.
 	PanelURL string
 }

@@ -3,7 +3,6 @@ package allinone
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"slipway.dev/deploy/parts"
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/busembed"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/outbox"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgembed"
 )
@@ -64,14 +65,18 @@ func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err er
 			return err
 		}
 	}
+	opts := []bus.Option{bus.WithLog(log), bus.WithReplicas(cfg.NATSReplicas)}
+	if cfg.NATSMaxMiB > 0 {
+		opts = append(opts, bus.WithMaxBytes(int64(cfg.NATSMaxMiB)<<20))
+	}
 	if cfg.NATSURL != "" {
-		i.bus, err = bus.Connect(ctx, cfg.NATSURL, bus.WithLog(log))
+		i.bus, err = bus.Connect(ctx, cfg.NATSURL, opts...)
 		return err
 	}
 	if i.nats, err = busembed.Start(busembed.Config{Dir: filepath.Join(cfg.Data, "nats"), Log: log}); err != nil {
 		return err
 	}
-	i.bus, err = i.nats.Connect(ctx, bus.WithLog(log))
+	i.bus, err = i.nats.Connect(ctx, opts...)
 	return err
 }
 
@@ -89,15 +94,31 @@ func (i *infra) Run(ctx context.Context) error {
 	}
 }
 
-// ready returns an error when database or bus do not answer.
+// lateEvents is how long an event may wait for the bus before the installation says that it is not ready.
+const lateEvents = time.Minute
+
+// ready returns a fault when database or bus do not answer, the bus cannot store events, or events wait for it.
 func (i *infra) ready(ctx context.Context) error {
 	for schema, p := range i.pools {
 		if err := p.Ping(ctx); err != nil {
-			return fmt.Errorf("database of %s: %w", schema, err)
+			return fault.Unavailable.With("the database of %s is away", schema).Wrap(err)
+		}
+	}
+	if i.nats != nil {
+		if err := i.nats.Ready(); err != nil {
+			return fault.Unavailable.With("the event bus cannot store events").Wrap(err)
 		}
 	}
 	if !i.bus.Connected() {
-		return errors.New("the event bus is away")
+		return fault.Unavailable.With("the event bus is away")
+	}
+	for schema, p := range i.pools {
+		switch n, age, err := outbox.Waiting(ctx, p); {
+		case err != nil:
+			return fault.Unavailable.With("the database of %s is away", schema).Wrap(err)
+		case age > lateEvents:
+			return fault.Unavailable.With("%d events of %s wait for the event bus, the oldest for %v", n, schema, age.Round(time.Second))
+		}
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ var leftOut = map[string]string{
 	"SLIPWAY_VM_NAME":             "a replica is named after its container",
 	"SLIPWAY_VM_TAKE_OVER":        "nobody proves here that a predecessor is dead",
 	"SLIPWAY_NODE_NATS_REPLICAS":  "a node is not on the bus",
+	"SLIPWAY_NODE_NATS_MAX_MIB":   "a node is not on the bus",
 	"SLIPWAY_GATEWAY_TLS_CERT":    "a proxy in front speaks HTTPS, and renews its certificate",
 	"SLIPWAY_GATEWAY_TLS_KEY":     "a proxy in front speaks HTTPS, and renews its certificate",
 	"SLIPWAY_AUTHORITY":           "the volumes of the one-shots are where it looks",

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +21,10 @@ import (
 type Bus struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
+	own      string // the service whose account this is, when the streams of others are in other accounts
 	log      *slog.Logger
 	replicas int
+	most     int64 // bytes of a stream
 
 	mu      sync.Mutex
 	streams map[string]bool            // known to exist on this connection
@@ -32,6 +37,7 @@ type Option func(*options)
 type options struct {
 	nats     []nats.Option
 	replicas int
+	most     int64
 	log      *slog.Logger
 }
 
@@ -40,21 +46,27 @@ func WithNATS(opts ...nats.Option) Option {
 	return func(o *options) { o.nats = append(o.nats, opts...) }
 }
 
-// WithReplicas sets how many servers of a cluster keep each stream; default 1.
+// WithReplicas sets how many servers of a cluster keep each stream. By default, and for 0, they are three if the cluster has three,
+// else one.
 func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
+
+// WithMaxBytes bounds each stream; default 1 GiB. A full stream takes no further events, which wait in the outbox: its relay makes
+// room, but removes only what every reader has read.
+func WithMaxBytes(n int64) Option { return func(o *options) { o.most = n } }
 
 // WithLog sets the logger.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// Connect returns a Bus on the servers at url (comma separated). It succeeds even while no server answers: events wait in the
+// Connect returns a Bus on the servers at a URL (comma separated). It succeeds even while no server answers: events wait in the
 // outbox until one does.
-func Connect(_ context.Context, url string, opts ...Option) (*Bus, error) {
-	o := options{replicas: 1, log: slog.New(slog.DiscardHandler)}
+func Connect(_ context.Context, at string, opts ...Option) (*Bus, error) {
+	o := options{most: mostBytes, log: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	b := &Bus{log: o.log, replicas: o.replicas, streams: map[string]bool{}, gaps: map[chan struct{}]struct{}{}}
-	nc, err := nats.Connect(url, append(o.nats,
+	b := &Bus{log: o.log, replicas: o.replicas, most: o.most, streams: map[string]bool{}, gaps: map[chan struct{}]struct{}{}}
+	at, b.own = servers(at)
+	nc, err := nats.Connect(at, append(o.nats,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(200*time.Millisecond),
@@ -76,6 +88,43 @@ func Connect(_ context.Context, url string, opts ...Option) (*Bus, error) {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	return b, nil
+}
+
+// OwnAccount is the query of a URL of NATS for a service whose account holds no stream but its own. Those of other services are
+// reached by the subjects that begin with ForeignAPI.
+const OwnAccount = "account=own"
+
+// ForeignAPI returns how the subjects of JetStream's API begin for the stream of a service in an account of its own.
+func ForeignAPI(service string) string { return "slipway." + service }
+
+// servers returns the servers of a URL without the query, and the user if the query says that the account is the user's own.
+func servers(text string) (string, string) {
+	list, own := strings.Split(text, ","), ""
+	for i, server := range list {
+		at, query, _ := strings.Cut(server, "?")
+		list[i] = at
+		if u, err := url.Parse(at); err == nil && query == OwnAccount {
+			own = u.User.Username()
+		}
+	}
+	return strings.Join(list, ","), own
+}
+
+// Offline returns a Bus that never connects, for a process that leaves its events to another one.
+func Offline(ctx context.Context) (*Bus, error) {
+	return Connect(ctx, "", WithNATS(nats.InProcessServer(nowhere{})))
+}
+
+type nowhere struct{}
+
+func (nowhere) InProcessConn() (net.Conn, error) { return nil, nats.ErrNoServers }
+
+// of returns the client for the stream of a service.
+func (b *Bus) of(service string) (jetstream.JetStream, error) {
+	if b.own == "" || b.own == service {
+		return b.js, nil
+	}
+	return jetstream.NewWithAPIPrefix(b.nc, ForeignAPI(service))
 }
 
 // Close closes the connection; calls that wait for the bus return.

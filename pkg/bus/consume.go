@@ -99,6 +99,7 @@ func (r *reader) run(ctx context.Context) error {
 		if err := r.prune(ctx); err != nil {
 			return err
 		}
+		r.report()
 		if more {
 			pause = leastPause
 			continue
@@ -184,7 +185,7 @@ func (r *reader) takeOne(ctx context.Context, one []item) error {
 		switch {
 		case err == nil:
 			return nil
-		case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || pg.Code(err) == pg.CodeLockTimeout || r.leader.Lost():
+		case ctx.Err() != nil || passing(err) || r.leader.Lost():
 			return err // it is read again
 		case hopeless(err) || try >= handleTries:
 			r.log.Error("event parked", "consumer", r.c.Name, "event", i.ID, "subject", i.Subject, "err", err)
@@ -259,9 +260,9 @@ func (r *reader) park(ctx context.Context, e item, cause error) error {
 			return err
 		}
 		_, err := tx.Exec(ctx, `
-			INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, error)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-			r.c.Name, e.ID, e.Subject, e.Key, e.Type, e.Data, e.Time, cause.Error())
+			INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, revision, error)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+			r.c.Name, e.ID, e.Subject, e.Key, e.Type, e.Data, e.Time, e.Revision, cause.Error())
 		if err != nil {
 			return fmt.Errorf("park: %w", err)
 		}
@@ -274,11 +275,17 @@ func (r *reader) prune(ctx context.Context) error {
 		return nil
 	}
 	r.pruned = time.Now()
-	return r.leader.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		_, err := conn.Exec(ctx, `DELETE FROM inbox WHERE consumer = $1 AND seen_at < now() - $2::interval`,
+	return r.leader.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM inbox WHERE consumer = $1 AND seen_at < now() - $2::interval`,
 			r.c.Name, inboxKept)
 		return err
 	})
+}
+
+// passing reports whether err says nothing of the event: the database is full or away, or a row is locked.
+func passing(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || pg.Code(err) == pg.CodeLockTimeout ||
+		errors.Is(err, fault.Unavailable) || errors.Is(err, pg.ErrUnknownCommit)
 }
 
 // hopeless reports whether err blames the event itself, so that a retry cannot help.

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,7 +20,9 @@ type Event struct {
 	Key     string
 	Type    string
 	Time    time.Time
-	Data    []byte
+	// Revision is higher for the newer of two events of one key; 0 in events of earlier versions.
+	Revision int64
+	Data     []byte
 }
 
 // Decode reads the payload into m, which must be of the event's type.
@@ -39,6 +42,7 @@ const (
 	headerKey   = "Slipway-Key"
 	headerType  = "Slipway-Type"
 	headerTime  = "Slipway-Time"
+	headerRev   = "Slipway-Revision"
 )
 
 func (e Event) message() *nats.Msg {
@@ -47,14 +51,16 @@ func (e Event) message() *nats.Msg {
 	m.Header.Set(headerKey, e.Key)
 	m.Header.Set(headerType, e.Type)
 	m.Header.Set(headerTime, e.Time.UTC().Format(time.RFC3339Nano))
+	m.Header.Set(headerRev, strconv.FormatInt(e.Revision, 10))
 	m.Data = e.Data
 	return m
 }
 
 func event(subject string, h nats.Header, data []byte) Event {
-	at, _ := time.Parse(time.RFC3339Nano, h.Get(headerTime)) // not ours: the zero time is as good as any
+	at, _ := time.Parse(time.RFC3339Nano, h.Get(headerTime))  // not ours: the zero time is as good as any
+	revision, _ := strconv.ParseInt(h.Get(headerRev), 10, 64) // none in events of earlier versions
 	return Event{
-		ID: eventID(h), Subject: subject, Key: h.Get(headerKey), Type: h.Get(headerType), Time: at, Data: data,
+		ID: eventID(h), Subject: subject, Key: h.Get(headerKey), Type: h.Get(headerType), Time: at, Revision: revision, Data: data,
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
@@ -25,11 +25,11 @@ type Parked struct {
 // ErrRefused is the error of a replay that failed with an internal error, which is shown in the list of parked events only.
 var ErrRefused = fault.New(codes.FailedPrecondition, "EVENT_REFUSED", "the event was refused again; the list of parked events gives the reason")
 
-const parkedColumns = `consumer, event_id::text, subject, key, type, data, occurred_at, error, parked_at`
+const parkedColumns = `consumer, event_id::text, subject, key, type, data, occurred_at, revision, error, parked_at`
 
 func parked(row pgx.CollectableRow) (p Parked, err error) {
 	e := &p.Event
-	return p, row.Scan(&p.Consumer, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Data, &e.Time, &p.Error, &p.At)
+	return p, row.Scan(&p.Consumer, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Data, &e.Time, &e.Revision, &p.Error, &p.At)
 }
 
 // ListParked returns the parked events, the oldest first.
@@ -41,59 +41,70 @@ func ListParked(ctx context.Context, db pg.DB, limit int) ([]Parked, error) {
 	return pgx.CollectRows(rows, parked)
 }
 
-// Replay applies a parked event and removes it from the list. If handle refuses the event again, the event stays and Replay
-// returns the fault. Later events of its key may have been applied already, as at every redelivery.
-func Replay(ctx context.Context, pool *pgxpool.Pool, consumer, id string, handle Handle) error {
-	var refused error
-	err := pg.InTx(ctx, pool, func(tx pgx.Tx) error {
-		refused = nil
-		rows, err := tx.Query(ctx, `SELECT `+parkedColumns+` FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid FOR UPDATE`, consumer, id)
-		if err != nil {
-			return err
-		}
-		p, err := pgx.CollectExactlyOneRow(rows, parked)
-		if err != nil {
-			return missing(err, consumer, id)
-		}
-		if refused = attempt(ctx, tx, p.Event, handle); refused != nil {
-			_, err = tx.Exec(ctx, `UPDATE inbox_parked SET error = $3 WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id, refused.Error())
-			return err
-		}
-		_, err = tx.Exec(ctx, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
-		return err
-	})
-	if err != nil || refused == nil {
-		return err
-	}
-	if f, ok := fault.From(refused); ok {
-		return f
-	}
-	return ErrRefused.Wrap(refused)
-}
-
-// attempt runs handle in a savepoint, so that the changes of a failed attempt are undone.
-func attempt(ctx context.Context, tx pgx.Tx, e Event, handle Handle) (err error) {
-	inner, err := tx.Begin(ctx)
+// Replay applies a parked event in tx and removes it from the list. Later events of its key may have been applied already, as at
+// every redelivery: handle has to know of revisions where that matters. If handle refuses the event again, the error is of a type
+// that Refused keeps; the transaction must then be rolled back.
+func Replay(ctx context.Context, tx pgx.Tx, consumer, id string, handle Handle) error {
+	rows, err := tx.Query(ctx, `SELECT `+parkedColumns+` FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid FOR UPDATE`, consumer, id)
 	if err != nil {
 		return err
 	}
+	p, err := pgx.CollectExactlyOneRow(rows, parked)
+	if err != nil {
+		return missing(err, consumer, id)
+	}
+	if err := attempt(ctx, tx, p.Event, handle); err != nil {
+		if err := pg.Unavailable(ctx, err); passing(err) {
+			return err // not the event's fault
+		}
+		return refusedError{err}
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
+	return err
+}
+
+// refusedError says why a consumer refused a parked event again.
+type refusedError struct{ error }
+
+// Unwrap returns the error of the handler.
+func (r refusedError) Unwrap() error { return r.error }
+
+// Refused keeps why a replay was refused, where err is of that kind, for the list of parked events, and returns the fault for the
+// caller. Any other err is returned as it is.
+func Refused(ctx context.Context, db pg.DB, consumer, id string, err error) error {
+	refused, ok := errors.AsType[refusedError](err)
+	if !ok {
+		return err
+	}
+	_, saveErr := pg.Exec(ctx, db, `
+		UPDATE inbox_parked SET error = $3 WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id, refused.Error())
+	if saveErr != nil {
+		return saveErr
+	}
+	if f, ok := fault.From(refused.error); ok {
+		return f
+	}
+	return ErrRefused.Wrap(refused.error)
+}
+
+// attempt runs handle, whose panic is an error.
+func attempt(ctx context.Context, tx pgx.Tx, e Event, handle Handle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
-		if err != nil {
-			err = errors.Join(err, inner.Rollback(context.WithoutCancel(ctx)))
-		}
 	}()
-	if err := handle(ctx, inner, e); err != nil {
-		return err
-	}
-	return inner.Commit(ctx)
+	return handle(ctx, tx, e)
+}
+
+// Execer runs a statement in a transaction.
+type Execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
 // Drop deletes a parked event.
-func Drop(ctx context.Context, db pg.DB, consumer, id string) error {
-	tag, err := pg.Exec(ctx, db, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
+func Drop(ctx context.Context, tx Execer, consumer, id string) error {
+	tag, err := tx.Exec(ctx, `DELETE FROM inbox_parked WHERE consumer = $1 AND event_id = $2::text::uuid`, consumer, id)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = pgx.ErrNoRows
 	}

@@ -25,7 +25,8 @@ type reader struct {
 	created time.Time // of the stream: positions in another one mean nothing
 	at      place     // of the last message that was looked at
 	stored  uint64    // the number in the database
-	pruned  time.Time
+
+	pruned, reported time.Time
 }
 
 // place is a message of a stream: its number, and what distinguishes the message from any other with that number.
@@ -78,7 +79,11 @@ func (r *reader) restart(created time.Time, why string) {
 func (r *reader) look(ctx context.Context) (list []item, more bool, err error) {
 	ask, stop := context.WithTimeout(ctx, askTime)
 	defer stop()
-	stream, err := repeat(ask, func(ctx context.Context) (jetstream.Stream, error) { return r.js.Stream(ctx, r.c.Service) })
+	js, err := r.of(r.c.Service)
+	if err != nil {
+		return nil, false, err
+	}
+	stream, err := repeat(ask, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, r.c.Service) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, false, nil // its owner makes it
 	}

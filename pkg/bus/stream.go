@@ -18,6 +18,8 @@ const (
 	dedupeWindow = 10 * time.Minute
 	askTime      = 5 * time.Second        // for an answer of JetStream
 	patience     = 500 * time.Millisecond // after which a question is asked again
+	mostBytes    = 1 << 30
+	leastBytes   = 16 << 20 // of a stream for which there is no more room
 )
 
 // State is what a stream holds at one moment.
@@ -25,6 +27,8 @@ type State struct {
 	Created     time.Time // as exact as PostgreSQL keeps it
 	First, Last uint64    // numbers of the first and last message; First is Last+1 in an empty stream
 	Gone        []uint64  // numbers between them whose messages are gone
+	// Bytes are how large the stream is, and MaxBytes how large it may become.
+	Bytes, MaxBytes uint64
 }
 
 // EnsureStream makes the stream of a service, which holds everything under "<service>.".
@@ -79,20 +83,41 @@ func state(ctx context.Context, s jetstream.Stream) (State, error) {
 	}
 	return State{
 		Created: info.Created.Truncate(time.Microsecond), First: info.State.FirstSeq, Last: info.State.LastSeq, Gone: info.State.Deleted,
+		Bytes: info.State.Bytes, MaxBytes: uint64(max(info.Config.MaxBytes, 0)), // #nosec G115 -- not below zero
 	}, nil
+}
+
+// Purge removes the messages of the stream of a service that come before a number.
+func (b *Bus) Purge(ctx context.Context, service string, before uint64) error {
+	ctx, stop := context.WithTimeout(ctx, askTime)
+	defer stop()
+	s, err := b.js.Stream(ctx, service)
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSequence(before))
+	}
+	if err != nil {
+		return fmt.Errorf("purge stream %s: %w", service, err)
+	}
+	return nil
 }
 
 // stream returns the stream of a service, and makes or updates it.
 func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, error) {
 	ctx, stop := context.WithTimeout(ctx, askTime)
 	defer stop()
-	want := b.config(service)
-	s, err := b.js.Stream(ctx, service)
+	s, err := repeat(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, service) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		s, err = b.js.CreateStream(ctx, want)
-	case err == nil && !same(want, s.CachedInfo().Config):
-		s, err = b.js.UpdateStream(ctx, want)
+		s, err = b.fit(func(want jetstream.StreamConfig) (jetstream.Stream, error) {
+			return b.js.CreateStream(ctx, want)
+		}, service)
+	case err == nil && !b.settled(service, s):
+		s, err = b.fit(func(want jetstream.StreamConfig) (jetstream.Stream, error) {
+			if same(want, s.CachedInfo().Config) {
+				return s, nil
+			}
+			return b.js.UpdateStream(ctx, want)
+		}, service)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", service, err)
@@ -103,23 +128,78 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 	return s, nil
 }
 
-func (b *Bus) config(service string) jetstream.StreamConfig {
+// fit calls do with the settings of a stream. When there are too few servers or too little room for them, it calls do again with
+// less.
+func (b *Bus) fit(do func(jetstream.StreamConfig) (jetstream.Stream, error), service string) (s jetstream.Stream, err error) {
+	for _, n := range b.copies() {
+		for size := b.most; ; size /= 2 {
+			s, err = do(b.config(service, n, size))
+			if size < 2*leastBytes || !is(err, noRoom, insufficient) {
+				break
+			}
+		}
+		if !is(err, noPeers, insufficient, notClustered) {
+			return s, err
+		}
+	}
+	return s, err
+}
+
+// settled reports whether a stream has the settings of this Bus, or was looked at on this connection, when there was no room for
+// them.
+func (b *Bus) settled(service string, s jetstream.Stream) bool {
+	if same(b.config(service, b.copies()[0], b.most), s.CachedInfo().Config) {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.streams[service] && len(b.copies()) == 1
+}
+
+// copies returns how many servers may keep a stream, what is best first.
+func (b *Bus) copies() []int {
+	switch {
+	case b.replicas > 0:
+		return []int{b.replicas}
+	case b.nc.ConnectedClusterName() == "":
+		return []int{1}
+	default:
+		return []int{3, 1}
+	}
+}
+
+// is reports whether err is one of these of JetStream.
+func is(err error, codes ...jetstream.ErrorCode) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && slices.Contains(codes, e.ErrorCode)
+}
+
+// Codes of JetStream.
+const (
+	noPeers      = 10005 // no suitable peers for placement
+	insufficient = 10023 // insufficient resources
+	noRoom       = 10047 // insufficient storage resources available
+	notClustered = 10074 // replicas > 1 not supported in non-clustered mode
+)
+
+func (b *Bus) config(service string, replicas int, size int64) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:       service,
 		Subjects:   []string{service + ".>"},
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
-		Discard:    jetstream.DiscardOld,
+		Discard:    jetstream.DiscardNew,
+		MaxBytes:   size,
 		MaxAge:     StreamAge,
 		Duplicates: dedupeWindow,
-		Replicas:   b.replicas,
+		Replicas:   replicas,
 	}
 }
 
 // same reports whether a stream has the settings that this package chooses. NATS adds others.
 func same(want, have jetstream.StreamConfig) bool {
 	return slices.Equal(want.Subjects, have.Subjects) && want.Retention == have.Retention && want.Discard == have.Discard &&
-		want.MaxAge == have.MaxAge && want.Duplicates == have.Duplicates && want.Replicas == have.Replicas
+		want.MaxAge == have.MaxAge && want.MaxBytes == have.MaxBytes && want.Duplicates == have.Duplicates && want.Replicas == have.Replicas
 }
 
 // streamOf returns the name of the stream that holds e, which is the name of the service that emitted e.

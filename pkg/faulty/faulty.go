@@ -39,8 +39,8 @@ type Plan struct {
 	MaxDelay time.Duration
 	// Commits makes every fault of a database an After of a commit, whose outcome is then unknown to the caller.
 	Commits bool
-	// Lossy lets single messages to and from NATS get lost, while their connection goes on. OnlyLost leaves all other faults out.
-	Lossy, OnlyLost bool
+	// Lossy lets single messages to and from NATS get lost, while their connection goes on, and leaves all other faults out.
+	Lossy bool
 
 	on    atomic.Bool
 	count [kinds]atomic.Int64

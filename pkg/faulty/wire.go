@@ -47,11 +47,8 @@ func (l link) carry(to *lane, from net.Conn, verbs ...string) {
 	defer l.a.Close()
 	defer l.b.Close()
 	faults := []Fault{Before, After, Delay, Twice, Reorder}
-	switch {
-	case l.plan.OnlyLost:
+	if l.plan.Lossy {
 		faults = []Fault{Lost}
-	case l.plan.Lossy:
-		faults = append(faults, Lost)
 	}
 	for r := bufio.NewReader(from); ; {
 		f, message, err := frame(r, verbs)

@@ -105,7 +105,7 @@ func (k *Keeper) claim(ctx context.Context, e *entry) (mine bool, err error) {
 	// A client that disconnects now must not leave a claim without an owner.
 	ctx, stop := apart(ctx)
 	defer stop()
-	tag, err := k.pool.Exec(ctx, `
+	tag, err := pg.Exec(ctx, k.pool, `
 		INSERT INTO idem AS i (account_id, key, request, owner, until) VALUES ($1, $2, $3, $4, now() + `+lease+`)
 		ON CONFLICT (account_id, key) DO UPDATE SET
 			request = excluded.request, owner = excluded.owner, until = excluded.until, answer = NULL, answer_type = '', made_at = now()
@@ -113,7 +113,7 @@ func (k *Keeper) claim(ctx context.Context, e *entry) (mine bool, err error) {
 		e.account, e.key, e.request, e.owner)
 	if err != nil {
 		k.drop(ctx, e)
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pg.ErrUnknownCommit) {
 			err = fault.Unavailable.Wrap(err) // the call has not begun: a claim without an answer is nothing
 		}
 		return false, fmt.Errorf("claim idempotency key: %w", err)
@@ -145,7 +145,7 @@ func (k *Keeper) carryOut(ctx context.Context, e *entry, do func(context.Context
 func (k *Keeper) drop(ctx context.Context, e *entry) (nothing bool) {
 	ctx, stop := apart(ctx)
 	defer stop()
-	tag, err := k.pool.Exec(ctx, `
+	tag, err := pg.Exec(ctx, k.pool, `
 		DELETE FROM idem WHERE account_id = $1 AND key = $2 AND owner = $3 AND answer IS NULL`, e.account, e.key, e.owner)
 	return err != nil || tag.RowsAffected() > 0
 }
@@ -175,7 +175,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for {
 		// After an error the next round removes more. Batches are small, so that no request waits for the locks.
 		for n := int64(1); n > 0; {
-			tag, err := k.pool.Exec(ctx, `
+			tag, err := pg.Exec(ctx, k.pool, `
 				DELETE FROM idem WHERE (account_id, key) IN (
 					SELECT account_id, key FROM idem WHERE made_at < now() - `+keep+` LIMIT 1000 FOR UPDATE SKIP LOCKED)`)
 			if n = tag.RowsAffected(); err != nil {

@@ -58,7 +58,7 @@ func (t *term) look(ctx context.Context, service string) (uint64, error) {
 		}
 		_, err = tx.Exec(ctx, `
 			INSERT INTO outbox_stream (name, created_at) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at
+			ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, trimmed = 0
 			WHERE outbox_stream.created_at <> excluded.created_at`, service, s.Created)
 		return err
 	})
@@ -69,12 +69,12 @@ func (t *term) look(ctx context.Context, service string) (uint64, error) {
 		t.ends = map[string]uint64{}
 	}
 	t.ends[service] = s.Last
-	return s.Last, nil
+	return s.Last, t.trim(ctx, service, s)
 }
 
 // unmark marks the events of a stream that are not in it as unsent, and returns their number. Those are all events when the stream
 // was made anew, else those at other or behind, behind the end, before the start although they are not as old as the stream may keep
-// them, and at places that are empty. An event of an earlier version, whose place is not known, counts as lost with any other.
+// them and the relay has not removed them, and at places that are empty. An event of an earlier version, whose place is not known, counts as lost with any other.
 func unmark(ctx context.Context, tx pgx.Tx, service string, s bus.State, other uint64) (int64, error) {
 	gone := make([]int64, len(s.Gone))
 	for i, seq := range s.Gone {
@@ -84,7 +84,9 @@ func unmark(ctx context.Context, tx pgx.Tx, service string, s bus.State, other u
 		UPDATE outbox SET sent_at = NULL, seq = NULL
 		WHERE sent_at IS NOT NULL AND split_part(subject, '.', 1) = $1 AND (
 			EXISTS (SELECT FROM outbox_stream WHERE name = $1 AND created_at <> $2)
-			OR seq > $3 OR seq >= $4 OR seq = ANY($5) OR seq < $6 AND sent_at > now() - $7::interval)`,
+			OR seq > $3 OR seq >= $4 OR seq = ANY($5) 
+			OR seq < $6 AND sent_at > now() - $7::interval
+			   AND seq > (SELECT coalesce(max(trimmed), 0) FROM outbox_stream WHERE name = $1))`,
 		service, s.Created, clamp.Int64(s.Last), clamp.Int64(other), gone, clamp.Int64(s.First), bus.StreamAge-time.Hour)
 	if err != nil || tag.RowsAffected() == 0 {
 		return 0, err

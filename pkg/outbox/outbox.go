@@ -27,7 +27,13 @@ const maxSize = 512 << 10
 
 var subjectForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[A-Za-z0-9_-]+)+$`)
 
-const insert = `INSERT INTO outbox (event_id, subject, key, type, data) VALUES ($1, $2, $3, $4, $5)`
+// insert gives an event its revision: the time in microseconds, or more if the clock went back. Whoever emits holds the lock of the
+// object that the key names, so that revisions of one key rise in the order of its changes. In a database that was restored from a
+// backup they go on above those that were lost.
+const insert = `
+	INSERT INTO outbox (event_id, subject, key, type, data, revision)
+	SELECT $1, $2, $3, $4, $5, greatest(
+		(extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(revision) + 1 FROM outbox WHERE key = $3))`
 
 // Emit adds an event to the caller's transaction. Subject is <service>.<version>.<noun>.<verb in the past>. Events of one
 // key keep their order as long as their transactions lock the object that the key names. Poke the relay after the commit.

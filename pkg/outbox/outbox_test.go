@@ -334,6 +334,23 @@ func TestEmitRefuses(t *testing.T) {
 	}
 }
 
+// Revisions of one key rise, also when the clock went back; those of other keys do not matter.
+func TestRevisionsRise(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, outbox.Migrations)
+	emit(t, pool, 0, 3)
+	if _, err := pool.Exec(t.Context(), `UPDATE outbox SET revision = revision + 3600000000 WHERE id = 3`); err != nil { // in an hour
+		t.Fatal(err)
+	}
+	emit(t, pool, 3, 5)
+	if got := numbers(t, pool, `SELECT id::int FROM outbox ORDER BY revision`); !slices.Equal(got, []int{1, 2, 3, 4, 5}) {
+		t.Error(got)
+	}
+	if got := numbers(t, pool, `SELECT count(DISTINCT revision)::int FROM outbox WHERE revision > 0`); got[0] != 5 {
+		t.Errorf("%d revisions of 5 events", got[0])
+	}
+}
+
 func TestIDsAreUUIDsThatRise(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, outbox.Migrations)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,11 +38,14 @@ type Relay struct {
 	bus  *bus.Bus
 	log  *slog.Logger
 	poke chan struct{}
+
+	mu    sync.Mutex
+	heard map[string]*readers // by stream
 }
 
 // NewRelay makes a relay.
 func NewRelay(pool *pgxpool.Pool, b *bus.Bus, log *slog.Logger) *Relay {
-	return &Relay{pool: pool, bus: b, log: log, poke: make(chan struct{}, 1)}
+	return &Relay{pool: pool, bus: b, log: log, poke: make(chan struct{}, 1), heard: map[string]*readers{}}
 }
 
 // Poke makes the relay look for events now. Call Poke right after a commit; the call never blocks.
@@ -204,7 +208,7 @@ func (t *term) mark(ctx context.Context, rows []row, seqs []uint64) error {
 func (t *term) unsent(ctx context.Context) (list []row, err error) {
 	err = t.leader.Do(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		rows, err := conn.Query(ctx, `
-			SELECT id, event_id::text, subject, key, type, occurred_at, data
+			SELECT id, event_id::text, subject, key, type, occurred_at, revision, data
 			FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1`, batch)
 		if err != nil {
 			return err
@@ -212,7 +216,7 @@ func (t *term) unsent(ctx context.Context) (list []row, err error) {
 		list, err = pgx.CollectRows(rows, func(c pgx.CollectableRow) (row, error) {
 			var r row
 			e := &r.Event
-			err := c.Scan(&r.ID, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Time, &e.Data)
+			err := c.Scan(&r.ID, &e.ID, &e.Subject, &e.Key, &e.Type, &e.Time, &e.Revision, &e.Data)
 			return r, err
 		})
 		return err

@@ -19,13 +19,16 @@ import (
 type Settings struct {
 	// Metrics is the internal address of /metrics, /healthz and /readyz; if it is empty they are not served.
 	Metrics string `env:"METRICS"`
-	// NATSReplicas is how many servers of a NATS cluster store each event.
-	NATSReplicas int `env:"NATS_REPLICAS" envDefault:"1"`
+	// NATSReplicas is how many servers of a NATS cluster store each event; 0: three if the cluster has three, else one.
+	NATSReplicas int `env:"NATS_REPLICAS" envDefault:"0"`
+	// NATSMaxMiB bounds the stream of the service. A full stream takes no further events, which wait in the outbox; the service
+	// removes what every reader has read.
+	NATSMaxMiB int64 `env:"NATS_MAX_MIB" envDefault:"1024"`
 }
 
 // Bus is the settings of the connection to NATS.
 func (s Settings) Bus(log *slog.Logger) []bus.Option {
-	return []bus.Option{bus.WithLog(log), bus.WithReplicas(max(1, s.NATSReplicas))}
+	return []bus.Option{bus.WithLog(log), bus.WithReplicas(s.NATSReplicas), bus.WithMaxBytes(max(1, s.NATSMaxMiB) << 20)}
 }
 
 // Process is the settings that every service with a database has besides its own.

@@ -9,6 +9,7 @@ import (
 
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/unit"
 )
 
 // parkedMost is the most parked events that are listed.
@@ -46,8 +47,11 @@ func (s parked) ReplayParked(ctx context.Context, r *parkedpb.ReplayParkedReques
 		if c.Name != r.GetConsumer() {
 			continue
 		}
-		if err := bus.Replay(ctx, s.kit.Pool, c.Name, r.GetEvent(), c.take); err != nil {
-			return nil, err
+		err := s.kit.DB.InTx(ctx, func(tx *unit.Tx) error {
+			return bus.Replay(ctx, tx.Plain(), c.Name, r.GetEvent(), c.take)
+		})
+		if err != nil {
+			return nil, bus.Refused(ctx, s.kit.Pool, c.Name, r.GetEvent(), err)
 		}
 		s.kit.Relay.Poke()
 		if s.kit.Jobs != nil {
@@ -60,5 +64,7 @@ func (s parked) ReplayParked(ctx context.Context, r *parkedpb.ReplayParkedReques
 
 // DropParked deletes a parked event.
 func (s parked) DropParked(ctx context.Context, r *parkedpb.DropParkedRequest) (*parkedpb.DropParkedResponse, error) {
-	return &parkedpb.DropParkedResponse{}, bus.Drop(ctx, s.kit.Pool, r.GetConsumer(), r.GetEvent())
+	return &parkedpb.DropParkedResponse{}, s.kit.DB.InTx(ctx, func(tx *unit.Tx) error {
+		return bus.Drop(ctx, tx, r.GetConsumer(), r.GetEvent())
+	})
 }

@@ -91,6 +91,14 @@ func (s *Service) checks() []fsck.Check {
 // Server answers the rpcs of the service.
 func (s *Service) Server() *rpc.Server { return s.kit.Server }
 
+// Takes returns the services whose events this one takes in.
+func (s *Service) Takes() (list []string) {
+	for _, c := range s.parts.Consumers {
+		list = append(list, c.From)
+	}
+	return list
+}
+
 // Observe adds the metrics of the service to o.
 func (s *Service) Observe(o *obs.Obs) {
 	o.Database(s.spec.Name, s.kit.Pool)

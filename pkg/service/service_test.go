@@ -52,14 +52,16 @@ func newToy(t *testing.T, b *bus.Bus) *toy {
 	w.svc, err = service.New(t.Context(), service.Spec{
 		Name: "toy",
 		Tables: pg.Line{Name: "toy", FS: fstest.MapFS{"migrations/0001_gone.sql": &fstest.MapFile{
-			Data: []byte("-- +goose Up\nCREATE TABLE gone (id integer PRIMARY KEY);"),
+			Data: []byte("-- +goose Up\nCREATE TABLE gone (id integer PRIMARY KEY);\nCREATE TABLE state (n serial, id integer);"),
 		}}},
 		Build: func(_ context.Context, k *service.Kit) (service.Parts, error) {
 			w.own = k.Server.Local("vm")
 			return service.Parts{
 				Keys: func(context.Context) (map[string]ed25519.PublicKey, error) { return nil, nil },
 				Consumers: []service.Consumer{
-					{Name: "toy-auth", From: "auth", On: map[string]bus.Handle{"auth.v4.user.deleted": service.On(w.take)}},
+					{Name: "toy-auth", From: "auth", On: map[string]bus.Handle{
+						"auth.v4.user.deleted": service.On(w.take), "auth.v4.thing.changed": service.Newest(w.keep),
+					}},
 					{Name: "toy-other", From: "other", On: map[string]bus.Handle{"other.v1.user.deleted": service.On(w.take)}},
 				},
 			}, nil
@@ -87,6 +89,14 @@ func (w *toy) take(ctx context.Context, tx *unit.Tx, e *authpb.UserDeleted) erro
 	return tx.Later(ctx, `INSERT INTO gone (id) VALUES ($1)`, e.GetId())
 }
 
+// keep keeps each state that an event says.
+func (w *toy) keep(ctx context.Context, tx *unit.Tx, e *authpb.UserDeleted) error {
+	if w.refuse.Load() {
+		return fault.Invalid.With("not now")
+	}
+	return tx.Later(ctx, `INSERT INTO state (id) VALUES ($1)`, e.GetId())
+}
+
 // wait waits until sql returns true.
 func (w *toy) wait(what, sql string) {
 	w.Helper()
@@ -110,16 +120,26 @@ func (w *toy) wait(what, sql string) {
 
 func publish(t *testing.T, b *bus.Bus, subject string, id int32) {
 	t.Helper()
+	send(t, b, event(t, subject, id))
+}
+
+func event(t *testing.T, subject string, id int32) bus.Event {
+	t.Helper()
 	m := &authpb.UserDeleted{Id: id}
 	data, err := proto.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.Publish(t.Context(), bus.Event{
-		ID: uuid.NewString(), Subject: subject, Key: "7", Type: string(m.ProtoReflect().Descriptor().FullName()), Data: data,
-	})
-	if err != nil {
-		t.Fatal(err)
+	return bus.Event{ID: uuid.NewString(), Subject: subject, Key: "7", Type: string(m.ProtoReflect().Descriptor().FullName()), Data: data}
+}
+
+func send(t *testing.T, b *bus.Bus, events ...bus.Event) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); len(events) > 0; {
+		n, err := b.Publish(t.Context(), events...)
+		if events = events[n:]; err != nil && time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -182,6 +202,33 @@ func TestRepublish(t *testing.T) {
 	if _, err := c.Republish(t.Context(), &outboxpb.RepublishRequest{}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("since no time: %v", err)
 	}
+}
+
+// TestReplayUndoesNothing: an older state of an object that was parked and is replayed, or sent again, does not undo a newer one.
+func TestReplayUndoesNothing(t *testing.T) {
+	t.Parallel()
+	b := bustest.New(t)
+	w := newToy(t, b)
+	w.refuse.Store(true)
+	state := func(revision int64, id int32) bus.Event {
+		e := event(t, "auth.v4.thing.changed", id)
+		e.Revision = revision
+		return e
+	}
+	old, last := state(1, 1), state(2, 2)
+	send(t, b, old)
+	w.wait("a parked event", `SELECT count(*) = 1 FROM inbox_parked`)
+	w.refuse.Store(false)
+	send(t, b, last)
+	w.wait("the newer state", `SELECT coalesce(max(id) = 2, false) FROM state`)
+	_, err := parkedpb.NewParkedServiceClient(w.own).ReplayParked(t.Context(), &parkedpb.ReplayParkedRequest{Consumer: "toy-auth", Event: old.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := state(1, 1)
+	send(t, b, again, state(3, 3))
+	w.wait("the newest state", `SELECT coalesce(max(id) = 3, false) FROM state`)
+	w.wait("no older state after a newer one", `SELECT array_agg(id ORDER BY n) = '{2,3}' AND (SELECT count(*) = 0 FROM inbox_parked) FROM state`)
 }
 
 // TestOneConnectionForAllDuties checks that the relay and all consumers of a service use one connection, and that a blocked

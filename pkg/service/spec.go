@@ -122,6 +122,22 @@ func On[T any, M interface {
 	}
 }
 
+// Newest is On for events that say what an object is from now on: one that is older than an event of its object that has taken
+// effect already has none.
+func Newest[T any, M interface {
+	*T
+	proto.Message
+}](f func(ctx context.Context, tx *unit.Tx, m M) error) bus.Handle {
+	apply := On[T, M](f)
+	return func(ctx context.Context, tx pgx.Tx, e bus.Event) error {
+		newer, err := bus.Newer(ctx, tx, e)
+		if err != nil || !newer {
+			return err
+		}
+		return apply(ctx, tx, e)
+	}
+}
+
 // Migrate brings the schema of the service up to date.
 func (s Spec) Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	lines := []pg.Line{outbox.Migrations, idem.Migrations, s.Tables}

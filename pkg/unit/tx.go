@@ -33,6 +33,9 @@ type Tx struct {
 // once, it writes no audit record, and its AfterCommit does nothing.
 func In(tx pgx.Tx) *Tx { return &Tx{tx: tx} }
 
+// Plain returns the transaction of the unit of work, for packages that know of no units.
+func (t *Tx) Plain() pgx.Tx { return t.tx }
+
 // Exec runs a statement in the unit of work.
 func (t *Tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	return t.tx.Exec(ctx, sql, args...)

@@ -4,10 +4,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +56,8 @@ Environment:
   SLIPWAY_ADMIN_PASSWORD  its password (default: made at the first start, kept in DATA/admin-password)
   SLIPWAY_POSTGRES_URL    use this PostgreSQL (default: a private one in DATA/postgres)
   SLIPWAY_NATS_URL        use this NATS (default: one in this process, in DATA/nats)
+  SLIPWAY_NATS_REPLICAS   how many servers of a NATS cluster keep each event (default: three if the cluster has three)
+  SLIPWAY_NATS_MAX_MIB    how large the stream of each service may become (default 1024); events that do not fit wait
   SLIPWAY_GATEWAY_PANEL_URL  where a one-time link leads after the login (default: a page that says who is logged in)
   SLIPWAY_IP_DNS_SERVER   tell this name server PTR records, by dynamic update (default: they are only kept), with the
                           key SLIPWAY_IP_DNS_TSIG_NAME and the secret in the file SLIPWAY_IP_DNS_TSIG_SECRET_FILE
@@ -70,6 +74,12 @@ Environment:
 				return err
 			}
 			cfg.Data = data
+			if cfg.NATSReplicas, err = number("SLIPWAY_NATS_REPLICAS"); err != nil {
+				return err
+			}
+			if cfg.NATSMaxMiB, err = number("SLIPWAY_NATS_MAX_MIB"); err != nil {
+				return err
+			}
 			err = allinone.Up(cmd.Context(), cfg, log, cmd.OutOrStdout())
 			if errors.Is(err, context.Canceled) {
 				return nil
@@ -85,6 +95,19 @@ Environment:
 	f.StringVar(&cfg.Metrics, "metrics", "", "address of /metrics for Prometheus (default none)")
 	f.StringVar(&cfg.Templates, "templates", defaultTemplates(), "directory of OS templates to install")
 	return c
+}
+
+// number returns the number in a variable of the environment, or 0 if that is not set.
+func number(name string) (int, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s is %q: a number is required", name, text)
+	}
+	return n, nil
 }
 
 func wipe(log *slog.Logger) *cobra.Command {

@@ -397,15 +397,15 @@ const file_parked_v1_parked_proto_rawDesc = "" +
 	"\x11DropParkedRequest\x12\x1a\n" +
 	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\"\x14\n" +
-	"\x12DropParkedResponse2\xb6\x02\n" +
+	"\x12DropParkedResponse2\xc0\x02\n" +
 	"\rParkedService\x12W\n" +
 	"\n" +
-	"ListParked\x12\x1c.parked.v1.ListParkedRequest\x1a\x1d.parked.v1.ListParkedResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12h\n" +
-	"\fReplayParked\x12\x1e.parked.v1.ReplayParkedRequest\x1a\x1f.parked.v1.ReplayParkedResponse\"\x17\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\t\n" +
-	"\x05event(\x01\x12b\n" +
+	"ListParked\x12\x1c.parked.v1.ListParkedRequest\x1a\x1d.parked.v1.ListParkedResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12m\n" +
+	"\fReplayParked\x12\x1e.parked.v1.ReplayParkedRequest\x1a\x1f.parked.v1.ReplayParkedResponse\"\x1c\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\x0e\n" +
+	"\x05event\x12\x05event\x12g\n" +
 	"\n" +
-	"DropParked\x12\x1c.parked.v1.DropParkedRequest\x1a\x1d.parked.v1.DropParkedResponse\"\x17\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\t\n" +
-	"\x05event(\x01B&Z$slipway.dev/proto/parked/v1;parkedpbb\x06proto3"
+	"DropParked\x12\x1c.parked.v1.DropParkedRequest\x1a\x1d.parked.v1.DropParkedResponse\"\x1c\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\x0e\n" +
+	"\x05event\x12\x05eventB&Z$slipway.dev/proto/parked/v1;parkedpbb\x06proto3"
 
 var (
 	file_parked_v1_parked_proto_rawDescOnce sync.Once

@@ -15,15 +15,15 @@ import (
 // release of an address itself, except when a reservation expires.
 var Consumers = []service.Consumer{
 	{Name: "vm-auth", From: "auth", On: map[string]bus.Handle{
-		"auth.v4.user.created": service.On(account.Changed),
-		"auth.v4.user.updated": service.On(account.Changed),
-		"auth.v4.user.deleted": service.On(host.AccountDeleted),
+		"auth.v4.user.created": service.Newest(account.Changed),
+		"auth.v4.user.updated": service.Newest(account.Changed),
+		"auth.v4.user.deleted": service.Newest(host.AccountDeleted),
 	}},
 	{Name: "vm-ip", From: "ip", On: map[string]bus.Handle{
-		"ip.v3.pool.bound":        service.On(cluster.PoolBound),
+		"ip.v3.pool.bound":        service.Newest(cluster.PoolBound),
 		"ip.v3.address.released":  service.On(ipchange.Released),
 		"ip.v3.address.named":     service.On(ipchange.Named),
 		"ip.v3.address.published": service.On(address.Published),
-		"ip.v3.network.changed":   service.On(address.NetworkChanged),
+		"ip.v3.network.changed":   service.Newest(address.NetworkChanged),
 	}},
 }
