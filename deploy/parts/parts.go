@@ -30,8 +30,10 @@ type Part struct {
 	Calls []string
 	// Replicable programs may run several times, because their state is in the database.
 	Replicable bool
-	// OnBus programs have a user on the bus.
+	// OnBus programs have an account on the bus.
 	OnBus bool
+	// Reads are the services whose events the program takes in.
+	Reads []string
 	// Weight is the program's share of the PostgreSQL connections that remain when each pool has the minimum.
 	Weight int
 
@@ -48,15 +50,17 @@ func All() []Part {
 	return []Part{
 		{
 			Name: "auth", Command: "services/auth/cmd/authd", Port: 8101, Replicable: true, OnBus: true, Weight: 2,
+			Reads:   []string{"ip", "vm"},
 			Migrate: auth.Migrate, New: From("SLIPWAY_AUTH", auth.New),
 		},
 		{
 			Name: "ip", Command: "services/ip/cmd/ipd", Port: 8102, Calls: []string{"auth"}, Replicable: true, OnBus: true, Weight: 3,
-			Migrate: ip.Migrate, New: From("SLIPWAY_IP", ip.New),
+			Reads: []string{"auth", "vm"}, Migrate: ip.Migrate, New: From("SLIPWAY_IP", ip.New),
 		},
 		{
 			// vm runs as many jobs at a time as it has workers, besides requests.
 			Name: "vm", Command: "services/vm/cmd/vmd", Port: 8103, Calls: []string{"auth", "ip"}, Replicable: true, OnBus: true, Weight: 5,
+			Reads:   []string{"auth", "ip"},
 			Migrate: vm.Migrate, New: From("SLIPWAY_VM", vm.New), DeclareJobs: vm.DeclareJobs,
 		},
 		{Name: "node", Command: "services/node/cmd/noded", Port: 8104, Calls: []string{"vm"}},

@@ -27,11 +27,7 @@ func First(ctx context.Context, c Config, log *slog.Logger, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	pw, err := c.secret("nats-init")
-	if err != nil {
-		return err
-	}
-	b, err := bus.Connect(ctx, c.busURL("init", pw), bus.WithLog(log), bus.WithReplicas(len(c.NATSHosts)))
+	b, err := bus.Offline(ctx) // the services send the events when they start
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"slipway.dev/deploy/parts"
+	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pki"
 )
@@ -83,7 +84,7 @@ func (c Config) databaseURL(user, password string) string {
 func (c Config) busURL(user, password string) string {
 	var list []string
 	for _, h := range c.NATSHosts {
-		u := url.URL{Scheme: "nats", User: url.UserPassword(user, password), Host: h + ":4222"}
+		u := url.URL{Scheme: "nats", User: url.UserPassword(user, password), Host: h + ":4222", RawQuery: bus.OwnAccount}
 		list = append(list, u.String())
 	}
 	return strings.Join(list, ",")

@@ -100,7 +100,7 @@ func TestBusSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !o.SyncAlways || !o.JetStream || len(o.Users) != len(c.onBus()) || o.HTTPHost != "127.0.0.1" {
+		if !o.SyncAlways || !o.JetStream || len(o.Users) != 4 || o.HTTPHost != "127.0.0.1" {
 			t.Errorf("settings %+v", o)
 		}
 		if routes := len(o.Routes); len(hosts) == 1 && routes != 0 || len(hosts) == 3 && routes != 3 {
@@ -110,12 +110,12 @@ func TestBusSettings(t *testing.T) {
 }
 
 // TestALineIsEnough: a service that is added to the table has a certificate, a URL of the database with its share of the
-// connections, and a user of the bus that speaks in its own name and hears every service, as the others hear it.
+// connections, and an account on the bus that speaks in its own name and hears the services that the line names.
 func TestALineIsEnough(t *testing.T) {
 	t.Parallel()
 	c := config(t)
 	c.parts = append(parts.All(), parts.Part{
-		Name: "toy", Port: 8199, OnBus: true, Weight: 1, Migrate: func(context.Context, *pgxpool.Pool) error { return nil },
+		Name: "toy", Port: 8199, OnBus: true, Weight: 1, Reads: []string{"ip"}, Migrate: func(context.Context, *pgxpool.Pool) error { return nil },
 	})
 	if err := Keys(c); err != nil {
 		t.Fatal(err)
@@ -135,11 +135,14 @@ func TestALineIsEnough(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, u := range o.Users {
-		if !slices.Contains(u.Permissions.Subscribe.Allow, "toy.>") {
-			t.Errorf("%s does not hear the toy", u.Username)
+		if u.Account.GetName() != u.Username {
+			t.Errorf("%s is in the account of %s", u.Username, u.Account.GetName())
 		}
 		if slices.Contains(u.Permissions.Publish.Allow, "toy.>") != (u.Username == "toy") {
 			t.Errorf("%s: %v", u.Username, u.Permissions.Publish.Allow)
+		}
+		if u.Username == "toy" && !slices.Contains(u.Permissions.Subscribe.Allow, "ip.>") {
+			t.Error("the toy does not hear ip")
 		}
 	}
 }

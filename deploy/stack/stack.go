@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -73,10 +74,28 @@ func New(ctx context.Context, cfg Config) (*Stack, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := reads(p, svc); err != nil {
+			return nil, err
+		}
 		s.made[p.Name] = svc
 		s.addServer(p.Name, svc.Server())
 	}
 	return s, nil
+}
+
+// reads returns an error when a service takes in events of another one without its line in the table saying so: as a process of its
+// own the service could not read them.
+func reads(p parts.Part, svc program.Service) error {
+	takes, ok := svc.(interface{ Takes() []string })
+	if !ok {
+		return nil
+	}
+	for _, from := range takes.Takes() {
+		if from != p.Name && !slices.Contains(p.Reads, from) {
+			return fmt.Errorf("stack: %s takes in events of %s, which its line of the table does not name", p.Name, from)
+		}
+	}
+	return nil
 }
 
 // Peers returns connections of caller to all other services.
