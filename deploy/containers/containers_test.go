@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/moby/moby/api/types/container"
+	dockernet "github.com/moby/moby/api/types/network"
 	"github.com/nats-io/nats.go"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/network"
@@ -37,12 +40,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// start starts a container, whose ports are published on the loopback alone.
 func start(t *testing.T, r testcontainers.ContainerRequest) testcontainers.Container {
 	t.Helper()
+	r.HostConfigModifier = func(h *container.HostConfig) {
+		h.PortBindings = dockernet.PortMap{}
+		for _, p := range r.ExposedPorts {
+			h.PortBindings[dockernet.MustParsePort(p)] = []dockernet.PortBinding{{HostIP: netip.MustParseAddr("127.0.0.1")}}
+		}
+	}
 	c, err := testcontainers.GenericContainer(t.Context(), testcontainers.GenericContainerRequest{ContainerRequest: r, Started: true})
 	testcontainers.CleanupContainer(t, c)
 	if err != nil {
 		t.Fatalf("%s: %v", r.Image, err)
+	}
+	inside, err := c.Inspect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for port, at := range inside.NetworkSettings.Ports {
+		for _, b := range at {
+			if !b.HostIP.IsLoopback() {
+				t.Errorf("%s publishes %s on %s", r.Image, port, b.HostIP)
+			}
+		}
 	}
 	return c
 }
