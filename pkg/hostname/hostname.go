@@ -18,8 +18,8 @@ const (
 	maxInput = 4 * Max
 )
 
-// label is a part of a name: letters, digits and inner hyphens (RFC 1123). An underscore is for other records than those
-// of hosts.
+// label is a part of a name: letters, digits and inner hyphens (RFC 1123). An underscore is for other records than
+// those of hosts.
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // toASCII maps a name as UTS 46 says: case and width are folded, other alphabets become Punycode. Two hyphens in a row

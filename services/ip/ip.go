@@ -25,8 +25,8 @@ import (
 
 // Config comes from variables that begin with SLIPWAY_IP_.
 type Config struct {
-	// Quarantine is how long a released address is not given to a new owner: packets for the old one may still arrive. Below
-	// zero there is none. The setting quarantine_seconds overrides it.
+	// Quarantine is how long a released address is not given to a new owner: packets for the old one may still
+	// arrive. Below zero there is none. The setting quarantine_seconds overrides it.
 	Quarantine time.Duration `env:"QUARANTINE" envDefault:"5m"`
 	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
 	Lists query.Limits `envPrefix:"LIST_"`
@@ -54,7 +54,8 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return service.Spec{Tables: schema.Migrations}.Migrate(ctx, pool)
 }
 
-// New brings the schema up to date and returns the service. Several processes may do so at the same time. ip calls auth.
+// New brings the schema up to date and returns the service. Several processes may do so at the same time. ip calls
+// auth.
 func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 	if err := conf.Defaults(&cfg); err != nil {
 		return nil, err
@@ -83,8 +84,8 @@ func (s *Service) build(_ context.Context, k *service.Kit) (service.Parts, error
 	}, nil
 }
 
-// consumers take in what happens to the accounts that pools and addresses are booked for. Addresses follow their hosts, so an
-// account that was deleted has them until vm has moved its hosts.
+// consumers take in what happens to the accounts that pools and addresses are booked for. Addresses follow their
+// hosts, so an account that was deleted has them until vm has moved its hosts.
 var consumers = []service.Consumer{
 	{Name: "ip-auth", From: "auth", On: map[string]bus.Handle{"auth.v4.user.deleted": service.On(pool.AccountDeleted)}},
 	{Name: "ip-vm", From: "vm", On: map[string]bus.Handle{"vm.v3.host.moved": service.On(address.HostMoved)}},

@@ -16,9 +16,9 @@ import (
 	"slipway.dev/services/auth/internal/credential"
 )
 
-// DeleteUser removes an account. What other services have of the account goes to its heir by the event of the deletion. The
-// answer waits for vm, so that a client that has the answer sees the hosts at the heir; while vm is away the client may see
-// them at the deleted account for longer.
+// DeleteUser removes an account. What other services have of the account goes to its heir by the event of the
+// deletion. The answer waits for vm, so that a client that has the answer sees the hosts at the heir; while vm is
+// away the client may see them at the deleted account for longer.
 func (s *Users) DeleteUser(ctx context.Context, r *authpb.DeleteUserRequest) (*authpb.DeleteUserResponse, error) {
 	if err := s.checkHosts(ctx, r.GetId()); err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func (s *Users) DeleteUser(ctx context.Context, r *authpb.DeleteUserRequest) (*a
 	return &authpb.DeleteUserResponse{Id: r.GetId()}, nil
 }
 
-// checkHosts refuses to delete an account that has hosts, where the setting says so. A host that is created meanwhile goes to
-// the heir.
+// checkHosts refuses to delete an account that has hosts, where the setting says so. A host that is created meanwhile
+// goes to the heir.
 func (s *Users) checkHosts(ctx context.Context, id int32) error {
 	gives, err := givesHosts(ctx, s.db)
 	if err != nil || gives {
@@ -72,8 +72,8 @@ func (s *Users) checkHosts(ctx context.Context, id int32) error {
 // heirMost is how long the answer to a deletion waits for vm.
 const heirMost = 5 * time.Second
 
-// awaitHeir waits until vm has given the hosts of a deleted account to its heir. An error is dropped: the account is deleted, and
-// vm will do so.
+// awaitHeir waits until vm has given the hosts of a deleted account to its heir. An error is dropped: the account is
+// deleted, and vm will do so.
 func (s *Users) awaitHeir(ctx context.Context, id int32) {
 	if s.hosts == nil {
 		return

@@ -32,10 +32,10 @@ func newClaimer(db *unit.DB) *claimer { return &claimer{db: db, batcher: newBatc
 
 // claim takes the addresses of a request, all or nothing, or returns those that were taken under its key already.
 //
-// The usual claim, some IPv4 addresses for a new owner, is one statement. A claim that needs more is a unit of work. Its first
-// try skips rows that another unit of work has locked, so claims never wait for each other. When the first try finds too few
-// addresses although some look free or are due to become free, a second try waits for those rows: the unit of work that holds
-// the last free address may roll back.
+// The usual claim, some IPv4 addresses for a new owner, is one statement. A claim that needs more is a unit of work.
+// Its first try skips rows that another unit of work has locked, so claims never wait for each other. When the first
+// try finds too few addresses although some look free or are due to become free, a second try waits for those rows:
+// the unit of work that holds the last free address may roll back.
 func (m *claimer) claim(ctx context.Context, r request) (list []row, err error) {
 	if r, err = m.resolve(ctx, r); err != nil {
 		return nil, err
@@ -211,8 +211,8 @@ func (c *claim) freeDue(ctx context.Context) error {
 	return freeDueOf(ctx, c.Tx, poolIDs(c.pools))
 }
 
-// errShort returns the fault for too few addresses of a family in pools. A try that did not wait gets errContended while an
-// address of the pools looks free or is due to become free.
+// errShort returns the fault for too few addresses of a family in pools. A try that did not wait gets errContended
+// while an address of the pools looks free or is due to become free.
 func (c *claim) errShort(ctx context.Context, family int32, pools []boundPool) error {
 	if !c.wait {
 		var maybe bool

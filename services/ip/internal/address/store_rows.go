@@ -34,8 +34,8 @@ func RemoveRange(ctx context.Context, tx *unit.Tx, id int32) (owned int, err err
 	return owned, err
 }
 
-// MoveGateway makes the address to a gateway and the address from an ordinary address again; either may be the zero Addr. It
-// refuses an address that is in use.
+// MoveGateway makes the address to a gateway and the address from an ordinary address again; either may be the zero
+// Addr. It refuses an address that is in use.
 func MoveGateway(ctx context.Context, tx *unit.Tx, from, to netip.Addr) error {
 	if to.IsValid() {
 		if err := makeGateway(ctx, tx, to); err != nil {
@@ -48,8 +48,8 @@ func MoveGateway(ctx context.Context, tx *unit.Tx, from, to netip.Addr) error {
 	return makeOrdinary(ctx, tx, from)
 }
 
-// makeGateway makes an address a gateway, so that no owner gets it, if it is not the gateway of another network already. It
-// does nothing when the address is in no range. It locks the range, as a claim of an IPv6 address does.
+// makeGateway makes an address a gateway, so that no owner gets it, if it is not the gateway of another network
+// already. It does nothing when the address is in no range. It locks the range, as a claim of an IPv6 address does.
 func makeGateway(ctx context.Context, tx *unit.Tx, gateway netip.Addr) error {
 	rangeID, poolID, ok, err := pool.LockAround(ctx, tx, gateway)
 	if err != nil || !ok {

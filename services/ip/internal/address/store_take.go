@@ -15,7 +15,8 @@ import (
 	"slipway.dev/services/ip/internal/pool"
 )
 
-// take gives the owner up to n rows of a family that the condition which selects, with positions from at on, and returns how many.
+// take gives the owner up to n rows of a family that the condition which selects, with positions from at on, and
+// returns how many.
 func (c *claim) take(ctx context.Context, which string, family, key int32, n, at int, iface int32) (int, error) {
 	rows, err := c.Query(ctx, takeRows(which), key, c.network(family), n, c.Owner, c.Key, c.Account, c.base+at, iface, c.Lapse)
 	if err != nil {
@@ -95,8 +96,8 @@ func (c *claim) takeIPv6(ctx context.Context) error {
 	return nil
 }
 
-// ranges locks the IPv6 ranges of the claim's pools. Pools that have none are named for the IPv4 addresses: then it locks those
-// of all pools of the cluster.
+// ranges locks the IPv6 ranges of the claim's pools. Pools that have none are named for the IPv4 addresses: then it
+// locks those of all pools of the cluster.
 func (c *claim) ranges(ctx context.Context) ([]boundPool, []pool.Range, error) {
 	list, err := pool.LockIPv6(ctx, c.Tx, poolIDs(c.pools), c.network(6))
 	if err != nil || len(list) > 0 || c.request.Pools == nil || c.IPv4 == 0 {
@@ -195,8 +196,8 @@ func after(r pool.Range, ip netip.Addr) netip.Addr {
 	return next
 }
 
-// takeWish takes exactly the wished address, which is in one of the pools. One in quarantine is given only to the account that
-// had it last. ranges are the IPv6 ranges of the pools; their cursors do not move.
+// takeWish takes exactly the wished address, which is in one of the pools. One in quarantine is given only to the
+// account that had it last. ranges are the IPv6 ranges of the pools; their cursors do not move.
 func (c *claim) takeWish(ctx context.Context, pools []boundPool, ranges []pool.Range) error {
 	errForeign := fault.Invalid.With("%s is in no pool that serves cluster %d", c.Wish, c.Cluster).On("wish")
 	var id, poolID, former int32

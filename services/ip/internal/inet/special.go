@@ -15,9 +15,9 @@ type block struct {
 	local  bool // hosts reach routers and servers there, on their own link
 }
 
-// notForHosts are the blocks from which no host has an address, by IANA's registries of special-purpose addresses and of
-// the IPv6 address space. Private, shared, benchmarking and documentation addresses are for hosts. Of two blocks that
-// overlap the first has the more exact use.
+// notForHosts are the blocks from which no host has an address, by IANA's registries of special-purpose addresses and
+// of the IPv6 address space. Private, shared, benchmarking and documentation addresses are for hosts. Of two blocks
+// that overlap the first has the more exact use.
 var notForHosts = []block{
 	{netip.MustParsePrefix("0.0.0.0/8"), "this network", false},
 	{netip.MustParsePrefix("127.0.0.0/8"), "loopback", false},

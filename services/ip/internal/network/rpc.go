@@ -15,8 +15,9 @@ import (
 	"slipway.dev/services/ip/internal/message"
 )
 
-// MoveGateway makes the address to the gateway among the addresses of all ranges, so that no host gets it, and the address
-// from an ordinary one again. Either may be the zero Addr, or in no range. It refuses an address that is in use.
+// MoveGateway makes the address to the gateway among the addresses of all ranges, so that no host gets it, and the
+// address from an ordinary one again. Either may be the zero Addr, or in no range. It refuses an address that is in
+// use.
 type MoveGateway func(ctx context.Context, tx *unit.Tx, from, to netip.Addr) error
 
 type server struct {
@@ -118,8 +119,8 @@ func (s *server) UpdateNetwork(ctx context.Context, r *ippb.UpdateNetworkRequest
 	return &ippb.UpdateNetworkResponse{Id: r.GetId()}, nil
 }
 
-// replaceGateway makes the address to the gateway of a network. The gateway that the network had becomes an ordinary address,
-// unless another network has it too.
+// replaceGateway makes the address to the gateway of a network. The gateway that the network had becomes an ordinary
+// address, unless another network has it too.
 func (s *server) replaceGateway(ctx context.Context, tx *unit.Tx, n Network, to netip.Addr) error {
 	from := n.Gateway
 	if from == to {

@@ -59,7 +59,8 @@ func checkAccount(ctx context.Context, tx *unit.Tx, account int32) error {
 	return err
 }
 
-// AccountDeleted gives the pools of a deleted account to its heir, or to the heir's heir. A second delivery changes nothing.
+// AccountDeleted gives the pools of a deleted account to its heir, or to the heir's heir. A second delivery changes
+// nothing.
 func AccountDeleted(ctx context.Context, tx *unit.Tx, u *authpb.UserDeleted) error {
 	if u.GetHeir() == 0 {
 		return nil // said by a version without heirs: the pools go on to serve the hosts that are there

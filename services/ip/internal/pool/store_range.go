@@ -15,8 +15,8 @@ import (
 	"slipway.dev/services/ip/internal/network"
 )
 
-// addRange inserts a range and returns its id, and the gateways of all networks that lie in it. All of a range lies in one
-// active network, and no two ranges overlap.
+// addRange inserts a range and returns its id, and the gateways of all networks that lie in it. All of a range lies
+// in one active network, and no two ranges overlap.
 func addRange(ctx context.Context, tx *unit.Tx, pool int32, r inet.Range) (id int32, gateways []netip.Addr, err error) {
 	if err := network.LockGateways(ctx, tx); err != nil {
 		return 0, nil, err

@@ -67,8 +67,8 @@ func published(ctx context.Context, db *unit.DB, r record) error {
 	})
 }
 
-// failed records why an attempt failed, as the API says it, and schedules the next one after wait. It emits a reason that is
-// not that of the attempt before.
+// failed records why an attempt failed, as the API says it, and schedules the next one after wait. It emits a reason
+// that is not that of the attempt before.
 func failed(ctx context.Context, db *unit.DB, r record, why string, wait time.Duration) error {
 	return db.InTx(ctx, func(tx *unit.Tx) error {
 		tag, err := tx.Exec(ctx, `

@@ -16,7 +16,8 @@ import (
 // Config names the server and the key. Without a server PTR records are kept but not published.
 type Config struct {
 	Server string // host, or host and port
-	// Resolver, where it is set, finds CNAMEs that the server does not know: those of zones elsewhere that lead to its zones.
+	// Resolver, where it is set, finds CNAMEs that the server does not know: those of zones elsewhere that lead to
+	// its zones.
 	Resolver string
 	// Key and Secret (base64) sign requests by HMAC-SHA256. Without a key they are not signed.
 	Key, Secret string
@@ -51,8 +52,8 @@ func newClient(cfg Config) (*client, error) {
 	return c, nil
 }
 
-// refusal is an answer of the name server after which a repeat makes sense only once the server's zones or keys are changed. Its text
-// is for the API.
+// refusal is an answer of the name server after which a repeat makes sense only once the server's zones or keys are
+// changed. Its text is for the API.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -122,8 +123,8 @@ func (c *client) home(ctx context.Context, rev string) (name, zone string, err e
 	return "", "", refusal(fmt.Sprintf("more than %d CNAMEs lead on from %s", maxAliases, rev))
 }
 
-// look asks a server for the SOA record of a name. It returns the name to which CNAMEs of the answer lead, and the zone of
-// that name, "" if the answer names none.
+// look asks a server for the SOA record of a name. It returns the name to which CNAMEs of the answer lead, and the
+// zone of that name, "" if the answer names none.
 func (c *client) look(ctx context.Context, name, server string) (last, zone string, rcode int, err error) {
 	r, err := c.exchange(ctx, new(dns.Msg).SetQuestion(name, dns.TypeSOA), server)
 	if err != nil {

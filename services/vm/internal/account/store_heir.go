@@ -9,12 +9,12 @@ import (
 	"slipway.dev/pkg/unit"
 )
 
-// Leave removes an account that auth has deleted and remembers its heir, which Leave returns: the account that has what
-// belonged to this one. An heir that was deleted itself stands for its own heir. 0 is no heir: the event names none, and
-// there is no administrator.
+// Leave removes an account that auth has deleted and remembers its heir, which Leave returns: the account that has
+// what belonged to this one. An heir that was deleted itself stands for its own heir. 0 is no heir: the event names
+// none, and there is no administrator.
 //
-// From here to the commit the row that counts what the account uses is locked: a create that is under way has charged it
-// before, and then its host is there for the caller's next statement, or finds out that the account has left.
+// From here to the commit the row that counts what the account uses is locked: a create that is under way has charged
+// it before, and then its host is there for the caller's next statement, or finds out that the account has left.
 func Leave(ctx context.Context, tx *unit.Tx, id, heir int32) (int32, error) {
 	heir, err := living(ctx, tx, id, heir)
 	if err != nil {

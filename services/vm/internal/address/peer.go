@@ -46,8 +46,9 @@ func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest, by Aske
 	return list, nil
 }
 
-// Asked returns how many addresses of each family a request asks for. A wish counts as at least one of its family. What may be
-// of any family counts as IPv6: whether it is of IPv4, which is limited, is known once ip has reserved it.
+// Asked returns how many addresses of each family a request asks for. A wish counts as at least one of its family.
+// What may be of any family counts as IPv6: whether it is of IPv4, which is limited, is known once ip has reserved
+// it.
 func Asked(r *ippb.ReserveRequest) (v4, v6 int32) {
 	v4, v6 = r.GetIpv4Count(), r.GetIpv6Count()+r.GetAnyCount()
 	if wish, err := netip.ParseAddr(r.GetWish()); err == nil {

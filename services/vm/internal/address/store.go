@@ -121,7 +121,8 @@ func Holders(ctx context.Context, tx *unit.Tx, ip int32) ([]int32, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[int32])
 }
 
-// Name keeps the domain of an address, and reports whether it is new. Of two domains the one with the higher serial counts.
+// Name keeps the domain of an address, and reports whether it is new. Of two domains the one with the higher serial
+// counts.
 func Name(ctx context.Context, tx *unit.Tx, ip, serial int32, domain, state string) (changed bool, err error) {
 	tag, err := tx.Exec(ctx, `
 		UPDATE host_address SET domain = $3, ptr_serial = $2, ptr_state = $4, ptr_error = ''

@@ -15,8 +15,8 @@ import (
 	"slipway.dev/services/vm/internal/account"
 )
 
-// AccountDeleted gives the hosts and the tasks of a deleted account to its heir, and records each host that is moved. A second
-// delivery changes nothing.
+// AccountDeleted gives the hosts and the tasks of a deleted account to its heir, and records each host that is moved.
+// A second delivery changes nothing.
 //
 // It locks hosts before the account, as creates and deletes do. A host whose create has ended in between is locked by
 // Move, which looks again.

@@ -10,9 +10,9 @@ import (
 	"slipway.dev/services/vm/internal/task"
 )
 
-// Move gives hosts of an account to another one, with their tasks and with what they count for, and emits an event for
-// each; ip books their addresses by it. No limit of the new account stands in the way. Hosts of other accounts among the
-// ids stay, and moving again changes nothing. It returns the hosts that it moved.
+// Move gives hosts of an account to another one, with their tasks and with what they count for, and emits an event
+// for each; ip books their addresses by it. No limit of the new account stands in the way. Hosts of other accounts
+// among the ids stay, and moving again changes nothing. It returns the hosts that it moved.
 func Move(ctx context.Context, tx *unit.Tx, ids []int32, from, to int32) ([]Host, error) {
 	ids, err := lockOwned(ctx, tx, from, ids)
 	if err != nil || len(ids) == 0 || from == to {

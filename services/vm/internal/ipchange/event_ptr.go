@@ -17,8 +17,8 @@ func Named(ctx context.Context, tx *unit.Tx, n *ippb.AddressNamed) error {
 	return named(ctx, tx, n.GetId(), n.GetSerial(), n.GetDomain(), n.GetState())
 }
 
-// named keeps the name of an address, unless a newer one is kept already. The domain of a host follows the name of its main
-// address; without a name the host keeps its domain, because a guest needs one.
+// named keeps the name of an address, unless a newer one is kept already. The domain of a host follows the name of
+// its main address; without a name the host keeps its domain, because a guest needs one.
 func named(ctx context.Context, tx *unit.Tx, ip, serial int32, name, state string) error {
 	ids, err := address.Holders(ctx, tx, ip)
 	if err != nil {

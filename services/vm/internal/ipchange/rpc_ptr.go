@@ -14,9 +14,9 @@ import (
 	"slipway.dev/services/vm/internal/listing"
 )
 
-// SetPTR names an address of a host, and with the main address the host itself; an administrator may name any address that
-// has an owner. vm's rows are written at once, so that a client reads what it wrote, and again by ip's event, in case vm
-// dies before it writes.
+// SetPTR names an address of a host, and with the main address the host itself; an administrator may name any address
+// that has an owner. vm's rows are written at once, so that a client reads what it wrote, and again by ip's event, in
+// case vm dies before it writes.
 func (s *Server) SetPTR(ctx context.Context, r *vmpb.SetPTRRequest) (*vmpb.SetPTRResponse, error) {
 	req := &ippb.SetPTRRequest{Id: r.GetId(), Domain: r.GetDomain()}
 	_, id, err := address.Holder(ctx, s.db, r.GetId(), listing.Owner(ctx))

@@ -18,8 +18,8 @@ var (
 	errChanging    = fault.New(codes.FailedPrecondition, "ADDRESS_CHANGING", "the address is being added or removed")
 )
 
-// mainOf returns the host's main address: its first of IPv4, or its first of IPv6 if it has none of IPv4. Addresses that are
-// being added do not count.
+// mainOf returns the host's main address: its first of IPv4, or its first of IPv6 if it has none of IPv4. Addresses
+// that are being added do not count.
 func mainOf(list []address.Address) (main address.Address, ok bool) {
 	for _, a := range list {
 		if a.State == address.Adding {
