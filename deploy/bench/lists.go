@@ -39,8 +39,14 @@ func (b *bench) lists(ctx context.Context) error {
 		b.row("floor: page of 50 of 100k hosts, ordered and counted", figures(r[0]), fmt.Sprintf("%d bytes", r[0].bytes), "")
 		b.row("the page, authenticated, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
 		b.row("p99 over p50 of the page, 64 connections", ms(r[2].p99), ms(r[2].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[2].p99)/float64(r[2].p50)))
+		if err := b.whole(ctx, "one process", a, hosts, p); err != nil {
+			return err
+		}
 		p.stop()
-		return b.withProcesses(ctx, "listing", url, func(a *api, _ []*process) error {
+		return b.withProcesses(ctx, "listing", url, func(a *api, running []*process) error {
+			if err := b.whole(ctx, "separate processes", a, hosts, running...); err != nil {
+				return err
+			}
 			r, err := b.compare(ctx, bare, target{name: "page, separate", url: a.url + onePage, token: a.token})
 			if err != nil {
 				return err
@@ -87,7 +93,10 @@ func (b *bench) scale(ctx context.Context) error {
 	}
 	return b.withEstate(ctx, "small", small, func(_ string, _ *process, few *api) error {
 		at := time.Now()
-		return b.withEstate(ctx, "large", b.hosts, func(_ string, _ *process, many *api) error {
+		return b.withEstate(ctx, "large", b.hosts, func(_ string, p *process, many *api) error {
+			if err := b.whole(ctx, "one process", many, b.hosts, p); err != nil {
+				return err
+			}
 			b.row("estate of "+strconv.Itoa(b.hosts)+" hosts made", time.Since(at).Round(time.Second).String(), "", "")
 			for _, s := range scaled {
 				r, err := b.compare(ctx, page(few, s.where, small), page(many, s.where, b.hosts))

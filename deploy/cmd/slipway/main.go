@@ -59,6 +59,8 @@ Environment:
   SLIPWAY_NATS_REPLICAS   how many servers of a NATS cluster keep each event (default: three if the cluster has three)
   SLIPWAY_NATS_MAX_MIB    how large the stream of each service may become (default 1024); events that do not fit wait
   SLIPWAY_GATEWAY_PANEL_URL  where a one-time link leads after the login (default: a page that says who is logged in)
+  SLIPWAY_GATEWAY_CHANGES  how many changes a second one account may ask for, SLIPWAY_GATEWAY_ADMIN_CHANGES an
+                          administrator (default 50 and 1000; below 0: without limit)
   SLIPWAY_IP_DNS_SERVER   tell this name server PTR records, by dynamic update (default: they are only kept), with the
                           key SLIPWAY_IP_DNS_TSIG_NAME and the secret in the file SLIPWAY_IP_DNS_TSIG_SECRET_FILE
   SLIPWAY_IP_DNS_RESOLVER  find there the CNAMEs by which other servers delegate parts of reverse zones to it
