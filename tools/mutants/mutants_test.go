@@ -149,8 +149,9 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%q: %+v", line, got)
 		}
 	}
-	got, err := parseTarget("a b c/*.go | d (-n 1) e")
-	if err != nil || len(got.code) != 2 || len(got.tests) != 2 || strings.Join(got.tests[0].args, " ") != "-n 1" {
+	got, err := parseTarget("a b c/*.go | d (-n 1 !TestX) e")
+	if err != nil || len(got.code) != 2 || len(got.tests) != 2 || strings.Join(got.tests[0].args, " ") != "-n 1" ||
+		got.tests[0].skipping([]string{"TestY"})[1] != "^(TestX|TestY|-)$" {
 		t.Errorf("%+v %v", got, err)
 	}
 	if _, err := readEqual("equal.txt"); err != nil {

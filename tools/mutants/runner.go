@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,7 @@ func (r *runner) baseline(ctx context.Context) (err error) {
 			return fmt.Errorf("%w\n%s", err, text)
 		}
 		start := time.Now()
-		failed, err := r.run(ctx, 0, i, time.Hour)
+		failed, err := r.run(ctx, 0, i, time.Hour, t.skipping(nil)...)
 		if err != nil {
 			return err
 		}
@@ -110,12 +111,36 @@ func (r *runner) plant(ctx context.Context, slot int, m mutant) (end, by string,
 			}
 			return "", "", fmt.Errorf("%w\n%s", err, text)
 		}
-		failed, err := r.run(ctx, slot, i, 3*r.took[i]+time.Minute)
+		failed, err := r.fails(ctx, slot, i)
 		if failed != "" || err != nil {
 			return isKilled, failed, err
 		}
 	}
 	return isAlive, "", nil
+}
+
+// fails runs the i-th test program and returns what failed. A test that fails has to fail once more by itself, or else a
+// busy machine would kill mutants; what does not is left out then.
+func (r *runner) fails(ctx context.Context, slot, i int) (string, error) {
+	limit := 3*r.took[i] + time.Minute
+	var flaky []string
+	for {
+		failed, err := r.run(ctx, slot, i, limit, r.target.tests[i].skipping(flaky)...)
+		top, _, _ := strings.Cut(failed, "/")
+		if err != nil || !strings.HasPrefix(top, "Test") || len(flaky) == 3 {
+			return failed, err
+		}
+		again, err := r.run(ctx, slot, i, limit, "-test.run", "^"+top+"$")
+		if again != "" || err != nil {
+			return failed, err
+		}
+		flaky = append(flaky, top)
+	}
+}
+
+// skipping returns the arguments that leave tests out: those of the target, and more.
+func (t testRun) skipping(more []string) []string {
+	return []string{"-test.skip", "^(" + strings.Join(slices.Concat(t.skip, more, []string{"-"}), "|") + ")$"}
 }
 
 // overlay writes the file that has go build read the mutant instead of the source.
@@ -153,11 +178,12 @@ func (r *runner) build(ctx context.Context, slot, i int, overlay string) (string
 var failure = regexp.MustCompile(`^\s*--- FAIL: (\S+)|^(panic: .*|fatal error: .*)`)
 
 // run runs the i-th test program until its end, or the first failure, and returns what failed.
-func (r *runner) run(ctx context.Context, slot, i int, limit time.Duration) (failed string, err error) {
+func (r *runner) run(ctx context.Context, slot, i int, limit time.Duration, more ...string) (failed string, err error) {
 	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	t := r.target.tests[i]
-	args := append([]string{"-test.short", "-test.failfast", "-test.v", "-test.timeout", "0"}, t.args...)
+	args := append([]string{"-test.short", "-test.failfast", "-test.v", "-test.timeout", "0"}, more...)
+	args = append(args, t.args...)
 	cmd := exec.CommandContext(ctx, r.program(slot, i), args...) // #nosec G204 -- it was just built
 	cmd.Dir = r.folders[i]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -25,10 +25,11 @@ type target struct {
 type testRun struct {
 	pkg  string
 	args []string
+	skip []string // tests that are left out
 }
 
-// readTargets returns the targets of a file, those of the names or all. A line is: name, folders, "|", packages, each
-// with the arguments of its tests in parentheses.
+// readTargets returns the targets of a file, those of the names or all. A line is: name, folders, "|", packages, each with the
+// arguments of its tests in parentheses; !TestX there leaves a test out.
 func readTargets(path string, names []string) ([]target, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -73,7 +74,9 @@ func parseTarget(line string) (target, error) {
 			return target{}, fmt.Errorf("arguments without a package: %q", line)
 		}
 		open = !strings.HasSuffix(word, ")")
-		if arg := strings.Trim(word, "()"); arg != "" {
+		if arg, skip := strings.CutPrefix(strings.Trim(word, "()"), "!"); skip {
+			t.tests[last].skip = append(t.tests[last].skip, arg)
+		} else if arg != "" {
 			t.tests[last].args = append(t.tests[last].args, arg)
 		}
 	}
