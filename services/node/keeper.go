@@ -58,7 +58,7 @@ func (k *keeper) counts() hyper.Repairs {
 }
 
 var repairs = obs.Desc("slipway_node_repairs",
-	`What the agent put back since its start, because another program had removed it: "bridge", "forwarding", "rules", "guard".`,
+	`What the agent put back since its start, because another program had removed it: "bridge", "forwarding", "rules", "port", "guard".`,
 	"what")
 
 var leftOut = obs.Desc("slipway_node_left_out",

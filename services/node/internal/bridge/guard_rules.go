@@ -102,7 +102,8 @@ func discovery(own6 [][]byte) []rule {
 		join(icmp6(neighbourAdvertisement), transport(8, 16).not(own6...)),
 		join(icmp6(neighbourSolicitation), network(8, 16).is(none6), transport(8, 16).not(own6...)),
 		join(ether(etherIPv6), field{fragment(0)}.not(mayBeFragmented...)),
-		join(ether(etherIPv6), fragment(0), protocol(expr.CmpOpEq, protoICMPv6), transport(0, 1).between(routerSolicitation, redirect)),
+		join(ether(etherIPv6), fragment(0), protocol(expr.CmpOpEq, protoICMPv6),
+			transport(0, 1).between(routerSolicitation, redirect)),
 	}
 }
 

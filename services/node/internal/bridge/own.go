@@ -35,7 +35,8 @@ func (b *Bridges) free(n hyper.Network) error {
 		}
 		for i, p := range n.Addresses {
 			if h.prefix.Addr() == p.Addr() || overlap(h.prefix, p) && !slices.Contains(b.nets[n.Name].Addresses, p) {
-				return hyper.ErrNodeNetwork.With("the network %s overlaps with %s, in which the node itself is", p.Masked(), h.prefix.Masked()).
+				return hyper.ErrNodeNetwork.
+					With("the network %s overlaps with %s, in which the node itself is", p.Masked(), h.prefix.Masked()).
 					On(fmt.Sprintf("addresses[%d]", i)).Wrap(fmt.Errorf("%s on %s", h.prefix, h.link))
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 
 	"slipway.dev/services/node/internal/hyper"
 )
@@ -25,6 +26,28 @@ func (b *Bridges) Repair() (hyper.Repairs, error) {
 		done["rules"]++
 	}
 	return done, errors.Join(append(errs, explain("set rules", err))...)
+}
+
+// Plug plugs the tap of a running machine into its bridge again, and reports whether it was not: a bridge that another
+// program removed comes back without its ports.
+func (b *Bridges) Plug(tap, name string) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	port, err := netlink.LinkByName(tap)
+	if gone(err) {
+		return false, nil // the machine is being stopped
+	}
+	if err != nil {
+		return false, explain("find "+tap, err)
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return false, explain("find bridge "+name, err)
+	}
+	if port.Attrs().MasterIndex == link.Attrs().Index {
+		return false, nil
+	}
+	return true, explain("plug in "+tap, netlink.LinkSetMaster(port, link))
 }
 
 // Guards is what the kernel had of the guard when it was looked at.

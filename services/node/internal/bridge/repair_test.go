@@ -150,3 +150,23 @@ func sound(t *testing.T, b *bridge.Bridges, n hyper.Network, nic hyper.NIC, when
 		t.Errorf("%s: a second look mended the guard", when)
 	}
 }
+
+// TestPlug: a tap that has lost its bridge is plugged in again, once.
+func TestPlug(t *testing.T) {
+	b := open(t, t.TempDir(), "p")
+	n := hyper.Network{Name: hyper.BridgeName("p", 1)}
+	ok(t, b.Ensure(n))
+	port := plug(t, "tplug", n.Name)
+	defer func() { ok(t, netlink.LinkDel(port)) }()
+	for i, want := range []bool{false, true, false} {
+		if i == 1 {
+			ok(t, netlink.LinkSetNoMaster(port))
+		}
+		if got, err := b.Plug("tplug", n.Name); err != nil || got != want {
+			t.Errorf("look %d plugged in: %v %v, want %v", i, got, err, want)
+		}
+	}
+	if got, err := b.Plug("nothing", n.Name); err != nil || got {
+		t.Errorf("a tap that is not there: %v %v", got, err)
+	}
+}

@@ -1,7 +1,7 @@
 package hyper
 
 // Repairs counts what Repair put back, by what that is: "bridge" (made, set up or given an address), "forwarding" (a
-// setting of the kernel), "rules" (translation and forwarding), "guard" (of a running machine's card).
+// setting of the kernel), "rules" (translation and forwarding), "port" (a running machine's card, plugged in), "guard" (the rules of a card).
 type Repairs map[string]int
 
 // Add adds the counts of more.

@@ -367,7 +367,8 @@ func bridge(s suite) {
 	s.ok("RemoveNetwork", s.d.RemoveNetwork(ctx, n.Name))
 }
 
-// repair: the rules that another program removed are there again after the next look, and are then left alone.
+// repair: the bridge and the rules that another program removed are there again after the next look, and are then left
+// alone.
 func repair(s suite) {
 	ctx, m, n := context.Background(), Machine(s.T, s.d), s.o.Network(s.T)
 	s.ok("EnsureNetwork", s.d.EnsureNetwork(ctx, n))
@@ -377,8 +378,8 @@ func repair(s suite) {
 	}}
 	s.ok("Define", s.d.Define(ctx, m))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
-	s.o.Steal(s.T)
-	for _, want := range []hyper.Repairs{{"rules": 1, "guard": 1}, {}} {
+	s.o.Steal(s.T, n.Name)
+	for _, want := range []hyper.Repairs{{"bridge": 1, "port": 1, "rules": 1, "guard": 1}, {}} {
 		got, err := s.d.Repair(ctx)
 		s.ok("Repair", err)
 		if !maps.Equal(got, want) {

@@ -36,8 +36,8 @@ type Options struct {
 	Allowed func(t *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr
 	// Bridge lists the addresses that a bridge has at this moment.
 	Bridge func(t *testing.T, d hyper.Driver, name string) []netip.Prefix
-	// Steal removes the rules of the networks and of the running machines' cards, as another program may.
-	Steal func(t *testing.T)
+	// Steal removes the rules of the networks and of the running machines' cards, and a bridge, as another program may.
+	Steal func(t *testing.T, bridge string)
 	// Traces lists the remains of a machine apart from the driver's answers: files, taps, rules.
 	Traces func(t *testing.T, id uuid.UUID) []string
 }

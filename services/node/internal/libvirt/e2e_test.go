@@ -102,7 +102,10 @@ func TestEmbedded(t *testing.T) {
 			}
 			return list
 		},
-		Steal: func(t *testing.T) {
+		Steal: func(t *testing.T, bridge string) {
+			if out, err := exec.Command("ip", "link", "delete", bridge).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
 			c, err := nftables.New()
 			if err != nil {
 				t.Fatal(err)

@@ -71,20 +71,19 @@ func (d *Driver) Repair(ctx context.Context) (hyper.Repairs, error) {
 		if o.State.Power != hyper.Running && o.State.Power != hyper.Paused {
 			continue
 		}
-		n, err := d.mend(ctx, o.UUID, seen)
-		if n > 0 {
-			done["guard"] += n
-		}
+		r, err := d.mend(ctx, o.UUID, seen)
+		done.Add(r)
 		errs = append(errs, err)
 	}
 	return done, errors.Join(errs...)
 }
 
-// mend puts back the guards of a running machine, and returns of how many cards.
-func (d *Driver) mend(ctx context.Context, id uuid.UUID, seen *bridge.Guards) (n int, err error) {
+// mend plugs the cards of a running machine in again, and puts back their guards.
+func (d *Driver) mend(ctx context.Context, id uuid.UUID, seen *bridge.Guards) (done hyper.Repairs, err error) {
+	done = hyper.Repairs{}
 	unlock, free := d.locks.try(id)
 	if !free {
-		return 0, nil
+		return done, nil
 	}
 	defer unlock()
 	err = d.conn.do(ctx, func(c *lv.Connect) error {
@@ -104,20 +103,33 @@ func (d *Driver) mend(ctx context.Context, id uuid.UUID, seen *bridge.Guards) (n
 		if err != nil || !ours {
 			return err
 		}
-		for _, g := range meta.Guards {
-			nic, err := g.nic()
-			if err != nil {
-				return fmt.Errorf("read guard: %w", err)
-			}
-			mended, err := d.bridges.Mend(seen, g.Tap, nic)
-			if err != nil {
-				return err
-			}
-			if mended {
-				n++
-			}
-		}
-		return nil
+		return d.mendCards(id, meta, seen, done)
 	})
-	return n, err
+	return done, err
+}
+
+func (d *Driver) mendCards(id uuid.UUID, m metadata, seen *bridge.Guards, done hyper.Repairs) error {
+	for i, name := range m.Bridges {
+		plugged, err := d.bridges.Plug(hyper.TapName(d.cfg.StackID, id, i), name)
+		if err != nil {
+			return err
+		}
+		if plugged {
+			done["port"]++
+		}
+	}
+	for _, g := range m.Guards {
+		nic, err := g.nic()
+		if err != nil {
+			return fmt.Errorf("read guard: %w", err)
+		}
+		mended, err := d.bridges.Mend(seen, g.Tap, nic)
+		if err != nil {
+			return err
+		}
+		if mended {
+			done["guard"]++
+		}
+	}
+	return nil
 }

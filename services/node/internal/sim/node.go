@@ -60,7 +60,8 @@ func (d *Driver) free(n hyper.Network) error {
 		}
 		for i, p := range n.Addresses {
 			if own.Overlaps(p) {
-				return hyper.ErrNodeNetwork.With("the network %s overlaps with %s, in which the node itself is", p.Masked(), own.Masked()).
+				return hyper.ErrNodeNetwork.
+					With("the network %s overlaps with %s, in which the node itself is", p.Masked(), own.Masked()).
 					On(fmt.Sprintf("addresses[%d]", i))
 			}
 		}
