@@ -269,7 +269,7 @@ func host(id int32) *vmpb.Host {
 		Account: &vmpb.HostAccount{Id: 4, Email: "user@example.com"},
 		Os:      &vmpb.HostOS{Id: 1, Name: "Debian 12"}, OsName: "Debian 12", OsGroup: "debian",
 		Ip4:        []*vmpb.HostAddress{{Ip: "198.51.100.9"}},
-		Interfaces: []*vmpb.HostInterface{{HostInterface: "vnet0", Mac: "52:54:00:00:00:01", NodeInterface: "br0"}},
+		Interfaces: []*vmpb.HostInterface{{HostInterface: "vnet0", Mac: "52:54:00:00:00:01", Bridge: "br0"}},
 		CreateDate: "2026-01-01 00:00:00", InternalName: "5c0d", Tags: []string{"web"}, Task: wrapperspb.Int32(100023),
 	}
 }

@@ -129,10 +129,10 @@ func TestLog(t *testing.T) {
 		want  []string
 	}{
 		{
-			[]string{"POST /api/vm/v3/host/", "x-xsrf-token: user", "X-Request-Id: r1", "", `{"name":"mein","password":"canary-1","vxlan":[],"a b\n":{"x":1},"disks":[{"tags":[]}]}`},
+			[]string{"POST /api/vm/v3/host/", "x-xsrf-token: user", "X-Request-Id: r1", "", `{"name":"mein","password":"canary-1","vxlans":[],"a b\n":{"x":1},"disks":[{"shapes":[]}]}`},
 			[]string{
 				`"level":"INFO"`, `"method":"POST","path":"/vm/v3/host","status":200`, `"request":"r1","client":"203.0.113.7","account":4`,
-				`"ignored":"\"vxlan\" \"a b\\n\" \"disks[0].tags\""`, `"bytes":`, `"took":`,
+				`"ignored":"\"vxlans\" \"a b\\n\" \"disks[0].shapes\""`, `"bytes":`, `"took":`,
 			},
 		},
 		{

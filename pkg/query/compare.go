@@ -43,6 +43,9 @@ func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 	}
 	c.skewed = c.skewed || negative || op != querypb.Operator_OPERATOR_EQ
 	sql, err := c.holds(f, op, cmp.GetValue())
+	if err == nil && f.Also != "" {
+		sql, err = c.either(sql, f, op, cmp.GetValue())
+	}
 	if err != nil {
 		return "", ErrFilter.With("field %q at %d: %s", name, at, err).On("where")
 	}
@@ -56,6 +59,13 @@ func (c *compiler) compare(cmp *querypb.Compare) (string, error) {
 		return "(NOT " + sql + ")", nil
 	}
 	return sql, nil
+}
+
+// either returns the SQL of a comparison that sql or the field's other expression makes true.
+func (c *compiler) either(sql string, f Field, op querypb.Operator, value string) (string, error) {
+	f.SQL = f.Also
+	also, err := c.holds(f, op, value)
+	return "(" + sql + " OR " + also + ")", err
 }
 
 // null returns the SQL of IS null. A list is null if it is empty.

@@ -40,6 +40,9 @@ type Field struct {
 	Each string
 	// Admin hides the field from callers who do not see the rows of every account.
 	Admin bool
+	// Also is a further expression of the same type: a comparison is true if it is true for one of the two, NE if EQ is true
+	// for neither. Orders do not look at it.
+	Also string
 	// Alias maps other spellings of a value to the stored spelling, such as "fail" to "failed".
 	Alias map[string]string
 }

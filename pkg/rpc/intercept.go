@@ -26,10 +26,13 @@ const ClientIPKey = "slipway-client-ip"
 // UserAgentKey is the metadata key of the client's User-Agent, which only the gateway may set.
 const UserAgentKey = "slipway-user-agent"
 
-// unary wraps every call: conversion to a status outermost, then log, identity, audit, recover, access.
+// unary wraps every call: conversion to a status outermost, then log, identity, audit, recover, access, accepted values.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 	start := time.Now()
 	resp, err := s.guarded(ctx, info.FullMethod, req, func(ctx context.Context) (any, error) {
+		if err := s.accept(info.FullMethod, req); err != nil {
+			return nil, err
+		}
 		return s.idem(ctx, info.FullMethod, req, h)
 	})
 	s.report(ctx, info.FullMethod, start, err)

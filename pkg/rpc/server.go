@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ import (
 
 	auditpb "slipway.dev/proto/audit/v1"
 
+	"slipway.dev/pkg/accept"
 	"slipway.dev/pkg/access"
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/idem"
@@ -36,6 +38,7 @@ type Server struct {
 	log      *slog.Logger
 	verifier *identity.Verifier
 	rules    map[string]access.Method
+	checkers map[string]*accept.Checker // of the requests of methods that need one
 	handlers grpchan.HandlerMap
 	problems []error
 	health   *health.Server
@@ -50,7 +53,8 @@ type Server struct {
 // NewServer makes a server that verifies the identity of users with verifier, which is nil if no method is for users.
 func NewServer(log *slog.Logger, verifier *identity.Verifier) *Server {
 	s := &Server{
-		log: log, verifier: verifier, rules: map[string]access.Method{}, handlers: grpchan.HandlerMap{}, health: health.NewServer(),
+		log: log, verifier: verifier, rules: map[string]access.Method{}, checkers: map[string]*accept.Checker{},
+		handlers: grpchan.HandlerMap{}, health: health.NewServer(),
 	}
 	s.handlers.RegisterService(&healthpb.Health_ServiceDesc, s.health)
 	for _, m := range []string{"Check", "List", "Watch"} {
@@ -65,9 +69,8 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	if err != nil {
 		s.problems = append(s.problems, err)
 	}
-	for method, r := range rules {
-		s.rules[method] = r
-	}
+	maps.Copy(s.rules, rules)
+	maps.Copy(s.checkers, checkersOf(desc.ServiceName))
 	s.handlers.RegisterService(desc, impl)
 }
 

@@ -66,9 +66,12 @@ func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.Reser
 	if err := f.fail["Reserve"]; err != nil {
 		return nil, err
 	}
-	v4, v6 := address.Asked(r)
+	v4, v6 := address.Claim{ReserveRequest: r}.Asked()
 	v4, v6 = v4+r.GetAnyCount(), v6-r.GetAnyCount()
 	n := v4 + v6
+	if slices.Contains(r.GetPoolIds(), 99) {
+		return nil, fault.Invalid.With("there is no pool 99").On("pool_ids")
+	}
 	if f.free < int(n) {
 		return nil, errNoAddress
 	}
@@ -87,6 +90,9 @@ func (f *fakeIP) Reserve(_ context.Context, r *ippb.ReserveRequest) (*ippb.Reser
 		switch {
 		case i >= v4:
 			a.IpAddr, a.Family, a.PrefixLength, a.Gateway = fmt.Sprintf("fd00::%x", f.next), 6, 64, "fd00::1"
+			if slices.Contains(r.GetPoolIds(), 2) { // the only one that has IPv6 addresses, besides those of the cluster
+				a.Ippool = 2
+			}
 		}
 		if wish, err := netip.ParseAddr(r.GetWish()); err == nil && (i == 0 && wish.Is4() || i == v4 && wish.Is6()) {
 			a.IpAddr = r.GetWish()
@@ -146,8 +152,15 @@ func (f *fakeIP) has(owner string) int {
 	return f.held[owner]
 }
 
+// fakePools keeps the last binding.
 type fakePools struct {
 	ippb.UnimplementedPoolServiceServer
+	last *ippb.SetPoolClustersRequest
+}
+
+func (p *fakePools) SetPoolClusters(_ context.Context, r *ippb.SetPoolClustersRequest) (*ippb.SetPoolClustersResponse, error) {
+	p.last = r
+	return &ippb.SetPoolClustersResponse{}, nil
 }
 
 type fakeMachine struct {

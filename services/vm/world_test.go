@@ -39,6 +39,7 @@ type world struct {
 	signer *identity.Signer
 	auth   *fakeAuth
 	ip     *fakeIP
+	pools  *fakePools
 	agent  *fakeAgent
 	conn   grpc.ClientConnInterface
 	svc    *vm.Service
@@ -63,7 +64,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		T: t, signer: identity.NewSigner("k", priv), ip: &fakeIP{
+		T: t, pools: &fakePools{}, signer: identity.NewSigner("k", priv), ip: &fakeIP{
 			held: map[string]int{}, claims: map[int32]claim{}, confirmed: map[string]bool{}, names: map[int32]string{},
 			fail: map[string]error{}, free: 1000,
 		},
@@ -81,7 +82,7 @@ func newWorld(t *testing.T) *world {
 	authpb.RegisterTokenServiceServer(auth, w.auth)
 	authpb.RegisterUserServiceServer(auth, &fakeUsers{})
 	ippb.RegisterAddressServiceServer(ip, w.ip)
-	ippb.RegisterPoolServiceServer(ip, &fakePools{})
+	ippb.RegisterPoolServiceServer(ip, w.pools)
 	nodepb.RegisterNodeServiceServer(agent, w.agent)
 	w.deps = service.Deps{
 		Pool: pool, Bus: w.bus, Log: log, Peers: service.Peers{"auth": auth.Local("vm"), "ip": ip.Local("vm")},

@@ -13,13 +13,14 @@ type object = map[string]any
 // document returns the parts of the OpenAPI document besides the routes.
 func document() rest.Document {
 	return rest.Document{
-		Title:       "Slipway, VMmanager 6 dialect",
-		Version:     "1",
-		Description: "Every path also answers under /api. Bodies are JSON, whatever Content-Type says. Unknown fields are ignored.",
-		Servers:     []string{"/", "/api"},
-		Path:        "/openapi.json",
-		Security:    schemes(),
-		Lists:       parameters(),
+		Title:   "Slipway, VMmanager 6 dialect",
+		Version: "1",
+		Description: "Every path also answers under /api. Bodies are JSON, whatever Content-Type says. " +
+			"Fields that are not listed here are ignored; a listed field that asks for what is not available is refused.",
+		Servers:  []string{"/", "/api"},
+		Path:     "/openapi.json",
+		Security: schemes(),
+		Lists:    parameters(),
 		Repeat: "Text that no other request of the account has within a day, such as a UUID. A repeat with the same " +
 			"key and the same body has no effect and gets the first answer; with another body it is refused (90020). A refused request may be repeated.",
 		Error: errorSchema,

@@ -83,7 +83,10 @@ func (c *call) types(codec Codec) (err error) {
 	if c.RPC.Output().FullName() == bodyMessage {
 		return nil
 	}
-	c.plan, err = newPlan(codec, c.RPC.Output(), reflect.TypeOf(c.out.Zero().Interface()))
+	if c.plan, err = newPlan(codec, c.RPC.Output(), reflect.TypeOf(c.out.Zero().Interface())); err != nil {
+		return err
+	}
+	c.plan, err = c.plan.brief(c.Brief())
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"slipway.dev/proto/all"
 	authpb "slipway.dev/proto/auth/v4"
+	ippb "slipway.dev/proto/ip/v3"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/fault"
@@ -183,11 +184,11 @@ func TestItemsCostNothing(t *testing.T) {
 func TestIgnoredFieldsAreNoted(t *testing.T) {
 	t.Parallel()
 	q := &edge.Request{}
-	text := `{"name":"a","cpu_mode":"x","disks":[{"tags":[1]}]` + strings.Repeat(`,"more":1`, 100) + `}`
+	text := `{"name":"a","cpu_mood":"x","disks":[{"shape":[1]}]` + strings.Repeat(`,"more":1`, 100) + `}`
 	if err := (Codec{}).decode([]byte(text), &vmpb.CreateHostRequest{}, q); err != nil {
 		t.Fatal(err)
 	}
-	if len(q.Ignored) != maxIgnored || q.Ignored[0] != `"cpu_mode"` || q.Ignored[1] != `"disks[0].tags"` {
+	if len(q.Ignored) != maxIgnored || q.Ignored[0] != `"cpu_mood"` || q.Ignored[1] != `"disks[0].shape"` {
 		t.Errorf("%d: %v", len(q.Ignored), q.Ignored)
 	}
 }
@@ -220,8 +221,8 @@ func TestEncodeAbsentAndNull(t *testing.T) {
 	for want, m := range map[string]proto.Message{
 		`{"id":0,"token":"","expires_at":null,"confirmed":false}`: &authpb.Token{},
 		`{"id":0,"token":"","expires_at":"","confirmed":true}`:    &authpb.Token{ExpiresAt: wrapperspb.String(""), Confirmed: true},
-		`{"id":0}`:               &vmpb.UpdateHostRequest{},
-		`{"id":0,"name":"a"}`:    &vmpb.UpdateHostRequest{Name: proto.String("a")},
+		`{"id":0}`:               &ippb.UpdatePoolRequest{},
+		`{"id":0,"name":"a"}`:    &ippb.UpdatePoolRequest{Name: proto.String("a")},
 		`{"id":0,"clusters":[]}`: &vmpb.BindPoolRequest{},
 		`{}`:                     &authpb.DeleteTokenResponse{},
 	} {

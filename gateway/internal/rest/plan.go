@@ -112,6 +112,30 @@ func messageType(t reflect.Type, fd protoreflect.FieldDescriptor) any {
 	}
 }
 
+// brief returns a copy of the plan that writes the ids alone of the messages in these fields.
+func (p *plan) brief(names []string) (*plan, error) {
+	out := p
+	for _, name := range names {
+		found := false
+		out = out.with(name, func(m *plan) *plan {
+			for _, f := range m.fields {
+				if f.name == idField && f.message == nil && !f.list {
+					found = true
+					return &plan{codec: m.codec, form: formWrapper, fields: []planField{f}}
+				}
+			}
+			return m
+		})
+		if !found {
+			return nil, fmt.Errorf("%s is no message with an id", name)
+		}
+	}
+	return out, nil
+}
+
+// idField is the field of a message that names an object.
+const idField = "id"
+
 func is64(fd protoreflect.FieldDescriptor) bool {
 	switch fd.Kind() {
 	case protoreflect.Int64Kind, protoreflect.Uint64Kind, protoreflect.Sint64Kind, protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind:

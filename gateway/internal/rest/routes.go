@@ -89,6 +89,9 @@ func (r Route) Status() int {
 	return 200
 }
 
+// Brief lists the fields of the answer of which the route shows the id alone.
+func (r Route) Brief() []string { return access.RestOf(r.RPC).GetIds() }
+
 // Secret reports whether a field holds a credential.
 func Secret(fd protoreflect.FieldDescriptor) bool {
 	secret, _ := proto.GetExtension(fd.Options(), restpb.E_Secret).(bool)

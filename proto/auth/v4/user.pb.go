@@ -616,6 +616,8 @@ type UpdateUserRequest struct {
 	PhoneNumber *string `protobuf:"bytes,6,opt,name=phone_number,json=phoneNumber,proto3,oneof" json:"phone_number,omitempty"`
 	// A note that only administrators see.
 	Note          *string `protobuf:"bytes,7,opt,name=note,proto3,oneof" json:"note,omitempty"`
+	Password      string  `protobuf:"bytes,8,opt,name=password,proto3" json:"password,omitempty"`
+	OldPassword   string  `protobuf:"bytes,9,opt,name=old_password,json=oldPassword,proto3" json:"old_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -695,6 +697,20 @@ func (x *UpdateUserRequest) GetPhoneNumber() string {
 func (x *UpdateUserRequest) GetNote() string {
 	if x != nil && x.Note != nil {
 		return *x.Note
+	}
+	return ""
+}
+
+func (x *UpdateUserRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *UpdateUserRequest) GetOldPassword() string {
+	if x != nil {
+		return x.OldPassword
 	}
 	return ""
 }
@@ -926,9 +942,14 @@ func (x *ResumeUserResponse) GetId() int32 {
 
 // SetUserPasswordRequest is a new password.
 type SetUserPasswordRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// An administrator sets the password of another account without the old one.
+	OldPassword   string   `protobuf:"bytes,3,opt,name=old_password,json=oldPassword,proto3" json:"old_password,omitempty"`
+	Roles         []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	FullName      string   `protobuf:"bytes,5,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
+	Lang          string   `protobuf:"bytes,6,opt,name=lang,proto3" json:"lang,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -973,6 +994,34 @@ func (x *SetUserPasswordRequest) GetId() int32 {
 func (x *SetUserPasswordRequest) GetPassword() string {
 	if x != nil {
 		return x.Password
+	}
+	return ""
+}
+
+func (x *SetUserPasswordRequest) GetOldPassword() string {
+	if x != nil {
+		return x.OldPassword
+	}
+	return ""
+}
+
+func (x *SetUserPasswordRequest) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *SetUserPasswordRequest) GetFullName() string {
+	if x != nil {
+		return x.FullName
+	}
+	return ""
+}
+
+func (x *SetUserPasswordRequest) GetLang() string {
+	if x != nil {
+		return x.Lang
 	}
 	return ""
 }
@@ -1584,7 +1633,7 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\fphone_number\x18\x06 \x01(\tR\vphoneNumber\x12\x12\n" +
 	"\x04note\x18\a \x01(\tR\x04note\"$\n" +
 	"\x12CreateUserResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\x8b\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xa8\x03\n" +
 	"\x11UpdateUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x19\n" +
@@ -1592,7 +1641,9 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\tfull_name\x18\x04 \x01(\tH\x01R\bfullName\x88\x01\x01\x12\x17\n" +
 	"\x04lang\x18\x05 \x01(\tH\x02R\x04lang\x88\x01\x01\x12&\n" +
 	"\fphone_number\x18\x06 \x01(\tH\x03R\vphoneNumber\x88\x01\x01\x12\x17\n" +
-	"\x04note\x18\a \x01(\tH\x04R\x04note\x88\x01\x01B\b\n" +
+	"\x04note\x18\a \x01(\tH\x04R\x04note\x88\x01\x01\x12I\n" +
+	"\bpassword\x18\b \x01(\tB-\xc8\xc8\x18\x01\xe2\xc8\x18%*#use the call that sets the passwordR\bpassword\x12P\n" +
+	"\fold_password\x18\t \x01(\tB-\xc8\xc8\x18\x01\xe2\xc8\x18%*#use the call that sets the passwordR\voldPasswordB\b\n" +
 	"\x06_emailB\f\n" +
 	"\n" +
 	"_full_nameB\a\n" +
@@ -1608,10 +1659,14 @@ const file_auth_v4_user_proto_rawDesc = "" +
 	"\x11ResumeUserRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
 	"\x12ResumeUserResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"J\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\x82\x03\n" +
 	"\x16SetUserPasswordRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12 \n" +
-	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\")\n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12k\n" +
+	"\fold_password\x18\x03 \x01(\tBH\xc8\xc8\x18\x01\xe2\xc8\x18@*>this call does not check the old password: leave the field outR\voldPassword\x12@\n" +
+	"\x05roles\x18\x04 \x03(\tB*\xe2\xc8\x18&*$this call changes the password aloneR\x05roles\x12G\n" +
+	"\tfull_name\x18\x05 \x01(\tB*\xe2\xc8\x18&*$this call changes the password aloneR\bfullName\x12>\n" +
+	"\x04lang\x18\x06 \x01(\tB*\xe2\xc8\x18&*$this call changes the password aloneR\x04lang\")\n" +
 	"\x17SetUserPasswordResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"#\n" +
 	"\x11DeleteUserRequest\x12\x0e\n" +

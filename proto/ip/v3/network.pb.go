@@ -40,7 +40,9 @@ type CreateNetworkRequest struct {
 	// Name servers of hosts in the network; default those of the cluster.
 	DnsServers []string `protobuf:"bytes,5,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// 1 to 4094; absent or null for none.
-	Vlan          *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
+	Vlan *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
+	// Hosts never get the addresses of network, gateway and broadcast.
+	NeedReserve   bool `protobuf:"varint,7,opt,name=need_reserve,json=needReserve,proto3" json:"need_reserve,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,6 +117,13 @@ func (x *CreateNetworkRequest) GetVlan() int32 {
 		return *x.Vlan
 	}
 	return 0
+}
+
+func (x *CreateNetworkRequest) GetNeedReserve() bool {
+	if x != nil {
+		return x.NeedReserve
+	}
+	return false
 }
 
 // CreateNetworkResponse names the network.
@@ -596,7 +605,11 @@ type UpdateNetworkRequest struct {
 	// Replaces all name servers; [""] removes all.
 	DnsServers []string `protobuf:"bytes,5,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// 0 for none.
-	Vlan          *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
+	Vlan *int32 `protobuf:"varint,6,opt,name=vlan,proto3,oneof" json:"vlan,omitempty"`
+	// The prefix of a network cannot be changed: only the present one is accepted.
+	Name string `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`
+	// Hosts never get the addresses of network, gateway and broadcast.
+	NeedReserve   bool `protobuf:"varint,8,opt,name=need_reserve,json=needReserve,proto3" json:"need_reserve,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -671,6 +684,20 @@ func (x *UpdateNetworkRequest) GetVlan() int32 {
 		return *x.Vlan
 	}
 	return 0
+}
+
+func (x *UpdateNetworkRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateNetworkRequest) GetNeedReserve() bool {
+	if x != nil {
+		return x.NeedReserve
+	}
+	return false
 }
 
 // UpdateNetworkResponse names the network.
@@ -763,10 +790,11 @@ func (x *DeleteNetworkRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteNetworkResponse names the deleted network.
+// DeleteNetworkResponse names the deleted network, twice: clients read either.
 type DeleteNetworkResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Deleted       []*DeletedObject       `protobuf:"bytes,2,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,11 +836,63 @@ func (x *DeleteNetworkResponse) GetId() int32 {
 	return 0
 }
 
+func (x *DeleteNetworkResponse) GetDeleted() []*DeletedObject {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+// DeletedObject is what was deleted.
+type DeletedObject struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletedObject) Reset() {
+	*x = DeletedObject{}
+	mi := &file_ip_v3_network_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletedObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletedObject) ProtoMessage() {}
+
+func (x *DeletedObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_network_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletedObject.ProtoReflect.Descriptor instead.
+func (*DeletedObject) Descriptor() ([]byte, []int) {
+	return file_ip_v3_network_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeletedObject) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 var File_ip_v3_network_proto protoreflect.FileDescriptor
 
 const file_ip_v3_network_proto_rawDesc = "" +
 	"\n" +
-	"\x13ip/v3/network.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xaf\x01\n" +
+	"\x13ip/v3/network.proto\x12\x05ip.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xda\x01\n" +
 	"\x14CreateNetworkRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x12\n" +
@@ -820,7 +900,8 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x04type\x18\x04 \x01(\tR\x04type\x12\x1f\n" +
 	"\vdns_servers\x18\x05 \x03(\tR\n" +
 	"dnsServers\x12\x17\n" +
-	"\x04vlan\x18\x06 \x01(\x05H\x00R\x04vlan\x88\x01\x01B\a\n" +
+	"\x04vlan\x18\x06 \x01(\x05H\x00R\x04vlan\x88\x01\x01\x12)\n" +
+	"\fneed_reserve\x18\a \x01(\bB\x06\xe2\xc8\x18\x02\x10\x01R\vneedReserveB\a\n" +
 	"\x05_vlan\"'\n" +
 	"\x15CreateNetworkResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\xbd\x02\n" +
@@ -856,7 +937,7 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\x0e.ip.v3.NetworkR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"#\n" +
 	"\x11GetNetworkRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xd8\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\x97\x02\n" +
 	"\x14UpdateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04note\x18\x02 \x01(\tH\x00R\x04note\x88\x01\x01\x12\x1d\n" +
@@ -864,7 +945,9 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x04type\x18\x04 \x01(\tH\x02R\x04type\x88\x01\x01\x12\x1f\n" +
 	"\vdns_servers\x18\x05 \x03(\tR\n" +
 	"dnsServers\x12\x17\n" +
-	"\x04vlan\x18\x06 \x01(\x05H\x03R\x04vlan\x88\x01\x01B\a\n" +
+	"\x04vlan\x18\x06 \x01(\x05H\x03R\x04vlan\x88\x01\x01\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\x12)\n" +
+	"\fneed_reserve\x18\b \x01(\bB\x06\xe2\xc8\x18\x02\x10\x01R\vneedReserveB\a\n" +
 	"\x05_noteB\n" +
 	"\n" +
 	"\b_gatewayB\a\n" +
@@ -873,8 +956,11 @@ const file_ip_v3_network_proto_rawDesc = "" +
 	"\x15UpdateNetworkResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"&\n" +
 	"\x14DeleteNetworkRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"'\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"W\n" +
 	"\x15DeleteNetworkResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12.\n" +
+	"\adeleted\x18\x02 \x03(\v2\x14.ip.v3.DeletedObjectR\adeleted\"\x1f\n" +
+	"\rDeletedObject\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id2\xa2\a\n" +
 	"\x0eNetworkService\x12\xbb\x01\n" +
 	"\rCreateNetwork\x12\x1b.ip.v3.CreateNetworkRequest\x1a\x1c.ip.v3.CreateNetworkResponse\"o\xea\xc7\x18\x10\b\x03\"\n" +
@@ -903,7 +989,7 @@ func file_ip_v3_network_proto_rawDescGZIP() []byte {
 	return file_ip_v3_network_proto_rawDescData
 }
 
-var file_ip_v3_network_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_ip_v3_network_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_ip_v3_network_proto_goTypes = []any{
 	(*CreateNetworkRequest)(nil),   // 0: ip.v3.CreateNetworkRequest
 	(*CreateNetworkResponse)(nil),  // 1: ip.v3.CreateNetworkResponse
@@ -917,31 +1003,33 @@ var file_ip_v3_network_proto_goTypes = []any{
 	(*UpdateNetworkResponse)(nil),  // 9: ip.v3.UpdateNetworkResponse
 	(*DeleteNetworkRequest)(nil),   // 10: ip.v3.DeleteNetworkRequest
 	(*DeleteNetworkResponse)(nil),  // 11: ip.v3.DeleteNetworkResponse
-	(*wrapperspb.Int32Value)(nil),  // 12: google.protobuf.Int32Value
-	(*v1.Query)(nil),               // 13: query.v1.Query
+	(*DeletedObject)(nil),          // 12: ip.v3.DeletedObject
+	(*wrapperspb.Int32Value)(nil),  // 13: google.protobuf.Int32Value
+	(*v1.Query)(nil),               // 14: query.v1.Query
 }
 var file_ip_v3_network_proto_depIdxs = []int32{
-	12, // 0: ip.v3.Network.parent:type_name -> google.protobuf.Int32Value
-	12, // 1: ip.v3.Network.vlan:type_name -> google.protobuf.Int32Value
-	13, // 2: ip.v3.ListNetworksRequest.query:type_name -> query.v1.Query
+	13, // 0: ip.v3.Network.parent:type_name -> google.protobuf.Int32Value
+	13, // 1: ip.v3.Network.vlan:type_name -> google.protobuf.Int32Value
+	14, // 2: ip.v3.ListNetworksRequest.query:type_name -> query.v1.Query
 	2,  // 3: ip.v3.ListNetworksResponse.list:type_name -> ip.v3.Network
-	0,  // 4: ip.v3.NetworkService.CreateNetwork:input_type -> ip.v3.CreateNetworkRequest
-	5,  // 5: ip.v3.NetworkService.ListNetworks:input_type -> ip.v3.ListNetworksRequest
-	7,  // 6: ip.v3.NetworkService.GetNetwork:input_type -> ip.v3.GetNetworkRequest
-	8,  // 7: ip.v3.NetworkService.UpdateNetwork:input_type -> ip.v3.UpdateNetworkRequest
-	3,  // 8: ip.v3.NetworkService.GetNetworkStats:input_type -> ip.v3.GetNetworkStatsRequest
-	10, // 9: ip.v3.NetworkService.DeleteNetwork:input_type -> ip.v3.DeleteNetworkRequest
-	1,  // 10: ip.v3.NetworkService.CreateNetwork:output_type -> ip.v3.CreateNetworkResponse
-	6,  // 11: ip.v3.NetworkService.ListNetworks:output_type -> ip.v3.ListNetworksResponse
-	2,  // 12: ip.v3.NetworkService.GetNetwork:output_type -> ip.v3.Network
-	9,  // 13: ip.v3.NetworkService.UpdateNetwork:output_type -> ip.v3.UpdateNetworkResponse
-	4,  // 14: ip.v3.NetworkService.GetNetworkStats:output_type -> ip.v3.Stats
-	11, // 15: ip.v3.NetworkService.DeleteNetwork:output_type -> ip.v3.DeleteNetworkResponse
-	10, // [10:16] is the sub-list for method output_type
-	4,  // [4:10] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	12, // 4: ip.v3.DeleteNetworkResponse.deleted:type_name -> ip.v3.DeletedObject
+	0,  // 5: ip.v3.NetworkService.CreateNetwork:input_type -> ip.v3.CreateNetworkRequest
+	5,  // 6: ip.v3.NetworkService.ListNetworks:input_type -> ip.v3.ListNetworksRequest
+	7,  // 7: ip.v3.NetworkService.GetNetwork:input_type -> ip.v3.GetNetworkRequest
+	8,  // 8: ip.v3.NetworkService.UpdateNetwork:input_type -> ip.v3.UpdateNetworkRequest
+	3,  // 9: ip.v3.NetworkService.GetNetworkStats:input_type -> ip.v3.GetNetworkStatsRequest
+	10, // 10: ip.v3.NetworkService.DeleteNetwork:input_type -> ip.v3.DeleteNetworkRequest
+	1,  // 11: ip.v3.NetworkService.CreateNetwork:output_type -> ip.v3.CreateNetworkResponse
+	6,  // 12: ip.v3.NetworkService.ListNetworks:output_type -> ip.v3.ListNetworksResponse
+	2,  // 13: ip.v3.NetworkService.GetNetwork:output_type -> ip.v3.Network
+	9,  // 14: ip.v3.NetworkService.UpdateNetwork:output_type -> ip.v3.UpdateNetworkResponse
+	4,  // 15: ip.v3.NetworkService.GetNetworkStats:output_type -> ip.v3.Stats
+	11, // 16: ip.v3.NetworkService.DeleteNetwork:output_type -> ip.v3.DeleteNetworkResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_ip_v3_network_proto_init() }
@@ -957,7 +1045,7 @@ func file_ip_v3_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_network_proto_rawDesc), len(file_ip_v3_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

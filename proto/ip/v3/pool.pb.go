@@ -709,10 +709,11 @@ func (x *DeletePoolRequest) GetId() int32 {
 	return 0
 }
 
-// DeletePoolResponse names the deleted pool.
+// DeletePoolResponse names the deleted pool, twice: clients read either.
 type DeletePoolResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Deleted       []*DeletedObject       `protobuf:"bytes,2,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,6 +753,13 @@ func (x *DeletePoolResponse) GetId() int32 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *DeletePoolResponse) GetDeleted() []*DeletedObject {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
 }
 
 // AddRangeRequest names the addresses to add.
@@ -1074,10 +1082,11 @@ func (x *DeleteRangeRequest) GetId() int32 {
 	return 0
 }
 
-// DeleteRangeResponse names the deleted range.
+// DeleteRangeResponse names the deleted range, twice: clients read either.
 type DeleteRangeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Deleted       []*DeletedObject       `protobuf:"bytes,2,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1117,6 +1126,13 @@ func (x *DeleteRangeResponse) GetId() int32 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *DeleteRangeResponse) GetDeleted() []*DeletedObject {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
 }
 
 // SetPoolClustersRequest is the full set of clusters of a pool.
@@ -1261,9 +1277,10 @@ const file_ip_v3_pool_proto_rawDesc = "" +
 	"\x12UpdatePoolResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"#\n" +
 	"\x11DeletePoolRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"T\n" +
 	"\x12DeletePoolResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"5\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12.\n" +
+	"\adeleted\x18\x02 \x03(\v2\x14.ip.v3.DeletedObjectR\adeleted\"5\n" +
 	"\x0fAddRangeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\"\n" +
@@ -1282,9 +1299,10 @@ const file_ip_v3_pool_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\f.ip.v3.RangeR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\"$\n" +
 	"\x12DeleteRangeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"%\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"U\n" +
 	"\x13DeleteRangeResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"a\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12.\n" +
+	"\adeleted\x18\x02 \x03(\v2\x14.ip.v3.DeletedObjectR\adeleted\"a\n" +
 	"\x16SetPoolClustersRequest\x12\x17\n" +
 	"\apool_id\x18\x01 \x01(\x05R\x06poolId\x12.\n" +
 	"\bclusters\x18\x02 \x03(\v2\x12.ip.v3.PoolClusterR\bclusters\"\x19\n" +
@@ -1356,7 +1374,8 @@ var file_ip_v3_pool_proto_goTypes = []any{
 	(*SetPoolClustersResponse)(nil), // 21: ip.v3.SetPoolClustersResponse
 	(*wrapperspb.Int32Value)(nil),   // 22: google.protobuf.Int32Value
 	(*v1.Query)(nil),                // 23: query.v1.Query
-	(*Stats)(nil),                   // 24: ip.v3.Stats
+	(*DeletedObject)(nil),           // 24: ip.v3.DeletedObject
+	(*Stats)(nil),                   // 25: ip.v3.Stats
 }
 var file_ip_v3_pool_proto_depIdxs = []int32{
 	4,  // 0: ip.v3.Pool.ipv4:type_name -> ip.v3.Fill
@@ -1365,34 +1384,36 @@ var file_ip_v3_pool_proto_depIdxs = []int32{
 	22, // 3: ip.v3.Pool.account:type_name -> google.protobuf.Int32Value
 	23, // 4: ip.v3.ListPoolsRequest.query:type_name -> query.v1.Query
 	2,  // 5: ip.v3.ListPoolsResponse.list:type_name -> ip.v3.Pool
-	23, // 6: ip.v3.ListRangesRequest.query:type_name -> query.v1.Query
-	15, // 7: ip.v3.ListRangesResponse.list:type_name -> ip.v3.Range
-	5,  // 8: ip.v3.SetPoolClustersRequest.clusters:type_name -> ip.v3.PoolCluster
-	0,  // 9: ip.v3.PoolService.CreatePool:input_type -> ip.v3.CreatePoolRequest
-	6,  // 10: ip.v3.PoolService.ListPools:input_type -> ip.v3.ListPoolsRequest
-	8,  // 11: ip.v3.PoolService.GetPool:input_type -> ip.v3.GetPoolRequest
-	3,  // 12: ip.v3.PoolService.GetPoolStats:input_type -> ip.v3.GetPoolStatsRequest
-	9,  // 13: ip.v3.PoolService.UpdatePool:input_type -> ip.v3.UpdatePoolRequest
-	11, // 14: ip.v3.PoolService.DeletePool:input_type -> ip.v3.DeletePoolRequest
-	13, // 15: ip.v3.PoolService.AddRange:input_type -> ip.v3.AddRangeRequest
-	16, // 16: ip.v3.PoolService.ListRanges:input_type -> ip.v3.ListRangesRequest
-	18, // 17: ip.v3.PoolService.DeleteRange:input_type -> ip.v3.DeleteRangeRequest
-	20, // 18: ip.v3.PoolService.SetPoolClusters:input_type -> ip.v3.SetPoolClustersRequest
-	1,  // 19: ip.v3.PoolService.CreatePool:output_type -> ip.v3.CreatePoolResponse
-	7,  // 20: ip.v3.PoolService.ListPools:output_type -> ip.v3.ListPoolsResponse
-	2,  // 21: ip.v3.PoolService.GetPool:output_type -> ip.v3.Pool
-	24, // 22: ip.v3.PoolService.GetPoolStats:output_type -> ip.v3.Stats
-	10, // 23: ip.v3.PoolService.UpdatePool:output_type -> ip.v3.UpdatePoolResponse
-	12, // 24: ip.v3.PoolService.DeletePool:output_type -> ip.v3.DeletePoolResponse
-	14, // 25: ip.v3.PoolService.AddRange:output_type -> ip.v3.AddRangeResponse
-	17, // 26: ip.v3.PoolService.ListRanges:output_type -> ip.v3.ListRangesResponse
-	19, // 27: ip.v3.PoolService.DeleteRange:output_type -> ip.v3.DeleteRangeResponse
-	21, // 28: ip.v3.PoolService.SetPoolClusters:output_type -> ip.v3.SetPoolClustersResponse
-	19, // [19:29] is the sub-list for method output_type
-	9,  // [9:19] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	24, // 6: ip.v3.DeletePoolResponse.deleted:type_name -> ip.v3.DeletedObject
+	23, // 7: ip.v3.ListRangesRequest.query:type_name -> query.v1.Query
+	15, // 8: ip.v3.ListRangesResponse.list:type_name -> ip.v3.Range
+	24, // 9: ip.v3.DeleteRangeResponse.deleted:type_name -> ip.v3.DeletedObject
+	5,  // 10: ip.v3.SetPoolClustersRequest.clusters:type_name -> ip.v3.PoolCluster
+	0,  // 11: ip.v3.PoolService.CreatePool:input_type -> ip.v3.CreatePoolRequest
+	6,  // 12: ip.v3.PoolService.ListPools:input_type -> ip.v3.ListPoolsRequest
+	8,  // 13: ip.v3.PoolService.GetPool:input_type -> ip.v3.GetPoolRequest
+	3,  // 14: ip.v3.PoolService.GetPoolStats:input_type -> ip.v3.GetPoolStatsRequest
+	9,  // 15: ip.v3.PoolService.UpdatePool:input_type -> ip.v3.UpdatePoolRequest
+	11, // 16: ip.v3.PoolService.DeletePool:input_type -> ip.v3.DeletePoolRequest
+	13, // 17: ip.v3.PoolService.AddRange:input_type -> ip.v3.AddRangeRequest
+	16, // 18: ip.v3.PoolService.ListRanges:input_type -> ip.v3.ListRangesRequest
+	18, // 19: ip.v3.PoolService.DeleteRange:input_type -> ip.v3.DeleteRangeRequest
+	20, // 20: ip.v3.PoolService.SetPoolClusters:input_type -> ip.v3.SetPoolClustersRequest
+	1,  // 21: ip.v3.PoolService.CreatePool:output_type -> ip.v3.CreatePoolResponse
+	7,  // 22: ip.v3.PoolService.ListPools:output_type -> ip.v3.ListPoolsResponse
+	2,  // 23: ip.v3.PoolService.GetPool:output_type -> ip.v3.Pool
+	25, // 24: ip.v3.PoolService.GetPoolStats:output_type -> ip.v3.Stats
+	10, // 25: ip.v3.PoolService.UpdatePool:output_type -> ip.v3.UpdatePoolResponse
+	12, // 26: ip.v3.PoolService.DeletePool:output_type -> ip.v3.DeletePoolResponse
+	14, // 27: ip.v3.PoolService.AddRange:output_type -> ip.v3.AddRangeResponse
+	17, // 28: ip.v3.PoolService.ListRanges:output_type -> ip.v3.ListRangesResponse
+	19, // 29: ip.v3.PoolService.DeleteRange:output_type -> ip.v3.DeleteRangeResponse
+	21, // 30: ip.v3.PoolService.SetPoolClusters:output_type -> ip.v3.SetPoolClustersResponse
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_ip_v3_pool_proto_init() }

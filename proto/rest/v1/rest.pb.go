@@ -24,6 +24,89 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Only is what a request may say in a field: what is the case anyway. Absence, null, 0, false, "", {} and [] are always accepted,
+// any other value is refused with the name of the field.
+type Only struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Further values, as text: "default", "on", "22".
+	Values []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// Every value is accepted, because the result is the same. The comment of the field says why.
+	Any bool `protobuf:"varint,2,opt,name=any,proto3" json:"any,omitempty"`
+	// The kind of object that the field names by its id, such as "recipe", where there are no such objects.
+	Noun string `protobuf:"bytes,3,opt,name=noun,proto3" json:"noun,omitempty"`
+	// For a field whose items are messages: the field of an item that holds the id.
+	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// What the refusal says, in place of the accepted values.
+	Hint          string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Only) Reset() {
+	*x = Only{}
+	mi := &file_rest_v1_rest_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Only) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Only) ProtoMessage() {}
+
+func (x *Only) ProtoReflect() protoreflect.Message {
+	mi := &file_rest_v1_rest_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Only.ProtoReflect.Descriptor instead.
+func (*Only) Descriptor() ([]byte, []int) {
+	return file_rest_v1_rest_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Only) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Only) GetAny() bool {
+	if x != nil {
+		return x.Any
+	}
+	return false
+}
+
+func (x *Only) GetNoun() string {
+	if x != nil {
+		return x.Noun
+	}
+	return ""
+}
+
+func (x *Only) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Only) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
 // Route is what is unusual about the routes of one method. A method of ordinary routes does not carry the option.
 type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -40,14 +123,16 @@ type Route struct {
 	// negative number means no limit.
 	MaxBody int64 `protobuf:"varint,4,opt,name=max_body,json=maxBody,proto3" json:"max_body,omitempty"`
 	// The longest time of the request in seconds; the dialect's limit where it is 0, none (streams, WebSockets) where it is negative.
-	MaxSeconds    int32 `protobuf:"varint,5,opt,name=max_seconds,json=maxSeconds,proto3" json:"max_seconds,omitempty"`
+	MaxSeconds int32 `protobuf:"varint,5,opt,name=max_seconds,json=maxSeconds,proto3" json:"max_seconds,omitempty"`
+	// Fields of the answer that are messages with an id, of which this route shows the id alone.
+	Ids           []string `protobuf:"bytes,6,rep,name=ids,proto3" json:"ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_rest_v1_rest_proto_msgTypes[0]
+	mi := &file_rest_v1_rest_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -59,7 +144,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_rest_v1_rest_proto_msgTypes[0]
+	mi := &file_rest_v1_rest_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -72,7 +157,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_rest_v1_rest_proto_rawDescGZIP(), []int{0}
+	return file_rest_v1_rest_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Route) GetStatus() int32 {
@@ -108,6 +193,13 @@ func (x *Route) GetMaxSeconds() int32 {
 		return x.MaxSeconds
 	}
 	return 0
+}
+
+func (x *Route) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
 }
 
 var file_rest_v1_rest_proto_extTypes = []protoimpl.ExtensionInfo{
@@ -151,6 +243,14 @@ var file_rest_v1_rest_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50315,opt,name=max_items",
 		Filename:      "rest/v1/rest.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*Only)(nil),
+		Field:         50316,
+		Name:          "rest.v1.only",
+		Tag:           "bytes,50316,opt,name=only",
+		Filename:      "rest/v1/rest.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FileOptions.
@@ -184,25 +284,37 @@ var (
 	//
 	// optional int32 max_items = 50315;
 	E_MaxItems = &file_rest_v1_rest_proto_extTypes[4]
+	// The service does not do what the field asks for, and accepts only requests that ask for nothing by it.
+	//
+	// optional rest.v1.Only only = 50316;
+	E_Only = &file_rest_v1_rest_proto_extTypes[5]
 )
 
 var File_rest_v1_rest_proto protoreflect.FileDescriptor
 
 const file_rest_v1_rest_proto_rawDesc = "" +
 	"\n" +
-	"\x12rest/v1/rest.proto\x12\arest.v1\x1a google/protobuf/descriptor.proto\"\x85\x01\n" +
+	"\x12rest/v1/rest.proto\x12\arest.v1\x1a google/protobuf/descriptor.proto\"j\n" +
+	"\x04Only\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\x12\x10\n" +
+	"\x03any\x18\x02 \x01(\bR\x03any\x12\x12\n" +
+	"\x04noun\x18\x03 \x01(\tR\x04noun\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x97\x01\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x12\n" +
 	"\x04acts\x18\x02 \x01(\bR\x04acts\x12\x14\n" +
 	"\x05calls\x18\x03 \x01(\tR\x05calls\x12\x19\n" +
 	"\bmax_body\x18\x04 \x01(\x03R\amaxBody\x12\x1f\n" +
 	"\vmax_seconds\x18\x05 \x01(\x05R\n" +
-	"maxSeconds:8\n" +
+	"maxSeconds\x12\x10\n" +
+	"\x03ids\x18\x06 \x03(\tR\x03ids:8\n" +
 	"\adialect\x12\x1c.google.protobuf.FileOptions\x18\x87\x89\x03 \x01(\tR\adialect:F\n" +
 	"\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x88\x89\x03 \x01(\v2\x0e.rest.v1.RouteR\x05route:7\n" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\x89\x89\x03 \x01(\bR\x06secret:7\n" +
 	"\x06hidden\x12\x1d.google.protobuf.FieldOptions\x18\x8a\x89\x03 \x01(\bR\x06hidden:<\n" +
-	"\tmax_items\x12\x1d.google.protobuf.FieldOptions\x18\x8b\x89\x03 \x01(\x05R\bmaxItemsB\"Z slipway.dev/proto/rest/v1;restpbb\x06proto3"
+	"\tmax_items\x12\x1d.google.protobuf.FieldOptions\x18\x8b\x89\x03 \x01(\x05R\bmaxItems:B\n" +
+	"\x04only\x12\x1d.google.protobuf.FieldOptions\x18\x8c\x89\x03 \x01(\v2\r.rest.v1.OnlyR\x04onlyB\"Z slipway.dev/proto/rest/v1;restpbb\x06proto3"
 
 var (
 	file_rest_v1_rest_proto_rawDescOnce sync.Once
@@ -216,24 +328,27 @@ func file_rest_v1_rest_proto_rawDescGZIP() []byte {
 	return file_rest_v1_rest_proto_rawDescData
 }
 
-var file_rest_v1_rest_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_rest_v1_rest_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_rest_v1_rest_proto_goTypes = []any{
-	(*Route)(nil),                      // 0: rest.v1.Route
-	(*descriptorpb.FileOptions)(nil),   // 1: google.protobuf.FileOptions
-	(*descriptorpb.MethodOptions)(nil), // 2: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),  // 3: google.protobuf.FieldOptions
+	(*Only)(nil),                       // 0: rest.v1.Only
+	(*Route)(nil),                      // 1: rest.v1.Route
+	(*descriptorpb.FileOptions)(nil),   // 2: google.protobuf.FileOptions
+	(*descriptorpb.MethodOptions)(nil), // 3: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),  // 4: google.protobuf.FieldOptions
 }
 var file_rest_v1_rest_proto_depIdxs = []int32{
-	1, // 0: rest.v1.dialect:extendee -> google.protobuf.FileOptions
-	2, // 1: rest.v1.route:extendee -> google.protobuf.MethodOptions
-	3, // 2: rest.v1.secret:extendee -> google.protobuf.FieldOptions
-	3, // 3: rest.v1.hidden:extendee -> google.protobuf.FieldOptions
-	3, // 4: rest.v1.max_items:extendee -> google.protobuf.FieldOptions
-	0, // 5: rest.v1.route:type_name -> rest.v1.Route
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	5, // [5:6] is the sub-list for extension type_name
-	0, // [0:5] is the sub-list for extension extendee
+	2, // 0: rest.v1.dialect:extendee -> google.protobuf.FileOptions
+	3, // 1: rest.v1.route:extendee -> google.protobuf.MethodOptions
+	4, // 2: rest.v1.secret:extendee -> google.protobuf.FieldOptions
+	4, // 3: rest.v1.hidden:extendee -> google.protobuf.FieldOptions
+	4, // 4: rest.v1.max_items:extendee -> google.protobuf.FieldOptions
+	4, // 5: rest.v1.only:extendee -> google.protobuf.FieldOptions
+	1, // 6: rest.v1.route:type_name -> rest.v1.Route
+	0, // 7: rest.v1.only:type_name -> rest.v1.Only
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	6, // [6:8] is the sub-list for extension type_name
+	0, // [0:6] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -248,8 +363,8 @@ func file_rest_v1_rest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rest_v1_rest_proto_rawDesc), len(file_rest_v1_rest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
-			NumExtensions: 5,
+			NumMessages:   2,
+			NumExtensions: 6,
 			NumServices:   0,
 		},
 		GoTypes:           file_rest_v1_rest_proto_goTypes,

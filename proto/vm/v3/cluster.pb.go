@@ -45,9 +45,34 @@ type Cluster struct {
 	NodeCount      int32          `protobuf:"varint,10,opt,name=node_count,json=nodeCount,proto3" json:"node_count,omitempty"`
 	HostCount      int32          `protobuf:"varint,11,opt,name=host_count,json=hostCount,proto3" json:"host_count,omitempty"`
 	// Guests may use their own addresses alone, unless an administrator turns that off for a host.
-	AntiSpoofing  bool `protobuf:"varint,12,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AntiSpoofing bool `protobuf:"varint,12,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
+	// "active".
+	State string `protobuf:"bytes,32,opt,name=state,proto3" json:"state,omitempty"`
+	// The main storage, which is the only one: the directories of the nodes.
+	Storage  *ClusterStorage   `protobuf:"bytes,13,opt,name=storage,proto3" json:"storage,omitempty"`
+	Storages []*ClusterStorage `protobuf:"bytes,14,rep,name=storages,proto3" json:"storages,omitempty"`
+	Comment  string            `protobuf:"bytes,15,opt,name=comment,proto3" json:"comment,omitempty"`
+	// CPUs of all nodes, and those of all hosts.
+	CpuNumber  *ClusterUsage `protobuf:"bytes,16,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
+	RamMib     *ClusterUsage `protobuf:"bytes,17,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
+	StorageMib *ClusterUsage `protobuf:"bytes,18,opt,name=storage_mib,json=storageMib,proto3" json:"storage_mib,omitempty"`
+	// Hosts of the caller's account.
+	AccountHostCount int32 `protobuf:"varint,19,opt,name=account_host_count,json=accountHostCount,proto3" json:"account_host_count,omitempty"`
+	// 0: no limit.
+	HostPerNodeLimit int32                    `protobuf:"varint,20,opt,name=host_per_node_limit,json=hostPerNodeLimit,proto3" json:"host_per_node_limit,omitempty"`
+	OsStoragePath    string                   `protobuf:"bytes,21,opt,name=os_storage_path,json=osStoragePath,proto3" json:"os_storage_path,omitempty"`
+	ImageStoragePath string                   `protobuf:"bytes,22,opt,name=image_storage_path,json=imageStoragePath,proto3" json:"image_storage_path,omitempty"`
+	TimeZone         string                   `protobuf:"bytes,23,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	DataCenter       string                   `protobuf:"bytes,24,opt,name=data_center,json=dataCenter,proto3" json:"data_center,omitempty"`
+	HostFilter       []*ClusterFilter         `protobuf:"bytes,25,rep,name=host_filter,json=hostFilter,proto3" json:"host_filter,omitempty"`
+	BackupLocations  []*ClusterBackupLocation `protobuf:"bytes,26,rep,name=backup_locations,json=backupLocations,proto3" json:"backup_locations,omitempty"`
+	DcNetworks       []int32                  `protobuf:"varint,27,rep,packed,name=dc_networks,json=dcNetworks,proto3" json:"dc_networks,omitempty"`
+	NodeNetwork      *ClusterNodeNetwork      `protobuf:"bytes,28,opt,name=node_network,json=nodeNetwork,proto3" json:"node_network,omitempty"`
+	VxlanMode        string                   `protobuf:"bytes,29,opt,name=vxlan_mode,json=vxlanMode,proto3" json:"vxlan_mode,omitempty"`
+	VxlanSettings    string                   `protobuf:"bytes,30,opt,name=vxlan_settings,json=vxlanSettings,proto3" json:"vxlan_settings,omitempty"`
+	Vxlans           []*ClusterVxlan          `protobuf:"bytes,31,rep,name=vxlans,proto3" json:"vxlans,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
@@ -164,6 +189,616 @@ func (x *Cluster) GetAntiSpoofing() bool {
 	return false
 }
 
+func (x *Cluster) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Cluster) GetStorage() *ClusterStorage {
+	if x != nil {
+		return x.Storage
+	}
+	return nil
+}
+
+func (x *Cluster) GetStorages() []*ClusterStorage {
+	if x != nil {
+		return x.Storages
+	}
+	return nil
+}
+
+func (x *Cluster) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Cluster) GetCpuNumber() *ClusterUsage {
+	if x != nil {
+		return x.CpuNumber
+	}
+	return nil
+}
+
+func (x *Cluster) GetRamMib() *ClusterUsage {
+	if x != nil {
+		return x.RamMib
+	}
+	return nil
+}
+
+func (x *Cluster) GetStorageMib() *ClusterUsage {
+	if x != nil {
+		return x.StorageMib
+	}
+	return nil
+}
+
+func (x *Cluster) GetAccountHostCount() int32 {
+	if x != nil {
+		return x.AccountHostCount
+	}
+	return 0
+}
+
+func (x *Cluster) GetHostPerNodeLimit() int32 {
+	if x != nil {
+		return x.HostPerNodeLimit
+	}
+	return 0
+}
+
+func (x *Cluster) GetOsStoragePath() string {
+	if x != nil {
+		return x.OsStoragePath
+	}
+	return ""
+}
+
+func (x *Cluster) GetImageStoragePath() string {
+	if x != nil {
+		return x.ImageStoragePath
+	}
+	return ""
+}
+
+func (x *Cluster) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Cluster) GetDataCenter() string {
+	if x != nil {
+		return x.DataCenter
+	}
+	return ""
+}
+
+func (x *Cluster) GetHostFilter() []*ClusterFilter {
+	if x != nil {
+		return x.HostFilter
+	}
+	return nil
+}
+
+func (x *Cluster) GetBackupLocations() []*ClusterBackupLocation {
+	if x != nil {
+		return x.BackupLocations
+	}
+	return nil
+}
+
+func (x *Cluster) GetDcNetworks() []int32 {
+	if x != nil {
+		return x.DcNetworks
+	}
+	return nil
+}
+
+func (x *Cluster) GetNodeNetwork() *ClusterNodeNetwork {
+	if x != nil {
+		return x.NodeNetwork
+	}
+	return nil
+}
+
+func (x *Cluster) GetVxlanMode() string {
+	if x != nil {
+		return x.VxlanMode
+	}
+	return ""
+}
+
+func (x *Cluster) GetVxlanSettings() string {
+	if x != nil {
+		return x.VxlanSettings
+	}
+	return ""
+}
+
+func (x *Cluster) GetVxlans() []*ClusterVxlan {
+	if x != nil {
+		return x.Vxlans
+	}
+	return nil
+}
+
+// ClusterUsage is how much of something there is and how much of it hosts have.
+type ClusterUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Total         int32                  `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	Used          int32                  `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterUsage) Reset() {
+	*x = ClusterUsage{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterUsage) ProtoMessage() {}
+
+func (x *ClusterUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterUsage.ProtoReflect.Descriptor instead.
+func (*ClusterUsage) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ClusterUsage) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ClusterUsage) GetUsed() int32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+// ClusterStorage is where the disks of hosts are.
+type ClusterStorage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the cluster: each has one storage.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "local".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// "dir".
+	Type          string       `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Enabled       bool         `protobuf:"varint,4,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	IsMain        bool         `protobuf:"varint,5,opt,name=is_main,json=isMain,proto3" json:"is_main,omitempty"`
+	VirtPool      *StoragePool `protobuf:"bytes,6,opt,name=virt_pool,json=virtPool,proto3" json:"virt_pool,omitempty"`
+	Tags          []int32      `protobuf:"varint,7,rep,packed,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterStorage) Reset() {
+	*x = ClusterStorage{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterStorage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterStorage) ProtoMessage() {}
+
+func (x *ClusterStorage) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterStorage.ProtoReflect.Descriptor instead.
+func (*ClusterStorage) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClusterStorage) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ClusterStorage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterStorage) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ClusterStorage) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *ClusterStorage) GetIsMain() bool {
+	if x != nil {
+		return x.IsMain
+	}
+	return false
+}
+
+func (x *ClusterStorage) GetVirtPool() *StoragePool {
+	if x != nil {
+		return x.VirtPool
+	}
+	return nil
+}
+
+func (x *ClusterStorage) GetTags() []int32 {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// StoragePool says where a storage is. All fields are empty: the directory is the node's own affair.
+type StoragePool struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	VmStoragePath   string                 `protobuf:"bytes,1,opt,name=vm_storage_path,json=vmStoragePath,proto3" json:"vm_storage_path,omitempty"`
+	VolumeGroup     string                 `protobuf:"bytes,2,opt,name=volume_group,json=volumeGroup,proto3" json:"volume_group,omitempty"`
+	ZfsPoolName     string                 `protobuf:"bytes,3,opt,name=zfs_pool_name,json=zfsPoolName,proto3" json:"zfs_pool_name,omitempty"`
+	RbdPoolName     string                 `protobuf:"bytes,4,opt,name=rbd_pool_name,json=rbdPoolName,proto3" json:"rbd_pool_name,omitempty"`
+	RbdUser         string                 `protobuf:"bytes,5,opt,name=rbd_user,json=rbdUser,proto3" json:"rbd_user,omitempty"`
+	PlacementGroups int32                  `protobuf:"varint,6,opt,name=placement_groups,json=placementGroups,proto3" json:"placement_groups,omitempty"`
+	NetworkDiskPath string                 `protobuf:"bytes,7,opt,name=network_disk_path,json=networkDiskPath,proto3" json:"network_disk_path,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *StoragePool) Reset() {
+	*x = StoragePool{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoragePool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoragePool) ProtoMessage() {}
+
+func (x *StoragePool) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoragePool.ProtoReflect.Descriptor instead.
+func (*StoragePool) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StoragePool) GetVmStoragePath() string {
+	if x != nil {
+		return x.VmStoragePath
+	}
+	return ""
+}
+
+func (x *StoragePool) GetVolumeGroup() string {
+	if x != nil {
+		return x.VolumeGroup
+	}
+	return ""
+}
+
+func (x *StoragePool) GetZfsPoolName() string {
+	if x != nil {
+		return x.ZfsPoolName
+	}
+	return ""
+}
+
+func (x *StoragePool) GetRbdPoolName() string {
+	if x != nil {
+		return x.RbdPoolName
+	}
+	return ""
+}
+
+func (x *StoragePool) GetRbdUser() string {
+	if x != nil {
+		return x.RbdUser
+	}
+	return ""
+}
+
+func (x *StoragePool) GetPlacementGroups() int32 {
+	if x != nil {
+		return x.PlacementGroups
+	}
+	return 0
+}
+
+func (x *StoragePool) GetNetworkDiskPath() string {
+	if x != nil {
+		return x.NetworkDiskPath
+	}
+	return ""
+}
+
+// ClusterFilter is a rule about which hosts a cluster takes. There are none yet.
+type ClusterFilter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entity        string                 `protobuf:"bytes,1,opt,name=entity,proto3" json:"entity,omitempty"`
+	Expression    string                 `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterFilter) Reset() {
+	*x = ClusterFilter{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterFilter) ProtoMessage() {}
+
+func (x *ClusterFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterFilter.ProtoReflect.Descriptor instead.
+func (*ClusterFilter) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ClusterFilter) GetEntity() string {
+	if x != nil {
+		return x.Entity
+	}
+	return ""
+}
+
+func (x *ClusterFilter) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+// ClusterBackupLocation is where backups go. There are none yet.
+type ClusterBackupLocation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Type          string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterBackupLocation) Reset() {
+	*x = ClusterBackupLocation{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterBackupLocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterBackupLocation) ProtoMessage() {}
+
+func (x *ClusterBackupLocation) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterBackupLocation.ProtoReflect.Descriptor instead.
+func (*ClusterBackupLocation) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ClusterBackupLocation) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ClusterBackupLocation) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterBackupLocation) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+// ClusterNodeNetwork is how the network of a new node is set up: not at all.
+type ClusterNodeNetwork struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeout       int32                  `protobuf:"varint,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Gateway       string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterNodeNetwork) Reset() {
+	*x = ClusterNodeNetwork{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterNodeNetwork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterNodeNetwork) ProtoMessage() {}
+
+func (x *ClusterNodeNetwork) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterNodeNetwork.ProtoReflect.Descriptor instead.
+func (*ClusterNodeNetwork) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ClusterNodeNetwork) GetTimeout() int32 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
+func (x *ClusterNodeNetwork) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+// ClusterVxlan is a virtual network. There are none yet.
+type ClusterVxlan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Tag           int32                  `protobuf:"varint,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterVxlan) Reset() {
+	*x = ClusterVxlan{}
+	mi := &file_vm_v3_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterVxlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterVxlan) ProtoMessage() {}
+
+func (x *ClusterVxlan) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterVxlan.ProtoReflect.Descriptor instead.
+func (*ClusterVxlan) Descriptor() ([]byte, []int) {
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ClusterVxlan) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ClusterVxlan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterVxlan) GetTag() int32 {
+	if x != nil {
+		return x.Tag
+	}
+	return 0
+}
+
 // ClusterPool is a pool that the cluster takes addresses from.
 type ClusterPool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -174,7 +809,7 @@ type ClusterPool struct {
 
 func (x *ClusterPool) Reset() {
 	*x = ClusterPool{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[1]
+	mi := &file_vm_v3_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +821,7 @@ func (x *ClusterPool) String() string {
 func (*ClusterPool) ProtoMessage() {}
 
 func (x *ClusterPool) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[1]
+	mi := &file_vm_v3_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +834,7 @@ func (x *ClusterPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterPool.ProtoReflect.Descriptor instead.
 func (*ClusterPool) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{1}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ClusterPool) GetId() int32 {
@@ -219,7 +854,7 @@ type ListClustersRequest struct {
 
 func (x *ListClustersRequest) Reset() {
 	*x = ListClustersRequest{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[2]
+	mi := &file_vm_v3_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +866,7 @@ func (x *ListClustersRequest) String() string {
 func (*ListClustersRequest) ProtoMessage() {}
 
 func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[2]
+	mi := &file_vm_v3_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +879,7 @@ func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClustersRequest.ProtoReflect.Descriptor instead.
 func (*ListClustersRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListClustersRequest) GetQuery() *v1.Query {
@@ -266,7 +901,7 @@ type ListClustersResponse struct {
 
 func (x *ListClustersResponse) Reset() {
 	*x = ListClustersResponse{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[3]
+	mi := &file_vm_v3_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +913,7 @@ func (x *ListClustersResponse) String() string {
 func (*ListClustersResponse) ProtoMessage() {}
 
 func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[3]
+	mi := &file_vm_v3_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,7 +926,7 @@ func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClustersResponse.ProtoReflect.Descriptor instead.
 func (*ListClustersResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListClustersResponse) GetLastNotify() int32 {
@@ -325,7 +960,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[4]
+	mi := &file_vm_v3_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +972,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[4]
+	mi := &file_vm_v3_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +985,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetClusterRequest) GetId() int32 {
@@ -372,7 +1007,7 @@ type UpdateClusterRequest struct {
 
 func (x *UpdateClusterRequest) Reset() {
 	*x = UpdateClusterRequest{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	mi := &file_vm_v3_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +1019,7 @@ func (x *UpdateClusterRequest) String() string {
 func (*UpdateClusterRequest) ProtoMessage() {}
 
 func (x *UpdateClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[5]
+	mi := &file_vm_v3_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +1032,7 @@ func (x *UpdateClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateClusterRequest.ProtoReflect.Descriptor instead.
 func (*UpdateClusterRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateClusterRequest) GetId() int32 {
@@ -424,7 +1059,7 @@ type UpdateClusterResponse struct {
 
 func (x *UpdateClusterResponse) Reset() {
 	*x = UpdateClusterResponse{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	mi := &file_vm_v3_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +1071,7 @@ func (x *UpdateClusterResponse) String() string {
 func (*UpdateClusterResponse) ProtoMessage() {}
 
 func (x *UpdateClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[6]
+	mi := &file_vm_v3_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +1084,7 @@ func (x *UpdateClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateClusterResponse.ProtoReflect.Descriptor instead.
 func (*UpdateClusterResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateClusterResponse) GetId() int32 {
@@ -471,7 +1106,7 @@ type BindPoolRequest struct {
 
 func (x *BindPoolRequest) Reset() {
 	*x = BindPoolRequest{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[7]
+	mi := &file_vm_v3_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +1118,7 @@ func (x *BindPoolRequest) String() string {
 func (*BindPoolRequest) ProtoMessage() {}
 
 func (x *BindPoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[7]
+	mi := &file_vm_v3_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +1131,7 @@ func (x *BindPoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindPoolRequest.ProtoReflect.Descriptor instead.
 func (*BindPoolRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BindPoolRequest) GetId() int32 {
@@ -518,14 +1153,18 @@ type PoolBinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Number of the cluster's interface; 0 is the main one.
-	Interface     int32 `protobuf:"varint,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	Interface int32 `protobuf:"varint,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	// false: the cluster takes no addresses from the pool. Default true.
+	Enabled *bool `protobuf:"varint,3,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// The id names the cluster: the name, which answers show beside it, makes no difference.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PoolBinding) Reset() {
 	*x = PoolBinding{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[8]
+	mi := &file_vm_v3_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +1176,7 @@ func (x *PoolBinding) String() string {
 func (*PoolBinding) ProtoMessage() {}
 
 func (x *PoolBinding) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[8]
+	mi := &file_vm_v3_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +1189,7 @@ func (x *PoolBinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolBinding.ProtoReflect.Descriptor instead.
 func (*PoolBinding) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{8}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PoolBinding) GetId() int32 {
@@ -567,6 +1206,20 @@ func (x *PoolBinding) GetInterface() int32 {
 	return 0
 }
 
+func (x *PoolBinding) GetEnabled() bool {
+	if x != nil && x.Enabled != nil {
+		return *x.Enabled
+	}
+	return false
+}
+
+func (x *PoolBinding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // BindPoolResponse names the pool.
 type BindPoolResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -577,7 +1230,7 @@ type BindPoolResponse struct {
 
 func (x *BindPoolResponse) Reset() {
 	*x = BindPoolResponse{}
-	mi := &file_vm_v3_cluster_proto_msgTypes[9]
+	mi := &file_vm_v3_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +1242,7 @@ func (x *BindPoolResponse) String() string {
 func (*BindPoolResponse) ProtoMessage() {}
 
 func (x *BindPoolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_cluster_proto_msgTypes[9]
+	mi := &file_vm_v3_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +1255,7 @@ func (x *BindPoolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindPoolResponse.ProtoReflect.Descriptor instead.
 func (*BindPoolResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{9}
+	return file_vm_v3_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BindPoolResponse) GetId() int32 {
@@ -616,7 +1269,8 @@ var File_vm_v3_cluster_proto protoreflect.FileDescriptor
 
 const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x13vm/v3/cluster.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xbe\x03\n" +
+	"\x13vm/v3/cluster.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xad\n" +
+	"\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -633,7 +1287,68 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	" \x01(\x05R\tnodeCount\x12\x1d\n" +
 	"\n" +
 	"host_count\x18\v \x01(\x05R\thostCount\x12#\n" +
-	"\ranti_spoofing\x18\f \x01(\bR\fantiSpoofing\"\x1d\n" +
+	"\ranti_spoofing\x18\f \x01(\bR\fantiSpoofing\x12\x14\n" +
+	"\x05state\x18  \x01(\tR\x05state\x12/\n" +
+	"\astorage\x18\r \x01(\v2\x15.vm.v3.ClusterStorageR\astorage\x121\n" +
+	"\bstorages\x18\x0e \x03(\v2\x15.vm.v3.ClusterStorageR\bstorages\x12\x18\n" +
+	"\acomment\x18\x0f \x01(\tR\acomment\x122\n" +
+	"\n" +
+	"cpu_number\x18\x10 \x01(\v2\x13.vm.v3.ClusterUsageR\tcpuNumber\x12,\n" +
+	"\aram_mib\x18\x11 \x01(\v2\x13.vm.v3.ClusterUsageR\x06ramMib\x124\n" +
+	"\vstorage_mib\x18\x12 \x01(\v2\x13.vm.v3.ClusterUsageR\n" +
+	"storageMib\x12,\n" +
+	"\x12account_host_count\x18\x13 \x01(\x05R\x10accountHostCount\x12-\n" +
+	"\x13host_per_node_limit\x18\x14 \x01(\x05R\x10hostPerNodeLimit\x12&\n" +
+	"\x0fos_storage_path\x18\x15 \x01(\tR\rosStoragePath\x12,\n" +
+	"\x12image_storage_path\x18\x16 \x01(\tR\x10imageStoragePath\x12\x1b\n" +
+	"\ttime_zone\x18\x17 \x01(\tR\btimeZone\x12\x1f\n" +
+	"\vdata_center\x18\x18 \x01(\tR\n" +
+	"dataCenter\x125\n" +
+	"\vhost_filter\x18\x19 \x03(\v2\x14.vm.v3.ClusterFilterR\n" +
+	"hostFilter\x12G\n" +
+	"\x10backup_locations\x18\x1a \x03(\v2\x1c.vm.v3.ClusterBackupLocationR\x0fbackupLocations\x12\x1f\n" +
+	"\vdc_networks\x18\x1b \x03(\x05R\n" +
+	"dcNetworks\x12<\n" +
+	"\fnode_network\x18\x1c \x01(\v2\x19.vm.v3.ClusterNodeNetworkR\vnodeNetwork\x12\x1d\n" +
+	"\n" +
+	"vxlan_mode\x18\x1d \x01(\tR\tvxlanMode\x12%\n" +
+	"\x0evxlan_settings\x18\x1e \x01(\tR\rvxlanSettings\x12+\n" +
+	"\x06vxlans\x18\x1f \x03(\v2\x13.vm.v3.ClusterVxlanR\x06vxlans\"8\n" +
+	"\fClusterUsage\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x05R\x04used\"\xc0\x01\n" +
+	"\x0eClusterStorage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
+	"\aenabled\x18\x04 \x01(\bR\aenabled\x12\x17\n" +
+	"\ais_main\x18\x05 \x01(\bR\x06isMain\x12/\n" +
+	"\tvirt_pool\x18\x06 \x01(\v2\x12.vm.v3.StoragePoolR\bvirtPool\x12\x12\n" +
+	"\x04tags\x18\a \x03(\x05R\x04tags\"\x92\x02\n" +
+	"\vStoragePool\x12&\n" +
+	"\x0fvm_storage_path\x18\x01 \x01(\tR\rvmStoragePath\x12!\n" +
+	"\fvolume_group\x18\x02 \x01(\tR\vvolumeGroup\x12\"\n" +
+	"\rzfs_pool_name\x18\x03 \x01(\tR\vzfsPoolName\x12\"\n" +
+	"\rrbd_pool_name\x18\x04 \x01(\tR\vrbdPoolName\x12\x19\n" +
+	"\brbd_user\x18\x05 \x01(\tR\arbdUser\x12)\n" +
+	"\x10placement_groups\x18\x06 \x01(\x05R\x0fplacementGroups\x12*\n" +
+	"\x11network_disk_path\x18\a \x01(\tR\x0fnetworkDiskPath\"G\n" +
+	"\rClusterFilter\x12\x16\n" +
+	"\x06entity\x18\x01 \x01(\tR\x06entity\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tR\n" +
+	"expression\"O\n" +
+	"\x15ClusterBackupLocation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\"H\n" +
+	"\x12ClusterNodeNetwork\x12\x18\n" +
+	"\atimeout\x18\x01 \x01(\x05R\atimeout\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\tR\agateway\"D\n" +
+	"\fClusterVxlan\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x03 \x01(\x05R\x03tag\"\x1d\n" +
 	"\vClusterPool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"<\n" +
 	"\x13ListClustersRequest\x12%\n" +
@@ -653,10 +1368,14 @@ const file_vm_v3_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"Q\n" +
 	"\x0fBindPoolRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12.\n" +
-	"\bclusters\x18\x02 \x03(\v2\x12.vm.v3.PoolBindingR\bclusters\";\n" +
+	"\bclusters\x18\x02 \x03(\v2\x12.vm.v3.PoolBindingR\bclusters\"\x82\x01\n" +
 	"\vPoolBinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
-	"\tinterface\x18\x02 \x01(\x05R\tinterface\"\"\n" +
+	"\tinterface\x18\x02 \x01(\x05R\tinterface\x12\x1d\n" +
+	"\aenabled\x18\x03 \x01(\bH\x00R\aenabled\x88\x01\x01\x12\x1a\n" +
+	"\x04name\x18\x04 \x01(\tB\x06\xe2\xc8\x18\x02\x10\x01R\x04nameB\n" +
+	"\n" +
+	"\b_enabled\"\"\n" +
 	"\x10BindPoolResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id2\x8d\x04\n" +
 	"\x0eClusterService\x12v\n" +
@@ -682,38 +1401,55 @@ func file_vm_v3_cluster_proto_rawDescGZIP() []byte {
 	return file_vm_v3_cluster_proto_rawDescData
 }
 
-var file_vm_v3_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_vm_v3_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_vm_v3_cluster_proto_goTypes = []any{
 	(*Cluster)(nil),               // 0: vm.v3.Cluster
-	(*ClusterPool)(nil),           // 1: vm.v3.ClusterPool
-	(*ListClustersRequest)(nil),   // 2: vm.v3.ListClustersRequest
-	(*ListClustersResponse)(nil),  // 3: vm.v3.ListClustersResponse
-	(*GetClusterRequest)(nil),     // 4: vm.v3.GetClusterRequest
-	(*UpdateClusterRequest)(nil),  // 5: vm.v3.UpdateClusterRequest
-	(*UpdateClusterResponse)(nil), // 6: vm.v3.UpdateClusterResponse
-	(*BindPoolRequest)(nil),       // 7: vm.v3.BindPoolRequest
-	(*PoolBinding)(nil),           // 8: vm.v3.PoolBinding
-	(*BindPoolResponse)(nil),      // 9: vm.v3.BindPoolResponse
-	(*v1.Query)(nil),              // 10: query.v1.Query
+	(*ClusterUsage)(nil),          // 1: vm.v3.ClusterUsage
+	(*ClusterStorage)(nil),        // 2: vm.v3.ClusterStorage
+	(*StoragePool)(nil),           // 3: vm.v3.StoragePool
+	(*ClusterFilter)(nil),         // 4: vm.v3.ClusterFilter
+	(*ClusterBackupLocation)(nil), // 5: vm.v3.ClusterBackupLocation
+	(*ClusterNodeNetwork)(nil),    // 6: vm.v3.ClusterNodeNetwork
+	(*ClusterVxlan)(nil),          // 7: vm.v3.ClusterVxlan
+	(*ClusterPool)(nil),           // 8: vm.v3.ClusterPool
+	(*ListClustersRequest)(nil),   // 9: vm.v3.ListClustersRequest
+	(*ListClustersResponse)(nil),  // 10: vm.v3.ListClustersResponse
+	(*GetClusterRequest)(nil),     // 11: vm.v3.GetClusterRequest
+	(*UpdateClusterRequest)(nil),  // 12: vm.v3.UpdateClusterRequest
+	(*UpdateClusterResponse)(nil), // 13: vm.v3.UpdateClusterResponse
+	(*BindPoolRequest)(nil),       // 14: vm.v3.BindPoolRequest
+	(*PoolBinding)(nil),           // 15: vm.v3.PoolBinding
+	(*BindPoolResponse)(nil),      // 16: vm.v3.BindPoolResponse
+	(*v1.Query)(nil),              // 17: query.v1.Query
 }
 var file_vm_v3_cluster_proto_depIdxs = []int32{
-	1,  // 0: vm.v3.Cluster.ippools:type_name -> vm.v3.ClusterPool
-	10, // 1: vm.v3.ListClustersRequest.query:type_name -> query.v1.Query
-	0,  // 2: vm.v3.ListClustersResponse.list:type_name -> vm.v3.Cluster
-	8,  // 3: vm.v3.BindPoolRequest.clusters:type_name -> vm.v3.PoolBinding
-	2,  // 4: vm.v3.ClusterService.ListClusters:input_type -> vm.v3.ListClustersRequest
-	4,  // 5: vm.v3.ClusterService.GetCluster:input_type -> vm.v3.GetClusterRequest
-	5,  // 6: vm.v3.ClusterService.UpdateCluster:input_type -> vm.v3.UpdateClusterRequest
-	7,  // 7: vm.v3.ClusterService.BindPool:input_type -> vm.v3.BindPoolRequest
-	3,  // 8: vm.v3.ClusterService.ListClusters:output_type -> vm.v3.ListClustersResponse
-	0,  // 9: vm.v3.ClusterService.GetCluster:output_type -> vm.v3.Cluster
-	6,  // 10: vm.v3.ClusterService.UpdateCluster:output_type -> vm.v3.UpdateClusterResponse
-	9,  // 11: vm.v3.ClusterService.BindPool:output_type -> vm.v3.BindPoolResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	8,  // 0: vm.v3.Cluster.ippools:type_name -> vm.v3.ClusterPool
+	2,  // 1: vm.v3.Cluster.storage:type_name -> vm.v3.ClusterStorage
+	2,  // 2: vm.v3.Cluster.storages:type_name -> vm.v3.ClusterStorage
+	1,  // 3: vm.v3.Cluster.cpu_number:type_name -> vm.v3.ClusterUsage
+	1,  // 4: vm.v3.Cluster.ram_mib:type_name -> vm.v3.ClusterUsage
+	1,  // 5: vm.v3.Cluster.storage_mib:type_name -> vm.v3.ClusterUsage
+	4,  // 6: vm.v3.Cluster.host_filter:type_name -> vm.v3.ClusterFilter
+	5,  // 7: vm.v3.Cluster.backup_locations:type_name -> vm.v3.ClusterBackupLocation
+	6,  // 8: vm.v3.Cluster.node_network:type_name -> vm.v3.ClusterNodeNetwork
+	7,  // 9: vm.v3.Cluster.vxlans:type_name -> vm.v3.ClusterVxlan
+	3,  // 10: vm.v3.ClusterStorage.virt_pool:type_name -> vm.v3.StoragePool
+	17, // 11: vm.v3.ListClustersRequest.query:type_name -> query.v1.Query
+	0,  // 12: vm.v3.ListClustersResponse.list:type_name -> vm.v3.Cluster
+	15, // 13: vm.v3.BindPoolRequest.clusters:type_name -> vm.v3.PoolBinding
+	9,  // 14: vm.v3.ClusterService.ListClusters:input_type -> vm.v3.ListClustersRequest
+	11, // 15: vm.v3.ClusterService.GetCluster:input_type -> vm.v3.GetClusterRequest
+	12, // 16: vm.v3.ClusterService.UpdateCluster:input_type -> vm.v3.UpdateClusterRequest
+	14, // 17: vm.v3.ClusterService.BindPool:input_type -> vm.v3.BindPoolRequest
+	10, // 18: vm.v3.ClusterService.ListClusters:output_type -> vm.v3.ListClustersResponse
+	0,  // 19: vm.v3.ClusterService.GetCluster:output_type -> vm.v3.Cluster
+	13, // 20: vm.v3.ClusterService.UpdateCluster:output_type -> vm.v3.UpdateClusterResponse
+	16, // 21: vm.v3.ClusterService.BindPool:output_type -> vm.v3.BindPoolResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_cluster_proto_init() }
@@ -721,14 +1457,15 @@ func file_vm_v3_cluster_proto_init() {
 	if File_vm_v3_cluster_proto != nil {
 		return
 	}
-	file_vm_v3_cluster_proto_msgTypes[5].OneofWrappers = []any{}
+	file_vm_v3_cluster_proto_msgTypes[12].OneofWrappers = []any{}
+	file_vm_v3_cluster_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_cluster_proto_rawDesc), len(file_vm_v3_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

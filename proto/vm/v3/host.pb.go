@@ -28,7 +28,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateHostRequest describes a new host. Other fields of the dialect are ignored, with a warning in the access log.
+// CreateHostRequest describes a new host. A field that asks for what is not available is refused with 400 and named; null, 0,
+// false, "", {} and [] ask for nothing. Fields that are not listed here are ignored, with a warning in the access log.
 type CreateHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -70,9 +71,54 @@ type CreateHostRequest struct {
 	// An image instead of an OS template; null for none.
 	Image *int32 `protobuf:"varint,19,opt,name=image,proto3,oneof" json:"image,omitempty"`
 	// Assign an IPv6 address.
-	Ipv6Enabled   bool `protobuf:"varint,20,opt,name=ipv6_enabled,json=ipv6Enabled,proto3" json:"ipv6_enabled,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ipv6Enabled bool `protobuf:"varint,20,opt,name=ipv6_enabled,json=ipv6Enabled,proto3" json:"ipv6_enabled,omitempty"`
+	// Pools to take the IPv6 address from; default: those of ipv4_pool, or else all pools of the cluster.
+	Ipv6Pool []int32 `protobuf:"varint,21,rep,packed,name=ipv6_pool,json=ipv6Pool,proto3" json:"ipv6_pool,omitempty"`
+	// Length of the prefix that the IPv6 address must have in its network; 0 for any.
+	Ipv6Prefix int32 `protobuf:"varint,22,opt,name=ipv6_prefix,json=ipv6Prefix,proto3" json:"ipv6_prefix,omitempty"`
+	// Storage of the disks: the storage of the cluster, which is the default.
+	Storage int32 `protobuf:"varint,23,opt,name=storage,proto3" json:"storage,omitempty"`
+	// The interface of the host, at most one, instead of ipv4_number, ipv4_pool and ip_addr.
+	CustomInterfaces []*NewInterface `protobuf:"bytes,24,rep,name=custom_interfaces,json=customInterfaces,proto3" json:"custom_interfaces,omitempty"`
+	// "on" (default), or "off": balancers leave the host on its node.
+	BalancerMode   string `protobuf:"bytes,25,opt,name=balancer_mode,json=balancerMode,proto3" json:"balancer_mode,omitempty"`
+	CpuMode        string `protobuf:"bytes,26,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"`
+	CpuCustomModel string `protobuf:"bytes,27,opt,name=cpu_custom_model,json=cpuCustomModel,proto3" json:"cpu_custom_model,omitempty"`
+	Nesting        bool   `protobuf:"varint,28,opt,name=nesting,proto3" json:"nesting,omitempty"`
+	HotPlug        bool   `protobuf:"varint,29,opt,name=hot_plug,json=hotPlug,proto3" json:"hot_plug,omitempty"`
+	LiveResize     bool   `protobuf:"varint,30,opt,name=live_resize,json=liveResize,proto3" json:"live_resize,omitempty"`
+	CpuWeight      int32  `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	IoWeight       int32  `protobuf:"varint,32,opt,name=io_weight,json=ioWeight,proto3" json:"io_weight,omitempty"`
+	IoReadMbitps   int32  `protobuf:"varint,33,opt,name=io_read_mbitps,json=ioReadMbitps,proto3" json:"io_read_mbitps,omitempty"`
+	IoWriteMbitps  int32  `protobuf:"varint,34,opt,name=io_write_mbitps,json=ioWriteMbitps,proto3" json:"io_write_mbitps,omitempty"`
+	IoReadIops     int32  `protobuf:"varint,35,opt,name=io_read_iops,json=ioReadIops,proto3" json:"io_read_iops,omitempty"`
+	IoWriteIops    int32  `protobuf:"varint,36,opt,name=io_write_iops,json=ioWriteIops,proto3" json:"io_write_iops,omitempty"`
+	// Limits of the bandwidth are not available: 0 for none.
+	NetBandwidthMbitps int32              `protobuf:"varint,37,opt,name=net_bandwidth_mbitps,json=netBandwidthMbitps,proto3" json:"net_bandwidth_mbitps,omitempty"`
+	NetInMbitps        int32              `protobuf:"varint,38,opt,name=net_in_mbitps,json=netInMbitps,proto3" json:"net_in_mbitps,omitempty"`
+	NetOutMbitps       int32              `protobuf:"varint,39,opt,name=net_out_mbitps,json=netOutMbitps,proto3" json:"net_out_mbitps,omitempty"`
+	NetWeight          int32              `protobuf:"varint,40,opt,name=net_weight,json=netWeight,proto3" json:"net_weight,omitempty"`
+	TcpConnectionsIn   int32              `protobuf:"varint,41,opt,name=tcp_connections_in,json=tcpConnectionsIn,proto3" json:"tcp_connections_in,omitempty"`
+	TcpConnectionsOut  int32              `protobuf:"varint,42,opt,name=tcp_connections_out,json=tcpConnectionsOut,proto3" json:"tcp_connections_out,omitempty"`
+	ProcessNumber      int32              `protobuf:"varint,43,opt,name=process_number,json=processNumber,proto3" json:"process_number,omitempty"`
+	FirewallRules      []*NewFirewallRule `protobuf:"bytes,44,rep,name=firewall_rules,json=firewallRules,proto3" json:"firewall_rules,omitempty"`
+	RecipeList         []*NewRecipe       `protobuf:"bytes,45,rep,name=recipe_list,json=recipeList,proto3" json:"recipe_list,omitempty"`
+	// The spelling of older clients.
+	Recipe       int32             `protobuf:"varint,46,opt,name=recipe,proto3" json:"recipe,omitempty"`
+	RecipeParams []*NewRecipeParam `protobuf:"bytes,47,rep,name=recipe_params,json=recipeParams,proto3" json:"recipe_params,omitempty"`
+	// Without recipes there are no filters to ignore.
+	IgnoreRecipeFilters bool `protobuf:"varint,48,opt,name=ignore_recipe_filters,json=ignoreRecipeFilters,proto3" json:"ignore_recipe_filters,omitempty"`
+	// No mail is sent for a host.
+	SendEmailMode    string               `protobuf:"bytes,49,opt,name=send_email_mode,json=sendEmailMode,proto3" json:"send_email_mode,omitempty"`
+	Vxlan            []*NewVxlan          `protobuf:"bytes,50,rep,name=vxlan,proto3" json:"vxlan,omitempty"`
+	Interfaces       []*NewInterfacePools `protobuf:"bytes,51,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	ExpandPart       string               `protobuf:"bytes,52,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
+	SnapshotsAllowed bool                 `protobuf:"varint,53,opt,name=snapshots_allowed,json=snapshotsAllowed,proto3" json:"snapshots_allowed,omitempty"`
+	SnapshotRam      bool                 `protobuf:"varint,54,opt,name=snapshot_ram,json=snapshotRam,proto3" json:"snapshot_ram,omitempty"`
+	Tags             []string             `protobuf:"bytes,55,rep,name=tags,proto3" json:"tags,omitempty"`
+	CustomNs         []string             `protobuf:"bytes,56,rep,name=custom_ns,json=customNs,proto3" json:"custom_ns,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CreateHostRequest) Reset() {
@@ -245,12 +291,271 @@ func (x *CreateHostRequest) GetIpv6Enabled() bool {
 	return false
 }
 
+func (x *CreateHostRequest) GetIpv6Pool() []int32 {
+	if x != nil {
+		return x.Ipv6Pool
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetIpv6Prefix() int32 {
+	if x != nil {
+		return x.Ipv6Prefix
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetStorage() int32 {
+	if x != nil {
+		return x.Storage
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetCustomInterfaces() []*NewInterface {
+	if x != nil {
+		return x.CustomInterfaces
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetBalancerMode() string {
+	if x != nil {
+		return x.BalancerMode
+	}
+	return ""
+}
+
+func (x *CreateHostRequest) GetCpuMode() string {
+	if x != nil {
+		return x.CpuMode
+	}
+	return ""
+}
+
+func (x *CreateHostRequest) GetCpuCustomModel() string {
+	if x != nil {
+		return x.CpuCustomModel
+	}
+	return ""
+}
+
+func (x *CreateHostRequest) GetNesting() bool {
+	if x != nil {
+		return x.Nesting
+	}
+	return false
+}
+
+func (x *CreateHostRequest) GetHotPlug() bool {
+	if x != nil {
+		return x.HotPlug
+	}
+	return false
+}
+
+func (x *CreateHostRequest) GetLiveResize() bool {
+	if x != nil {
+		return x.LiveResize
+	}
+	return false
+}
+
+func (x *CreateHostRequest) GetCpuWeight() int32 {
+	if x != nil {
+		return x.CpuWeight
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetIoWeight() int32 {
+	if x != nil {
+		return x.IoWeight
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetIoReadMbitps() int32 {
+	if x != nil {
+		return x.IoReadMbitps
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetIoWriteMbitps() int32 {
+	if x != nil {
+		return x.IoWriteMbitps
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetIoReadIops() int32 {
+	if x != nil {
+		return x.IoReadIops
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetIoWriteIops() int32 {
+	if x != nil {
+		return x.IoWriteIops
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetNetBandwidthMbitps() int32 {
+	if x != nil {
+		return x.NetBandwidthMbitps
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetNetInMbitps() int32 {
+	if x != nil {
+		return x.NetInMbitps
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetNetOutMbitps() int32 {
+	if x != nil {
+		return x.NetOutMbitps
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetNetWeight() int32 {
+	if x != nil {
+		return x.NetWeight
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetTcpConnectionsIn() int32 {
+	if x != nil {
+		return x.TcpConnectionsIn
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetTcpConnectionsOut() int32 {
+	if x != nil {
+		return x.TcpConnectionsOut
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetProcessNumber() int32 {
+	if x != nil {
+		return x.ProcessNumber
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetFirewallRules() []*NewFirewallRule {
+	if x != nil {
+		return x.FirewallRules
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetRecipeList() []*NewRecipe {
+	if x != nil {
+		return x.RecipeList
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetRecipe() int32 {
+	if x != nil {
+		return x.Recipe
+	}
+	return 0
+}
+
+func (x *CreateHostRequest) GetRecipeParams() []*NewRecipeParam {
+	if x != nil {
+		return x.RecipeParams
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetIgnoreRecipeFilters() bool {
+	if x != nil {
+		return x.IgnoreRecipeFilters
+	}
+	return false
+}
+
+func (x *CreateHostRequest) GetSendEmailMode() string {
+	if x != nil {
+		return x.SendEmailMode
+	}
+	return ""
+}
+
+func (x *CreateHostRequest) GetVxlan() []*NewVxlan {
+	if x != nil {
+		return x.Vxlan
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetInterfaces() []*NewInterfacePools {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetExpandPart() string {
+	if x != nil {
+		return x.ExpandPart
+	}
+	return ""
+}
+
+func (x *CreateHostRequest) GetSnapshotsAllowed() bool {
+	if x != nil {
+		return x.SnapshotsAllowed
+	}
+	return false
+}
+
+func (x *CreateHostRequest) GetSnapshotRam() bool {
+	if x != nil {
+		return x.SnapshotRam
+	}
+	return false
+}
+
+func (x *CreateHostRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *CreateHostRequest) GetCustomNs() []string {
+	if x != nil {
+		return x.CustomNs
+	}
+	return nil
+}
+
 // NewDisk is a disk of a new host.
 type NewDisk struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	SizeMib       int32                  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
-	BootOrder     int32                  `protobuf:"varint,3,opt,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What answers call the disk; default disk0, disk1 and so on.
+	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	SizeMib int32  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
+	// Disks are in this order, the host boots from the first. All disks have a number, or none: then the order is that of the list.
+	BootOrder int32 `protobuf:"varint,3,opt,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
+	// The storage of the cluster, which is the default.
+	Storage    int32  `protobuf:"varint,4,opt,name=storage,proto3" json:"storage,omitempty"`
+	ExpandPart string `protobuf:"bytes,5,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
+	// Tags of storages.
+	Tags          []int32 `protobuf:"varint,6,rep,packed,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -306,15 +611,37 @@ func (x *NewDisk) GetBootOrder() int32 {
 	return 0
 }
 
+func (x *NewDisk) GetStorage() int32 {
+	if x != nil {
+		return x.Storage
+	}
+	return 0
+}
+
+func (x *NewDisk) GetExpandPart() string {
+	if x != nil {
+		return x.ExpandPart
+	}
+	return ""
+}
+
+func (x *NewDisk) GetTags() []int32 {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 // NewAddress asks for one address.
 type NewAddress struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	IpPool int32                  `protobuf:"varint,2,opt,name=ip_pool,json=ipPool,proto3" json:"ip_pool,omitempty"`
 	// Take the address from this network.
-	IpNetwork     int32 `protobuf:"varint,3,opt,name=ip_network,json=ipNetwork,proto3" json:"ip_network,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	IpNetwork         int32 `protobuf:"varint,3,opt,name=ip_network,json=ipNetwork,proto3" json:"ip_network,omitempty"`
+	WithoutAllocation bool  `protobuf:"varint,4,opt,name=without_allocation,json=withoutAllocation,proto3" json:"without_allocation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *NewAddress) Reset() {
@@ -368,6 +695,433 @@ func (x *NewAddress) GetIpNetwork() int32 {
 	return 0
 }
 
+func (x *NewAddress) GetWithoutAllocation() bool {
+	if x != nil {
+		return x.WithoutAllocation
+	}
+	return false
+}
+
+// NewInterface is the interface of a new host.
+type NewInterface struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hardware address, such as "52:54:00:12:34:56"; default: made from the host's UUID.
+	Mac      string `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`
+	Bridge   string `protobuf:"bytes,2,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	BridgeId int32  `protobuf:"varint,3,opt,name=bridge_id,json=bridgeId,proto3" json:"bridge_id,omitempty"`
+	DpgId    int32  `protobuf:"varint,4,opt,name=dpg_id,json=dpgId,proto3" json:"dpg_id,omitempty"`
+	Model    string `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"`
+	// A host has no interface besides the main one.
+	IsMainNetwork *bool `protobuf:"varint,6,opt,name=is_main_network,json=isMainNetwork,proto3,oneof" json:"is_main_network,omitempty"`
+	// A specific address.
+	IpName string `protobuf:"bytes,7,opt,name=ip_name,json=ipName,proto3" json:"ip_name,omitempty"`
+	// Take the addresses from this pool.
+	Ippool int32 `protobuf:"varint,8,opt,name=ippool,proto3" json:"ippool,omitempty"`
+	// Number of IPv4 addresses; default 1.
+	IpCount *int32 `protobuf:"varint,9,opt,name=ip_count,json=ipCount,proto3,oneof" json:"ip_count,omitempty"`
+	// No addresses.
+	NoIp          bool `protobuf:"varint,10,opt,name=no_ip,json=noIp,proto3" json:"no_ip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewInterface) Reset() {
+	*x = NewInterface{}
+	mi := &file_vm_v3_host_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewInterface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewInterface) ProtoMessage() {}
+
+func (x *NewInterface) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewInterface.ProtoReflect.Descriptor instead.
+func (*NewInterface) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NewInterface) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *NewInterface) GetBridge() string {
+	if x != nil {
+		return x.Bridge
+	}
+	return ""
+}
+
+func (x *NewInterface) GetBridgeId() int32 {
+	if x != nil {
+		return x.BridgeId
+	}
+	return 0
+}
+
+func (x *NewInterface) GetDpgId() int32 {
+	if x != nil {
+		return x.DpgId
+	}
+	return 0
+}
+
+func (x *NewInterface) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *NewInterface) GetIsMainNetwork() bool {
+	if x != nil && x.IsMainNetwork != nil {
+		return *x.IsMainNetwork
+	}
+	return false
+}
+
+func (x *NewInterface) GetIpName() string {
+	if x != nil {
+		return x.IpName
+	}
+	return ""
+}
+
+func (x *NewInterface) GetIppool() int32 {
+	if x != nil {
+		return x.Ippool
+	}
+	return 0
+}
+
+func (x *NewInterface) GetIpCount() int32 {
+	if x != nil && x.IpCount != nil {
+		return *x.IpCount
+	}
+	return 0
+}
+
+func (x *NewInterface) GetNoIp() bool {
+	if x != nil {
+		return x.NoIp
+	}
+	return false
+}
+
+// NewFirewallRule is a rule of a firewall.
+type NewFirewallRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	Direction     string                 `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	Protocols     []string               `protobuf:"bytes,3,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	Portstart     int32                  `protobuf:"varint,4,opt,name=portstart,proto3" json:"portstart,omitempty"`
+	Portend       int32                  `protobuf:"varint,5,opt,name=portend,proto3" json:"portend,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewFirewallRule) Reset() {
+	*x = NewFirewallRule{}
+	mi := &file_vm_v3_host_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewFirewallRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewFirewallRule) ProtoMessage() {}
+
+func (x *NewFirewallRule) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewFirewallRule.ProtoReflect.Descriptor instead.
+func (*NewFirewallRule) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *NewFirewallRule) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *NewFirewallRule) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *NewFirewallRule) GetProtocols() []string {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
+func (x *NewFirewallRule) GetPortstart() int32 {
+	if x != nil {
+		return x.Portstart
+	}
+	return 0
+}
+
+func (x *NewFirewallRule) GetPortend() int32 {
+	if x != nil {
+		return x.Portend
+	}
+	return 0
+}
+
+// NewRecipe is a script to run on a new host.
+type NewRecipe struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recipe        int32                  `protobuf:"varint,1,opt,name=recipe,proto3" json:"recipe,omitempty"`
+	RecipeParams  []*NewRecipeParam      `protobuf:"bytes,2,rep,name=recipe_params,json=recipeParams,proto3" json:"recipe_params,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewRecipe) Reset() {
+	*x = NewRecipe{}
+	mi := &file_vm_v3_host_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewRecipe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewRecipe) ProtoMessage() {}
+
+func (x *NewRecipe) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewRecipe.ProtoReflect.Descriptor instead.
+func (*NewRecipe) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *NewRecipe) GetRecipe() int32 {
+	if x != nil {
+		return x.Recipe
+	}
+	return 0
+}
+
+func (x *NewRecipe) GetRecipeParams() []*NewRecipeParam {
+	if x != nil {
+		return x.RecipeParams
+	}
+	return nil
+}
+
+// NewRecipeParam is a parameter of a script.
+type NewRecipeParam struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewRecipeParam) Reset() {
+	*x = NewRecipeParam{}
+	mi := &file_vm_v3_host_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewRecipeParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewRecipeParam) ProtoMessage() {}
+
+func (x *NewRecipeParam) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewRecipeParam.ProtoReflect.Descriptor instead.
+func (*NewRecipeParam) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NewRecipeParam) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NewRecipeParam) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// NewVxlan is a virtual network of a host.
+type NewVxlan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Ipv4Number    int32                  `protobuf:"varint,2,opt,name=ipv4_number,json=ipv4Number,proto3" json:"ipv4_number,omitempty"`
+	Ipnet         int32                  `protobuf:"varint,3,opt,name=ipnet,proto3" json:"ipnet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewVxlan) Reset() {
+	*x = NewVxlan{}
+	mi := &file_vm_v3_host_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewVxlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewVxlan) ProtoMessage() {}
+
+func (x *NewVxlan) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewVxlan.ProtoReflect.Descriptor instead.
+func (*NewVxlan) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NewVxlan) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *NewVxlan) GetIpv4Number() int32 {
+	if x != nil {
+		return x.Ipv4Number
+	}
+	return 0
+}
+
+func (x *NewVxlan) GetIpnet() int32 {
+	if x != nil {
+		return x.Ipnet
+	}
+	return 0
+}
+
+// NewInterfacePools are the pools of one interface of a cluster.
+type NewInterfacePools struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Interface     int32                  `protobuf:"varint,1,opt,name=interface,proto3" json:"interface,omitempty"`
+	Ippool        []int32                `protobuf:"varint,2,rep,packed,name=ippool,proto3" json:"ippool,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewInterfacePools) Reset() {
+	*x = NewInterfacePools{}
+	mi := &file_vm_v3_host_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewInterfacePools) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewInterfacePools) ProtoMessage() {}
+
+func (x *NewInterfacePools) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewInterfacePools.ProtoReflect.Descriptor instead.
+func (*NewInterfacePools) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *NewInterfacePools) GetInterface() int32 {
+	if x != nil {
+		return x.Interface
+	}
+	return 0
+}
+
+func (x *NewInterfacePools) GetIppool() []int32 {
+	if x != nil {
+		return x.Ippool
+	}
+	return nil
+}
+
 // CreateHostResponse names host and task.
 type CreateHostResponse struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -382,7 +1136,7 @@ type CreateHostResponse struct {
 
 func (x *CreateHostResponse) Reset() {
 	*x = CreateHostResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[3]
+	mi := &file_vm_v3_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +1148,7 @@ func (x *CreateHostResponse) String() string {
 func (*CreateHostResponse) ProtoMessage() {}
 
 func (x *CreateHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[3]
+	mi := &file_vm_v3_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +1161,7 @@ func (x *CreateHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateHostResponse.ProtoReflect.Descriptor instead.
 func (*CreateHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateHostResponse) GetId() int32 {
@@ -445,7 +1199,7 @@ func (x *CreateHostResponse) GetSpiceTask() int32 {
 	return 0
 }
 
-// Host is a virtual machine.
+// Host is a virtual machine. What hosts do not have here is null, 0, false, "" or [].
 type Host struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -488,16 +1242,58 @@ type Host struct {
 	SpiceEnabled     bool     `protobuf:"varint,33,opt,name=spice_enabled,json=spiceEnabled,proto3" json:"spice_enabled,omitempty"`
 	IsProtected      bool     `protobuf:"varint,34,opt,name=is_protected,json=isProtected,proto3" json:"is_protected,omitempty"`
 	Tags             []string `protobuf:"bytes,35,rep,name=tags,proto3" json:"tags,omitempty"`
-	Vxlan            []int32  `protobuf:"varint,36,rep,packed,name=vxlan,proto3" json:"vxlan,omitempty"`
 	// The task that works on the host now; null for none.
-	Task          *wrapperspb.Int32Value `protobuf:"bytes,37,opt,name=task,proto3" json:"task,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Task *wrapperspb.Int32Value `protobuf:"bytes,37,opt,name=task,proto3" json:"task,omitempty"`
+	// null: there are no virtual networks.
+	Vxlan *HostVxlan `protobuf:"bytes,38,opt,name=vxlan,proto3" json:"vxlan,omitempty"`
+	// The number after the next start: no change waits for a restart.
+	CpuNumberNew int32 `protobuf:"varint,39,opt,name=cpu_number_new,json=cpuNumberNew,proto3" json:"cpu_number_new,omitempty"`
+	// The size after the next start: no change waits for a restart.
+	RamMibNew int32 `protobuf:"varint,40,opt,name=ram_mib_new,json=ramMibNew,proto3" json:"ram_mib_new,omitempty"`
+	// Limit of the bandwidth; 0 for none.
+	NetBandwidthMbitps        int32 `protobuf:"varint,41,opt,name=net_bandwidth_mbitps,json=netBandwidthMbitps,proto3" json:"net_bandwidth_mbitps,omitempty"`
+	NetBandwidthMbitpsChanged bool  `protobuf:"varint,42,opt,name=net_bandwidth_mbitps_changed,json=netBandwidthMbitpsChanged,proto3" json:"net_bandwidth_mbitps_changed,omitempty"`
+	// How the guest gets its addresses: "cloud-init".
+	IpAutomation string `protobuf:"bytes,43,opt,name=ip_automation,json=ipAutomation,proto3" json:"ip_automation,omitempty"`
+	// The addresses as one text.
+	IpSummary string `protobuf:"bytes,44,opt,name=ip_summary,json=ipSummary,proto3" json:"ip_summary,omitempty"`
+	// false while addresses are being added or removed.
+	NetIsSynced bool `protobuf:"varint,45,opt,name=net_is_synced,json=netIsSynced,proto3" json:"net_is_synced,omitempty"`
+	// Seconds since the start; 0 while the host does not run, or when the time of the start is not known.
+	Uptime               int32               `protobuf:"varint,46,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	IsoReboot            bool                `protobuf:"varint,47,opt,name=iso_reboot,json=isoReboot,proto3" json:"iso_reboot,omitempty"`
+	IsoStatus            string              `protobuf:"bytes,48,opt,name=iso_status,json=isoStatus,proto3" json:"iso_status,omitempty"`
+	CpuCustomModel       string              `protobuf:"bytes,49,opt,name=cpu_custom_model,json=cpuCustomModel,proto3" json:"cpu_custom_model,omitempty"`
+	CpuWeight            int32               `protobuf:"varint,50,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	IoWeight             int32               `protobuf:"varint,51,opt,name=io_weight,json=ioWeight,proto3" json:"io_weight,omitempty"`
+	IoReadMbitps         int32               `protobuf:"varint,52,opt,name=io_read_mbitps,json=ioReadMbitps,proto3" json:"io_read_mbitps,omitempty"`
+	IoWriteMbitps        int32               `protobuf:"varint,53,opt,name=io_write_mbitps,json=ioWriteMbitps,proto3" json:"io_write_mbitps,omitempty"`
+	IoReadIops           int32               `protobuf:"varint,54,opt,name=io_read_iops,json=ioReadIops,proto3" json:"io_read_iops,omitempty"`
+	IoWriteIops          int32               `protobuf:"varint,55,opt,name=io_write_iops,json=ioWriteIops,proto3" json:"io_write_iops,omitempty"`
+	NetInMbitps          int32               `protobuf:"varint,56,opt,name=net_in_mbitps,json=netInMbitps,proto3" json:"net_in_mbitps,omitempty"`
+	NetOutMbitps         int32               `protobuf:"varint,57,opt,name=net_out_mbitps,json=netOutMbitps,proto3" json:"net_out_mbitps,omitempty"`
+	NetWeight            int32               `protobuf:"varint,58,opt,name=net_weight,json=netWeight,proto3" json:"net_weight,omitempty"`
+	AntiSpoofingSettings *HostAntiSpoofing   `protobuf:"bytes,59,opt,name=anti_spoofing_settings,json=antiSpoofingSettings,proto3" json:"anti_spoofing_settings,omitempty"`
+	TcpConnectionsIn     int32               `protobuf:"varint,60,opt,name=tcp_connections_in,json=tcpConnectionsIn,proto3" json:"tcp_connections_in,omitempty"`
+	TcpConnectionsOut    int32               `protobuf:"varint,61,opt,name=tcp_connections_out,json=tcpConnectionsOut,proto3" json:"tcp_connections_out,omitempty"`
+	ProcessNumber        int32               `protobuf:"varint,62,opt,name=process_number,json=processNumber,proto3" json:"process_number,omitempty"`
+	FirewallRules        []*HostFirewallRule `protobuf:"bytes,63,rep,name=firewall_rules,json=firewallRules,proto3" json:"firewall_rules,omitempty"`
+	HasNonameIface       bool                `protobuf:"varint,64,opt,name=has_noname_iface,json=hasNonameIface,proto3" json:"has_noname_iface,omitempty"`
+	ExtendedProtection   bool                `protobuf:"varint,65,opt,name=extended_protection,json=extendedProtection,proto3" json:"extended_protection,omitempty"`
+	SnapshotRam          bool                `protobuf:"varint,66,opt,name=snapshot_ram,json=snapshotRam,proto3" json:"snapshot_ram,omitempty"`
+	// "on", or "off": balancers leave the host on its node.
+	BalancerMode string `protobuf:"bytes,67,opt,name=balancer_mode,json=balancerMode,proto3" json:"balancer_mode,omitempty"`
+	// null: disks are copies of their own.
+	LinkedCloneImage *HostImage        `protobuf:"bytes,68,opt,name=linked_clone_image,json=linkedCloneImage,proto3" json:"linked_clone_image,omitempty"`
+	ExpandPart       string            `protobuf:"bytes,69,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
+	Vm5Restrictions  *HostRestrictions `protobuf:"bytes,70,opt,name=vm5_restrictions,json=vm5Restrictions,proto3" json:"vm5_restrictions,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_vm_v3_host_proto_msgTypes[4]
+	mi := &file_vm_v3_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +1305,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[4]
+	mi := &file_vm_v3_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +1318,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Host) GetId() int32 {
@@ -770,13 +1566,6 @@ func (x *Host) GetTags() []string {
 	return nil
 }
 
-func (x *Host) GetVxlan() []int32 {
-	if x != nil {
-		return x.Vxlan
-	}
-	return nil
-}
-
 func (x *Host) GetTask() *wrapperspb.Int32Value {
 	if x != nil {
 		return x.Task
@@ -784,19 +1573,573 @@ func (x *Host) GetTask() *wrapperspb.Int32Value {
 	return nil
 }
 
-// HostDisk is a disk as the list shows it.
-type HostDisk struct {
+func (x *Host) GetVxlan() *HostVxlan {
+	if x != nil {
+		return x.Vxlan
+	}
+	return nil
+}
+
+func (x *Host) GetCpuNumberNew() int32 {
+	if x != nil {
+		return x.CpuNumberNew
+	}
+	return 0
+}
+
+func (x *Host) GetRamMibNew() int32 {
+	if x != nil {
+		return x.RamMibNew
+	}
+	return 0
+}
+
+func (x *Host) GetNetBandwidthMbitps() int32 {
+	if x != nil {
+		return x.NetBandwidthMbitps
+	}
+	return 0
+}
+
+func (x *Host) GetNetBandwidthMbitpsChanged() bool {
+	if x != nil {
+		return x.NetBandwidthMbitpsChanged
+	}
+	return false
+}
+
+func (x *Host) GetIpAutomation() string {
+	if x != nil {
+		return x.IpAutomation
+	}
+	return ""
+}
+
+func (x *Host) GetIpSummary() string {
+	if x != nil {
+		return x.IpSummary
+	}
+	return ""
+}
+
+func (x *Host) GetNetIsSynced() bool {
+	if x != nil {
+		return x.NetIsSynced
+	}
+	return false
+}
+
+func (x *Host) GetUptime() int32 {
+	if x != nil {
+		return x.Uptime
+	}
+	return 0
+}
+
+func (x *Host) GetIsoReboot() bool {
+	if x != nil {
+		return x.IsoReboot
+	}
+	return false
+}
+
+func (x *Host) GetIsoStatus() string {
+	if x != nil {
+		return x.IsoStatus
+	}
+	return ""
+}
+
+func (x *Host) GetCpuCustomModel() string {
+	if x != nil {
+		return x.CpuCustomModel
+	}
+	return ""
+}
+
+func (x *Host) GetCpuWeight() int32 {
+	if x != nil {
+		return x.CpuWeight
+	}
+	return 0
+}
+
+func (x *Host) GetIoWeight() int32 {
+	if x != nil {
+		return x.IoWeight
+	}
+	return 0
+}
+
+func (x *Host) GetIoReadMbitps() int32 {
+	if x != nil {
+		return x.IoReadMbitps
+	}
+	return 0
+}
+
+func (x *Host) GetIoWriteMbitps() int32 {
+	if x != nil {
+		return x.IoWriteMbitps
+	}
+	return 0
+}
+
+func (x *Host) GetIoReadIops() int32 {
+	if x != nil {
+		return x.IoReadIops
+	}
+	return 0
+}
+
+func (x *Host) GetIoWriteIops() int32 {
+	if x != nil {
+		return x.IoWriteIops
+	}
+	return 0
+}
+
+func (x *Host) GetNetInMbitps() int32 {
+	if x != nil {
+		return x.NetInMbitps
+	}
+	return 0
+}
+
+func (x *Host) GetNetOutMbitps() int32 {
+	if x != nil {
+		return x.NetOutMbitps
+	}
+	return 0
+}
+
+func (x *Host) GetNetWeight() int32 {
+	if x != nil {
+		return x.NetWeight
+	}
+	return 0
+}
+
+func (x *Host) GetAntiSpoofingSettings() *HostAntiSpoofing {
+	if x != nil {
+		return x.AntiSpoofingSettings
+	}
+	return nil
+}
+
+func (x *Host) GetTcpConnectionsIn() int32 {
+	if x != nil {
+		return x.TcpConnectionsIn
+	}
+	return 0
+}
+
+func (x *Host) GetTcpConnectionsOut() int32 {
+	if x != nil {
+		return x.TcpConnectionsOut
+	}
+	return 0
+}
+
+func (x *Host) GetProcessNumber() int32 {
+	if x != nil {
+		return x.ProcessNumber
+	}
+	return 0
+}
+
+func (x *Host) GetFirewallRules() []*HostFirewallRule {
+	if x != nil {
+		return x.FirewallRules
+	}
+	return nil
+}
+
+func (x *Host) GetHasNonameIface() bool {
+	if x != nil {
+		return x.HasNonameIface
+	}
+	return false
+}
+
+func (x *Host) GetExtendedProtection() bool {
+	if x != nil {
+		return x.ExtendedProtection
+	}
+	return false
+}
+
+func (x *Host) GetSnapshotRam() bool {
+	if x != nil {
+		return x.SnapshotRam
+	}
+	return false
+}
+
+func (x *Host) GetBalancerMode() string {
+	if x != nil {
+		return x.BalancerMode
+	}
+	return ""
+}
+
+func (x *Host) GetLinkedCloneImage() *HostImage {
+	if x != nil {
+		return x.LinkedCloneImage
+	}
+	return nil
+}
+
+func (x *Host) GetExpandPart() string {
+	if x != nil {
+		return x.ExpandPart
+	}
+	return ""
+}
+
+func (x *Host) GetVm5Restrictions() *HostRestrictions {
+	if x != nil {
+		return x.Vm5Restrictions
+	}
+	return nil
+}
+
+// HostVxlan is the virtual network of a host.
+type HostVxlan struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	DiskMib       int32                  `protobuf:"varint,2,opt,name=disk_mib,json=diskMib,proto3" json:"disk_mib,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Tag           int32                  `protobuf:"varint,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostVxlan) Reset() {
+	*x = HostVxlan{}
+	mi := &file_vm_v3_host_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostVxlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostVxlan) ProtoMessage() {}
+
+func (x *HostVxlan) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostVxlan.ProtoReflect.Descriptor instead.
+func (*HostVxlan) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HostVxlan) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HostVxlan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostVxlan) GetTag() int32 {
+	if x != nil {
+		return x.Tag
+	}
+	return 0
+}
+
+// HostAntiSpoofing says what else than addresses anti_spoofing checks.
+type HostAntiSpoofing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vlan          bool                   `protobuf:"varint,1,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostAntiSpoofing) Reset() {
+	*x = HostAntiSpoofing{}
+	mi := &file_vm_v3_host_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostAntiSpoofing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostAntiSpoofing) ProtoMessage() {}
+
+func (x *HostAntiSpoofing) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostAntiSpoofing.ProtoReflect.Descriptor instead.
+func (*HostAntiSpoofing) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HostAntiSpoofing) GetVlan() bool {
+	if x != nil {
+		return x.Vlan
+	}
+	return false
+}
+
+// HostFirewallRule is a rule of a host's firewall.
+type HostFirewallRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	Direction     string                 `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	Protocols     []string               `protobuf:"bytes,3,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	Portstart     int32                  `protobuf:"varint,4,opt,name=portstart,proto3" json:"portstart,omitempty"`
+	Portend       int32                  `protobuf:"varint,5,opt,name=portend,proto3" json:"portend,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostFirewallRule) Reset() {
+	*x = HostFirewallRule{}
+	mi := &file_vm_v3_host_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostFirewallRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostFirewallRule) ProtoMessage() {}
+
+func (x *HostFirewallRule) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostFirewallRule.ProtoReflect.Descriptor instead.
+func (*HostFirewallRule) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *HostFirewallRule) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *HostFirewallRule) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *HostFirewallRule) GetProtocols() []string {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
+func (x *HostFirewallRule) GetPortstart() int32 {
+	if x != nil {
+		return x.Portstart
+	}
+	return 0
+}
+
+func (x *HostFirewallRule) GetPortend() int32 {
+	if x != nil {
+		return x.Portend
+	}
+	return 0
+}
+
+// HostImage is the image that a host's disk depends on.
+type HostImage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostImage) Reset() {
+	*x = HostImage{}
+	mi := &file_vm_v3_host_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostImage) ProtoMessage() {}
+
+func (x *HostImage) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostImage.ProtoReflect.Descriptor instead.
+func (*HostImage) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HostImage) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HostImage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// HostRestrictions are those of a host that was imported from an older product: none is.
+type HostRestrictions struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	NetIfaceCount      bool                   `protobuf:"varint,1,opt,name=net_iface_count,json=netIfaceCount,proto3" json:"net_iface_count,omitempty"`
+	NatOrExtra         bool                   `protobuf:"varint,2,opt,name=nat_or_extra,json=natOrExtra,proto3" json:"nat_or_extra,omitempty"`
+	Ipv6               bool                   `protobuf:"varint,3,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	UnsupportedStorage bool                   `protobuf:"varint,4,opt,name=unsupported_storage,json=unsupportedStorage,proto3" json:"unsupported_storage,omitempty"`
+	Iso                bool                   `protobuf:"varint,5,opt,name=iso,proto3" json:"iso,omitempty"`
+	Snapshot           bool                   `protobuf:"varint,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *HostRestrictions) Reset() {
+	*x = HostRestrictions{}
+	mi := &file_vm_v3_host_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostRestrictions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostRestrictions) ProtoMessage() {}
+
+func (x *HostRestrictions) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostRestrictions.ProtoReflect.Descriptor instead.
+func (*HostRestrictions) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HostRestrictions) GetNetIfaceCount() bool {
+	if x != nil {
+		return x.NetIfaceCount
+	}
+	return false
+}
+
+func (x *HostRestrictions) GetNatOrExtra() bool {
+	if x != nil {
+		return x.NatOrExtra
+	}
+	return false
+}
+
+func (x *HostRestrictions) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
+}
+
+func (x *HostRestrictions) GetUnsupportedStorage() bool {
+	if x != nil {
+		return x.UnsupportedStorage
+	}
+	return false
+}
+
+func (x *HostRestrictions) GetIso() bool {
+	if x != nil {
+		return x.Iso
+	}
+	return false
+}
+
+func (x *HostRestrictions) GetSnapshot() bool {
+	if x != nil {
+		return x.Snapshot
+	}
+	return false
+}
+
+// HostDisk is a disk as the list shows it.
+type HostDisk struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	DiskMib int32                  `protobuf:"varint,2,opt,name=disk_mib,json=diskMib,proto3" json:"disk_mib,omitempty"`
+	Name    string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The size after the next start: no change waits for a restart.
+	DiskMibNew    int32 `protobuf:"varint,4,opt,name=disk_mib_new,json=diskMibNew,proto3" json:"disk_mib_new,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostDisk) Reset() {
 	*x = HostDisk{}
-	mi := &file_vm_v3_host_proto_msgTypes[5]
+	mi := &file_vm_v3_host_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +2151,7 @@ func (x *HostDisk) String() string {
 func (*HostDisk) ProtoMessage() {}
 
 func (x *HostDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[5]
+	mi := &file_vm_v3_host_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +2164,7 @@ func (x *HostDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostDisk.ProtoReflect.Descriptor instead.
 func (*HostDisk) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HostDisk) GetId() int32 {
@@ -845,6 +2188,13 @@ func (x *HostDisk) GetName() string {
 	return ""
 }
 
+func (x *HostDisk) GetDiskMibNew() int32 {
+	if x != nil {
+		return x.DiskMibNew
+	}
+	return 0
+}
+
 // HostCluster is the cluster as the list of hosts shows it.
 type HostCluster struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
@@ -852,13 +2202,15 @@ type HostCluster struct {
 	Name               string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	DatacenterType     string                 `protobuf:"bytes,3,opt,name=datacenter_type,json=datacenterType,proto3" json:"datacenter_type,omitempty"`
 	VirtualizationType string                 `protobuf:"bytes,4,opt,name=virtualization_type,json=virtualizationType,proto3" json:"virtualization_type,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Empty: the directory of the images is the node's own affair.
+	ImageStoragePath string `protobuf:"bytes,5,opt,name=image_storage_path,json=imageStoragePath,proto3" json:"image_storage_path,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *HostCluster) Reset() {
 	*x = HostCluster{}
-	mi := &file_vm_v3_host_proto_msgTypes[6]
+	mi := &file_vm_v3_host_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +2222,7 @@ func (x *HostCluster) String() string {
 func (*HostCluster) ProtoMessage() {}
 
 func (x *HostCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[6]
+	mi := &file_vm_v3_host_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +2235,7 @@ func (x *HostCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostCluster.ProtoReflect.Descriptor instead.
 func (*HostCluster) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HostCluster) GetId() int32 {
@@ -914,20 +2266,29 @@ func (x *HostCluster) GetVirtualizationType() string {
 	return ""
 }
 
+func (x *HostCluster) GetImageStoragePath() string {
+	if x != nil {
+		return x.ImageStoragePath
+	}
+	return ""
+}
+
 // HostNode is the node as the list of hosts shows it.
 type HostNode struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	IpAddr          string                 `protobuf:"bytes,3,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
-	MaintenanceMode bool                   `protobuf:"varint,4,opt,name=maintenance_mode,json=maintenanceMode,proto3" json:"maintenance_mode,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Id                   int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name                 string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	IpAddr               string                 `protobuf:"bytes,3,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	MaintenanceMode      bool                   `protobuf:"varint,4,opt,name=maintenance_mode,json=maintenanceMode,proto3" json:"maintenance_mode,omitempty"`
+	LiveMigrationAllowed bool                   `protobuf:"varint,5,opt,name=live_migration_allowed,json=liveMigrationAllowed,proto3" json:"live_migration_allowed,omitempty"`
+	HotPlugMemory        bool                   `protobuf:"varint,6,opt,name=hot_plug_memory,json=hotPlugMemory,proto3" json:"hot_plug_memory,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *HostNode) Reset() {
 	*x = HostNode{}
-	mi := &file_vm_v3_host_proto_msgTypes[7]
+	mi := &file_vm_v3_host_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +2300,7 @@ func (x *HostNode) String() string {
 func (*HostNode) ProtoMessage() {}
 
 func (x *HostNode) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[7]
+	mi := &file_vm_v3_host_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +2313,7 @@ func (x *HostNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostNode.ProtoReflect.Descriptor instead.
 func (*HostNode) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HostNode) GetId() int32 {
@@ -983,6 +2344,20 @@ func (x *HostNode) GetMaintenanceMode() bool {
 	return false
 }
 
+func (x *HostNode) GetLiveMigrationAllowed() bool {
+	if x != nil {
+		return x.LiveMigrationAllowed
+	}
+	return false
+}
+
+func (x *HostNode) GetHotPlugMemory() bool {
+	if x != nil {
+		return x.HotPlugMemory
+	}
+	return false
+}
+
 // HostAccount is the owner as the list of hosts shows it.
 type HostAccount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -994,7 +2369,7 @@ type HostAccount struct {
 
 func (x *HostAccount) Reset() {
 	*x = HostAccount{}
-	mi := &file_vm_v3_host_proto_msgTypes[8]
+	mi := &file_vm_v3_host_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +2381,7 @@ func (x *HostAccount) String() string {
 func (*HostAccount) ProtoMessage() {}
 
 func (x *HostAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[8]
+	mi := &file_vm_v3_host_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +2394,7 @@ func (x *HostAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostAccount.ProtoReflect.Descriptor instead.
 func (*HostAccount) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{8}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HostAccount) GetId() int32 {
@@ -1047,7 +2422,7 @@ type HostOS struct {
 
 func (x *HostOS) Reset() {
 	*x = HostOS{}
-	mi := &file_vm_v3_host_proto_msgTypes[9]
+	mi := &file_vm_v3_host_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +2434,7 @@ func (x *HostOS) String() string {
 func (*HostOS) ProtoMessage() {}
 
 func (x *HostOS) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[9]
+	mi := &file_vm_v3_host_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +2447,7 @@ func (x *HostOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostOS.ProtoReflect.Descriptor instead.
 func (*HostOS) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{9}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HostOS) GetId() int32 {
@@ -1101,7 +2476,7 @@ type HostAddress struct {
 
 func (x *HostAddress) Reset() {
 	*x = HostAddress{}
-	mi := &file_vm_v3_host_proto_msgTypes[10]
+	mi := &file_vm_v3_host_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +2488,7 @@ func (x *HostAddress) String() string {
 func (*HostAddress) ProtoMessage() {}
 
 func (x *HostAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[10]
+	mi := &file_vm_v3_host_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +2501,7 @@ func (x *HostAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostAddress.ProtoReflect.Descriptor instead.
 func (*HostAddress) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{10}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HostAddress) GetIp() string {
@@ -1148,15 +2523,18 @@ type HostInterface struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	HostInterface string                 `protobuf:"bytes,1,opt,name=host_interface,json=hostInterface,proto3" json:"host_interface,omitempty"`
 	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
-	NodeInterface string                 `protobuf:"bytes,3,opt,name=node_interface,json=nodeInterface,proto3" json:"node_interface,omitempty"`
 	Dhcp          bool                   `protobuf:"varint,4,opt,name=dhcp,proto3" json:"dhcp,omitempty"`
+	// Number of the cluster's interface, 0 is the main one.
+	NodeInterface int32 `protobuf:"varint,5,opt,name=node_interface,json=nodeInterface,proto3" json:"node_interface,omitempty"`
+	// The bridge of the node.
+	Bridge        string `protobuf:"bytes,6,opt,name=bridge,proto3" json:"bridge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostInterface) Reset() {
 	*x = HostInterface{}
-	mi := &file_vm_v3_host_proto_msgTypes[11]
+	mi := &file_vm_v3_host_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +2546,7 @@ func (x *HostInterface) String() string {
 func (*HostInterface) ProtoMessage() {}
 
 func (x *HostInterface) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[11]
+	mi := &file_vm_v3_host_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +2559,7 @@ func (x *HostInterface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInterface.ProtoReflect.Descriptor instead.
 func (*HostInterface) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{11}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HostInterface) GetHostInterface() string {
@@ -1198,18 +2576,25 @@ func (x *HostInterface) GetMac() string {
 	return ""
 }
 
-func (x *HostInterface) GetNodeInterface() string {
-	if x != nil {
-		return x.NodeInterface
-	}
-	return ""
-}
-
 func (x *HostInterface) GetDhcp() bool {
 	if x != nil {
 		return x.Dhcp
 	}
 	return false
+}
+
+func (x *HostInterface) GetNodeInterface() int32 {
+	if x != nil {
+		return x.NodeInterface
+	}
+	return 0
+}
+
+func (x *HostInterface) GetBridge() string {
+	if x != nil {
+		return x.Bridge
+	}
+	return ""
 }
 
 // ListHostsRequest is a page of hosts.
@@ -1222,7 +2607,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[12]
+	mi := &file_vm_v3_host_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +2619,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[12]
+	mi := &file_vm_v3_host_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +2632,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{12}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListHostsRequest) GetQuery() *v1.Query {
@@ -1269,7 +2654,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[13]
+	mi := &file_vm_v3_host_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +2666,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[13]
+	mi := &file_vm_v3_host_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +2679,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{13}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListHostsResponse) GetLastNotify() int32 {
@@ -1328,7 +2713,7 @@ type GetHostRequest struct {
 
 func (x *GetHostRequest) Reset() {
 	*x = GetHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[14]
+	mi := &file_vm_v3_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +2725,7 @@ func (x *GetHostRequest) String() string {
 func (*GetHostRequest) ProtoMessage() {}
 
 func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[14]
+	mi := &file_vm_v3_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,12 +2738,574 @@ func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostRequest.ProtoReflect.Descriptor instead.
 func (*GetHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{14}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetHostRequest) GetId() int32 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+// GetHostMetadataRequest names a host.
+type GetHostMetadataRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHostMetadataRequest) Reset() {
+	*x = GetHostMetadataRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostMetadataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostMetadataRequest) ProtoMessage() {}
+
+func (x *GetHostMetadataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostMetadataRequest.ProtoReflect.Descriptor instead.
+func (*GetHostMetadataRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetHostMetadataRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// GetHostMetadataResponse holds the metadata.
+type GetHostMetadataResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Metadata      *HostMetadata          `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHostMetadataResponse) Reset() {
+	*x = GetHostMetadataResponse{}
+	mi := &file_vm_v3_host_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostMetadataResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostMetadataResponse) ProtoMessage() {}
+
+func (x *GetHostMetadataResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostMetadataResponse.ProtoReflect.Descriptor instead.
+func (*GetHostMetadataResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetHostMetadataResponse) GetMetadata() *HostMetadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+// HostMetadata is a host as scripts that move it read it.
+type HostMetadata struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// UUID of the host, which is also the UUID of its domain on the node.
+	InternalName string          `protobuf:"bytes,3,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
+	Os           *MetadataObject `protobuf:"bytes,4,opt,name=os,proto3" json:"os,omitempty"`
+	Cluster      *MetadataObject `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// null: the host was made without one.
+	Preset  *wrapperspb.Int32Value `protobuf:"bytes,6,opt,name=preset,proto3" json:"preset,omitempty"`
+	Node    *MetadataNode          `protobuf:"bytes,7,opt,name=node,proto3" json:"node,omitempty"`
+	Account *MetadataObject        `protobuf:"bytes,8,opt,name=account,proto3" json:"account,omitempty"`
+	Domain  string                 `protobuf:"bytes,9,opt,name=domain,proto3" json:"domain,omitempty"`
+	// In boot order.
+	Disks         []*MetadataDisk    `protobuf:"bytes,10,rep,name=disks,proto3" json:"disks,omitempty"`
+	Ipv4          []*MetadataAddress `protobuf:"bytes,11,rep,name=ipv4,proto3" json:"ipv4,omitempty"`
+	State         *MetadataState     `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"`
+	BaseResources *MetadataResources `protobuf:"bytes,13,opt,name=base_resources,json=baseResources,proto3" json:"base_resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostMetadata) Reset() {
+	*x = HostMetadata{}
+	mi := &file_vm_v3_host_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostMetadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostMetadata) ProtoMessage() {}
+
+func (x *HostMetadata) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostMetadata.ProtoReflect.Descriptor instead.
+func (*HostMetadata) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *HostMetadata) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HostMetadata) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostMetadata) GetInternalName() string {
+	if x != nil {
+		return x.InternalName
+	}
+	return ""
+}
+
+func (x *HostMetadata) GetOs() *MetadataObject {
+	if x != nil {
+		return x.Os
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetCluster() *MetadataObject {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetPreset() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.Preset
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetNode() *MetadataNode {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetAccount() *MetadataObject {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *HostMetadata) GetDisks() []*MetadataDisk {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetIpv4() []*MetadataAddress {
+	if x != nil {
+		return x.Ipv4
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetState() *MetadataState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *HostMetadata) GetBaseResources() *MetadataResources {
+	if x != nil {
+		return x.BaseResources
+	}
+	return nil
+}
+
+// MetadataObject names an object.
+type MetadataObject struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataObject) Reset() {
+	*x = MetadataObject{}
+	mi := &file_vm_v3_host_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataObject) ProtoMessage() {}
+
+func (x *MetadataObject) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataObject.ProtoReflect.Descriptor instead.
+func (*MetadataObject) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MetadataObject) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// MetadataNode is the node of a host.
+type MetadataNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	IpAddr        string                 `protobuf:"bytes,2,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataNode) Reset() {
+	*x = MetadataNode{}
+	mi := &file_vm_v3_host_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataNode) ProtoMessage() {}
+
+func (x *MetadataNode) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataNode.ProtoReflect.Descriptor instead.
+func (*MetadataNode) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *MetadataNode) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *MetadataNode) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+// MetadataDisk is a disk of a host.
+type MetadataDisk struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	SizeMib   int32                  `protobuf:"varint,3,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
+	BootOrder int32                  `protobuf:"varint,4,opt,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
+	// The storage of the cluster.
+	Storage       *MetadataObject `protobuf:"bytes,5,opt,name=storage,proto3" json:"storage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataDisk) Reset() {
+	*x = MetadataDisk{}
+	mi := &file_vm_v3_host_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataDisk) ProtoMessage() {}
+
+func (x *MetadataDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataDisk.ProtoReflect.Descriptor instead.
+func (*MetadataDisk) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *MetadataDisk) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *MetadataDisk) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MetadataDisk) GetSizeMib() int32 {
+	if x != nil {
+		return x.SizeMib
+	}
+	return 0
+}
+
+func (x *MetadataDisk) GetBootOrder() int32 {
+	if x != nil {
+		return x.BootOrder
+	}
+	return 0
+}
+
+func (x *MetadataDisk) GetStorage() *MetadataObject {
+	if x != nil {
+		return x.Storage
+	}
+	return nil
+}
+
+// MetadataAddress is an address of a host.
+type MetadataAddress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	IpAddr        string                 `protobuf:"bytes,1,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	IppoolId      int32                  `protobuf:"varint,2,opt,name=ippool_id,json=ippoolId,proto3" json:"ippool_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataAddress) Reset() {
+	*x = MetadataAddress{}
+	mi := &file_vm_v3_host_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataAddress) ProtoMessage() {}
+
+func (x *MetadataAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataAddress.ProtoReflect.Descriptor instead.
+func (*MetadataAddress) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *MetadataAddress) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *MetadataAddress) GetIppoolId() int32 {
+	if x != nil {
+		return x.IppoolId
+	}
+	return 0
+}
+
+// MetadataState says whether the disks may be copied.
+type MetadataState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The host is stopped.
+	Disabled      bool `protobuf:"varint,1,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataState) Reset() {
+	*x = MetadataState{}
+	mi := &file_vm_v3_host_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataState) ProtoMessage() {}
+
+func (x *MetadataState) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataState.ProtoReflect.Descriptor instead.
+func (*MetadataState) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *MetadataState) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+// MetadataResources are the sizes of a host.
+type MetadataResources struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CpuNumber     int32                  `protobuf:"varint,1,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
+	RamMib        int32                  `protobuf:"varint,2,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetadataResources) Reset() {
+	*x = MetadataResources{}
+	mi := &file_vm_v3_host_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetadataResources) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetadataResources) ProtoMessage() {}
+
+func (x *MetadataResources) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetadataResources.ProtoReflect.Descriptor instead.
+func (*MetadataResources) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *MetadataResources) GetCpuNumber() int32 {
+	if x != nil {
+		return x.CpuNumber
+	}
+	return 0
+}
+
+func (x *MetadataResources) GetRamMib() int32 {
+	if x != nil {
+		return x.RamMib
 	}
 	return 0
 }
@@ -1371,14 +3318,21 @@ type UpdateHostRequest struct {
 	Comment *string                `protobuf:"bytes,3,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
 	// Whether the guest may use its own addresses alone, from its next start on. Only an administrator turns that off: the
 	// false of a user changes nothing.
-	AntiSpoofing  *bool `protobuf:"varint,4,opt,name=anti_spoofing,json=antiSpoofing,proto3,oneof" json:"anti_spoofing,omitempty"`
+	AntiSpoofing *bool `protobuf:"varint,4,opt,name=anti_spoofing,json=antiSpoofing,proto3,oneof" json:"anti_spoofing,omitempty"`
+	// "on", or "off": balancers leave the host on its node.
+	BalancerMode      *string `protobuf:"bytes,9,opt,name=balancer_mode,json=balancerMode,proto3,oneof" json:"balancer_mode,omitempty"`
+	HaRestoreOnFail   bool    `protobuf:"varint,5,opt,name=ha_restore_on_fail,json=haRestoreOnFail,proto3" json:"ha_restore_on_fail,omitempty"`
+	HaRestorePriority int32   `protobuf:"varint,6,opt,name=ha_restore_priority,json=haRestorePriority,proto3" json:"ha_restore_priority,omitempty"`
+	ExpandPart        string  `protobuf:"bytes,7,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
+	// Internal values, which clients cannot change.
+	Values        *HostValues `protobuf:"bytes,8,opt,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateHostRequest) Reset() {
 	*x = UpdateHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[15]
+	mi := &file_vm_v3_host_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +3344,7 @@ func (x *UpdateHostRequest) String() string {
 func (*UpdateHostRequest) ProtoMessage() {}
 
 func (x *UpdateHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[15]
+	mi := &file_vm_v3_host_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +3357,7 @@ func (x *UpdateHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateHostRequest.ProtoReflect.Descriptor instead.
 func (*UpdateHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{15}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *UpdateHostRequest) GetId() int32 {
@@ -1434,6 +3388,134 @@ func (x *UpdateHostRequest) GetAntiSpoofing() bool {
 	return false
 }
 
+func (x *UpdateHostRequest) GetBalancerMode() string {
+	if x != nil && x.BalancerMode != nil {
+		return *x.BalancerMode
+	}
+	return ""
+}
+
+func (x *UpdateHostRequest) GetHaRestoreOnFail() bool {
+	if x != nil {
+		return x.HaRestoreOnFail
+	}
+	return false
+}
+
+func (x *UpdateHostRequest) GetHaRestorePriority() int32 {
+	if x != nil {
+		return x.HaRestorePriority
+	}
+	return 0
+}
+
+func (x *UpdateHostRequest) GetExpandPart() string {
+	if x != nil {
+		return x.ExpandPart
+	}
+	return ""
+}
+
+func (x *UpdateHostRequest) GetValues() *HostValues {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// HostValues are internal values of a host.
+type HostValues struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Password         string                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	VncPassword      string                 `protobuf:"bytes,2,opt,name=vnc_password,json=vncPassword,proto3" json:"vnc_password,omitempty"`
+	State            string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	StateUpdatedDate string                 `protobuf:"bytes,4,opt,name=state_updated_date,json=stateUpdatedDate,proto3" json:"state_updated_date,omitempty"`
+	GuestAgent       bool                   `protobuf:"varint,5,opt,name=guest_agent,json=guestAgent,proto3" json:"guest_agent,omitempty"`
+	VncPort          int32                  `protobuf:"varint,6,opt,name=vnc_port,json=vncPort,proto3" json:"vnc_port,omitempty"`
+	StartDate        int32                  `protobuf:"varint,7,opt,name=start_date,json=startDate,proto3" json:"start_date,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *HostValues) Reset() {
+	*x = HostValues{}
+	mi := &file_vm_v3_host_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostValues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostValues) ProtoMessage() {}
+
+func (x *HostValues) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostValues.ProtoReflect.Descriptor instead.
+func (*HostValues) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *HostValues) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *HostValues) GetVncPassword() string {
+	if x != nil {
+		return x.VncPassword
+	}
+	return ""
+}
+
+func (x *HostValues) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *HostValues) GetStateUpdatedDate() string {
+	if x != nil {
+		return x.StateUpdatedDate
+	}
+	return ""
+}
+
+func (x *HostValues) GetGuestAgent() bool {
+	if x != nil {
+		return x.GuestAgent
+	}
+	return false
+}
+
+func (x *HostValues) GetVncPort() int32 {
+	if x != nil {
+		return x.VncPort
+	}
+	return 0
+}
+
+func (x *HostValues) GetStartDate() int32 {
+	if x != nil {
+		return x.StartDate
+	}
+	return 0
+}
+
 // UpdateHostResponse names the host.
 type UpdateHostResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1444,7 +3526,7 @@ type UpdateHostResponse struct {
 
 func (x *UpdateHostResponse) Reset() {
 	*x = UpdateHostResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[16]
+	mi := &file_vm_v3_host_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +3538,7 @@ func (x *UpdateHostResponse) String() string {
 func (*UpdateHostResponse) ProtoMessage() {}
 
 func (x *UpdateHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[16]
+	mi := &file_vm_v3_host_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +3551,7 @@ func (x *UpdateHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateHostResponse.ProtoReflect.Descriptor instead.
 func (*UpdateHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{16}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UpdateHostResponse) GetId() int32 {
@@ -1483,7 +3565,7 @@ func (x *UpdateHostResponse) GetId() int32 {
 type DeleteHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Accepted and ignored: a delete never asks the guest.
+	// A delete never asks the guest, with force or without.
 	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1491,7 +3573,7 @@ type DeleteHostRequest struct {
 
 func (x *DeleteHostRequest) Reset() {
 	*x = DeleteHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[17]
+	mi := &file_vm_v3_host_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +3585,7 @@ func (x *DeleteHostRequest) String() string {
 func (*DeleteHostRequest) ProtoMessage() {}
 
 func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[17]
+	mi := &file_vm_v3_host_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +3598,7 @@ func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteHostRequest.ProtoReflect.Descriptor instead.
 func (*DeleteHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{17}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeleteHostRequest) GetId() int32 {
@@ -1535,15 +3617,17 @@ func (x *DeleteHostRequest) GetForce() bool {
 
 // StartHostRequest names a host.
 type StartHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The same as id, if it is given.
+	HostId        int32 `protobuf:"varint,2,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartHostRequest) Reset() {
 	*x = StartHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[18]
+	mi := &file_vm_v3_host_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +3639,7 @@ func (x *StartHostRequest) String() string {
 func (*StartHostRequest) ProtoMessage() {}
 
 func (x *StartHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[18]
+	mi := &file_vm_v3_host_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +3652,7 @@ func (x *StartHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartHostRequest.ProtoReflect.Descriptor instead.
 func (*StartHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{18}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StartHostRequest) GetId() int32 {
@@ -1578,18 +3662,27 @@ func (x *StartHostRequest) GetId() int32 {
 	return 0
 }
 
+func (x *StartHostRequest) GetHostId() int32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
 // StopHostRequest names a host.
 type StopHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Force bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// The same as id, if it is given.
+	HostId        int32 `protobuf:"varint,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StopHostRequest) Reset() {
 	*x = StopHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[19]
+	mi := &file_vm_v3_host_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +3694,7 @@ func (x *StopHostRequest) String() string {
 func (*StopHostRequest) ProtoMessage() {}
 
 func (x *StopHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[19]
+	mi := &file_vm_v3_host_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +3707,7 @@ func (x *StopHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopHostRequest.ProtoReflect.Descriptor instead.
 func (*StopHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{19}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StopHostRequest) GetId() int32 {
@@ -1631,18 +3724,27 @@ func (x *StopHostRequest) GetForce() bool {
 	return false
 }
 
+func (x *StopHostRequest) GetHostId() int32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
 // RestartHostRequest names a host.
 type RestartHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Force bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// The same as id, if it is given.
+	HostId        int32 `protobuf:"varint,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestartHostRequest) Reset() {
 	*x = RestartHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[20]
+	mi := &file_vm_v3_host_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +3756,7 @@ func (x *RestartHostRequest) String() string {
 func (*RestartHostRequest) ProtoMessage() {}
 
 func (x *RestartHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[20]
+	mi := &file_vm_v3_host_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +3769,7 @@ func (x *RestartHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartHostRequest.ProtoReflect.Descriptor instead.
 func (*RestartHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{20}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RestartHostRequest) GetId() int32 {
@@ -1684,6 +3786,13 @@ func (x *RestartHostRequest) GetForce() bool {
 	return false
 }
 
+func (x *RestartHostRequest) GetHostId() int32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
 // RestartHostResponse names the tasks of the stop and the start. They are the same, because one task does both.
 type RestartHostResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1696,7 +3805,7 @@ type RestartHostResponse struct {
 
 func (x *RestartHostResponse) Reset() {
 	*x = RestartHostResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[21]
+	mi := &file_vm_v3_host_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +3817,7 @@ func (x *RestartHostResponse) String() string {
 func (*RestartHostResponse) ProtoMessage() {}
 
 func (x *RestartHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[21]
+	mi := &file_vm_v3_host_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +3830,7 @@ func (x *RestartHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartHostResponse.ProtoReflect.Descriptor instead.
 func (*RestartHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{21}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RestartHostResponse) GetId() int32 {
@@ -1756,7 +3865,7 @@ type ListHostIPv4Request struct {
 
 func (x *ListHostIPv4Request) Reset() {
 	*x = ListHostIPv4Request{}
-	mi := &file_vm_v3_host_proto_msgTypes[22]
+	mi := &file_vm_v3_host_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +3877,7 @@ func (x *ListHostIPv4Request) String() string {
 func (*ListHostIPv4Request) ProtoMessage() {}
 
 func (x *ListHostIPv4Request) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[22]
+	mi := &file_vm_v3_host_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +3890,7 @@ func (x *ListHostIPv4Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostIPv4Request.ProtoReflect.Descriptor instead.
 func (*ListHostIPv4Request) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{22}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListHostIPv4Request) GetId() int32 {
@@ -1810,7 +3919,7 @@ type ListHostIPv4Response struct {
 
 func (x *ListHostIPv4Response) Reset() {
 	*x = ListHostIPv4Response{}
-	mi := &file_vm_v3_host_proto_msgTypes[23]
+	mi := &file_vm_v3_host_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +3931,7 @@ func (x *ListHostIPv4Response) String() string {
 func (*ListHostIPv4Response) ProtoMessage() {}
 
 func (x *ListHostIPv4Response) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[23]
+	mi := &file_vm_v3_host_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +3944,7 @@ func (x *ListHostIPv4Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostIPv4Response.ProtoReflect.Descriptor instead.
 func (*ListHostIPv4Response) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{23}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListHostIPv4Response) GetLastNotify() int32 {
@@ -1869,24 +3978,25 @@ type HostIP struct {
 	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	Mask    string `protobuf:"bytes,5,opt,name=mask,proto3" json:"mask,omitempty"`
 	// "active", "adding" or "removing".
-	State            string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
-	Family           int32                  `protobuf:"varint,7,opt,name=family,proto3" json:"family,omitempty"`
-	Ippool           int32                  `protobuf:"varint,8,opt,name=ippool,proto3" json:"ippool,omitempty"`
-	Network          int32                  `protobuf:"varint,9,opt,name=network,proto3" json:"network,omitempty"`
-	Host             *HostIPHost            `protobuf:"bytes,10,opt,name=host,proto3" json:"host,omitempty"`
-	ClusterInterface int32                  `protobuf:"varint,11,opt,name=cluster_interface,json=clusterInterface,proto3" json:"cluster_interface,omitempty"`
-	Vxlan            *wrapperspb.Int32Value `protobuf:"bytes,12,opt,name=vxlan,proto3" json:"vxlan,omitempty"`
+	State            string      `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
+	Family           int32       `protobuf:"varint,7,opt,name=family,proto3" json:"family,omitempty"`
+	Ippool           int32       `protobuf:"varint,8,opt,name=ippool,proto3" json:"ippool,omitempty"`
+	Network          int32       `protobuf:"varint,9,opt,name=network,proto3" json:"network,omitempty"`
+	Host             *HostIPHost `protobuf:"bytes,10,opt,name=host,proto3" json:"host,omitempty"`
+	ClusterInterface int32       `protobuf:"varint,11,opt,name=cluster_interface,json=clusterInterface,proto3" json:"cluster_interface,omitempty"`
 	// Whether the name servers have the name that the address resolves to: "published", "waiting", "failed" (ptr_error says why;
 	// it is tried again, less and less often), or "kept" (there is no name server). Empty until a name is set.
-	PtrState      string `protobuf:"bytes,13,opt,name=ptr_state,json=ptrState,proto3" json:"ptr_state,omitempty"`
-	PtrError      string `protobuf:"bytes,14,opt,name=ptr_error,json=ptrError,proto3" json:"ptr_error,omitempty"`
+	PtrState string `protobuf:"bytes,13,opt,name=ptr_state,json=ptrState,proto3" json:"ptr_state,omitempty"`
+	PtrError string `protobuf:"bytes,14,opt,name=ptr_error,json=ptrError,proto3" json:"ptr_error,omitempty"`
+	// null: there are no virtual networks.
+	Vxlan         *HostVxlan `protobuf:"bytes,15,opt,name=vxlan,proto3" json:"vxlan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostIP) Reset() {
 	*x = HostIP{}
-	mi := &file_vm_v3_host_proto_msgTypes[24]
+	mi := &file_vm_v3_host_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +4008,7 @@ func (x *HostIP) String() string {
 func (*HostIP) ProtoMessage() {}
 
 func (x *HostIP) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[24]
+	mi := &file_vm_v3_host_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +4021,7 @@ func (x *HostIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIP.ProtoReflect.Descriptor instead.
 func (*HostIP) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{24}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *HostIP) GetId() int32 {
@@ -1991,13 +4101,6 @@ func (x *HostIP) GetClusterInterface() int32 {
 	return 0
 }
 
-func (x *HostIP) GetVxlan() *wrapperspb.Int32Value {
-	if x != nil {
-		return x.Vxlan
-	}
-	return nil
-}
-
 func (x *HostIP) GetPtrState() string {
 	if x != nil {
 		return x.PtrState
@@ -2010,6 +4113,13 @@ func (x *HostIP) GetPtrError() string {
 		return x.PtrError
 	}
 	return ""
+}
+
+func (x *HostIP) GetVxlan() *HostVxlan {
+	if x != nil {
+		return x.Vxlan
+	}
+	return nil
 }
 
 // HostIPHost is the host as its address shows it.
@@ -2025,7 +4135,7 @@ type HostIPHost struct {
 
 func (x *HostIPHost) Reset() {
 	*x = HostIPHost{}
-	mi := &file_vm_v3_host_proto_msgTypes[25]
+	mi := &file_vm_v3_host_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +4147,7 @@ func (x *HostIPHost) String() string {
 func (*HostIPHost) ProtoMessage() {}
 
 func (x *HostIPHost) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[25]
+	mi := &file_vm_v3_host_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +4160,7 @@ func (x *HostIPHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIPHost.ProtoReflect.Descriptor instead.
 func (*HostIPHost) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{25}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *HostIPHost) GetId() int32 {
@@ -2091,7 +4201,7 @@ type GetHostIPv6Request struct {
 
 func (x *GetHostIPv6Request) Reset() {
 	*x = GetHostIPv6Request{}
-	mi := &file_vm_v3_host_proto_msgTypes[26]
+	mi := &file_vm_v3_host_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +4213,7 @@ func (x *GetHostIPv6Request) String() string {
 func (*GetHostIPv6Request) ProtoMessage() {}
 
 func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[26]
+	mi := &file_vm_v3_host_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +4226,7 @@ func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostIPv6Request.ProtoReflect.Descriptor instead.
 func (*GetHostIPv6Request) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{26}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetHostIPv6Request) GetId() int32 {
@@ -2139,7 +4249,7 @@ type HostIPv6 struct {
 
 func (x *HostIPv6) Reset() {
 	*x = HostIPv6{}
-	mi := &file_vm_v3_host_proto_msgTypes[27]
+	mi := &file_vm_v3_host_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +4261,7 @@ func (x *HostIPv6) String() string {
 func (*HostIPv6) ProtoMessage() {}
 
 func (x *HostIPv6) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[27]
+	mi := &file_vm_v3_host_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +4274,7 @@ func (x *HostIPv6) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIPv6.ProtoReflect.Descriptor instead.
 func (*HostIPv6) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{27}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HostIPv6) GetIpv6Enabled() bool {
@@ -2198,19 +4308,23 @@ type AddHostIPRequest struct {
 	Ipv4Pool []int32 `protobuf:"varint,3,rep,packed,name=ipv4_pool,json=ipv4Pool,proto3" json:"ipv4_pool,omitempty"`
 	// true: add an IPv6 address, if the host has none; false: do not.
 	Ipv6Enabled *bool `protobuf:"varint,4,opt,name=ipv6_enabled,json=ipv6Enabled,proto3,oneof" json:"ipv6_enabled,omitempty"`
-	// Accepted and ignored: the prefix is that of the network.
+	// Length of the prefix that the IPv6 address must have in its network; 0 for any.
 	Ipv6Prefix int32 `protobuf:"varint,5,opt,name=ipv6_prefix,json=ipv6Prefix,proto3" json:"ipv6_prefix,omitempty"`
 	// A specific address, or one of a pool or network; may be {}.
 	IpAddr *NewAddress `protobuf:"bytes,6,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	// Several specific addresses.
-	IpList        []*NewAddress `protobuf:"bytes,7,rep,name=ip_list,json=ipList,proto3" json:"ip_list,omitempty"`
+	IpList []*NewAddress `protobuf:"bytes,7,rep,name=ip_list,json=ipList,proto3" json:"ip_list,omitempty"`
+	// Pools to take the IPv6 address from; default: those of ipv4_pool, or else all pools of the cluster.
+	Ipv6Pool      []int32              `protobuf:"varint,8,rep,packed,name=ipv6_pool,json=ipv6Pool,proto3" json:"ipv6_pool,omitempty"`
+	Interfaces    []*NewInterfacePools `protobuf:"bytes,9,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	Vxlan         []*NewVxlan          `protobuf:"bytes,10,rep,name=vxlan,proto3" json:"vxlan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AddHostIPRequest) Reset() {
 	*x = AddHostIPRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[28]
+	mi := &file_vm_v3_host_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +4336,7 @@ func (x *AddHostIPRequest) String() string {
 func (*AddHostIPRequest) ProtoMessage() {}
 
 func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[28]
+	mi := &file_vm_v3_host_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +4349,7 @@ func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddHostIPRequest.ProtoReflect.Descriptor instead.
 func (*AddHostIPRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{28}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AddHostIPRequest) GetId() int32 {
@@ -2287,6 +4401,27 @@ func (x *AddHostIPRequest) GetIpList() []*NewAddress {
 	return nil
 }
 
+func (x *AddHostIPRequest) GetIpv6Pool() []int32 {
+	if x != nil {
+		return x.Ipv6Pool
+	}
+	return nil
+}
+
+func (x *AddHostIPRequest) GetInterfaces() []*NewInterfacePools {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+func (x *AddHostIPRequest) GetVxlan() []*NewVxlan {
+	if x != nil {
+		return x.Vxlan
+	}
+	return nil
+}
+
 // RemoveHostIPRequest names the address to remove.
 type RemoveHostIPRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2301,7 +4436,7 @@ type RemoveHostIPRequest struct {
 
 func (x *RemoveHostIPRequest) Reset() {
 	*x = RemoveHostIPRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[29]
+	mi := &file_vm_v3_host_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +4448,7 @@ func (x *RemoveHostIPRequest) String() string {
 func (*RemoveHostIPRequest) ProtoMessage() {}
 
 func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[29]
+	mi := &file_vm_v3_host_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +4461,7 @@ func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostIPRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostIPRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{29}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RemoveHostIPRequest) GetIp() int32 {
@@ -2363,7 +4498,7 @@ type SetPTRRequest struct {
 
 func (x *SetPTRRequest) Reset() {
 	*x = SetPTRRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[30]
+	mi := &file_vm_v3_host_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +4510,7 @@ func (x *SetPTRRequest) String() string {
 func (*SetPTRRequest) ProtoMessage() {}
 
 func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[30]
+	mi := &file_vm_v3_host_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +4523,7 @@ func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPTRRequest.ProtoReflect.Descriptor instead.
 func (*SetPTRRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{30}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SetPTRRequest) GetId() int32 {
@@ -2415,7 +4550,7 @@ type SetPTRResponse struct {
 
 func (x *SetPTRResponse) Reset() {
 	*x = SetPTRResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[31]
+	mi := &file_vm_v3_host_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +4562,7 @@ func (x *SetPTRResponse) String() string {
 func (*SetPTRResponse) ProtoMessage() {}
 
 func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[31]
+	mi := &file_vm_v3_host_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +4575,7 @@ func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPTRResponse.ProtoReflect.Descriptor instead.
 func (*SetPTRResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{31}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetPTRResponse) GetId() int32 {
@@ -2461,7 +4596,7 @@ type ListHostHistoryRequest struct {
 
 func (x *ListHostHistoryRequest) Reset() {
 	*x = ListHostHistoryRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[32]
+	mi := &file_vm_v3_host_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +4608,7 @@ func (x *ListHostHistoryRequest) String() string {
 func (*ListHostHistoryRequest) ProtoMessage() {}
 
 func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[32]
+	mi := &file_vm_v3_host_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +4621,7 @@ func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{32}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListHostHistoryRequest) GetId() int32 {
@@ -2515,7 +4650,7 @@ type ListHostHistoryResponse struct {
 
 func (x *ListHostHistoryResponse) Reset() {
 	*x = ListHostHistoryResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[33]
+	mi := &file_vm_v3_host_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +4662,7 @@ func (x *ListHostHistoryResponse) String() string {
 func (*ListHostHistoryResponse) ProtoMessage() {}
 
 func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[33]
+	mi := &file_vm_v3_host_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +4675,7 @@ func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{33}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListHostHistoryResponse) GetMaxId() int32 {
@@ -2570,7 +4705,7 @@ type HistoryItem struct {
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The name of the task, such as host_create.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The status of the task.
+	// The status of the task, which is running here from the request until a second after the end.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Task  int32  `protobuf:"varint,4,opt,name=task,proto3" json:"task,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
@@ -2581,7 +4716,7 @@ type HistoryItem struct {
 
 func (x *HistoryItem) Reset() {
 	*x = HistoryItem{}
-	mi := &file_vm_v3_host_proto_msgTypes[34]
+	mi := &file_vm_v3_host_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +4728,7 @@ func (x *HistoryItem) String() string {
 func (*HistoryItem) ProtoMessage() {}
 
 func (x *HistoryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[34]
+	mi := &file_vm_v3_host_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +4741,7 @@ func (x *HistoryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryItem.ProtoReflect.Descriptor instead.
 func (*HistoryItem) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{34}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *HistoryItem) GetId() int32 {
@@ -2656,7 +4791,7 @@ type GetHostConsoleRequest struct {
 
 func (x *GetHostConsoleRequest) Reset() {
 	*x = GetHostConsoleRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[35]
+	mi := &file_vm_v3_host_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +4803,7 @@ func (x *GetHostConsoleRequest) String() string {
 func (*GetHostConsoleRequest) ProtoMessage() {}
 
 func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[35]
+	mi := &file_vm_v3_host_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +4816,7 @@ func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostConsoleRequest.ProtoReflect.Descriptor instead.
 func (*GetHostConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{35}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetHostConsoleRequest) GetId() int32 {
@@ -2702,7 +4837,7 @@ var File_vm_v3_host_proto protoreflect.FileDescriptor
 
 const file_vm_v3_host_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xdf\x05\n" +
+	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xba\x13\n" +
 	"\x11CreateHostRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\x05R\x02os\x12 \n" +
@@ -2726,7 +4861,55 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x06preset\x18\x11 \x01(\x05H\aR\x06preset\x88\x01\x01\x12\x19\n" +
 	"\bssh_keys\x18\x12 \x03(\tR\asshKeys\x12\x19\n" +
 	"\x05image\x18\x13 \x01(\x05H\bR\x05image\x88\x01\x01\x12!\n" +
-	"\fipv6_enabled\x18\x14 \x01(\bR\vipv6EnabledB\n" +
+	"\fipv6_enabled\x18\x14 \x01(\bR\vipv6Enabled\x12\x1b\n" +
+	"\tipv6_pool\x18\x15 \x03(\x05R\bipv6Pool\x12\x1f\n" +
+	"\vipv6_prefix\x18\x16 \x01(\x05R\n" +
+	"ipv6Prefix\x12\x18\n" +
+	"\astorage\x18\x17 \x01(\x05R\astorage\x12@\n" +
+	"\x11custom_interfaces\x18\x18 \x03(\v2\x13.vm.v3.NewInterfaceR\x10customInterfaces\x12#\n" +
+	"\rbalancer_mode\x18\x19 \x01(\tR\fbalancerMode\x12(\n" +
+	"\bcpu_mode\x18\x1a \x01(\tB\r\xe2\xc8\x18\t\n" +
+	"\adefaultR\acpuMode\x12.\n" +
+	"\x10cpu_custom_model\x18\x1b \x01(\tB\x04\xe2\xc8\x18\x00R\x0ecpuCustomModel\x12\x1e\n" +
+	"\anesting\x18\x1c \x01(\bB\x04\xe2\xc8\x18\x00R\anesting\x12\x1f\n" +
+	"\bhot_plug\x18\x1d \x01(\bB\x04\xe2\xc8\x18\x00R\ahotPlug\x12%\n" +
+	"\vlive_resize\x18\x1e \x01(\bB\x04\xe2\xc8\x18\x00R\n" +
+	"liveResize\x12#\n" +
+	"\n" +
+	"cpu_weight\x18\x1f \x01(\x05B\x04\xe2\xc8\x18\x00R\tcpuWeight\x12!\n" +
+	"\tio_weight\x18  \x01(\x05B\x04\xe2\xc8\x18\x00R\bioWeight\x12*\n" +
+	"\x0eio_read_mbitps\x18! \x01(\x05B\x04\xe2\xc8\x18\x00R\fioReadMbitps\x12,\n" +
+	"\x0fio_write_mbitps\x18\" \x01(\x05B\x04\xe2\xc8\x18\x00R\rioWriteMbitps\x12&\n" +
+	"\fio_read_iops\x18# \x01(\x05B\x04\xe2\xc8\x18\x00R\n" +
+	"ioReadIops\x12(\n" +
+	"\rio_write_iops\x18$ \x01(\x05B\x04\xe2\xc8\x18\x00R\vioWriteIops\x126\n" +
+	"\x14net_bandwidth_mbitps\x18% \x01(\x05B\x04\xe2\xc8\x18\x00R\x12netBandwidthMbitps\x12(\n" +
+	"\rnet_in_mbitps\x18& \x01(\x05B\x04\xe2\xc8\x18\x00R\vnetInMbitps\x12*\n" +
+	"\x0enet_out_mbitps\x18' \x01(\x05B\x04\xe2\xc8\x18\x00R\fnetOutMbitps\x12#\n" +
+	"\n" +
+	"net_weight\x18( \x01(\x05B\x04\xe2\xc8\x18\x00R\tnetWeight\x122\n" +
+	"\x12tcp_connections_in\x18) \x01(\x05B\x04\xe2\xc8\x18\x00R\x10tcpConnectionsIn\x124\n" +
+	"\x13tcp_connections_out\x18* \x01(\x05B\x04\xe2\xc8\x18\x00R\x11tcpConnectionsOut\x12+\n" +
+	"\x0eprocess_number\x18+ \x01(\x05B\x04\xe2\xc8\x18\x00R\rprocessNumber\x12C\n" +
+	"\x0efirewall_rules\x18, \x03(\v2\x16.vm.v3.NewFirewallRuleB\x04\xe2\xc8\x18\x00R\rfirewallRules\x12G\n" +
+	"\vrecipe_list\x18- \x03(\v2\x10.vm.v3.NewRecipeB\x14\xe2\xc8\x18\x10\x1a\x06recipe\"\x06recipeR\n" +
+	"recipeList\x12$\n" +
+	"\x06recipe\x18. \x01(\x05B\f\xe2\xc8\x18\b\x1a\x06recipeR\x06recipe\x12@\n" +
+	"\rrecipe_params\x18/ \x03(\v2\x15.vm.v3.NewRecipeParamB\x04\xe2\xc8\x18\x00R\frecipeParams\x12:\n" +
+	"\x15ignore_recipe_filters\x180 \x01(\bB\x06\xe2\xc8\x18\x02\x10\x01R\x13ignoreRecipeFilters\x12@\n" +
+	"\x0fsend_email_mode\x181 \x01(\tB\x18\xe2\xc8\x18\x14\n" +
+	"\adefault\n" +
+	"\tsaas_onlyR\rsendEmailMode\x126\n" +
+	"\x05vxlan\x182 \x03(\v2\x0f.vm.v3.NewVxlanB\x0f\xe2\xc8\x18\v\x1a\x05vxlan\"\x02idR\x05vxlan\x12s\n" +
+	"\n" +
+	"interfaces\x183 \x03(\v2\x18.vm.v3.NewInterfacePoolsB9\xe2\xc8\x185*3pools by interface are not available: use ipv4_poolR\n" +
+	"interfaces\x12%\n" +
+	"\vexpand_part\x184 \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
+	"expandPart\x121\n" +
+	"\x11snapshots_allowed\x185 \x01(\bB\x04\xe2\xc8\x18\x00R\x10snapshotsAllowed\x12'\n" +
+	"\fsnapshot_ram\x186 \x01(\bB\x04\xe2\xc8\x18\x00R\vsnapshotRam\x12\x1d\n" +
+	"\x04tags\x187 \x03(\tB\t\xe2\xc8\x18\x05\x1a\x03tagR\x04tags\x12W\n" +
+	"\tcustom_ns\x188 \x03(\tB:\xe2\xc8\x186*4name servers are those of the network or the clusterR\bcustomNsB\n" +
 	"\n" +
 	"\b_clusterB\a\n" +
 	"\x05_nodeB\n" +
@@ -2739,18 +4922,58 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\b_hdd_mibB\x0e\n" +
 	"\f_ipv4_numberB\t\n" +
 	"\a_presetB\b\n" +
-	"\x06_image\"W\n" +
+	"\x06_image\"\xb7\x01\n" +
 	"\aNewDisk\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\bsize_mib\x18\x02 \x01(\x05R\asizeMib\x12\x1d\n" +
 	"\n" +
-	"boot_order\x18\x03 \x01(\x05R\tbootOrder\"X\n" +
+	"boot_order\x18\x03 \x01(\x05R\tbootOrder\x12\x18\n" +
+	"\astorage\x18\x04 \x01(\x05R\astorage\x12%\n" +
+	"\vexpand_part\x18\x05 \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
+	"expandPart\x12\x1d\n" +
+	"\x04tags\x18\x06 \x03(\x05B\t\xe2\xc8\x18\x05\x1a\x03tagR\x04tags\"\xbe\x01\n" +
 	"\n" +
 	"NewAddress\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\aip_pool\x18\x02 \x01(\x05R\x06ipPool\x12\x1d\n" +
 	"\n" +
-	"ip_network\x18\x03 \x01(\x05R\tipNetwork\"\xa2\x01\n" +
+	"ip_network\x18\x03 \x01(\x05R\tipNetwork\x12d\n" +
+	"\x12without_allocation\x18\x04 \x01(\bB5\xe2\xc8\x181*/every address is allocated: leave the field outR\x11withoutAllocation\"\xab\x03\n" +
+	"\fNewInterface\x12\x10\n" +
+	"\x03mac\x18\x01 \x01(\tR\x03mac\x12Q\n" +
+	"\x06bridge\x18\x02 \x01(\tB9\xe2\xc8\x185*3the bridge is that of the node: leave the field outR\x06bridge\x12)\n" +
+	"\tbridge_id\x18\x03 \x01(\x05B\f\xe2\xc8\x18\b\x1a\x06bridgeR\bbridgeId\x123\n" +
+	"\x06dpg_id\x18\x04 \x01(\x05B\x1c\xe2\xc8\x18\x18\x1a\x16distributed port groupR\x05dpgId\x12\"\n" +
+	"\x05model\x18\x05 \x01(\tB\f\xe2\xc8\x18\b\n" +
+	"\x06virtioR\x05model\x12+\n" +
+	"\x0fis_main_network\x18\x06 \x01(\bH\x00R\risMainNetwork\x88\x01\x01\x12\x17\n" +
+	"\aip_name\x18\a \x01(\tR\x06ipName\x12\x16\n" +
+	"\x06ippool\x18\b \x01(\x05R\x06ippool\x12\x1e\n" +
+	"\bip_count\x18\t \x01(\x05H\x01R\aipCount\x88\x01\x01\x12\x13\n" +
+	"\x05no_ip\x18\n" +
+	" \x01(\bR\x04noIpB\x12\n" +
+	"\x10_is_main_networkB\v\n" +
+	"\t_ip_count\"\x9d\x01\n" +
+	"\x0fNewFirewallRule\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x1c\n" +
+	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x1c\n" +
+	"\tprotocols\x18\x03 \x03(\tR\tprotocols\x12\x1c\n" +
+	"\tportstart\x18\x04 \x01(\x05R\tportstart\x12\x18\n" +
+	"\aportend\x18\x05 \x01(\x05R\aportend\"_\n" +
+	"\tNewRecipe\x12\x16\n" +
+	"\x06recipe\x18\x01 \x01(\x05R\x06recipe\x12:\n" +
+	"\rrecipe_params\x18\x02 \x03(\v2\x15.vm.v3.NewRecipeParamR\frecipeParams\":\n" +
+	"\x0eNewRecipeParam\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"Q\n" +
+	"\bNewVxlan\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1f\n" +
+	"\vipv4_number\x18\x02 \x01(\x05R\n" +
+	"ipv4Number\x12\x14\n" +
+	"\x05ipnet\x18\x03 \x01(\x05R\x05ipnet\"I\n" +
+	"\x11NewInterfacePools\x12\x1c\n" +
+	"\tinterface\x18\x01 \x01(\x05R\tinterface\x12\x16\n" +
+	"\x06ippool\x18\x02 \x03(\x05R\x06ippool\"\xa2\x01\n" +
 	"\x12CreateHostResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12(\n" +
@@ -2758,7 +4981,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\vrecipe_task\x18\x04 \x01(\x05R\n" +
 	"recipeTask\x12\x1d\n" +
 	"\n" +
-	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"\xb7\t\n" +
+	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"\x85\x14\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2803,23 +5026,90 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x0esnapshot_limit\x18  \x01(\x05R\rsnapshotLimit\x12#\n" +
 	"\rspice_enabled\x18! \x01(\bR\fspiceEnabled\x12!\n" +
 	"\fis_protected\x18\" \x01(\bR\visProtected\x12\x12\n" +
-	"\x04tags\x18# \x03(\tR\x04tags\x12\x14\n" +
-	"\x05vxlan\x18$ \x03(\x05R\x05vxlan\x12/\n" +
-	"\x04task\x18% \x01(\v2\x1b.google.protobuf.Int32ValueR\x04task\"I\n" +
+	"\x04tags\x18# \x03(\tR\x04tags\x12/\n" +
+	"\x04task\x18% \x01(\v2\x1b.google.protobuf.Int32ValueR\x04task\x12&\n" +
+	"\x05vxlan\x18& \x01(\v2\x10.vm.v3.HostVxlanR\x05vxlan\x12$\n" +
+	"\x0ecpu_number_new\x18' \x01(\x05R\fcpuNumberNew\x12\x1e\n" +
+	"\vram_mib_new\x18( \x01(\x05R\tramMibNew\x120\n" +
+	"\x14net_bandwidth_mbitps\x18) \x01(\x05R\x12netBandwidthMbitps\x12?\n" +
+	"\x1cnet_bandwidth_mbitps_changed\x18* \x01(\bR\x19netBandwidthMbitpsChanged\x12#\n" +
+	"\rip_automation\x18+ \x01(\tR\fipAutomation\x12\x1d\n" +
+	"\n" +
+	"ip_summary\x18, \x01(\tR\tipSummary\x12\"\n" +
+	"\rnet_is_synced\x18- \x01(\bR\vnetIsSynced\x12\x16\n" +
+	"\x06uptime\x18. \x01(\x05R\x06uptime\x12\x1d\n" +
+	"\n" +
+	"iso_reboot\x18/ \x01(\bR\tisoReboot\x12\x1d\n" +
+	"\n" +
+	"iso_status\x180 \x01(\tR\tisoStatus\x12(\n" +
+	"\x10cpu_custom_model\x181 \x01(\tR\x0ecpuCustomModel\x12\x1d\n" +
+	"\n" +
+	"cpu_weight\x182 \x01(\x05R\tcpuWeight\x12\x1b\n" +
+	"\tio_weight\x183 \x01(\x05R\bioWeight\x12$\n" +
+	"\x0eio_read_mbitps\x184 \x01(\x05R\fioReadMbitps\x12&\n" +
+	"\x0fio_write_mbitps\x185 \x01(\x05R\rioWriteMbitps\x12 \n" +
+	"\fio_read_iops\x186 \x01(\x05R\n" +
+	"ioReadIops\x12\"\n" +
+	"\rio_write_iops\x187 \x01(\x05R\vioWriteIops\x12\"\n" +
+	"\rnet_in_mbitps\x188 \x01(\x05R\vnetInMbitps\x12$\n" +
+	"\x0enet_out_mbitps\x189 \x01(\x05R\fnetOutMbitps\x12\x1d\n" +
+	"\n" +
+	"net_weight\x18: \x01(\x05R\tnetWeight\x12M\n" +
+	"\x16anti_spoofing_settings\x18; \x01(\v2\x17.vm.v3.HostAntiSpoofingR\x14antiSpoofingSettings\x12,\n" +
+	"\x12tcp_connections_in\x18< \x01(\x05R\x10tcpConnectionsIn\x12.\n" +
+	"\x13tcp_connections_out\x18= \x01(\x05R\x11tcpConnectionsOut\x12%\n" +
+	"\x0eprocess_number\x18> \x01(\x05R\rprocessNumber\x12>\n" +
+	"\x0efirewall_rules\x18? \x03(\v2\x17.vm.v3.HostFirewallRuleR\rfirewallRules\x12(\n" +
+	"\x10has_noname_iface\x18@ \x01(\bR\x0ehasNonameIface\x12/\n" +
+	"\x13extended_protection\x18A \x01(\bR\x12extendedProtection\x12!\n" +
+	"\fsnapshot_ram\x18B \x01(\bR\vsnapshotRam\x12#\n" +
+	"\rbalancer_mode\x18C \x01(\tR\fbalancerMode\x12>\n" +
+	"\x12linked_clone_image\x18D \x01(\v2\x10.vm.v3.HostImageR\x10linkedCloneImage\x12\x1f\n" +
+	"\vexpand_part\x18E \x01(\tR\n" +
+	"expandPart\x12B\n" +
+	"\x10vm5_restrictions\x18F \x01(\v2\x17.vm.v3.HostRestrictionsR\x0fvm5RestrictionsJ\x04\b$\x10%\"A\n" +
+	"\tHostVxlan\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x03 \x01(\x05R\x03tag\"&\n" +
+	"\x10HostAntiSpoofing\x12\x12\n" +
+	"\x04vlan\x18\x01 \x01(\bR\x04vlan\"\x9e\x01\n" +
+	"\x10HostFirewallRule\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x1c\n" +
+	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x1c\n" +
+	"\tprotocols\x18\x03 \x03(\tR\tprotocols\x12\x1c\n" +
+	"\tportstart\x18\x04 \x01(\x05R\tportstart\x12\x18\n" +
+	"\aportend\x18\x05 \x01(\x05R\aportend\"/\n" +
+	"\tHostImage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xcf\x01\n" +
+	"\x10HostRestrictions\x12&\n" +
+	"\x0fnet_iface_count\x18\x01 \x01(\bR\rnetIfaceCount\x12 \n" +
+	"\fnat_or_extra\x18\x02 \x01(\bR\n" +
+	"natOrExtra\x12\x12\n" +
+	"\x04ipv6\x18\x03 \x01(\bR\x04ipv6\x12/\n" +
+	"\x13unsupported_storage\x18\x04 \x01(\bR\x12unsupportedStorage\x12\x10\n" +
+	"\x03iso\x18\x05 \x01(\bR\x03iso\x12\x1a\n" +
+	"\bsnapshot\x18\x06 \x01(\bR\bsnapshot\"k\n" +
 	"\bHostDisk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x19\n" +
 	"\bdisk_mib\x18\x02 \x01(\x05R\adiskMib\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\x8b\x01\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12 \n" +
+	"\fdisk_mib_new\x18\x04 \x01(\x05R\n" +
+	"diskMibNew\"\xb9\x01\n" +
 	"\vHostCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
 	"\x0fdatacenter_type\x18\x03 \x01(\tR\x0edatacenterType\x12/\n" +
-	"\x13virtualization_type\x18\x04 \x01(\tR\x12virtualizationType\"r\n" +
+	"\x13virtualization_type\x18\x04 \x01(\tR\x12virtualizationType\x12,\n" +
+	"\x12image_storage_path\x18\x05 \x01(\tR\x10imageStoragePath\"\xd0\x01\n" +
 	"\bHostNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x17\n" +
 	"\aip_addr\x18\x03 \x01(\tR\x06ipAddr\x12)\n" +
-	"\x10maintenance_mode\x18\x04 \x01(\bR\x0fmaintenanceMode\"3\n" +
+	"\x10maintenance_mode\x18\x04 \x01(\bR\x0fmaintenanceMode\x124\n" +
+	"\x16live_migration_allowed\x18\x05 \x01(\bR\x14liveMigrationAllowed\x12&\n" +
+	"\x0fhot_plug_memory\x18\x06 \x01(\bR\rhotPlugMemory\"3\n" +
 	"\vHostAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\",\n" +
@@ -2828,12 +5118,13 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"A\n" +
 	"\vHostAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1c\n" +
-	"\tinterface\x18\x03 \x01(\tR\tinterfaceJ\x04\b\x02\x10\x03\"\x83\x01\n" +
+	"\tinterface\x18\x03 \x01(\tR\tinterfaceJ\x04\b\x02\x10\x03\"\xa1\x01\n" +
 	"\rHostInterface\x12%\n" +
 	"\x0ehost_interface\x18\x01 \x01(\tR\rhostInterface\x12\x10\n" +
-	"\x03mac\x18\x02 \x01(\tR\x03mac\x12%\n" +
-	"\x0enode_interface\x18\x03 \x01(\tR\rnodeInterface\x12\x12\n" +
-	"\x04dhcp\x18\x04 \x01(\bR\x04dhcp\"9\n" +
+	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
+	"\x04dhcp\x18\x04 \x01(\bR\x04dhcp\x12%\n" +
+	"\x0enode_interface\x18\x05 \x01(\x05R\rnodeInterface\x12\x16\n" +
+	"\x06bridge\x18\x06 \x01(\tR\x06bridgeJ\x04\b\x03\x10\x04\"9\n" +
 	"\x10ListHostsRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"i\n" +
 	"\x11ListHostsResponse\x12\x1f\n" +
@@ -2842,29 +5133,90 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\v.vm.v3.HostR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\" \n" +
 	"\x0eGetHostRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xac\x01\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"(\n" +
+	"\x16GetHostMetadataRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"J\n" +
+	"\x17GetHostMetadataResponse\x12/\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x13.vm.v3.HostMetadataR\bmetadata\"\x9a\x04\n" +
+	"\fHostMetadata\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
+	"\rinternal_name\x18\x03 \x01(\tR\finternalName\x12%\n" +
+	"\x02os\x18\x04 \x01(\v2\x15.vm.v3.MetadataObjectR\x02os\x12/\n" +
+	"\acluster\x18\x05 \x01(\v2\x15.vm.v3.MetadataObjectR\acluster\x123\n" +
+	"\x06preset\x18\x06 \x01(\v2\x1b.google.protobuf.Int32ValueR\x06preset\x12'\n" +
+	"\x04node\x18\a \x01(\v2\x13.vm.v3.MetadataNodeR\x04node\x12/\n" +
+	"\aaccount\x18\b \x01(\v2\x15.vm.v3.MetadataObjectR\aaccount\x12\x16\n" +
+	"\x06domain\x18\t \x01(\tR\x06domain\x12)\n" +
+	"\x05disks\x18\n" +
+	" \x03(\v2\x13.vm.v3.MetadataDiskR\x05disks\x12*\n" +
+	"\x04ipv4\x18\v \x03(\v2\x16.vm.v3.MetadataAddressR\x04ipv4\x12*\n" +
+	"\x05state\x18\f \x01(\v2\x14.vm.v3.MetadataStateR\x05state\x12?\n" +
+	"\x0ebase_resources\x18\r \x01(\v2\x18.vm.v3.MetadataResourcesR\rbaseResources\" \n" +
+	"\x0eMetadataObject\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"7\n" +
+	"\fMetadataNode\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
+	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\"\x9d\x01\n" +
+	"\fMetadataDisk\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
+	"\bsize_mib\x18\x03 \x01(\x05R\asizeMib\x12\x1d\n" +
+	"\n" +
+	"boot_order\x18\x04 \x01(\x05R\tbootOrder\x12/\n" +
+	"\astorage\x18\x05 \x01(\v2\x15.vm.v3.MetadataObjectR\astorage\"G\n" +
+	"\x0fMetadataAddress\x12\x17\n" +
+	"\aip_addr\x18\x01 \x01(\tR\x06ipAddr\x12\x1b\n" +
+	"\tippool_id\x18\x02 \x01(\x05R\bippoolId\"+\n" +
+	"\rMetadataState\x12\x1a\n" +
+	"\bdisabled\x18\x01 \x01(\bR\bdisabled\"K\n" +
+	"\x11MetadataResources\x12\x1d\n" +
+	"\n" +
+	"cpu_number\x18\x01 \x01(\x05R\tcpuNumber\x12\x17\n" +
+	"\aram_mib\x18\x02 \x01(\x05R\x06ramMib\"\xc9\x03\n" +
 	"\x11UpdateHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1d\n" +
 	"\acomment\x18\x03 \x01(\tH\x01R\acomment\x88\x01\x01\x12(\n" +
-	"\ranti_spoofing\x18\x04 \x01(\bH\x02R\fantiSpoofing\x88\x01\x01B\a\n" +
+	"\ranti_spoofing\x18\x04 \x01(\bH\x02R\fantiSpoofing\x88\x01\x01\x12(\n" +
+	"\rbalancer_mode\x18\t \x01(\tH\x03R\fbalancerMode\x88\x01\x01\x121\n" +
+	"\x12ha_restore_on_fail\x18\x05 \x01(\bB\x04\xe2\xc8\x18\x00R\x0fhaRestoreOnFail\x124\n" +
+	"\x13ha_restore_priority\x18\x06 \x01(\x05B\x04\xe2\xc8\x18\x00R\x11haRestorePriority\x12%\n" +
+	"\vexpand_part\x18\a \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
+	"expandPart\x12O\n" +
+	"\x06values\x18\b \x01(\v2\x11.vm.v3.HostValuesB$\xe2\xc8\x18 *\x1ethese values cannot be changedR\x06valuesB\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
 	"\b_commentB\x10\n" +
-	"\x0e_anti_spoofing\"$\n" +
+	"\x0e_anti_spoofingB\x10\n" +
+	"\x0e_balancer_mode\"\xf6\x01\n" +
+	"\n" +
+	"HostValues\x12 \n" +
+	"\bpassword\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12'\n" +
+	"\fvnc_password\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\vvncPassword\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12,\n" +
+	"\x12state_updated_date\x18\x04 \x01(\tR\x10stateUpdatedDate\x12\x1f\n" +
+	"\vguest_agent\x18\x05 \x01(\bR\n" +
+	"guestAgent\x12\x19\n" +
+	"\bvnc_port\x18\x06 \x01(\x05R\avncPort\x12\x1d\n" +
+	"\n" +
+	"start_date\x18\a \x01(\x05R\tstartDate\"$\n" +
 	"\x12UpdateHostResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"9\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"A\n" +
 	"\x11DeleteHostRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"\"\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
+	"\x05force\x18\x02 \x01(\bB\x06\xe2\xc8\x18\x02\x10\x01R\x05force\";\n" +
 	"\x10StartHostRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"7\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
+	"\ahost_id\x18\x02 \x01(\x05R\x06hostId\"P\n" +
 	"\x0fStopHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\":\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x17\n" +
+	"\ahost_id\x18\x03 \x01(\x05R\x06hostId\"S\n" +
 	"\x12RestartHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"X\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x17\n" +
+	"\ahost_id\x18\x03 \x01(\x05R\x06hostId\"X\n" +
 	"\x13RestartHostResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x1d\n" +
@@ -2877,7 +5229,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\vlast_notify\x18\x01 \x01(\x05R\n" +
 	"lastNotify\x12!\n" +
 	"\x04list\x18\x02 \x03(\v2\r.vm.v3.HostIPR\x04list\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x05R\x04size\"\x98\x03\n" +
+	"\x04size\x18\x03 \x01(\x05R\x04size\"\x93\x03\n" +
 	"\x06HostIP\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x16\n" +
@@ -2890,10 +5242,10 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\anetwork\x18\t \x01(\x05R\anetwork\x12%\n" +
 	"\x04host\x18\n" +
 	" \x01(\v2\x11.vm.v3.HostIPHostR\x04host\x12+\n" +
-	"\x11cluster_interface\x18\v \x01(\x05R\x10clusterInterface\x121\n" +
-	"\x05vxlan\x18\f \x01(\v2\x1b.google.protobuf.Int32ValueR\x05vxlan\x12\x1b\n" +
+	"\x11cluster_interface\x18\v \x01(\x05R\x10clusterInterface\x12\x1b\n" +
 	"\tptr_state\x18\r \x01(\tR\bptrState\x12\x1b\n" +
-	"\tptr_error\x18\x0e \x01(\tR\bptrError\"u\n" +
+	"\tptr_error\x18\x0e \x01(\tR\bptrError\x12&\n" +
+	"\x05vxlan\x18\x0f \x01(\v2\x10.vm.v3.HostVxlanR\x05vxlanJ\x04\b\f\x10\r\"u\n" +
 	"\n" +
 	"HostIPHost\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
@@ -2906,7 +5258,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\fipv6_enabled\x18\x01 \x01(\bR\vipv6Enabled\x12\x1f\n" +
 	"\vipv6_prefix\x18\x02 \x01(\x05R\n" +
 	"ipv6Prefix\x12!\n" +
-	"\x04list\x18\x03 \x03(\v2\r.vm.v3.HostIPR\x04list\"\x92\x02\n" +
+	"\x04list\x18\x03 \x03(\v2\r.vm.v3.HostIPR\x04list\"\xdc\x03\n" +
 	"\x10AddHostIPRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1f\n" +
 	"\vipv4_number\x18\x02 \x01(\x05R\n" +
@@ -2916,7 +5268,13 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\vipv6_prefix\x18\x05 \x01(\x05R\n" +
 	"ipv6Prefix\x12*\n" +
 	"\aip_addr\x18\x06 \x01(\v2\x11.vm.v3.NewAddressR\x06ipAddr\x12*\n" +
-	"\aip_list\x18\a \x03(\v2\x11.vm.v3.NewAddressR\x06ipListB\x0f\n" +
+	"\aip_list\x18\a \x03(\v2\x11.vm.v3.NewAddressR\x06ipList\x12\x1b\n" +
+	"\tipv6_pool\x18\b \x03(\x05R\bipv6Pool\x12s\n" +
+	"\n" +
+	"interfaces\x18\t \x03(\v2\x18.vm.v3.NewInterfacePoolsB9\xe2\xc8\x185*3pools by interface are not available: use ipv4_poolR\n" +
+	"interfaces\x126\n" +
+	"\x05vxlan\x18\n" +
+	" \x03(\v2\x0f.vm.v3.NewVxlanB\x0f\xe2\xc8\x18\v\x1a\x05vxlan\"\x02idR\x05vxlanB\x0f\n" +
 	"\r_ipv6_enabled\"K\n" +
 	"\x13RemoveHostIPRequest\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\x05R\x02ip\x12\x0e\n" +
@@ -2943,14 +5301,15 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"dateCreate\"=\n" +
 	"\x15GetHostConsoleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xfa\x0e\n" +
+	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\x8c\x10\n" +
 	"\vHostService\x12\x7f\n" +
 	"\n" +
 	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"<\xea\xc7\x18\x16\b\x02\x12\x04prov\"\n" +
 	"vms.create(\x01\xf2\xc7\x18\b\n" +
 	"\x04host \x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/vm/v3/host\x12e\n" +
-	"\tListHosts\x12\x17.vm.v3.ListHostsRequest\x1a\x18.vm.v3.ListHostsResponse\"%\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/host\x12_\n" +
-	"\aGetHost\x12\x15.vm.v3.GetHostRequest\x1a\v.vm.v3.Host\"0\xea\xc7\x18\x14\b\x02\x12\x04prov\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/host/{id}\x12}\n" +
+	"\tListHosts\x12\x17.vm.v3.ListHostsRequest\x1a\x18.vm.v3.ListHostsResponse\"%\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/host\x12i\n" +
+	"\aGetHost\x12\x15.vm.v3.GetHostRequest\x1a\v.vm.v3.Host\":\xea\xc7\x18\x14\b\x02\x12\x04prov\x18\x01\"\bvms.read\xc2\xc8\x18\x062\x04node\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/host/{id}\x12\x85\x01\n" +
+	"\x0fGetHostMetadata\x12\x1d.vm.v3.GetHostMetadataRequest\x1a\x1e.vm.v3.GetHostMetadataResponse\"3\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/vm/v3/host/{id}/metadata\x12}\n" +
 	"\n" +
 	"UpdateHost\x12\x18.vm.v3.UpdateHostRequest\x1a\x19.vm.v3.UpdateHostResponse\":\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\n" +
 	"\n" +
@@ -2993,107 +5352,156 @@ func file_vm_v3_host_proto_rawDescGZIP() []byte {
 	return file_vm_v3_host_proto_rawDescData
 }
 
-var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_vm_v3_host_proto_goTypes = []any{
 	(*CreateHostRequest)(nil),       // 0: vm.v3.CreateHostRequest
 	(*NewDisk)(nil),                 // 1: vm.v3.NewDisk
 	(*NewAddress)(nil),              // 2: vm.v3.NewAddress
-	(*CreateHostResponse)(nil),      // 3: vm.v3.CreateHostResponse
-	(*Host)(nil),                    // 4: vm.v3.Host
-	(*HostDisk)(nil),                // 5: vm.v3.HostDisk
-	(*HostCluster)(nil),             // 6: vm.v3.HostCluster
-	(*HostNode)(nil),                // 7: vm.v3.HostNode
-	(*HostAccount)(nil),             // 8: vm.v3.HostAccount
-	(*HostOS)(nil),                  // 9: vm.v3.HostOS
-	(*HostAddress)(nil),             // 10: vm.v3.HostAddress
-	(*HostInterface)(nil),           // 11: vm.v3.HostInterface
-	(*ListHostsRequest)(nil),        // 12: vm.v3.ListHostsRequest
-	(*ListHostsResponse)(nil),       // 13: vm.v3.ListHostsResponse
-	(*GetHostRequest)(nil),          // 14: vm.v3.GetHostRequest
-	(*UpdateHostRequest)(nil),       // 15: vm.v3.UpdateHostRequest
-	(*UpdateHostResponse)(nil),      // 16: vm.v3.UpdateHostResponse
-	(*DeleteHostRequest)(nil),       // 17: vm.v3.DeleteHostRequest
-	(*StartHostRequest)(nil),        // 18: vm.v3.StartHostRequest
-	(*StopHostRequest)(nil),         // 19: vm.v3.StopHostRequest
-	(*RestartHostRequest)(nil),      // 20: vm.v3.RestartHostRequest
-	(*RestartHostResponse)(nil),     // 21: vm.v3.RestartHostResponse
-	(*ListHostIPv4Request)(nil),     // 22: vm.v3.ListHostIPv4Request
-	(*ListHostIPv4Response)(nil),    // 23: vm.v3.ListHostIPv4Response
-	(*HostIP)(nil),                  // 24: vm.v3.HostIP
-	(*HostIPHost)(nil),              // 25: vm.v3.HostIPHost
-	(*GetHostIPv6Request)(nil),      // 26: vm.v3.GetHostIPv6Request
-	(*HostIPv6)(nil),                // 27: vm.v3.HostIPv6
-	(*AddHostIPRequest)(nil),        // 28: vm.v3.AddHostIPRequest
-	(*RemoveHostIPRequest)(nil),     // 29: vm.v3.RemoveHostIPRequest
-	(*SetPTRRequest)(nil),           // 30: vm.v3.SetPTRRequest
-	(*SetPTRResponse)(nil),          // 31: vm.v3.SetPTRResponse
-	(*ListHostHistoryRequest)(nil),  // 32: vm.v3.ListHostHistoryRequest
-	(*ListHostHistoryResponse)(nil), // 33: vm.v3.ListHostHistoryResponse
-	(*HistoryItem)(nil),             // 34: vm.v3.HistoryItem
-	(*GetHostConsoleRequest)(nil),   // 35: vm.v3.GetHostConsoleRequest
-	(*wrapperspb.Int32Value)(nil),   // 36: google.protobuf.Int32Value
-	(*v1.Query)(nil),                // 37: query.v1.Query
-	(*v11.Operation)(nil),           // 38: op.v1.Operation
-	(*httpbody.HttpBody)(nil),       // 39: google.api.HttpBody
+	(*NewInterface)(nil),            // 3: vm.v3.NewInterface
+	(*NewFirewallRule)(nil),         // 4: vm.v3.NewFirewallRule
+	(*NewRecipe)(nil),               // 5: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),          // 6: vm.v3.NewRecipeParam
+	(*NewVxlan)(nil),                // 7: vm.v3.NewVxlan
+	(*NewInterfacePools)(nil),       // 8: vm.v3.NewInterfacePools
+	(*CreateHostResponse)(nil),      // 9: vm.v3.CreateHostResponse
+	(*Host)(nil),                    // 10: vm.v3.Host
+	(*HostVxlan)(nil),               // 11: vm.v3.HostVxlan
+	(*HostAntiSpoofing)(nil),        // 12: vm.v3.HostAntiSpoofing
+	(*HostFirewallRule)(nil),        // 13: vm.v3.HostFirewallRule
+	(*HostImage)(nil),               // 14: vm.v3.HostImage
+	(*HostRestrictions)(nil),        // 15: vm.v3.HostRestrictions
+	(*HostDisk)(nil),                // 16: vm.v3.HostDisk
+	(*HostCluster)(nil),             // 17: vm.v3.HostCluster
+	(*HostNode)(nil),                // 18: vm.v3.HostNode
+	(*HostAccount)(nil),             // 19: vm.v3.HostAccount
+	(*HostOS)(nil),                  // 20: vm.v3.HostOS
+	(*HostAddress)(nil),             // 21: vm.v3.HostAddress
+	(*HostInterface)(nil),           // 22: vm.v3.HostInterface
+	(*ListHostsRequest)(nil),        // 23: vm.v3.ListHostsRequest
+	(*ListHostsResponse)(nil),       // 24: vm.v3.ListHostsResponse
+	(*GetHostRequest)(nil),          // 25: vm.v3.GetHostRequest
+	(*GetHostMetadataRequest)(nil),  // 26: vm.v3.GetHostMetadataRequest
+	(*GetHostMetadataResponse)(nil), // 27: vm.v3.GetHostMetadataResponse
+	(*HostMetadata)(nil),            // 28: vm.v3.HostMetadata
+	(*MetadataObject)(nil),          // 29: vm.v3.MetadataObject
+	(*MetadataNode)(nil),            // 30: vm.v3.MetadataNode
+	(*MetadataDisk)(nil),            // 31: vm.v3.MetadataDisk
+	(*MetadataAddress)(nil),         // 32: vm.v3.MetadataAddress
+	(*MetadataState)(nil),           // 33: vm.v3.MetadataState
+	(*MetadataResources)(nil),       // 34: vm.v3.MetadataResources
+	(*UpdateHostRequest)(nil),       // 35: vm.v3.UpdateHostRequest
+	(*HostValues)(nil),              // 36: vm.v3.HostValues
+	(*UpdateHostResponse)(nil),      // 37: vm.v3.UpdateHostResponse
+	(*DeleteHostRequest)(nil),       // 38: vm.v3.DeleteHostRequest
+	(*StartHostRequest)(nil),        // 39: vm.v3.StartHostRequest
+	(*StopHostRequest)(nil),         // 40: vm.v3.StopHostRequest
+	(*RestartHostRequest)(nil),      // 41: vm.v3.RestartHostRequest
+	(*RestartHostResponse)(nil),     // 42: vm.v3.RestartHostResponse
+	(*ListHostIPv4Request)(nil),     // 43: vm.v3.ListHostIPv4Request
+	(*ListHostIPv4Response)(nil),    // 44: vm.v3.ListHostIPv4Response
+	(*HostIP)(nil),                  // 45: vm.v3.HostIP
+	(*HostIPHost)(nil),              // 46: vm.v3.HostIPHost
+	(*GetHostIPv6Request)(nil),      // 47: vm.v3.GetHostIPv6Request
+	(*HostIPv6)(nil),                // 48: vm.v3.HostIPv6
+	(*AddHostIPRequest)(nil),        // 49: vm.v3.AddHostIPRequest
+	(*RemoveHostIPRequest)(nil),     // 50: vm.v3.RemoveHostIPRequest
+	(*SetPTRRequest)(nil),           // 51: vm.v3.SetPTRRequest
+	(*SetPTRResponse)(nil),          // 52: vm.v3.SetPTRResponse
+	(*ListHostHistoryRequest)(nil),  // 53: vm.v3.ListHostHistoryRequest
+	(*ListHostHistoryResponse)(nil), // 54: vm.v3.ListHostHistoryResponse
+	(*HistoryItem)(nil),             // 55: vm.v3.HistoryItem
+	(*GetHostConsoleRequest)(nil),   // 56: vm.v3.GetHostConsoleRequest
+	(*wrapperspb.Int32Value)(nil),   // 57: google.protobuf.Int32Value
+	(*v1.Query)(nil),                // 58: query.v1.Query
+	(*v11.Operation)(nil),           // 59: op.v1.Operation
+	(*httpbody.HttpBody)(nil),       // 60: google.api.HttpBody
 }
 var file_vm_v3_host_proto_depIdxs = []int32{
 	1,  // 0: vm.v3.CreateHostRequest.disks:type_name -> vm.v3.NewDisk
 	2,  // 1: vm.v3.CreateHostRequest.ip_addr:type_name -> vm.v3.NewAddress
-	5,  // 2: vm.v3.Host.disk:type_name -> vm.v3.HostDisk
-	6,  // 3: vm.v3.Host.cluster:type_name -> vm.v3.HostCluster
-	7,  // 4: vm.v3.Host.node:type_name -> vm.v3.HostNode
-	8,  // 5: vm.v3.Host.account:type_name -> vm.v3.HostAccount
-	9,  // 6: vm.v3.Host.os:type_name -> vm.v3.HostOS
-	10, // 7: vm.v3.Host.ip4:type_name -> vm.v3.HostAddress
-	10, // 8: vm.v3.Host.ip6:type_name -> vm.v3.HostAddress
-	11, // 9: vm.v3.Host.interfaces:type_name -> vm.v3.HostInterface
-	36, // 10: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
-	37, // 11: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
-	4,  // 12: vm.v3.ListHostsResponse.list:type_name -> vm.v3.Host
-	37, // 13: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
-	24, // 14: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
-	25, // 15: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
-	36, // 16: vm.v3.HostIP.vxlan:type_name -> google.protobuf.Int32Value
-	24, // 17: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
-	2,  // 18: vm.v3.AddHostIPRequest.ip_addr:type_name -> vm.v3.NewAddress
-	2,  // 19: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
-	37, // 20: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
-	34, // 21: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
-	0,  // 22: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
-	12, // 23: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
-	14, // 24: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
-	15, // 25: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
-	17, // 26: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
-	18, // 27: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
-	19, // 28: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
-	20, // 29: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
-	22, // 30: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
-	26, // 31: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
-	28, // 32: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
-	29, // 33: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
-	30, // 34: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
-	32, // 35: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
-	35, // 36: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
-	3,  // 37: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
-	13, // 38: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
-	4,  // 39: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
-	16, // 40: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
-	38, // 41: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
-	38, // 42: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
-	38, // 43: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
-	21, // 44: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
-	23, // 45: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
-	27, // 46: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
-	38, // 47: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
-	38, // 48: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
-	31, // 49: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
-	33, // 50: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
-	39, // 51: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
-	37, // [37:52] is the sub-list for method output_type
-	22, // [22:37] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	3,  // 2: vm.v3.CreateHostRequest.custom_interfaces:type_name -> vm.v3.NewInterface
+	4,  // 3: vm.v3.CreateHostRequest.firewall_rules:type_name -> vm.v3.NewFirewallRule
+	5,  // 4: vm.v3.CreateHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	6,  // 5: vm.v3.CreateHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	7,  // 6: vm.v3.CreateHostRequest.vxlan:type_name -> vm.v3.NewVxlan
+	8,  // 7: vm.v3.CreateHostRequest.interfaces:type_name -> vm.v3.NewInterfacePools
+	6,  // 8: vm.v3.NewRecipe.recipe_params:type_name -> vm.v3.NewRecipeParam
+	16, // 9: vm.v3.Host.disk:type_name -> vm.v3.HostDisk
+	17, // 10: vm.v3.Host.cluster:type_name -> vm.v3.HostCluster
+	18, // 11: vm.v3.Host.node:type_name -> vm.v3.HostNode
+	19, // 12: vm.v3.Host.account:type_name -> vm.v3.HostAccount
+	20, // 13: vm.v3.Host.os:type_name -> vm.v3.HostOS
+	21, // 14: vm.v3.Host.ip4:type_name -> vm.v3.HostAddress
+	21, // 15: vm.v3.Host.ip6:type_name -> vm.v3.HostAddress
+	22, // 16: vm.v3.Host.interfaces:type_name -> vm.v3.HostInterface
+	57, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
+	11, // 18: vm.v3.Host.vxlan:type_name -> vm.v3.HostVxlan
+	12, // 19: vm.v3.Host.anti_spoofing_settings:type_name -> vm.v3.HostAntiSpoofing
+	13, // 20: vm.v3.Host.firewall_rules:type_name -> vm.v3.HostFirewallRule
+	14, // 21: vm.v3.Host.linked_clone_image:type_name -> vm.v3.HostImage
+	15, // 22: vm.v3.Host.vm5_restrictions:type_name -> vm.v3.HostRestrictions
+	58, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
+	10, // 24: vm.v3.ListHostsResponse.list:type_name -> vm.v3.Host
+	28, // 25: vm.v3.GetHostMetadataResponse.metadata:type_name -> vm.v3.HostMetadata
+	29, // 26: vm.v3.HostMetadata.os:type_name -> vm.v3.MetadataObject
+	29, // 27: vm.v3.HostMetadata.cluster:type_name -> vm.v3.MetadataObject
+	57, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
+	30, // 29: vm.v3.HostMetadata.node:type_name -> vm.v3.MetadataNode
+	29, // 30: vm.v3.HostMetadata.account:type_name -> vm.v3.MetadataObject
+	31, // 31: vm.v3.HostMetadata.disks:type_name -> vm.v3.MetadataDisk
+	32, // 32: vm.v3.HostMetadata.ipv4:type_name -> vm.v3.MetadataAddress
+	33, // 33: vm.v3.HostMetadata.state:type_name -> vm.v3.MetadataState
+	34, // 34: vm.v3.HostMetadata.base_resources:type_name -> vm.v3.MetadataResources
+	29, // 35: vm.v3.MetadataDisk.storage:type_name -> vm.v3.MetadataObject
+	36, // 36: vm.v3.UpdateHostRequest.values:type_name -> vm.v3.HostValues
+	58, // 37: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
+	45, // 38: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
+	46, // 39: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
+	11, // 40: vm.v3.HostIP.vxlan:type_name -> vm.v3.HostVxlan
+	45, // 41: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
+	2,  // 42: vm.v3.AddHostIPRequest.ip_addr:type_name -> vm.v3.NewAddress
+	2,  // 43: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
+	8,  // 44: vm.v3.AddHostIPRequest.interfaces:type_name -> vm.v3.NewInterfacePools
+	7,  // 45: vm.v3.AddHostIPRequest.vxlan:type_name -> vm.v3.NewVxlan
+	58, // 46: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
+	55, // 47: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
+	0,  // 48: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
+	23, // 49: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
+	25, // 50: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
+	26, // 51: vm.v3.HostService.GetHostMetadata:input_type -> vm.v3.GetHostMetadataRequest
+	35, // 52: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
+	38, // 53: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
+	39, // 54: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
+	40, // 55: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
+	41, // 56: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
+	43, // 57: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
+	47, // 58: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
+	49, // 59: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
+	50, // 60: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
+	51, // 61: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
+	53, // 62: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
+	56, // 63: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
+	9,  // 64: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
+	24, // 65: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
+	10, // 66: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
+	27, // 67: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
+	37, // 68: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
+	59, // 69: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
+	59, // 70: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
+	59, // 71: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
+	42, // 72: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
+	44, // 73: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
+	48, // 74: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
+	59, // 75: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
+	59, // 76: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
+	52, // 77: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
+	54, // 78: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
+	60, // 79: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
+	64, // [64:80] is the sub-list for method output_type
+	48, // [48:64] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_host_proto_init() }
@@ -3102,15 +5510,16 @@ func file_vm_v3_host_proto_init() {
 		return
 	}
 	file_vm_v3_host_proto_msgTypes[0].OneofWrappers = []any{}
-	file_vm_v3_host_proto_msgTypes[15].OneofWrappers = []any{}
-	file_vm_v3_host_proto_msgTypes[28].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[3].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[35].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_host_proto_rawDesc), len(file_vm_v3_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	HostService_CreateHost_FullMethodName      = "/vm.v3.HostService/CreateHost"
 	HostService_ListHosts_FullMethodName       = "/vm.v3.HostService/ListHosts"
 	HostService_GetHost_FullMethodName         = "/vm.v3.HostService/GetHost"
+	HostService_GetHostMetadata_FullMethodName = "/vm.v3.HostService/GetHostMetadata"
 	HostService_UpdateHost_FullMethodName      = "/vm.v3.HostService/UpdateHost"
 	HostService_DeleteHost_FullMethodName      = "/vm.v3.HostService/DeleteHost"
 	HostService_StartHost_FullMethodName       = "/vm.v3.HostService/StartHost"
@@ -48,9 +49,11 @@ type HostServiceClient interface {
 	CreateHost(ctx context.Context, in *CreateHostRequest, opts ...grpc.CallOption) (*CreateHostResponse, error)
 	// ListHosts lists hosts: administrators see all hosts, others only their own.
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
-	// GetHost reads one host.
+	// GetHost reads one host. Unlike the list, the answer shows the id of the node alone.
 	GetHost(ctx context.Context, in *GetHostRequest, opts ...grpc.CallOption) (*Host, error)
-	// UpdateHost changes name and comment.
+	// GetHostMetadata reads what scripts that move a host to another installation need of it.
+	GetHostMetadata(ctx context.Context, in *GetHostMetadataRequest, opts ...grpc.CallOption) (*GetHostMetadataResponse, error)
+	// UpdateHost changes name, comment and what balancers may do.
 	UpdateHost(ctx context.Context, in *UpdateHostRequest, opts ...grpc.CallOption) (*UpdateHostResponse, error)
 	// DeleteHost removes a host with its disks and releases its addresses.
 	DeleteHost(ctx context.Context, in *DeleteHostRequest, opts ...grpc.CallOption) (*v1.Operation, error)
@@ -113,6 +116,16 @@ func (c *hostServiceClient) GetHost(ctx context.Context, in *GetHostRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Host)
 	err := c.cc.Invoke(ctx, HostService_GetHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) GetHostMetadata(ctx context.Context, in *GetHostMetadataRequest, opts ...grpc.CallOption) (*GetHostMetadataResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetHostMetadataResponse)
+	err := c.cc.Invoke(ctx, HostService_GetHostMetadata_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -249,9 +262,11 @@ type HostServiceServer interface {
 	CreateHost(context.Context, *CreateHostRequest) (*CreateHostResponse, error)
 	// ListHosts lists hosts: administrators see all hosts, others only their own.
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
-	// GetHost reads one host.
+	// GetHost reads one host. Unlike the list, the answer shows the id of the node alone.
 	GetHost(context.Context, *GetHostRequest) (*Host, error)
-	// UpdateHost changes name and comment.
+	// GetHostMetadata reads what scripts that move a host to another installation need of it.
+	GetHostMetadata(context.Context, *GetHostMetadataRequest) (*GetHostMetadataResponse, error)
+	// UpdateHost changes name, comment and what balancers may do.
 	UpdateHost(context.Context, *UpdateHostRequest) (*UpdateHostResponse, error)
 	// DeleteHost removes a host with its disks and releases its addresses.
 	DeleteHost(context.Context, *DeleteHostRequest) (*v1.Operation, error)
@@ -298,6 +313,9 @@ func (UnimplementedHostServiceServer) ListHosts(context.Context, *ListHostsReque
 }
 func (UnimplementedHostServiceServer) GetHost(context.Context, *GetHostRequest) (*Host, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHost not implemented")
+}
+func (UnimplementedHostServiceServer) GetHostMetadata(context.Context, *GetHostMetadataRequest) (*GetHostMetadataResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHostMetadata not implemented")
 }
 func (UnimplementedHostServiceServer) UpdateHost(context.Context, *UpdateHostRequest) (*UpdateHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateHost not implemented")
@@ -406,6 +424,24 @@ func _HostService_GetHost_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(HostServiceServer).GetHost(ctx, req.(*GetHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_GetHostMetadata_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHostMetadataRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).GetHostMetadata(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_GetHostMetadata_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).GetHostMetadata(ctx, req.(*GetHostMetadataRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -644,6 +680,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetHost",
 			Handler:    _HostService_GetHost_Handler,
+		},
+		{
+			MethodName: "GetHostMetadata",
+			Handler:    _HostService_GetHostMetadata_Handler,
 		},
 		{
 			MethodName: "UpdateHost",

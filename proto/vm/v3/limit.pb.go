@@ -100,8 +100,13 @@ type Limits struct {
 	Ipv4NumberTotal *wrapperspb.Int32Value `protobuf:"bytes,15,opt,name=ipv4_number_total,json=ipv4NumberTotal,proto3" json:"ipv4_number_total,omitempty"`
 	// Usage.
 	Ipv4NumberUsed int32 `protobuf:"varint,16,opt,name=ipv4_number_used,json=ipv4NumberUsed,proto3" json:"ipv4_number_used,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Limit on images. There are none yet.
+	ImageCount      *wrapperspb.Int32Value `protobuf:"bytes,17,opt,name=image_count,json=imageCount,proto3" json:"image_count,omitempty"`
+	ImageCountTotal *wrapperspb.Int32Value `protobuf:"bytes,18,opt,name=image_count_total,json=imageCountTotal,proto3" json:"image_count_total,omitempty"`
+	// Limit on virtual networks. There are none yet.
+	VxlanCountTotal *wrapperspb.Int32Value `protobuf:"bytes,19,opt,name=vxlan_count_total,json=vxlanCountTotal,proto3" json:"vxlan_count_total,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -246,6 +251,27 @@ func (x *Limits) GetIpv4NumberUsed() int32 {
 	return 0
 }
 
+func (x *Limits) GetImageCount() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.ImageCount
+	}
+	return nil
+}
+
+func (x *Limits) GetImageCountTotal() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.ImageCountTotal
+	}
+	return nil
+}
+
+func (x *Limits) GetVxlanCountTotal() *wrapperspb.Int32Value {
+	if x != nil {
+		return x.VxlanCountTotal
+	}
+	return nil
+}
+
 // LimitsAccount is the account as its limits show it.
 type LimitsAccount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -310,6 +336,11 @@ type SetLimitsRequest struct {
 	// Limit on IPv4 addresses of all hosts: a whole number from 0, or null.
 	Ipv4Number      *structpb.Value `protobuf:"bytes,10,opt,name=ipv4_number,json=ipv4Number,proto3" json:"ipv4_number,omitempty"`
 	Ipv4NumberTotal *structpb.Value `protobuf:"bytes,11,opt,name=ipv4_number_total,json=ipv4NumberTotal,proto3" json:"ipv4_number_total,omitempty"`
+	// Limit on images, of which there are none yet: a whole number from 0, or null.
+	ImageCount      *structpb.Value `protobuf:"bytes,12,opt,name=image_count,json=imageCount,proto3" json:"image_count,omitempty"`
+	ImageCountTotal *structpb.Value `protobuf:"bytes,13,opt,name=image_count_total,json=imageCountTotal,proto3" json:"image_count_total,omitempty"`
+	// Limit on virtual networks, of which there are none yet: a whole number from 0, or null.
+	VxlanCountTotal *structpb.Value `protobuf:"bytes,14,opt,name=vxlan_count_total,json=vxlanCountTotal,proto3" json:"vxlan_count_total,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -421,6 +452,27 @@ func (x *SetLimitsRequest) GetIpv4NumberTotal() *structpb.Value {
 	return nil
 }
 
+func (x *SetLimitsRequest) GetImageCount() *structpb.Value {
+	if x != nil {
+		return x.ImageCount
+	}
+	return nil
+}
+
+func (x *SetLimitsRequest) GetImageCountTotal() *structpb.Value {
+	if x != nil {
+		return x.ImageCountTotal
+	}
+	return nil
+}
+
+func (x *SetLimitsRequest) GetVxlanCountTotal() *structpb.Value {
+	if x != nil {
+		return x.VxlanCountTotal
+	}
+	return nil
+}
+
 // SetLimitsResponse names the account.
 type SetLimitsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -472,7 +524,7 @@ const file_vm_v3_limit_proto_rawDesc = "" +
 	"\n" +
 	"\x11vm/v3/limit.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x12rest/v1/rest.proto\"\"\n" +
 	"\x10GetLimitsRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xf1\x06\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xc1\b\n" +
 	"\x06Limits\x12.\n" +
 	"\aaccount\x18\x01 \x01(\v2\x14.vm.v3.LimitsAccountR\aaccount\x12:\n" +
 	"\n" +
@@ -495,9 +547,13 @@ const file_vm_v3_limit_proto_rawDesc = "" +
 	"\vipv4_number\x18\x0e \x01(\v2\x1b.google.protobuf.Int32ValueR\n" +
 	"ipv4Number\x12G\n" +
 	"\x11ipv4_number_total\x18\x0f \x01(\v2\x1b.google.protobuf.Int32ValueR\x0fipv4NumberTotal\x12(\n" +
-	"\x10ipv4_number_used\x18\x10 \x01(\x05R\x0eipv4NumberUsed\"\x1f\n" +
+	"\x10ipv4_number_used\x18\x10 \x01(\x05R\x0eipv4NumberUsed\x12<\n" +
+	"\vimage_count\x18\x11 \x01(\v2\x1b.google.protobuf.Int32ValueR\n" +
+	"imageCount\x12G\n" +
+	"\x11image_count_total\x18\x12 \x01(\v2\x1b.google.protobuf.Int32ValueR\x0fimageCountTotal\x12G\n" +
+	"\x11vxlan_count_total\x18\x13 \x01(\v2\x1b.google.protobuf.Int32ValueR\x0fvxlanCountTotal\"\x1f\n" +
 	"\rLimitsAccount\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xeb\x04\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xac\x06\n" +
 	"\x10SetLimitsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x125\n" +
 	"\n" +
@@ -513,7 +569,11 @@ const file_vm_v3_limit_proto_rawDesc = "" +
 	"\vipv4_number\x18\n" +
 	" \x01(\v2\x16.google.protobuf.ValueR\n" +
 	"ipv4Number\x12B\n" +
-	"\x11ipv4_number_total\x18\v \x01(\v2\x16.google.protobuf.ValueR\x0fipv4NumberTotal\"#\n" +
+	"\x11ipv4_number_total\x18\v \x01(\v2\x16.google.protobuf.ValueR\x0fipv4NumberTotal\x127\n" +
+	"\vimage_count\x18\f \x01(\v2\x16.google.protobuf.ValueR\n" +
+	"imageCount\x12B\n" +
+	"\x11image_count_total\x18\r \x01(\v2\x16.google.protobuf.ValueR\x0fimageCountTotal\x12B\n" +
+	"\x11vxlan_count_total\x18\x0e \x01(\v2\x16.google.protobuf.ValueR\x0fvxlanCountTotal\"#\n" +
 	"\x11SetLimitsResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id2\x90\x02\n" +
 	"\fLimitService\x12q\n" +
@@ -556,25 +616,31 @@ var file_vm_v3_limit_proto_depIdxs = []int32{
 	5,  // 8: vm.v3.Limits.hdd_mib_total:type_name -> google.protobuf.Int32Value
 	5,  // 9: vm.v3.Limits.ipv4_number:type_name -> google.protobuf.Int32Value
 	5,  // 10: vm.v3.Limits.ipv4_number_total:type_name -> google.protobuf.Int32Value
-	6,  // 11: vm.v3.SetLimitsRequest.host_count:type_name -> google.protobuf.Value
-	6,  // 12: vm.v3.SetLimitsRequest.host_count_total:type_name -> google.protobuf.Value
-	6,  // 13: vm.v3.SetLimitsRequest.cpu_number:type_name -> google.protobuf.Value
-	6,  // 14: vm.v3.SetLimitsRequest.cpu_number_total:type_name -> google.protobuf.Value
-	6,  // 15: vm.v3.SetLimitsRequest.ram_mib:type_name -> google.protobuf.Value
-	6,  // 16: vm.v3.SetLimitsRequest.ram_mib_total:type_name -> google.protobuf.Value
-	6,  // 17: vm.v3.SetLimitsRequest.hdd_mib:type_name -> google.protobuf.Value
-	6,  // 18: vm.v3.SetLimitsRequest.hdd_mib_total:type_name -> google.protobuf.Value
-	6,  // 19: vm.v3.SetLimitsRequest.ipv4_number:type_name -> google.protobuf.Value
-	6,  // 20: vm.v3.SetLimitsRequest.ipv4_number_total:type_name -> google.protobuf.Value
-	0,  // 21: vm.v3.LimitService.GetLimits:input_type -> vm.v3.GetLimitsRequest
-	3,  // 22: vm.v3.LimitService.SetLimits:input_type -> vm.v3.SetLimitsRequest
-	1,  // 23: vm.v3.LimitService.GetLimits:output_type -> vm.v3.Limits
-	4,  // 24: vm.v3.LimitService.SetLimits:output_type -> vm.v3.SetLimitsResponse
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	5,  // 11: vm.v3.Limits.image_count:type_name -> google.protobuf.Int32Value
+	5,  // 12: vm.v3.Limits.image_count_total:type_name -> google.protobuf.Int32Value
+	5,  // 13: vm.v3.Limits.vxlan_count_total:type_name -> google.protobuf.Int32Value
+	6,  // 14: vm.v3.SetLimitsRequest.host_count:type_name -> google.protobuf.Value
+	6,  // 15: vm.v3.SetLimitsRequest.host_count_total:type_name -> google.protobuf.Value
+	6,  // 16: vm.v3.SetLimitsRequest.cpu_number:type_name -> google.protobuf.Value
+	6,  // 17: vm.v3.SetLimitsRequest.cpu_number_total:type_name -> google.protobuf.Value
+	6,  // 18: vm.v3.SetLimitsRequest.ram_mib:type_name -> google.protobuf.Value
+	6,  // 19: vm.v3.SetLimitsRequest.ram_mib_total:type_name -> google.protobuf.Value
+	6,  // 20: vm.v3.SetLimitsRequest.hdd_mib:type_name -> google.protobuf.Value
+	6,  // 21: vm.v3.SetLimitsRequest.hdd_mib_total:type_name -> google.protobuf.Value
+	6,  // 22: vm.v3.SetLimitsRequest.ipv4_number:type_name -> google.protobuf.Value
+	6,  // 23: vm.v3.SetLimitsRequest.ipv4_number_total:type_name -> google.protobuf.Value
+	6,  // 24: vm.v3.SetLimitsRequest.image_count:type_name -> google.protobuf.Value
+	6,  // 25: vm.v3.SetLimitsRequest.image_count_total:type_name -> google.protobuf.Value
+	6,  // 26: vm.v3.SetLimitsRequest.vxlan_count_total:type_name -> google.protobuf.Value
+	0,  // 27: vm.v3.LimitService.GetLimits:input_type -> vm.v3.GetLimitsRequest
+	3,  // 28: vm.v3.LimitService.SetLimits:input_type -> vm.v3.SetLimitsRequest
+	1,  // 29: vm.v3.LimitService.GetLimits:output_type -> vm.v3.Limits
+	4,  // 30: vm.v3.LimitService.SetLimits:output_type -> vm.v3.SetLimitsResponse
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_limit_proto_init() }

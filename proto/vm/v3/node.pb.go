@@ -28,12 +28,13 @@ const (
 
 // Node is a hypervisor.
 type Node struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Ip      string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
-	Port    int32                  `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
-	SshUser string                 `protobuf:"bytes,5,opt,name=ssh_user,json=sshUser,proto3" json:"ssh_user,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Ip    string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
+	// The port of SSH.
+	Port    int32  `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	SshUser string `protobuf:"bytes,5,opt,name=ssh_user,json=sshUser,proto3" json:"ssh_user,omitempty"`
 	// "active", or "unavailable" if the agent has not registered for a while.
 	State               string       `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
 	Cluster             *NodeCluster `protobuf:"bytes,7,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -57,7 +58,22 @@ type Node struct {
 	FrrError     string `protobuf:"bytes,23,opt,name=frr_error,json=frrError,proto3" json:"frr_error,omitempty"`
 	InternalName string `protobuf:"bytes,24,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
 	// "closed", or "open" if the removal of leftovers has stopped because there were too many.
-	Breaker       string `protobuf:"bytes,40,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	Breaker string `protobuf:"bytes,40,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// The same as ip, for some clients.
+	IpAddr string `protobuf:"bytes,41,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// Empty: the node is reached by ip.
+	Ipv6    string `protobuf:"bytes,42,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	Comment string `protobuf:"bytes,43,opt,name=comment,proto3" json:"comment,omitempty"`
+	// The same as cpu.number, for some clients.
+	CpuNumber int32 `protobuf:"varint,44,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
+	// The same as vm.total, for some clients.
+	HostCount int32 `protobuf:"varint,45,opt,name=host_count,json=hostCount,proto3" json:"host_count,omitempty"`
+	// The disk space that is used on the node, by hosts and by anything else.
+	StorageMib *NodeUsage `protobuf:"bytes,46,opt,name=storage_mib,json=storageMib,proto3" json:"storage_mib,omitempty"`
+	// Factor by which RAM may be overcommitted; 1: not at all.
+	Overselling   float64          `protobuf:"fixed64,47,opt,name=overselling,proto3" json:"overselling,omitempty"`
+	HostFilter    []*NodeFilter    `protobuf:"bytes,48,rep,name=host_filter,json=hostFilter,proto3" json:"host_filter,omitempty"`
+	Interfaces    []*NodeInterface `protobuf:"bytes,49,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,19 +283,253 @@ func (x *Node) GetBreaker() string {
 	return ""
 }
 
+func (x *Node) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *Node) GetIpv6() string {
+	if x != nil {
+		return x.Ipv6
+	}
+	return ""
+}
+
+func (x *Node) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Node) GetCpuNumber() int32 {
+	if x != nil {
+		return x.CpuNumber
+	}
+	return 0
+}
+
+func (x *Node) GetHostCount() int32 {
+	if x != nil {
+		return x.HostCount
+	}
+	return 0
+}
+
+func (x *Node) GetStorageMib() *NodeUsage {
+	if x != nil {
+		return x.StorageMib
+	}
+	return nil
+}
+
+func (x *Node) GetOverselling() float64 {
+	if x != nil {
+		return x.Overselling
+	}
+	return 0
+}
+
+func (x *Node) GetHostFilter() []*NodeFilter {
+	if x != nil {
+		return x.HostFilter
+	}
+	return nil
+}
+
+func (x *Node) GetInterfaces() []*NodeInterface {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+// NodeUsage is how much of something there is and how much of it is used.
+type NodeUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Total         int32                  `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	Used          int32                  `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeUsage) Reset() {
+	*x = NodeUsage{}
+	mi := &file_vm_v3_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeUsage) ProtoMessage() {}
+
+func (x *NodeUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeUsage.ProtoReflect.Descriptor instead.
+func (*NodeUsage) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NodeUsage) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *NodeUsage) GetUsed() int32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+// NodeFilter is a rule about which hosts a node takes. There are none yet.
+type NodeFilter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entity        string                 `protobuf:"bytes,1,opt,name=entity,proto3" json:"entity,omitempty"`
+	Expression    string                 `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeFilter) Reset() {
+	*x = NodeFilter{}
+	mi := &file_vm_v3_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeFilter) ProtoMessage() {}
+
+func (x *NodeFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeFilter.ProtoReflect.Descriptor instead.
+func (*NodeFilter) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *NodeFilter) GetEntity() string {
+	if x != nil {
+		return x.Entity
+	}
+	return ""
+}
+
+func (x *NodeFilter) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+// NodeInterface is a network interface of a node.
+type NodeInterface struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the cluster's interface, 0 is the main one.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The bridge.
+	NodeInterface string `protobuf:"bytes,2,opt,name=node_interface,json=nodeInterface,proto3" json:"node_interface,omitempty"`
+	NetworkSwitch string `protobuf:"bytes,3,opt,name=network_switch,json=networkSwitch,proto3" json:"network_switch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeInterface) Reset() {
+	*x = NodeInterface{}
+	mi := &file_vm_v3_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeInterface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeInterface) ProtoMessage() {}
+
+func (x *NodeInterface) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeInterface.ProtoReflect.Descriptor instead.
+func (*NodeInterface) Descriptor() ([]byte, []int) {
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NodeInterface) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *NodeInterface) GetNodeInterface() string {
+	if x != nil {
+		return x.NodeInterface
+	}
+	return ""
+}
+
+func (x *NodeInterface) GetNetworkSwitch() string {
+	if x != nil {
+		return x.NetworkSwitch
+	}
+	return ""
+}
+
 // NodeCluster is the cluster as the node shows it.
 type NodeCluster struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	Id                 int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name               string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	VirtualizationType string                 `protobuf:"bytes,3,opt,name=virtualization_type,json=virtualizationType,proto3" json:"virtualization_type,omitempty"`
+	DataCenter         string                 `protobuf:"bytes,4,opt,name=data_center,json=dataCenter,proto3" json:"data_center,omitempty"`
+	TimeZone           string                 `protobuf:"bytes,5,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *NodeCluster) Reset() {
 	*x = NodeCluster{}
-	mi := &file_vm_v3_node_proto_msgTypes[1]
+	mi := &file_vm_v3_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +541,7 @@ func (x *NodeCluster) String() string {
 func (*NodeCluster) ProtoMessage() {}
 
 func (x *NodeCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[1]
+	mi := &file_vm_v3_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +554,7 @@ func (x *NodeCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCluster.ProtoReflect.Descriptor instead.
 func (*NodeCluster) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{1}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NodeCluster) GetId() int32 {
@@ -328,6 +578,20 @@ func (x *NodeCluster) GetVirtualizationType() string {
 	return ""
 }
 
+func (x *NodeCluster) GetDataCenter() string {
+	if x != nil {
+		return x.DataCenter
+	}
+	return ""
+}
+
+func (x *NodeCluster) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
 // NodeCPU counts CPUs.
 type NodeCPU struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -341,7 +605,7 @@ type NodeCPU struct {
 
 func (x *NodeCPU) Reset() {
 	*x = NodeCPU{}
-	mi := &file_vm_v3_node_proto_msgTypes[2]
+	mi := &file_vm_v3_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -353,7 +617,7 @@ func (x *NodeCPU) String() string {
 func (*NodeCPU) ProtoMessage() {}
 
 func (x *NodeCPU) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[2]
+	mi := &file_vm_v3_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -366,7 +630,7 @@ func (x *NodeCPU) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCPU.ProtoReflect.Descriptor instead.
 func (*NodeCPU) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *NodeCPU) GetNumber() int32 {
@@ -392,16 +656,18 @@ func (x *NodeCPU) GetModel() string {
 
 // NodeRAM counts RAM in MiB.
 type NodeRAM struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Total         int32                  `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
-	Allocated     int32                  `protobuf:"varint,2,opt,name=allocated,proto3" json:"allocated,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Total     int32                  `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	Allocated int32                  `protobuf:"varint,2,opt,name=allocated,proto3" json:"allocated,omitempty"`
+	// The same as allocated, for some clients.
+	Used          int32 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeRAM) Reset() {
 	*x = NodeRAM{}
-	mi := &file_vm_v3_node_proto_msgTypes[3]
+	mi := &file_vm_v3_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +679,7 @@ func (x *NodeRAM) String() string {
 func (*NodeRAM) ProtoMessage() {}
 
 func (x *NodeRAM) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[3]
+	mi := &file_vm_v3_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +692,7 @@ func (x *NodeRAM) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRAM.ProtoReflect.Descriptor instead.
 func (*NodeRAM) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *NodeRAM) GetTotal() int32 {
@@ -439,6 +705,13 @@ func (x *NodeRAM) GetTotal() int32 {
 func (x *NodeRAM) GetAllocated() int32 {
 	if x != nil {
 		return x.Allocated
+	}
+	return 0
+}
+
+func (x *NodeRAM) GetUsed() int32 {
+	if x != nil {
+		return x.Used
 	}
 	return 0
 }
@@ -458,7 +731,7 @@ type NodeHosts struct {
 
 func (x *NodeHosts) Reset() {
 	*x = NodeHosts{}
-	mi := &file_vm_v3_node_proto_msgTypes[4]
+	mi := &file_vm_v3_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +743,7 @@ func (x *NodeHosts) String() string {
 func (*NodeHosts) ProtoMessage() {}
 
 func (x *NodeHosts) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[4]
+	mi := &file_vm_v3_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +756,7 @@ func (x *NodeHosts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeHosts.ProtoReflect.Descriptor instead.
 func (*NodeHosts) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NodeHosts) GetTotal() int32 {
@@ -534,7 +807,7 @@ type NodeStorage struct {
 
 func (x *NodeStorage) Reset() {
 	*x = NodeStorage{}
-	mi := &file_vm_v3_node_proto_msgTypes[5]
+	mi := &file_vm_v3_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +819,7 @@ func (x *NodeStorage) String() string {
 func (*NodeStorage) ProtoMessage() {}
 
 func (x *NodeStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[5]
+	mi := &file_vm_v3_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +832,7 @@ func (x *NodeStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStorage.ProtoReflect.Descriptor instead.
 func (*NodeStorage) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NodeStorage) GetSizeMib() int32 {
@@ -600,7 +873,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_vm_v3_node_proto_msgTypes[6]
+	mi := &file_vm_v3_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +885,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[6]
+	mi := &file_vm_v3_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +898,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListNodesRequest) GetQuery() *v1.Query {
@@ -647,7 +920,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_vm_v3_node_proto_msgTypes[7]
+	mi := &file_vm_v3_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +932,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[7]
+	mi := &file_vm_v3_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +945,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListNodesResponse) GetLastNotify() int32 {
@@ -706,7 +979,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_vm_v3_node_proto_msgTypes[8]
+	mi := &file_vm_v3_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +991,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[8]
+	mi := &file_vm_v3_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1004,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{8}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetNodeRequest) GetId() int32 {
@@ -755,7 +1028,7 @@ type RegisterNodeRequest struct {
 
 func (x *RegisterNodeRequest) Reset() {
 	*x = RegisterNodeRequest{}
-	mi := &file_vm_v3_node_proto_msgTypes[9]
+	mi := &file_vm_v3_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +1040,7 @@ func (x *RegisterNodeRequest) String() string {
 func (*RegisterNodeRequest) ProtoMessage() {}
 
 func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[9]
+	mi := &file_vm_v3_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +1053,7 @@ func (x *RegisterNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeRequest.ProtoReflect.Descriptor instead.
 func (*RegisterNodeRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{9}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RegisterNodeRequest) GetDescription() *v11.Description {
@@ -819,7 +1092,7 @@ type RegisterNodeResponse struct {
 
 func (x *RegisterNodeResponse) Reset() {
 	*x = RegisterNodeResponse{}
-	mi := &file_vm_v3_node_proto_msgTypes[10]
+	mi := &file_vm_v3_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1104,7 @@ func (x *RegisterNodeResponse) String() string {
 func (*RegisterNodeResponse) ProtoMessage() {}
 
 func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[10]
+	mi := &file_vm_v3_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1117,7 @@ func (x *RegisterNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNodeResponse.ProtoReflect.Descriptor instead.
 func (*RegisterNodeResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{10}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RegisterNodeResponse) GetId() int32 {
@@ -878,7 +1151,7 @@ type ListStrangersRequest struct {
 
 func (x *ListStrangersRequest) Reset() {
 	*x = ListStrangersRequest{}
-	mi := &file_vm_v3_node_proto_msgTypes[11]
+	mi := &file_vm_v3_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1163,7 @@ func (x *ListStrangersRequest) String() string {
 func (*ListStrangersRequest) ProtoMessage() {}
 
 func (x *ListStrangersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[11]
+	mi := &file_vm_v3_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1176,7 @@ func (x *ListStrangersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStrangersRequest.ProtoReflect.Descriptor instead.
 func (*ListStrangersRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{11}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListStrangersRequest) GetId() int32 {
@@ -925,7 +1198,7 @@ type ListStrangersResponse struct {
 
 func (x *ListStrangersResponse) Reset() {
 	*x = ListStrangersResponse{}
-	mi := &file_vm_v3_node_proto_msgTypes[12]
+	mi := &file_vm_v3_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1210,7 @@ func (x *ListStrangersResponse) String() string {
 func (*ListStrangersResponse) ProtoMessage() {}
 
 func (x *ListStrangersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[12]
+	mi := &file_vm_v3_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1223,7 @@ func (x *ListStrangersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStrangersResponse.ProtoReflect.Descriptor instead.
 func (*ListStrangersResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{12}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListStrangersResponse) GetLastNotify() int32 {
@@ -994,7 +1267,7 @@ type Stranger struct {
 
 func (x *Stranger) Reset() {
 	*x = Stranger{}
-	mi := &file_vm_v3_node_proto_msgTypes[13]
+	mi := &file_vm_v3_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1279,7 @@ func (x *Stranger) String() string {
 func (*Stranger) ProtoMessage() {}
 
 func (x *Stranger) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[13]
+	mi := &file_vm_v3_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1292,7 @@ func (x *Stranger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stranger.ProtoReflect.Descriptor instead.
 func (*Stranger) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{13}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Stranger) GetInternalName() string {
@@ -1074,7 +1347,7 @@ type ResetBreakerRequest struct {
 
 func (x *ResetBreakerRequest) Reset() {
 	*x = ResetBreakerRequest{}
-	mi := &file_vm_v3_node_proto_msgTypes[14]
+	mi := &file_vm_v3_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1359,7 @@ func (x *ResetBreakerRequest) String() string {
 func (*ResetBreakerRequest) ProtoMessage() {}
 
 func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[14]
+	mi := &file_vm_v3_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1372,7 @@ func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBreakerRequest.ProtoReflect.Descriptor instead.
 func (*ResetBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{14}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResetBreakerRequest) GetId() int32 {
@@ -1119,7 +1392,7 @@ type ResetBreakerResponse struct {
 
 func (x *ResetBreakerResponse) Reset() {
 	*x = ResetBreakerResponse{}
-	mi := &file_vm_v3_node_proto_msgTypes[15]
+	mi := &file_vm_v3_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1404,7 @@ func (x *ResetBreakerResponse) String() string {
 func (*ResetBreakerResponse) ProtoMessage() {}
 
 func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_node_proto_msgTypes[15]
+	mi := &file_vm_v3_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1417,7 @@ func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBreakerResponse.ProtoReflect.Descriptor instead.
 func (*ResetBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_node_proto_rawDescGZIP(), []int{15}
+	return file_vm_v3_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResetBreakerResponse) GetId() int32 {
@@ -1158,7 +1431,7 @@ var File_vm_v3_node_proto protoreflect.FileDescriptor
 
 const file_vm_v3_node_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/node.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12node/v1/node.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x9f\x06\n" +
+	"\x10vm/v3/node.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x12node/v1/node.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xe3\b\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -1188,18 +1461,50 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"bird_error\x18\x16 \x01(\tR\tbirdError\x12\x1b\n" +
 	"\tfrr_error\x18\x17 \x01(\tR\bfrrError\x12#\n" +
 	"\rinternal_name\x18\x18 \x01(\tR\finternalName\x12\x18\n" +
-	"\abreaker\x18( \x01(\tR\abreaker\"b\n" +
+	"\abreaker\x18( \x01(\tR\abreaker\x12\x17\n" +
+	"\aip_addr\x18) \x01(\tR\x06ipAddr\x12\x12\n" +
+	"\x04ipv6\x18* \x01(\tR\x04ipv6\x12\x18\n" +
+	"\acomment\x18+ \x01(\tR\acomment\x12\x1d\n" +
+	"\n" +
+	"cpu_number\x18, \x01(\x05R\tcpuNumber\x12\x1d\n" +
+	"\n" +
+	"host_count\x18- \x01(\x05R\thostCount\x121\n" +
+	"\vstorage_mib\x18. \x01(\v2\x10.vm.v3.NodeUsageR\n" +
+	"storageMib\x12 \n" +
+	"\voverselling\x18/ \x01(\x01R\voverselling\x122\n" +
+	"\vhost_filter\x180 \x03(\v2\x11.vm.v3.NodeFilterR\n" +
+	"hostFilter\x124\n" +
+	"\n" +
+	"interfaces\x181 \x03(\v2\x14.vm.v3.NodeInterfaceR\n" +
+	"interfaces\"5\n" +
+	"\tNodeUsage\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x05R\x04used\"D\n" +
+	"\n" +
+	"NodeFilter\x12\x16\n" +
+	"\x06entity\x18\x01 \x01(\tR\x06entity\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tR\n" +
+	"expression\"m\n" +
+	"\rNodeInterface\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12%\n" +
+	"\x0enode_interface\x18\x02 \x01(\tR\rnodeInterface\x12%\n" +
+	"\x0enetwork_switch\x18\x03 \x01(\tR\rnetworkSwitch\"\xa0\x01\n" +
 	"\vNodeCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
-	"\x13virtualization_type\x18\x03 \x01(\tR\x12virtualizationType\"K\n" +
+	"\x13virtualization_type\x18\x03 \x01(\tR\x12virtualizationType\x12\x1f\n" +
+	"\vdata_center\x18\x04 \x01(\tR\n" +
+	"dataCenter\x12\x1b\n" +
+	"\ttime_zone\x18\x05 \x01(\tR\btimeZone\"K\n" +
 	"\aNodeCPU\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x05R\x04used\x12\x14\n" +
-	"\x05model\x18\x03 \x01(\tR\x05model\"=\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\"Q\n" +
 	"\aNodeRAM\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x1c\n" +
-	"\tallocated\x18\x02 \x01(\x05R\tallocated\"\x8b\x01\n" +
+	"\tallocated\x18\x02 \x01(\x05R\tallocated\x12\x12\n" +
+	"\x04used\x18\x03 \x01(\x05R\x04used\"\x8b\x01\n" +
 	"\tNodeHosts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\x05R\x06active\x12\x18\n" +
@@ -1247,12 +1552,12 @@ const file_vm_v3_node_proto_rawDesc = "" +
 	"\x13ResetBreakerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"&\n" +
 	"\x14ResetBreakerResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id2\xd0\x04\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id2\xdd\x04\n" +
 	"\vNodeService\x12g\n" +
 	"\tListNodes\x12\x17.vm.v3.ListNodesRequest\x1a\x18.vm.v3.ListNodesResponse\"'\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"nodes.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/node\x12[\n" +
-	"\aGetNode\x12\x15.vm.v3.GetNodeRequest\x1a\v.vm.v3.Node\",\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
-	"nodes.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12a\n" +
+	"nodes.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/node\x12h\n" +
+	"\aGetNode\x12\x15.vm.v3.GetNodeRequest\x1a\v.vm.v3.Node\"9\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
+	"nodes.read\xc2\xc8\x18\t2\acluster\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/node/{id}\x12a\n" +
 	"\fRegisterNode\x12\x1a.vm.v3.RegisterNodeRequest\x1a\x1b.vm.v3.RegisterNodeResponse\"\x18\xea\xc7\x18\b\b\x04\x12\x04node\xf2\xc7\x18\b\n" +
 	"\x04node \x01\x12\x81\x01\n" +
 	"\rListStrangers\x12\x1b.vm.v3.ListStrangersRequest\x1a\x1c.vm.v3.ListStrangersResponse\"5\xea\xc7\x18\x10\b\x03\x18\x01\"\n" +
@@ -1273,52 +1578,58 @@ func file_vm_v3_node_proto_rawDescGZIP() []byte {
 	return file_vm_v3_node_proto_rawDescData
 }
 
-var file_vm_v3_node_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_vm_v3_node_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_vm_v3_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: vm.v3.Node
-	(*NodeCluster)(nil),           // 1: vm.v3.NodeCluster
-	(*NodeCPU)(nil),               // 2: vm.v3.NodeCPU
-	(*NodeRAM)(nil),               // 3: vm.v3.NodeRAM
-	(*NodeHosts)(nil),             // 4: vm.v3.NodeHosts
-	(*NodeStorage)(nil),           // 5: vm.v3.NodeStorage
-	(*ListNodesRequest)(nil),      // 6: vm.v3.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 7: vm.v3.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 8: vm.v3.GetNodeRequest
-	(*RegisterNodeRequest)(nil),   // 9: vm.v3.RegisterNodeRequest
-	(*RegisterNodeResponse)(nil),  // 10: vm.v3.RegisterNodeResponse
-	(*ListStrangersRequest)(nil),  // 11: vm.v3.ListStrangersRequest
-	(*ListStrangersResponse)(nil), // 12: vm.v3.ListStrangersResponse
-	(*Stranger)(nil),              // 13: vm.v3.Stranger
-	(*ResetBreakerRequest)(nil),   // 14: vm.v3.ResetBreakerRequest
-	(*ResetBreakerResponse)(nil),  // 15: vm.v3.ResetBreakerResponse
-	(*v1.Query)(nil),              // 16: query.v1.Query
-	(*v11.Description)(nil),       // 17: node.v1.Description
+	(*NodeUsage)(nil),             // 1: vm.v3.NodeUsage
+	(*NodeFilter)(nil),            // 2: vm.v3.NodeFilter
+	(*NodeInterface)(nil),         // 3: vm.v3.NodeInterface
+	(*NodeCluster)(nil),           // 4: vm.v3.NodeCluster
+	(*NodeCPU)(nil),               // 5: vm.v3.NodeCPU
+	(*NodeRAM)(nil),               // 6: vm.v3.NodeRAM
+	(*NodeHosts)(nil),             // 7: vm.v3.NodeHosts
+	(*NodeStorage)(nil),           // 8: vm.v3.NodeStorage
+	(*ListNodesRequest)(nil),      // 9: vm.v3.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 10: vm.v3.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 11: vm.v3.GetNodeRequest
+	(*RegisterNodeRequest)(nil),   // 12: vm.v3.RegisterNodeRequest
+	(*RegisterNodeResponse)(nil),  // 13: vm.v3.RegisterNodeResponse
+	(*ListStrangersRequest)(nil),  // 14: vm.v3.ListStrangersRequest
+	(*ListStrangersResponse)(nil), // 15: vm.v3.ListStrangersResponse
+	(*Stranger)(nil),              // 16: vm.v3.Stranger
+	(*ResetBreakerRequest)(nil),   // 17: vm.v3.ResetBreakerRequest
+	(*ResetBreakerResponse)(nil),  // 18: vm.v3.ResetBreakerResponse
+	(*v1.Query)(nil),              // 19: query.v1.Query
+	(*v11.Description)(nil),       // 20: node.v1.Description
 }
 var file_vm_v3_node_proto_depIdxs = []int32{
-	1,  // 0: vm.v3.Node.cluster:type_name -> vm.v3.NodeCluster
-	2,  // 1: vm.v3.Node.cpu:type_name -> vm.v3.NodeCPU
-	3,  // 2: vm.v3.Node.ram_mib:type_name -> vm.v3.NodeRAM
-	4,  // 3: vm.v3.Node.vm:type_name -> vm.v3.NodeHosts
-	5,  // 4: vm.v3.Node.storage:type_name -> vm.v3.NodeStorage
-	16, // 5: vm.v3.ListNodesRequest.query:type_name -> query.v1.Query
-	0,  // 6: vm.v3.ListNodesResponse.list:type_name -> vm.v3.Node
-	17, // 7: vm.v3.RegisterNodeRequest.description:type_name -> node.v1.Description
-	13, // 8: vm.v3.ListStrangersResponse.list:type_name -> vm.v3.Stranger
-	6,  // 9: vm.v3.NodeService.ListNodes:input_type -> vm.v3.ListNodesRequest
-	8,  // 10: vm.v3.NodeService.GetNode:input_type -> vm.v3.GetNodeRequest
-	9,  // 11: vm.v3.NodeService.RegisterNode:input_type -> vm.v3.RegisterNodeRequest
-	11, // 12: vm.v3.NodeService.ListStrangers:input_type -> vm.v3.ListStrangersRequest
-	14, // 13: vm.v3.NodeService.ResetBreaker:input_type -> vm.v3.ResetBreakerRequest
-	7,  // 14: vm.v3.NodeService.ListNodes:output_type -> vm.v3.ListNodesResponse
-	0,  // 15: vm.v3.NodeService.GetNode:output_type -> vm.v3.Node
-	10, // 16: vm.v3.NodeService.RegisterNode:output_type -> vm.v3.RegisterNodeResponse
-	12, // 17: vm.v3.NodeService.ListStrangers:output_type -> vm.v3.ListStrangersResponse
-	15, // 18: vm.v3.NodeService.ResetBreaker:output_type -> vm.v3.ResetBreakerResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	4,  // 0: vm.v3.Node.cluster:type_name -> vm.v3.NodeCluster
+	5,  // 1: vm.v3.Node.cpu:type_name -> vm.v3.NodeCPU
+	6,  // 2: vm.v3.Node.ram_mib:type_name -> vm.v3.NodeRAM
+	7,  // 3: vm.v3.Node.vm:type_name -> vm.v3.NodeHosts
+	8,  // 4: vm.v3.Node.storage:type_name -> vm.v3.NodeStorage
+	1,  // 5: vm.v3.Node.storage_mib:type_name -> vm.v3.NodeUsage
+	2,  // 6: vm.v3.Node.host_filter:type_name -> vm.v3.NodeFilter
+	3,  // 7: vm.v3.Node.interfaces:type_name -> vm.v3.NodeInterface
+	19, // 8: vm.v3.ListNodesRequest.query:type_name -> query.v1.Query
+	0,  // 9: vm.v3.ListNodesResponse.list:type_name -> vm.v3.Node
+	20, // 10: vm.v3.RegisterNodeRequest.description:type_name -> node.v1.Description
+	16, // 11: vm.v3.ListStrangersResponse.list:type_name -> vm.v3.Stranger
+	9,  // 12: vm.v3.NodeService.ListNodes:input_type -> vm.v3.ListNodesRequest
+	11, // 13: vm.v3.NodeService.GetNode:input_type -> vm.v3.GetNodeRequest
+	12, // 14: vm.v3.NodeService.RegisterNode:input_type -> vm.v3.RegisterNodeRequest
+	14, // 15: vm.v3.NodeService.ListStrangers:input_type -> vm.v3.ListStrangersRequest
+	17, // 16: vm.v3.NodeService.ResetBreaker:input_type -> vm.v3.ResetBreakerRequest
+	10, // 17: vm.v3.NodeService.ListNodes:output_type -> vm.v3.ListNodesResponse
+	0,  // 18: vm.v3.NodeService.GetNode:output_type -> vm.v3.Node
+	13, // 19: vm.v3.NodeService.RegisterNode:output_type -> vm.v3.RegisterNodeResponse
+	15, // 20: vm.v3.NodeService.ListStrangers:output_type -> vm.v3.ListStrangersResponse
+	18, // 21: vm.v3.NodeService.ResetBreaker:output_type -> vm.v3.ResetBreakerResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_node_proto_init() }
@@ -1326,14 +1637,14 @@ func file_vm_v3_node_proto_init() {
 	if File_vm_v3_node_proto != nil {
 		return
 	}
-	file_vm_v3_node_proto_msgTypes[9].OneofWrappers = []any{}
+	file_vm_v3_node_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_node_proto_rawDesc), len(file_vm_v3_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

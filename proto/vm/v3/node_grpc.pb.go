@@ -34,7 +34,7 @@ const (
 type NodeServiceClient interface {
 	// ListNodes lists nodes.
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
-	// GetNode reads one node.
+	// GetNode reads one node. Unlike the list, the answer shows the id of the cluster alone.
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// RegisterNode is the periodic registration of an agent. The first one creates the node.
 	RegisterNode(ctx context.Context, in *RegisterNodeRequest, opts ...grpc.CallOption) (*RegisterNodeResponse, error)
@@ -112,7 +112,7 @@ func (c *nodeServiceClient) ResetBreaker(ctx context.Context, in *ResetBreakerRe
 type NodeServiceServer interface {
 	// ListNodes lists nodes.
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
-	// GetNode reads one node.
+	// GetNode reads one node. Unlike the list, the answer shows the id of the cluster alone.
 	GetNode(context.Context, *GetNodeRequest) (*Node, error)
 	// RegisterNode is the periodic registration of an agent. The first one creates the node.
 	RegisterNode(context.Context, *RegisterNodeRequest) (*RegisterNodeResponse, error)

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
 	v11 "slipway.dev/proto/op/v1"
@@ -30,12 +31,12 @@ const (
 type OS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What people call the OS, such as "Ubuntu 22.04". Filters by name take the slug too.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// "active", or "importing".
-	State     string  `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	OsGroup   string  `protobuf:"bytes,4,opt,name=os_group,json=osGroup,proto3" json:"os_group,omitempty"`
-	Adminonly bool    `protobuf:"varint,5,opt,name=adminonly,proto3" json:"adminonly,omitempty"`
-	Clusters  []int32 `protobuf:"varint,6,rep,packed,name=clusters,proto3" json:"clusters,omitempty"`
+	State     string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	OsGroup   string `protobuf:"bytes,4,opt,name=os_group,json=osGroup,proto3" json:"os_group,omitempty"`
+	Adminonly bool   `protobuf:"varint,5,opt,name=adminonly,proto3" json:"adminonly,omitempty"`
 	// "local".
 	Repository     string   `protobuf:"bytes,7,opt,name=repository,proto3" json:"repository,omitempty"`
 	RepositoryId   int32    `protobuf:"varint,8,opt,name=repository_id,json=repositoryId,proto3" json:"repository_id,omitempty"`
@@ -46,9 +47,19 @@ type OS struct {
 	IsLxdImage     bool     `protobuf:"varint,13,opt,name=is_lxd_image,json=isLxdImage,proto3" json:"is_lxd_image,omitempty"`
 	Tags           []string `protobuf:"bytes,14,rep,name=tags,proto3" json:"tags,omitempty"`
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
-	UpdatedAt     string `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	Comment       string `protobuf:"bytes,16,opt,name=comment,proto3" json:"comment,omitempty"`
-	Sha256        string `protobuf:"bytes,17,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	UpdatedAt string `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	Comment   string `protobuf:"bytes,16,opt,name=comment,proto3" json:"comment,omitempty"`
+	Sha256    string `protobuf:"bytes,17,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// The name of the template on the nodes and in the catalogue, such as "ubuntu-22.04".
+	Slug string `protobuf:"bytes,18,opt,name=slug,proto3" json:"slug,omitempty"`
+	// Clusters with a node that has the template.
+	Clusters []*OSCluster `protobuf:"bytes,19,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	// Nodes that have the template.
+	Nodes         []*OSNode               `protobuf:"bytes,20,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	KmsSupported  bool                    `protobuf:"varint,21,opt,name=kms_supported,json=kmsSupported,proto3" json:"kms_supported,omitempty"`
+	KmsIp         *wrapperspb.StringValue `protobuf:"bytes,22,opt,name=kms_ip,json=kmsIp,proto3" json:"kms_ip,omitempty"`
+	KmsPort       *wrapperspb.StringValue `protobuf:"bytes,23,opt,name=kms_port,json=kmsPort,proto3" json:"kms_port,omitempty"`
+	ProductKey    *wrapperspb.StringValue `protobuf:"bytes,24,opt,name=product_key,json=productKey,proto3" json:"product_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,13 +127,6 @@ func (x *OS) GetAdminonly() bool {
 		return x.Adminonly
 	}
 	return false
-}
-
-func (x *OS) GetClusters() []int32 {
-	if x != nil {
-		return x.Clusters
-	}
-	return nil
 }
 
 func (x *OS) GetRepository() string {
@@ -202,6 +206,186 @@ func (x *OS) GetSha256() string {
 	return ""
 }
 
+func (x *OS) GetSlug() string {
+	if x != nil {
+		return x.Slug
+	}
+	return ""
+}
+
+func (x *OS) GetClusters() []*OSCluster {
+	if x != nil {
+		return x.Clusters
+	}
+	return nil
+}
+
+func (x *OS) GetNodes() []*OSNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *OS) GetKmsSupported() bool {
+	if x != nil {
+		return x.KmsSupported
+	}
+	return false
+}
+
+func (x *OS) GetKmsIp() *wrapperspb.StringValue {
+	if x != nil {
+		return x.KmsIp
+	}
+	return nil
+}
+
+func (x *OS) GetKmsPort() *wrapperspb.StringValue {
+	if x != nil {
+		return x.KmsPort
+	}
+	return nil
+}
+
+func (x *OS) GetProductKey() *wrapperspb.StringValue {
+	if x != nil {
+		return x.ProductKey
+	}
+	return nil
+}
+
+// OSCluster is a cluster as a template shows it.
+type OSCluster struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// That of the template.
+	UpdatedAt     string `protobuf:"bytes,3,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OSCluster) Reset() {
+	*x = OSCluster{}
+	mi := &file_vm_v3_os_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OSCluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OSCluster) ProtoMessage() {}
+
+func (x *OSCluster) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_os_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OSCluster.ProtoReflect.Descriptor instead.
+func (*OSCluster) Descriptor() ([]byte, []int) {
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OSCluster) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *OSCluster) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OSCluster) GetUpdatedAt() string {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return ""
+}
+
+// OSNode is a node as a template shows it.
+type OSNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	IpAddr        string                 `protobuf:"bytes,3,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	SshPort       int32                  `protobuf:"varint,4,opt,name=ssh_port,json=sshPort,proto3" json:"ssh_port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OSNode) Reset() {
+	*x = OSNode{}
+	mi := &file_vm_v3_os_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OSNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OSNode) ProtoMessage() {}
+
+func (x *OSNode) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_os_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OSNode.ProtoReflect.Descriptor instead.
+func (*OSNode) Descriptor() ([]byte, []int) {
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OSNode) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *OSNode) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OSNode) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *OSNode) GetSshPort() int32 {
+	if x != nil {
+		return x.SshPort
+	}
+	return 0
+}
+
 // ListOSRequest is a page of templates.
 type ListOSRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -212,7 +396,7 @@ type ListOSRequest struct {
 
 func (x *ListOSRequest) Reset() {
 	*x = ListOSRequest{}
-	mi := &file_vm_v3_os_proto_msgTypes[1]
+	mi := &file_vm_v3_os_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +408,7 @@ func (x *ListOSRequest) String() string {
 func (*ListOSRequest) ProtoMessage() {}
 
 func (x *ListOSRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[1]
+	mi := &file_vm_v3_os_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +421,7 @@ func (x *ListOSRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOSRequest.ProtoReflect.Descriptor instead.
 func (*ListOSRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{1}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListOSRequest) GetQuery() *v1.Query {
@@ -259,7 +443,7 @@ type ListOSResponse struct {
 
 func (x *ListOSResponse) Reset() {
 	*x = ListOSResponse{}
-	mi := &file_vm_v3_os_proto_msgTypes[2]
+	mi := &file_vm_v3_os_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +455,7 @@ func (x *ListOSResponse) String() string {
 func (*ListOSResponse) ProtoMessage() {}
 
 func (x *ListOSResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[2]
+	mi := &file_vm_v3_os_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +468,7 @@ func (x *ListOSResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOSResponse.ProtoReflect.Descriptor instead.
 func (*ListOSResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListOSResponse) GetLastNotify() int32 {
@@ -318,7 +502,7 @@ type GetOSRequest struct {
 
 func (x *GetOSRequest) Reset() {
 	*x = GetOSRequest{}
-	mi := &file_vm_v3_os_proto_msgTypes[3]
+	mi := &file_vm_v3_os_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +514,7 @@ func (x *GetOSRequest) String() string {
 func (*GetOSRequest) ProtoMessage() {}
 
 func (x *GetOSRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[3]
+	mi := &file_vm_v3_os_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +527,7 @@ func (x *GetOSRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOSRequest.ProtoReflect.Descriptor instead.
 func (*GetOSRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetOSRequest) GetId() int32 {
@@ -363,7 +547,7 @@ type ListCatalogueRequest struct {
 
 func (x *ListCatalogueRequest) Reset() {
 	*x = ListCatalogueRequest{}
-	mi := &file_vm_v3_os_proto_msgTypes[4]
+	mi := &file_vm_v3_os_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +559,7 @@ func (x *ListCatalogueRequest) String() string {
 func (*ListCatalogueRequest) ProtoMessage() {}
 
 func (x *ListCatalogueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[4]
+	mi := &file_vm_v3_os_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +572,7 @@ func (x *ListCatalogueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCatalogueRequest.ProtoReflect.Descriptor instead.
 func (*ListCatalogueRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListCatalogueRequest) GetQuery() *v1.Query {
@@ -410,7 +594,7 @@ type ListCatalogueResponse struct {
 
 func (x *ListCatalogueResponse) Reset() {
 	*x = ListCatalogueResponse{}
-	mi := &file_vm_v3_os_proto_msgTypes[5]
+	mi := &file_vm_v3_os_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +606,7 @@ func (x *ListCatalogueResponse) String() string {
 func (*ListCatalogueResponse) ProtoMessage() {}
 
 func (x *ListCatalogueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[5]
+	mi := &file_vm_v3_os_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +619,7 @@ func (x *ListCatalogueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCatalogueResponse.ProtoReflect.Descriptor instead.
 func (*ListCatalogueResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListCatalogueResponse) GetLastNotify() int32 {
@@ -477,7 +661,7 @@ type CatalogueImage struct {
 
 func (x *CatalogueImage) Reset() {
 	*x = CatalogueImage{}
-	mi := &file_vm_v3_os_proto_msgTypes[6]
+	mi := &file_vm_v3_os_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +673,7 @@ func (x *CatalogueImage) String() string {
 func (*CatalogueImage) ProtoMessage() {}
 
 func (x *CatalogueImage) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[6]
+	mi := &file_vm_v3_os_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +686,7 @@ func (x *CatalogueImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueImage.ProtoReflect.Descriptor instead.
 func (*CatalogueImage) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CatalogueImage) GetName() string {
@@ -564,7 +748,7 @@ type ImportOSRequest struct {
 
 func (x *ImportOSRequest) Reset() {
 	*x = ImportOSRequest{}
-	mi := &file_vm_v3_os_proto_msgTypes[7]
+	mi := &file_vm_v3_os_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +760,7 @@ func (x *ImportOSRequest) String() string {
 func (*ImportOSRequest) ProtoMessage() {}
 
 func (x *ImportOSRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_os_proto_msgTypes[7]
+	mi := &file_vm_v3_os_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +773,7 @@ func (x *ImportOSRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportOSRequest.ProtoReflect.Descriptor instead.
 func (*ImportOSRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_os_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_os_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ImportOSRequest) GetName() string {
@@ -603,14 +787,13 @@ var File_vm_v3_os_proto protoreflect.FileDescriptor
 
 const file_vm_v3_os_proto_rawDesc = "" +
 	"\n" +
-	"\x0evm/v3/os.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xdf\x03\n" +
+	"\x0evm/v3/os.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\x82\x06\n" +
 	"\x02OS\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x19\n" +
 	"\bos_group\x18\x04 \x01(\tR\aosGroup\x12\x1c\n" +
-	"\tadminonly\x18\x05 \x01(\bR\tadminonly\x12\x1a\n" +
-	"\bclusters\x18\x06 \x03(\x05R\bclusters\x12\x1e\n" +
+	"\tadminonly\x18\x05 \x01(\bR\tadminonly\x12\x1e\n" +
 	"\n" +
 	"repository\x18\a \x01(\tR\n" +
 	"repository\x12#\n" +
@@ -626,7 +809,25 @@ const file_vm_v3_os_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x0f \x01(\tR\tupdatedAt\x12\x18\n" +
 	"\acomment\x18\x10 \x01(\tR\acomment\x12\x16\n" +
-	"\x06sha256\x18\x11 \x01(\tR\x06sha256\"6\n" +
+	"\x06sha256\x18\x11 \x01(\tR\x06sha256\x12\x12\n" +
+	"\x04slug\x18\x12 \x01(\tR\x04slug\x12,\n" +
+	"\bclusters\x18\x13 \x03(\v2\x10.vm.v3.OSClusterR\bclusters\x12#\n" +
+	"\x05nodes\x18\x14 \x03(\v2\r.vm.v3.OSNodeR\x05nodes\x12#\n" +
+	"\rkms_supported\x18\x15 \x01(\bR\fkmsSupported\x123\n" +
+	"\x06kms_ip\x18\x16 \x01(\v2\x1c.google.protobuf.StringValueR\x05kmsIp\x127\n" +
+	"\bkms_port\x18\x17 \x01(\v2\x1c.google.protobuf.StringValueR\akmsPort\x12=\n" +
+	"\vproduct_key\x18\x18 \x01(\v2\x1c.google.protobuf.StringValueR\n" +
+	"productKeyJ\x04\b\x06\x10\a\"N\n" +
+	"\tOSCluster\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\tR\tupdatedAt\"`\n" +
+	"\x06OSNode\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x17\n" +
+	"\aip_addr\x18\x03 \x01(\tR\x06ipAddr\x12\x19\n" +
+	"\bssh_port\x18\x04 \x01(\x05R\asshPort\"6\n" +
 	"\rListOSRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"d\n" +
 	"\x0eListOSResponse\x12\x1f\n" +
@@ -673,37 +874,45 @@ func file_vm_v3_os_proto_rawDescGZIP() []byte {
 	return file_vm_v3_os_proto_rawDescData
 }
 
-var file_vm_v3_os_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_vm_v3_os_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_vm_v3_os_proto_goTypes = []any{
-	(*OS)(nil),                    // 0: vm.v3.OS
-	(*ListOSRequest)(nil),         // 1: vm.v3.ListOSRequest
-	(*ListOSResponse)(nil),        // 2: vm.v3.ListOSResponse
-	(*GetOSRequest)(nil),          // 3: vm.v3.GetOSRequest
-	(*ListCatalogueRequest)(nil),  // 4: vm.v3.ListCatalogueRequest
-	(*ListCatalogueResponse)(nil), // 5: vm.v3.ListCatalogueResponse
-	(*CatalogueImage)(nil),        // 6: vm.v3.CatalogueImage
-	(*ImportOSRequest)(nil),       // 7: vm.v3.ImportOSRequest
-	(*v1.Query)(nil),              // 8: query.v1.Query
-	(*v11.Operation)(nil),         // 9: op.v1.Operation
+	(*OS)(nil),                     // 0: vm.v3.OS
+	(*OSCluster)(nil),              // 1: vm.v3.OSCluster
+	(*OSNode)(nil),                 // 2: vm.v3.OSNode
+	(*ListOSRequest)(nil),          // 3: vm.v3.ListOSRequest
+	(*ListOSResponse)(nil),         // 4: vm.v3.ListOSResponse
+	(*GetOSRequest)(nil),           // 5: vm.v3.GetOSRequest
+	(*ListCatalogueRequest)(nil),   // 6: vm.v3.ListCatalogueRequest
+	(*ListCatalogueResponse)(nil),  // 7: vm.v3.ListCatalogueResponse
+	(*CatalogueImage)(nil),         // 8: vm.v3.CatalogueImage
+	(*ImportOSRequest)(nil),        // 9: vm.v3.ImportOSRequest
+	(*wrapperspb.StringValue)(nil), // 10: google.protobuf.StringValue
+	(*v1.Query)(nil),               // 11: query.v1.Query
+	(*v11.Operation)(nil),          // 12: op.v1.Operation
 }
 var file_vm_v3_os_proto_depIdxs = []int32{
-	8, // 0: vm.v3.ListOSRequest.query:type_name -> query.v1.Query
-	0, // 1: vm.v3.ListOSResponse.list:type_name -> vm.v3.OS
-	8, // 2: vm.v3.ListCatalogueRequest.query:type_name -> query.v1.Query
-	6, // 3: vm.v3.ListCatalogueResponse.list:type_name -> vm.v3.CatalogueImage
-	1, // 4: vm.v3.OSService.ListOS:input_type -> vm.v3.ListOSRequest
-	3, // 5: vm.v3.OSService.GetOS:input_type -> vm.v3.GetOSRequest
-	4, // 6: vm.v3.OSService.ListCatalogue:input_type -> vm.v3.ListCatalogueRequest
-	7, // 7: vm.v3.OSService.ImportOS:input_type -> vm.v3.ImportOSRequest
-	2, // 8: vm.v3.OSService.ListOS:output_type -> vm.v3.ListOSResponse
-	0, // 9: vm.v3.OSService.GetOS:output_type -> vm.v3.OS
-	5, // 10: vm.v3.OSService.ListCatalogue:output_type -> vm.v3.ListCatalogueResponse
-	9, // 11: vm.v3.OSService.ImportOS:output_type -> op.v1.Operation
-	8, // [8:12] is the sub-list for method output_type
-	4, // [4:8] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	1,  // 0: vm.v3.OS.clusters:type_name -> vm.v3.OSCluster
+	2,  // 1: vm.v3.OS.nodes:type_name -> vm.v3.OSNode
+	10, // 2: vm.v3.OS.kms_ip:type_name -> google.protobuf.StringValue
+	10, // 3: vm.v3.OS.kms_port:type_name -> google.protobuf.StringValue
+	10, // 4: vm.v3.OS.product_key:type_name -> google.protobuf.StringValue
+	11, // 5: vm.v3.ListOSRequest.query:type_name -> query.v1.Query
+	0,  // 6: vm.v3.ListOSResponse.list:type_name -> vm.v3.OS
+	11, // 7: vm.v3.ListCatalogueRequest.query:type_name -> query.v1.Query
+	8,  // 8: vm.v3.ListCatalogueResponse.list:type_name -> vm.v3.CatalogueImage
+	3,  // 9: vm.v3.OSService.ListOS:input_type -> vm.v3.ListOSRequest
+	5,  // 10: vm.v3.OSService.GetOS:input_type -> vm.v3.GetOSRequest
+	6,  // 11: vm.v3.OSService.ListCatalogue:input_type -> vm.v3.ListCatalogueRequest
+	9,  // 12: vm.v3.OSService.ImportOS:input_type -> vm.v3.ImportOSRequest
+	4,  // 13: vm.v3.OSService.ListOS:output_type -> vm.v3.ListOSResponse
+	0,  // 14: vm.v3.OSService.GetOS:output_type -> vm.v3.OS
+	7,  // 15: vm.v3.OSService.ListCatalogue:output_type -> vm.v3.ListCatalogueResponse
+	12, // 16: vm.v3.OSService.ImportOS:output_type -> op.v1.Operation
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_os_proto_init() }
@@ -717,7 +926,7 @@ func file_vm_v3_os_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_os_proto_rawDesc), len(file_vm_v3_os_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -77,7 +77,7 @@ func (b *builder) operation(r rest.Route, id string) object {
 		"operationId": id,
 		"tags":        []string{string(r.RPC.Parent().Name())},
 		"responses": object{
-			status:    b.answer(r.RPC.Output()),
+			status:    b.answer(r),
 			"default": object{"$ref": "#/components/responses/Error"},
 		},
 	}
@@ -121,11 +121,16 @@ func (b *builder) operation(r rest.Route, id string) object {
 	return op
 }
 
-func (b *builder) answer(md protoreflect.MessageDescriptor) object {
+func (b *builder) answer(r rest.Route) object {
+	md := r.RPC.Output()
 	if md.FullName() == "google.api.HttpBody" {
 		return object{"description": "Text.", "content": object{"text/plain": object{"schema": object{"type": "string"}}}}
 	}
-	return object{"description": "Done.", "content": jsonContent(b.ref(md))}
+	ref := b.ref(md)
+	if len(r.Brief()) > 0 {
+		ref = b.brief(md, r.Brief())
+	}
+	return object{"description": "Done.", "content": jsonContent(ref)}
 }
 
 // list adds to the answer of a list the parts that depend on the request: the cursor of the next page, and the
@@ -217,6 +222,10 @@ func (b *builder) field(fd protoreflect.FieldDescriptor, request bool) object {
 		s["type"] = []string{s["type"].(string), "null"}
 	}
 	describe(s, fd)
+	if text := accepted(fd); request && text != "" {
+		before, _ := s["description"].(string)
+		s["description"] = strings.TrimSpace(before + " " + text)
+	}
 	return s
 }
 

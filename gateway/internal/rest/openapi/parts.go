@@ -1,8 +1,12 @@
 package openapi
 
 import (
+	"maps"
+	"strings"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"slipway.dev/pkg/accept"
 	"slipway.dev/pkg/idem"
 
 	"slipway.dev/gateway/internal/rest"
@@ -56,4 +60,32 @@ func security(d rest.Document) (schemes object, any []object) {
 		any = append(any, object{s.Name: []string{}})
 	}
 	return schemes, any
+}
+
+// brief returns a reference to the schema of a message of which some fields show an id alone.
+func (b *builder) brief(md protoreflect.MessageDescriptor, names []string) object {
+	name := string(md.FullName()) + ".Brief"
+	s := maps.Clone(b.schemas[string(md.FullName())].(object))
+	props := maps.Clone(s["properties"].(object))
+	for _, field := range names {
+		props[field] = object{"type": []string{"integer", "null"}, "format": "int32", "description": "The id alone."}
+	}
+	s["properties"] = props
+	b.schemas[name] = s
+	return object{"$ref": "#/components/schemas/" + name}
+}
+
+// accepted returns which values a request may have in a field that the service does not carry out.
+func accepted(fd protoreflect.FieldDescriptor) string {
+	o := accept.Of(fd)
+	switch {
+	case o == nil || o.GetAny():
+		return ""
+	case len(o.GetValues()) > 0:
+		return "Accepted: " + strings.Join(o.GetValues(), ", ") + "."
+	case o.GetNoun() != "":
+		return "There is no " + o.GetNoun() + " yet: accepted are null, 0 and []."
+	default:
+		return "Not available: accepted are null, 0, false, \"\", {} and []."
+	}
 }

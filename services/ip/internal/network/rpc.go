@@ -137,6 +137,9 @@ func (s *server) replaceGateway(ctx context.Context, tx *unit.Tx, n Network, to 
 
 // changed returns n with the fields of the request.
 func changed(n Network, r *ippb.UpdateNetworkRequest) (Network, error) {
+	if err := n.checkName(r.GetName()); err != nil {
+		return n, err
+	}
 	if r.Note != nil {
 		n.Note = r.GetNote()
 	}
@@ -187,7 +190,7 @@ func (s *server) DeleteNetwork(ctx context.Context, r *ippb.DeleteNetworkRequest
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.DeleteNetworkResponse{Id: r.GetId()}, nil
+	return &ippb.DeleteNetworkResponse{Id: r.GetId(), Deleted: []*ippb.DeletedObject{{Id: r.GetId()}}}, nil
 }
 
 func toProto(n Network) *ippb.Network {

@@ -33,6 +33,17 @@ type Network struct {
 	Used    int64  // addresses in use
 }
 
+// checkName refuses another prefix than the network's, which cannot be changed; "" is none.
+func (n Network) checkName(name string) error {
+	if name == "" {
+		return nil
+	}
+	if p, err := inet.ParsePrefix(name); err != nil || p != n.CIDR {
+		return fault.Invalid.With("the prefix of a network cannot be changed").On("name")
+	}
+	return nil
+}
+
 // parse checks a new network. The default gateway is the first usable address.
 func parse(cidr, kind, gateway, note string) (Network, error) {
 	p, err := inet.ParsePrefix(cidr)

@@ -128,7 +128,7 @@ func (s *server) DeletePool(ctx context.Context, r *ippb.DeletePoolRequest) (*ip
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.DeletePoolResponse{Id: r.GetId()}, nil
+	return &ippb.DeletePoolResponse{Id: r.GetId(), Deleted: []*ippb.DeletedObject{{Id: r.GetId()}}}, nil
 }
 
 // SetPoolClusters replaces the clusters of a pool.

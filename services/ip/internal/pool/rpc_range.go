@@ -57,7 +57,7 @@ func (s *server) DeleteRange(ctx context.Context, r *ippb.DeleteRangeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &ippb.DeleteRangeResponse{Id: r.GetId()}, nil
+	return &ippb.DeleteRangeResponse{Id: r.GetId(), Deleted: []*ippb.DeletedObject{{Id: r.GetId()}}}, nil
 }
 
 // deleteRange deletes a range of which no address has an owner. Addresses in quarantine do not count: a caller that

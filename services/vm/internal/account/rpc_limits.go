@@ -29,12 +29,11 @@ func (s *Server) GetLimits(ctx context.Context, r *vmpb.GetLimitsRequest) (*vmpb
 	if err != nil {
 		return nil, err
 	}
-	limit := func(res resource) *wrapperspb.Int32Value {
-		if l.Max[res] == nil {
-			return nil
-		}
-		return wrapperspb.Int32(*l.Max[res])
+	spare, err := spareLimits(ctx, s.db, r.GetId())
+	if err != nil {
+		return nil, err
 	}
+	limit := func(res resource) *wrapperspb.Int32Value { return number(l.Max[res]) }
 	used := func(res resource) int32 { return clamp.Int32(l.Used[res]) }
 	return &vmpb.Limits{
 		Account:   &vmpb.LimitsAccount{Id: r.GetId()},
@@ -43,37 +42,38 @@ func (s *Server) GetLimits(ctx context.Context, r *vmpb.GetLimitsRequest) (*vmpb
 		RamMib: limit(RAMMiB), RamMibTotal: limit(RAMMiB), RamMibUsed: used(RAMMiB),
 		HddMib: limit(HDDMiB), HddMibTotal: limit(HDDMiB), HddMibUsed: used(HDDMiB),
 		Ipv4Number: limit(IPv4Number), Ipv4NumberTotal: limit(IPv4Number), Ipv4NumberUsed: used(IPv4Number),
+		ImageCount: number(spare.Images), ImageCountTotal: number(spare.Images), VxlanCountTotal: number(spare.VXLANs),
 	}, nil
+}
+
+// number returns a limit as answers show it.
+func number(limit *int32) *wrapperspb.Int32Value {
+	if limit == nil {
+		return nil
+	}
+	return wrapperspb.Int32(*limit)
 }
 
 // SetLimits changes limits of an account.
 func (s *Server) SetLimits(ctx context.Context, r *vmpb.SetLimitsRequest) (*vmpb.SetLimitsResponse, error) {
-	given := [len(resources)][2]*structpb.Value{
-		HostCount:  {r.GetHostCount(), r.GetHostCountTotal()},
-		CPUNumber:  {r.GetCpuNumber(), r.GetCpuNumberTotal()},
-		RAMMiB:     {r.GetRamMib(), r.GetRamMibTotal()},
-		HDDMiB:     {r.GetHddMib(), r.GetHddMibTotal()},
-		IPv4Number: {r.GetIpv4Number(), r.GetIpv4NumberTotal()},
-	}
-	wanted := map[resource]*int32{}
-	for i, spellings := range given {
-		for j, v := range spellings {
-			if v == nil {
-				continue
-			}
-			limit, err := limitOf(v, resources[i]+[]string{"", "_total"}[j])
-			if err != nil {
-				return nil, err
-			}
-			wanted[resource(i)] = limit
-		}
+	wanted, err := wantedLimits(map[string][2]*structpb.Value{
+		resources[HostCount]:  {r.GetHostCount(), r.GetHostCountTotal()},
+		resources[CPUNumber]:  {r.GetCpuNumber(), r.GetCpuNumberTotal()},
+		resources[RAMMiB]:     {r.GetRamMib(), r.GetRamMibTotal()},
+		resources[HDDMiB]:     {r.GetHddMib(), r.GetHddMibTotal()},
+		resources[IPv4Number]: {r.GetIpv4Number(), r.GetIpv4NumberTotal()},
+		imageCount:            {r.GetImageCount(), r.GetImageCountTotal()},
+		vxlanCount:            {nil, r.GetVxlanCountTotal()},
+	})
+	if err != nil {
+		return nil, err
 	}
 	if err := s.know(ctx, r.GetId()); err != nil {
 		return nil, err
 	}
-	err := s.db.InTx(ctx, func(tx *unit.Tx) error {
-		for res, limit := range wanted {
-			if err := setLimit(ctx, tx, r.GetId(), res, limit); err != nil {
+	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+		for name, limit := range wanted {
+			if err := setLimit(ctx, tx, r.GetId(), name, limit); err != nil {
 				return err
 			}
 		}
@@ -83,6 +83,24 @@ func (s *Server) SetLimits(ctx context.Context, r *vmpb.SetLimitsRequest) (*vmpb
 		return nil, err
 	}
 	return &vmpb.SetLimitsResponse{Id: r.GetId()}, nil
+}
+
+// wantedLimits returns the limits that a request names. Each has two spellings: the second, with _total, takes precedence.
+func wantedLimits(given map[string][2]*structpb.Value) (map[string]*int32, error) {
+	wanted := map[string]*int32{}
+	for name, spellings := range given {
+		for i, v := range spellings {
+			if v == nil {
+				continue
+			}
+			limit, err := limitOf(v, name+[]string{"", "_total"}[i])
+			if err != nil {
+				return nil, err
+			}
+			wanted[name] = limit
+		}
+	}
+	return wanted, nil
 }
 
 // limitOf reads a limit: null, or a whole number, in quotes or not.

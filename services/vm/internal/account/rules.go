@@ -21,6 +21,15 @@ const (
 // resources are the dialect's names.
 var resources = [...]string{"host_count", "cpu_number", "ram_mib", "hdd_mib", "ipv4_number"}
 
+// Names of limits on what accounts cannot have yet, so that nothing is counted.
+const (
+	imageCount = "image_count"
+	vxlanCount = "vxlan_count"
+)
+
+// Spare are the limits on what accounts cannot have yet, nil for no limit.
+type Spare struct{ Images, VXLANs *int32 }
+
 // errQuota refuses what would go beyond a limit of the account.
 var errQuota = fault.New(codes.ResourceExhausted, "QUOTA_EXCEEDED", "a limit of the account is reached")
 

@@ -102,9 +102,20 @@ func QueueRefund(b *pgx.Batch, account int32, back Usage) {
 		WHERE account_id = $1`, account, back[0], back[1], back[2], back[3], back[4])
 }
 
-// setLimit changes one limit of an account; nil removes it.
-func setLimit(ctx context.Context, tx *unit.Tx, account int32, r resource, limit *int32) error {
-	column := "max_" + resources[r]
+// spareLimits reads the limits of an account on what accounts cannot have yet.
+func spareLimits(ctx context.Context, db pg.DB, account int32) (l Spare, err error) {
+	err = db.QueryRow(ctx, `SELECT max_image_count, max_vxlan_count FROM account_usage WHERE account_id = $1`, account).
+		Scan(&l.Images, &l.VXLANs)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Spare{}, nil
+	}
+	return l, err
+}
+
+// setLimit changes the limit of this name of an account; nil removes the limit. The name is one of the program, never text
+// of a request.
+func setLimit(ctx context.Context, tx *unit.Tx, account int32, name string, limit *int32) error {
+	column := "max_" + name
 	_, err := tx.Exec(ctx, `
 		INSERT INTO account_usage (account_id, `+column+`) VALUES ($1, $2)
 		ON CONFLICT (account_id) DO UPDATE SET `+column+` = excluded.`+column, account, limit)

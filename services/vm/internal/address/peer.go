@@ -2,7 +2,6 @@ package address
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,10 +26,10 @@ func (a Asker) field(name string) string {
 type Reserver struct{ IP ippb.AddressServiceClient }
 
 // Reserve reserves addresses, all that are asked for or none. A fault names the field of the client's request.
-func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest, by Asker) ([]Address, error) {
-	resp, err := r.IP.Reserve(ctx, req)
+func (r Reserver) Reserve(ctx context.Context, c Claim) ([]Address, error) {
+	resp, err := r.IP.Reserve(ctx, c.ReserveRequest)
 	if f, ok := fault.From(err); ok && f.Field != "" {
-		return nil, f.On(by.field(f.Field))
+		return nil, f.On(c.By.field(f.Field))
 	}
 	if err != nil {
 		return nil, err
@@ -43,21 +42,7 @@ func (r Reserver) Reserve(ctx context.Context, req *ippb.ReserveRequest, by Aske
 			State: Active, Generation: a.GetGeneration(), PTRSerial: a.GetPtrSerial(),
 		}
 	}
-	return list, nil
-}
-
-// Asked returns how many addresses of each family a request asks for. A wish counts as at least one of its family.
-// What may be of any family counts as IPv6: whether it is of IPv4, which is limited, is known once ip has reserved
-// it.
-func Asked(r *ippb.ReserveRequest) (v4, v6 int32) {
-	v4, v6 = r.GetIpv4Count(), r.GetIpv6Count()+r.GetAnyCount()
-	if wish, err := netip.ParseAddr(r.GetWish()); err == nil {
-		if wish.Unmap().Is4() {
-			return max(v4, 1), v6
-		}
-		return v4, max(v6, 1)
-	}
-	return v4, v6
+	return list, c.accept(list)
 }
 
 // Withhold has ip hold an address that its host cannot have, so that no other host gets it until an administrator frees

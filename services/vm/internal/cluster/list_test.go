@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"slipway.dev/pkg/pg/pgtest"
-	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/query/querytest"
 	"slipway.dev/services/vm/internal/schema"
 )
@@ -14,5 +13,5 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 func TestLists(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, schema.Lines...)
-	querytest.Check(t, pool, clusterList, query.Scope{})
+	querytest.Check(t, pool, clusterList, scopeOf(7))
 }

@@ -11,6 +11,7 @@ import (
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/listing"
 )
@@ -20,6 +21,9 @@ const (
 	VirtualizationType = "kvm"
 	DatacenterType     = "common"
 )
+
+// StorageID returns the id of a cluster's only storage, the directories of its nodes.
+func StorageID(cluster int32) int32 { return cluster }
 
 // Server answers vm.v3.ClusterService.
 type Server struct {
@@ -35,7 +39,8 @@ func NewServer(db *unit.DB, pools ippb.PoolServiceClient) *Server {
 
 // ListClusters lists clusters.
 func (s *Server) ListClusters(ctx context.Context, r *vmpb.ListClustersRequest) (*vmpb.ListClustersResponse, error) {
-	l, err := page(ctx, s.db, r.GetQuery())
+	caller, _ := identity.From(ctx)
+	l, err := page(ctx, s.db, r.GetQuery(), caller.AccountID)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +49,8 @@ func (s *Server) ListClusters(ctx context.Context, r *vmpb.ListClustersRequest) 
 
 // GetCluster reads one cluster.
 func (s *Server) GetCluster(ctx context.Context, r *vmpb.GetClusterRequest) (*vmpb.Cluster, error) {
-	c, err := find(ctx, s.db, r.GetId())
+	caller, _ := identity.From(ctx)
+	c, err := find(ctx, s.db, r.GetId(), caller.AccountID)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +61,12 @@ func render(c *item) *vmpb.Cluster {
 	p := &vmpb.Cluster{
 		Id: c.ID, Name: c.Name, VirtualizationType: VirtualizationType, DatacenterType: DatacenterType,
 		HostDistributionPolicy: "spread", Overselling: c.Overselling, DomainTemplate: c.DomainTemplate, DnsServers: c.DNS,
-		NodeCount: c.Nodes, HostCount: c.Hosts, AntiSpoofing: c.AntiSpoofing,
+		NodeCount: c.Nodes, HostCount: c.Hosts, AccountHostCount: c.OwnHosts, State: "active",
+		AntiSpoofing: c.AntiSpoofing,
+		CpuNumber:    &vmpb.ClusterUsage{Total: c.CPUs, Used: c.CPUsUsed},
+		RamMib:       &vmpb.ClusterUsage{Total: c.RAM, Used: c.RAMUsed},
+		StorageMib:   &vmpb.ClusterUsage{Total: c.Storage, Used: c.StorageUsed},
+		Storage:      storage(c.ID), Storages: []*vmpb.ClusterStorage{storage(c.ID)}, NodeNetwork: &vmpb.ClusterNodeNetwork{},
 	}
 	for _, id := range c.Pools {
 		p.Ippools = append(p.Ippools, &vmpb.ClusterPool{Id: id})
@@ -79,6 +90,13 @@ func (s *Server) UpdateCluster(ctx context.Context, r *vmpb.UpdateClusterRequest
 	return &vmpb.UpdateClusterResponse{Id: r.GetId()}, nil
 }
 
+// storage renders the storage of a cluster.
+func storage(cluster int32) *vmpb.ClusterStorage {
+	return &vmpb.ClusterStorage{
+		Id: StorageID(cluster), Name: "local", Type: "dir", Enabled: true, IsMain: true, VirtPool: &vmpb.StoragePool{},
+	}
+}
+
 // BindPool checks that the clusters exist and has ip, which owns the pools, bind a pool to them.
 func (s *Server) BindPool(ctx context.Context, r *vmpb.BindPoolRequest) (*vmpb.BindPoolResponse, error) {
 	req := &ippb.SetPoolClustersRequest{PoolId: r.GetId()}
@@ -87,13 +105,16 @@ func (s *Server) BindPool(ctx context.Context, r *vmpb.BindPoolRequest) (*vmpb.B
 		if b.GetId() <= 0 || b.GetInterface() < 0 {
 			return nil, fault.Invalid.With("an id of a cluster and an interface from 0 are needed").On(field)
 		}
-		c, err := find(ctx, s.db, b.GetId())
+		c, err := find(ctx, s.db, b.GetId(), 0)
 		if errors.Is(err, fault.NotFound) {
 			// Status 400: clients print the body of 400 only.
 			return nil, fault.Invalid.With("there is no cluster %d", b.GetId()).On(field)
 		}
 		if err != nil {
 			return nil, err
+		}
+		if b.Enabled != nil && !b.GetEnabled() {
+			continue
 		}
 		req.Clusters = append(req.Clusters, &ippb.PoolCluster{Id: c.ID, Interface: b.GetInterface(), Name: c.Name})
 	}

@@ -2,7 +2,10 @@
 package disk
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
+	"slices"
 
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
@@ -21,6 +24,7 @@ type Disk struct {
 	SizeMiB   int32
 	BootOrder int32
 	Template  string // the SHA-256 of what the disk begins as; "" for an empty disk
+	Label     string // what the client calls the disk; "" for its name
 }
 
 // Check refuses disks that no host can have. A size of 0 is not given yet.
@@ -28,11 +32,31 @@ func Check(disks []Disk) error {
 	if len(disks) > maxDisks {
 		return fault.Invalid.With("at most %d", maxDisks).On("disks")
 	}
-	for _, d := range disks {
+	for i, d := range disks {
+		if !labelForm.MatchString(d.Label) {
+			return fault.Invalid.With("at most 63 letters, digits, dots, dashes, underscores or spaces").On(fmt.Sprintf("disks[%d].name", i))
+		}
 		if d.SizeMiB < 0 || d.SizeMiB > maxMiB {
 			return fault.Invalid.With("%d is not between %d and %d", d.SizeMiB, 1, maxMiB).On("hdd_mib")
 		}
 	}
+	return nil
+}
+
+// labelForm is the form of a disk's label, which may be empty.
+var labelForm = regexp.MustCompile(`^[A-Za-z0-9 ._-]{0,63}$`)
+
+// Arrange puts disks into their boot order. Either all disks have a number, each its own, or none has one.
+func Arrange(disks []Disk) error {
+	numbered := slices.ContainsFunc(disks, func(d Disk) bool { return d.BootOrder != 0 })
+	seen := map[int32]bool{}
+	for i, d := range disks {
+		if numbered && (d.BootOrder <= 0 || seen[d.BootOrder]) {
+			return fault.Invalid.With("a number of its own from 1 for each disk, or none").On(fmt.Sprintf("disks[%d].boot_order", i))
+		}
+		seen[d.BootOrder] = true
+	}
+	slices.SortStableFunc(disks, func(a, b Disk) int { return cmp.Compare(a.BootOrder, b.BootOrder) })
 	return nil
 }
 
@@ -47,7 +71,10 @@ func Fill(disks []Disk) ([]Disk, error) {
 			return nil, fault.Invalid.With("number %d has no size_mib", i+1).On("disks")
 		}
 		// Names of files follow from the position: what the client calls a disk is never a path.
-		disks[i].Name, disks[i].BootOrder = fmt.Sprintf("disk%d", i), clamp.Int32(i+1)
+		disks[i].Name = fmt.Sprintf("disk%d", i)
+		if disks[i].BootOrder == 0 {
+			disks[i].BootOrder = clamp.Int32(i + 1)
+		}
 	}
 	return disks, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/listing"
 )
 
@@ -46,7 +47,13 @@ type item struct {
 	IP4          []string  `db:"ip4"`
 	IP6          []string  `db:"ip6"`
 	Task         *int32    `db:"task"`
+	Balancer     string
+	Uptime       int32
+	Synced       bool
 }
+
+// balancerMode is the SQL of what balancers may do with the host h.
+const balancerMode = `CASE WHEN h.balanced THEN '` + balancerOn + `' ELSE '` + balancerOff + `' END`
 
 var hostList = query.List{
 	From: "host h",
@@ -56,18 +63,21 @@ var hostList = query.List{
 		{Alias: "o", SQL: "JOIN os o ON o.id = h.os_id"},
 		{Alias: "a", SQL: "LEFT JOIN account a ON a.id = h.account_id"},
 		{Alias: "d", SQL: `LEFT JOIN LATERAL (
-			SELECT k.id, k.name, k.size_mib, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
+			SELECT k.id, coalesce(nullif(k.label, ''), k.name) AS name, k.size_mib, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
 			FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order, k.id LIMIT 1) d ON true`},
 	},
 	Columns: `h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
 		h.created_at, c.id AS cluster_id, c.name AS cluster_name, n.id AS node_id, n.name AS node_name, n.endpoint, n.bridge,
-		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, o.name AS os_name, o.os_group,
+		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, ` + image.Title + ` AS os_name, o.os_group,
 		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib,
 		coalesce(d.disk_count, 0) AS disk_count,
 		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding' ORDER BY x.position) AS ip4,
 		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding' ORDER BY x.position) AS ip6,
 		(SELECT j.id FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')
-		 ORDER BY j.id LIMIT 1) AS task`,
+		 ORDER BY j.id LIMIT 1) AS task,
+		` + balancerMode + ` AS balancer,
+		CASE WHEN h.state = 'active' THEN coalesce(extract(epoch FROM now() - h.started_at), 0)::int ELSE 0 END AS uptime,
+		NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active') AS synced`,
 	LastNotify: listing.Now,
 	Counters: []query.Counter{
 		{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}},
@@ -97,8 +107,9 @@ var hostList = query.List{
 		"node.maintenance_mode": {SQL: "n.maintenance", Type: query.Bool, Needs: "n"},
 		"os":                    {SQL: "h.os_id", Type: query.Int},
 		"os.id":                 {SQL: "h.os_id", Type: query.Int},
-		"os.name":               {SQL: "o.name", Type: query.Text, Needs: "o"},
-		"os_name":               {SQL: "o.name", Type: query.Text, Needs: "o"},
+		"os.name":               {SQL: image.Title, Also: "o.name", Type: query.Text, Needs: "o"},
+		"os_name":               {SQL: image.Title, Also: "o.name", Type: query.Text, Needs: "o"},
+		"balancer_mode":         {SQL: "(" + balancerMode + ")", Type: query.Text},
 		"os_group":              {SQL: "o.os_group", Type: query.Text, Needs: "o"},
 		"internal_name":         {SQL: "h.uuid::text", Type: query.Text},
 		"disk.disk_mib":         {SQL: "d.size_mib", Type: query.Int, Null: true, Needs: "d"},

@@ -3,8 +3,6 @@ package host
 import (
 	"context"
 
-	"google.golang.org/protobuf/types/known/wrapperspb"
-
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -12,13 +10,10 @@ import (
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/jobs"
-	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
-	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/listing"
-	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/task"
 )
 
@@ -55,39 +50,6 @@ func (s *Server) GetHost(ctx context.Context, r *vmpb.GetHostRequest) (*vmpb.Hos
 	return render(&h), nil
 }
 
-func render(h *item) *vmpb.Host {
-	p := &vmpb.Host{
-		Id: h.ID, Name: h.Name, Comment: h.Comment, State: h.State, Domain: h.Domain, CpuNumber: h.CPUs, RamMib: h.RAM,
-		Disk: &vmpb.HostDisk{Id: h.DiskID, DiskMib: h.DiskMiB, Name: h.DiskName},
-		Cluster: &vmpb.HostCluster{
-			Id: h.ClusterID, Name: h.Cluster,
-			DatacenterType: cluster.DatacenterType, VirtualizationType: cluster.VirtualizationType,
-		},
-		Node:    &vmpb.HostNode{Id: h.NodeID, Name: h.Node, IpAddr: node.HostOf(h.Endpoint), MaintenanceMode: h.Maintenance},
-		Account: &vmpb.HostAccount{Id: h.AccountID, Email: h.Email},
-		Os:      &vmpb.HostOS{Id: h.OSID, Name: h.OS},
-		OsName:  h.OS, OsGroup: h.OSGroup, DiskCount: h.DiskCount,
-		Ip4: renderAddresses(h.IP4), Ip6: renderAddresses(h.IP6),
-		Interfaces:   []*vmpb.HostInterface{{HostInterface: guestInterface, Mac: h.MAC, NodeInterface: h.Bridge}},
-		AntiSpoofing: h.AntiSpoofing, CreateDate: stamp.Text(h.CreatedAt), InternalName: h.UUID.String(), CpuMode: "default",
-	}
-	if h.Task != nil {
-		p.Task = wrapperspb.Int32(*h.Task)
-	}
-	return p
-}
-
-// guestInterface is the name of a host's only interface in the guest.
-const guestInterface = "eth0"
-
-func renderAddresses(list []string) []*vmpb.HostAddress {
-	out := make([]*vmpb.HostAddress, len(list))
-	for i, ip := range list {
-		out[i] = &vmpb.HostAddress{Ip: ip, Interface: guestInterface}
-	}
-	return out
-}
-
 // ListHostHistory lists the operations on a host.
 func (s *Server) ListHostHistory(ctx context.Context, r *vmpb.ListHostHistoryRequest) (*vmpb.ListHostHistoryResponse, error) {
 	if _, err := find(ctx, s.db, r.GetId(), listing.Owner(ctx)); err != nil {
@@ -96,7 +58,7 @@ func (s *Server) ListHostHistory(ctx context.Context, r *vmpb.ListHostHistoryReq
 	return task.History(ctx, s.db, r.GetQuery(), r.GetId())
 }
 
-// UpdateHost changes name and comment. Nothing on the node depends on them, so there is no task.
+// UpdateHost changes name, comment and what balancers may do. Nothing on the node depends on them, so there is no task.
 func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vmpb.UpdateHostResponse, error) {
 	if r.Name != nil {
 		if err := checkName(r.GetName()); err != nil {
@@ -106,7 +68,11 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 	if err := checkComment(r.GetComment()); err != nil {
 		return nil, err
 	}
-	err := s.db.InTx(ctx, func(tx *unit.Tx) error {
+	balance, err := balanced(r.GetBalancerMode())
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
 		h, err := Lock(ctx, tx, r.GetId(), listing.Owner(ctx))
 		if err != nil {
 			return err
@@ -125,6 +91,9 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 		if caller, _ := identity.From(ctx); r.AntiSpoofing != nil && (r.GetAntiSpoofing() || caller.Admin()) {
 			h.Limited = r.AntiSpoofing
 		}
+		if r.BalancerMode != nil {
+			h.Balanced = balance
+		}
 		if err := Save(ctx, tx, h); err != nil {
 			return err
 		}
@@ -139,7 +108,7 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 
 // auditable returns what an update may change of a host.
 func auditable(h *Host) map[string]any {
-	m := map[string]any{"name": h.Name, "comment": h.Comment}
+	m := map[string]any{"name": h.Name, "comment": h.Comment, "balanced": h.Balanced}
 	if h.Limited != nil {
 		m["anti_spoofing"] = *h.Limited
 	}

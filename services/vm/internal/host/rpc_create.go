@@ -19,6 +19,7 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/task"
@@ -45,18 +46,19 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 		return nil, err
 	}
 	pointPlanned.Hit()
-	addrs, err := s.reserve(ctx, h, spec)
+	keys, addrs, err := s.reserve(ctx, h, spec)
 	if err != nil {
-		return nil, err
+		s.peers.Addresses.Release(ctx, h.UUID, keys...)
+		return nil, spec.blame(err)
 	}
 	pointReserved.Hit()
-	resp, err := s.record(ctx, h, spec, place, addrs)
+	resp, err := s.record(ctx, h, spec, place, keys, addrs)
 	if err != nil {
 		err = spec.ofOwner(err)
 		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they
 		// expire.
 		if !errors.Is(err, pg.ErrUnknownCommit) {
-			s.peers.Addresses.Release(ctx, h.UUID, h.UUID.String())
+			s.peers.Addresses.Release(ctx, h.UUID, keys...)
 		}
 		return nil, err
 	}
@@ -70,27 +72,27 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 		Name: r.GetName(), Comment: r.GetComment(), Domain: r.GetDomain(), Password: r.GetPassword(),
 		Cluster: r.GetCluster(), Node: r.GetNode(), Account: r.GetAccount(),
 		OS: r.GetOs(), Image: r.GetImage(), Preset: r.GetPreset(),
-		CPUs: r.GetCpuNumber(), RAM: r.GetRamMib(),
+		CPUs: r.GetCpuNumber(), RAM: r.GetRamMib(), HDD: r.GetHddMib(), Storages: map[string]int32{"storage": r.GetStorage()},
 		IPv4Number: 1, IPv4Pools: r.GetIpv4Pool(), Address: r.GetIpAddr().GetName(), Network: r.GetIpAddr().GetIpNetwork(),
-		IPv6:         r.GetIpv6Enabled(),
-		AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
+		IPv6: r.GetIpv6Enabled(), IPv6Pools: r.GetIpv6Pool(), IPv6Prefix: r.GetIpv6Prefix(),
+		Balancer: r.GetBalancerMode(), AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
+	}
+	if r.Ipv4Number != nil {
+		s.IPv4Number, s.IPv4Given = r.GetIpv4Number(), true
 	}
 	if p := r.GetIpAddr().GetIpPool(); p != 0 {
 		s.PoolOfOne = len(s.IPv4Pools) == 0
 		s.IPv4Pools = append(s.IPv4Pools, p)
 	}
 	s.FromWhere = r.GetIpAddr().GetIpPool() != 0 || s.Network != 0
-	switch {
-	case r.Ipv4Number != nil:
-		s.IPv4Number = r.GetIpv4Number()
-	case s.FromWhere && s.Address == "": // the pool or network says of which family the address is
-		s.IPv4Number, s.AnyNumber = 0, 1
+	for i, d := range r.GetDisks() {
+		s.Disks = append(s.Disks, disk.Disk{Label: d.GetName(), SizeMiB: d.GetSizeMib(), BootOrder: d.GetBootOrder()})
+		s.Storages[fmt.Sprintf("disks[%d].storage", i)] = d.GetStorage()
 	}
-	for _, d := range r.GetDisks() {
-		s.Disks = append(s.Disks, disk.Disk{SizeMiB: d.GetSizeMib()})
-	}
-	if len(s.Disks) == 0 && r.HddMib != nil {
-		s.Disks = []disk.Disk{{SizeMiB: r.GetHddMib()}}
+	for _, x := range r.GetCustomInterfaces() {
+		s.Interfaces = append(s.Interfaces, card{
+			MAC: x.GetMac(), Main: x.IsMainNetwork, Address: x.GetIpName(), Pool: x.GetIppool(), Count: x.IpCount, None: x.GetNoIp(),
+		})
 	}
 	return s
 }
@@ -104,15 +106,11 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place nod
 		return nil, place, err
 	}
 	p, err := readPlacement(ctx, s.db, spec.Cluster, spec.OS, owner, caller.Admin())
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, place, err
-	case p.ClusterID == 0:
-		return nil, place, fault.Invalid.With("there is no cluster %d", spec.Cluster).On("cluster")
-	case p.OSID == 0:
-		return nil, place, fault.Invalid.With("there is no OS %d", spec.OS).On("os")
-	case !p.Ready:
-		return nil, place, fault.Invalid.With("OS %d is being imported", spec.OS).On("os")
+	}
+	if err := spec.checkPlacement(p); err != nil {
+		return nil, place, err
 	}
 	if err := spec.fill(); err != nil {
 		return nil, place, err
@@ -123,7 +121,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place nod
 	if err != nil {
 		return nil, place, err
 	}
-	four, _ := address.Asked(spec.claim())
+	four, _ := address.Asked(spec.claims())
 	if err := p.Limits.Allow(spec.on(place).usage(int64(four))); err != nil {
 		return nil, place, spec.ofOwner(err)
 	}
@@ -138,17 +136,39 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place nod
 	if err != nil {
 		return nil, place, err
 	}
+	return spec.host(owner, hash, p), place, nil
+}
+
+// checkPlacement refuses a cluster, OS or storage that does not exist.
+func (s *createSpec) checkPlacement(p placement) error {
+	switch {
+	case p.ClusterID == 0:
+		return fault.Invalid.With("there is no cluster %d", s.Cluster).On("cluster")
+	case p.OSID == 0:
+		return fault.Invalid.With("there is no OS %d", s.OS).On("os")
+	case !p.Ready:
+		return fault.Invalid.With("OS %d is being imported", s.OS).On("os")
+	default:
+		return s.checkStorages(cluster.StorageID(p.ClusterID))
+	}
+}
+
+// host returns the host of the spec, without id, node and rows.
+func (s *createSpec) host(owner int32, hash string, p placement) *Host {
 	id := uuid.New()
-	h = &Host{
-		UUID: id, Name: spec.Name, Comment: spec.Comment, State: Creating, Wanted: WantActive,
-		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: spec.CPUs, MAC: MAC(id),
-		AntiSpoofing: p.AntiSpoofing || spec.AntiSpoofing, PasswordHash: hash, SSHKeys: spec.SSHKeys,
+	h := &Host{
+		UUID: id, Name: s.Name, Comment: s.Comment, State: Creating, Wanted: WantActive,
+		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: s.CPUs, MAC: s.MAC,
+		AntiSpoofing: p.AntiSpoofing || s.AntiSpoofing, PasswordHash: hash, SSHKeys: s.SSHKeys, Balanced: s.Balancer != balancerOff,
 	}
-	if spec.AntiSpoofing {
-		h.Limited = &spec.AntiSpoofing
+	if s.AntiSpoofing {
+		h.Limited = &s.AntiSpoofing
 	}
-	h.Hostname, h.Domain = hostnames(spec.Name, spec.Domain, p.DomainTemplate)
-	return h, place, nil
+	if h.MAC == nil {
+		h.MAC = MAC(id)
+	}
+	h.Hostname, h.Domain = hostnames(s.Name, s.Domain, p.DomainTemplate)
+	return h
 }
 
 // accountFor returns the owner of the new host: the caller, or the wanted account if the caller may act for it.
@@ -191,26 +211,35 @@ func hashPassword(password string) (string, error) {
 	return sha512_crypt.New().Generate([]byte(password), []byte("$6$"+rand.Text()[:16]))
 }
 
-// reserve reserves the addresses of a new host, under its UUID.
-func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) ([]address.Address, error) {
-	req := spec.claim()
-	if four, six := address.Asked(req); four+six == 0 {
-		return nil, nil
+// reserve reserves the addresses of a new host. The first claim has the host's UUID as its key, further ones have keys of
+// their own. reserve returns the keys also when a claim fails.
+func (s *Server) reserve(ctx context.Context, h *Host, spec *createSpec) (keys []string, addrs []address.Address, err error) {
+	for _, c := range spec.claims() {
+		if four, six := c.Asked(); four+six == 0 {
+			continue
+		}
+		c.Owner, c.ClusterId, c.AccountId, c.Key = h.UUID.String(), h.ClusterID, h.AccountID, h.UUID.String()
+		if len(keys) > 0 {
+			c.Key = uuid.NewString()
+		}
+		got, err := s.peers.Addresses.Reserve(ctx, c)
+		keys, addrs = append(keys, c.GetKey()), append(addrs, got...)
+		if err != nil {
+			return keys, nil, err
+		}
 	}
-	req.Owner, req.ClusterId, req.AccountId = h.UUID.String(), h.ClusterID, h.AccountID
-	by := address.Asker{One: "ip_addr", Pools: "ipv4_pool"}
-	if spec.PoolOfOne {
-		by.Pools = "ip_addr"
-	}
-	return s.peers.Addresses.Reserve(ctx, req, by)
+	return keys, addrs, address.CheckPrefix(addrs, spec.IPv6Prefix)
 }
 
 // record stores the host at the place that was chosen. When other hosts take the room there, it chooses again; that ends,
 // because they use it up.
-func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, place node.Place, addrs []address.Address) (
+func (s *Server) record(
+	ctx context.Context, h *Host, spec *createSpec, place node.Place, keys []string, addrs []address.Address,
+) (
 	resp *vmpb.CreateHostResponse, err error,
 ) {
 	four := address.CountIPv4(addrs)
+	args := h.Args(false)
 	for {
 		err = s.db.InTx(ctx, func(tx *unit.Tx) error {
 			there := spec.on(place)
@@ -218,7 +247,8 @@ func (s *Server) record(ctx context.Context, h *Host, spec *createSpec, place no
 			if err := (rows{tx}).InsertHost(ctx, h, there.Disks, addrs); err != nil {
 				return err
 			}
-			job, err := task.Enqueue(ctx, tx, createKind, task.HostKey(h.ID), h.AccountID, h.NodeID, h.Args(false))
+			args.ID, args.Keys = h.ID, keys
+			job, err := task.Enqueue(ctx, tx, createKind, task.HostKey(h.ID), h.AccountID, h.NodeID, args)
 			if err != nil {
 				return err
 			}

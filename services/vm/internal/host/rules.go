@@ -35,6 +35,12 @@ const (
 	WantAbsent  = "absent"
 )
 
+// What a client reads and says of balancers.
+const (
+	balancerOn  = "on"
+	balancerOff = "off"
+)
+
 // ErrDeleting refuses every change of a host that is being deleted.
 var ErrDeleting = fault.New(codes.FailedPrecondition, "HOST_DELETING", "the host is being deleted")
 
@@ -60,6 +66,7 @@ type Host struct {
 	PasswordHash string
 	SSHKeys      []string
 	CreatedAt    time.Time
+	Balanced     bool // balancers may move the host
 }
 
 // MarkDeleting records that the host is to be deleted. A second delete is refused while the first is carried out.

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,14 +36,23 @@ type createSpec struct {
 	OS, Image, Preset      int32
 	CPUs, RAM              int32
 	Disks                  []disk.Disk
+	HDD                    int32            // the size of the boot disk, in another field than Disks
+	Storages               map[string]int32 // that the request names, by field
 	IPv4Number             int32
 	AnyNumber              int32 // addresses of the family of their pool or network
+	IPv4Given              bool  // the request has IPv4Number
 	IPv4Pools              []int32
 	Address                string // a certain one; "" is any
 	Network                int32  // the addresses' network; 0 is any
 	FromWhere              bool   // a pool or a network is named for one address
 	PoolOfOne              bool   // IPv4Pools is that pool alone
 	IPv6                   bool
+	IPv6Pools              []int32 // empty: IPv4Pools
+	IPv6Prefix             int32   // of the network of the IPv6 address; 0 is any
+	Interfaces             []card
+	MAC                    net.HardwareAddr // nil: made from the UUID
+	byCard                 bool             // Interfaces names address or pool
+	Balancer               string
 	AntiSpoofing           bool
 	SSHKeys                []string
 }
@@ -72,13 +83,34 @@ func (s *createSpec) check() error {
 	case utf8.RuneCountInString(s.Password) > maxPassword || strings.ContainsAny(s.Password, "\x00\r\n"):
 		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
 	}
+	if _, err := balanced(s.Balancer); err != nil {
+		return err
+	}
+	if err := s.takeInterface(); err != nil {
+		return err
+	}
+	if !s.IPv4Given && s.FromWhere && s.Address == "" { // the pool or network says of which family the address is
+		s.IPv4Number, s.AnyNumber = 0, 1
+	}
 	if err := s.checkSize(); err != nil {
 		return err
 	}
 	if err := s.checkAddresses(); err != nil {
-		return err
+		return s.blame(err)
 	}
 	return s.checkKeys()
+}
+
+// balanced reads what a request says of balancers: "on", which is the default, or "off".
+func balanced(mode string) (bool, error) {
+	switch mode {
+	case "", balancerOn:
+		return true, nil
+	case balancerOff:
+		return false, nil
+	default:
+		return false, fault.Invalid.With("%.60q is neither %s nor %s", mode, balancerOn, balancerOff).On("balancer_mode")
+	}
 }
 
 // checkAddresses refuses a claim that cannot be given, rather than give less than was asked. A wished address counts as
@@ -89,20 +121,27 @@ func (s *createSpec) checkAddresses() error {
 			return fault.Invalid.With("%.60q is not an address", s.Address).On("ip_addr")
 		}
 	}
-	four, six := address.Asked(s.claim())
+	if err := address.CheckIPv6(s.IPv6, s.IPv6Pools, s.IPv6Prefix); err != nil {
+		return err
+	}
+	four, six := address.Asked(s.claims())
 	if four+six == 0 && s.FromWhere {
-		return fault.Invalid.With("0, but ip_addr says where an address is to come from").On("ipv4_number")
+		return fault.Invalid.With("0, but the request says where an address is to come from").On("ipv4_number")
 	}
 	return address.CheckCount(int(four+six), "ipv4_number")
 }
 
-// claim returns what the host asks of ip.
-func (s *createSpec) claim() *ippb.ReserveRequest {
+// claims returns what the host asks of ip.
+func (s *createSpec) claims() []address.Claim {
 	r := &ippb.ReserveRequest{PoolIds: s.IPv4Pools, Ipv4Count: s.IPv4Number, AnyCount: s.AnyNumber, Wish: s.Address, NetworkId: s.Network}
 	if s.IPv6 {
 		r.Ipv6Count = 1
 	}
-	return r
+	by := address.Asker{One: "ip_addr", Pools: "ipv4_pool"}
+	if s.PoolOfOne {
+		by.Pools = "ip_addr"
+	}
+	return address.Claim{ReserveRequest: r, By: by}.Split(s.IPv6Pools)
 }
 
 func (s *createSpec) checkSize() error {
@@ -115,7 +154,38 @@ func (s *createSpec) checkSize() error {
 	if err := between("ipv4_number", s.IPv4Number, 0, address.Max); err != nil {
 		return err
 	}
-	return disk.Check(s.Disks)
+	if err := disk.Check(s.Disks); err != nil {
+		return err
+	}
+	if err := disk.Arrange(s.Disks); err != nil {
+		return err
+	}
+	return s.takeHDD()
+}
+
+// checkStorages refuses every storage but that of the host's cluster.
+func (s *createSpec) checkStorages(ofCluster int32) error {
+	for _, field := range slices.Sorted(maps.Keys(s.Storages)) {
+		if id := s.Storages[field]; id != 0 && id != ofCluster {
+			return fault.Invalid.With("there is no storage %d in the cluster", id).On(field)
+		}
+	}
+	return nil
+}
+
+// takeHDD takes over the size of the boot disk, which the disks may name too.
+func (s *createSpec) takeHDD() error {
+	switch {
+	case s.HDD == 0:
+		return nil
+	case len(s.Disks) == 0:
+		s.Disks = []disk.Disk{{SizeMiB: s.HDD}}
+		return disk.Check(s.Disks)
+	case s.Disks[0].SizeMiB != s.HDD:
+		return fault.Invalid.With("%d, but the boot disk in disks has %d", s.HDD, s.Disks[0].SizeMiB).On("hdd_mib")
+	default:
+		return nil
+	}
 }
 
 func between(field string, n, least, most int32) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +21,7 @@ import (
 )
 
 const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at`
+	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at, balanced`
 
 type hostRow struct {
 	ID           int32
@@ -43,6 +44,7 @@ type hostRow struct {
 	PasswordHash string    `db:"password_hash"`
 	SSHKeys      []string  `db:"ssh_keys"`
 	CreatedAt    time.Time `db:"created_at"`
+	Balanced     bool
 }
 
 // Lock loads and locks a host for this unit of work. A host of another owner is not found; owner 0 sees all.
@@ -60,11 +62,17 @@ func QueueLock(b *pgx.Batch, id string) {
 	b.Queue(`SELECT FROM host WHERE uuid = nullif($1, '')::uuid FOR UPDATE`, id)
 }
 
+// startedAt is the SQL of the time since when a host runs, in an update to the state $4. It is null while the host does not
+// run, and stays while the host is merely out of sight.
+const startedAt = `CASE WHEN $4 = 'active' AND state NOT IN ('active', 'paused', 'unknown') THEN now()
+			WHEN $4 IN ('stopped', 'crashed') THEN NULL ELSE started_at END`
+
 // Save stores what may change of a host.
 func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, anti_spoofing_own = $6, changed_at = now()
-		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted, h.Limited)
+		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, balanced = $6, anti_spoofing_own = $7, changed_at = now(),
+			started_at = `+startedAt+`
+		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted, h.Balanced, h.Limited)
 	return err
 }
 
@@ -81,14 +89,17 @@ func SetDomain(ctx context.Context, tx *unit.Tx, h *Host, domain string) error {
 	return Emit(ctx, tx, h, "updated")
 }
 
-// Wanted returns the hosts of a node that are to run.
-func Wanted(ctx context.Context, tx *unit.Tx, nodeID int32) ([]int32, error) {
+// Rebooted records that the machines of a node were off a moment ago, and returns the hosts that are to run again.
+func Rebooted(ctx context.Context, tx *unit.Tx, nodeID int32) ([]int32, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT id FROM host WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting') ORDER BY id`, nodeID)
+		UPDATE host SET started_at = now()
+		WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting') RETURNING id`, nodeID)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[int32])
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	slices.Sort(ids)
+	return ids, err
 }
 
 // rows are the tables in a unit of work.
@@ -106,12 +117,15 @@ func (t rows) SaveHost(ctx context.Context, h *Host) error { return Save(ctx, t.
 func (t rows) InsertHost(ctx context.Context, h *Host, disks []disk.Disk, addrs []address.Address) error {
 	err := t.QueryRow(ctx, `
 		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, anti_spoofing_own)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, balanced, anti_spoofing_own)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 		RETURNING id, created_at`,
 		h.UUID, h.Name, h.Comment, h.Domain, h.Hostname, h.State, h.Wanted, h.AccountID, h.ClusterID, h.NodeID, h.OSID,
-		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...), h.Limited).
+		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...), h.Balanced, h.Limited).
 		Scan(&h.ID, &h.CreatedAt)
+	if pg.IsUnique(err, "host_mac_key") {
+		return fault.Conflict.With("another host has the hardware address %s", h.MAC).On(card{}.on("mac"))
+	}
 	if err != nil {
 		return err
 	}

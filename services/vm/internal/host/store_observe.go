@@ -30,7 +30,10 @@ func Observe(ctx context.Context, db *unit.DB, nodeID int32, since time.Time, se
 			FROM host o LEFT JOIN unnest($2::uuid[], $3::text[]) AS v(uuid, state) ON v.uuid = o.uuid
 			WHERE o.node_id = $1 AND o.state <> coalesce(v.state, 'crashed')
 		), changed AS (
-			UPDATE host h SET state = d.state, changed_at = now() FROM differs d
+			UPDATE host h SET state = d.state, changed_at = now(),
+				started_at = CASE WHEN d.state = 'active' AND h.state IN ('stopped', 'crashed') THEN now()
+					WHEN d.state IN ('stopped', 'crashed') THEN NULL ELSE h.started_at END
+			FROM differs d
 			WHERE d.id = h.id AND h.node_id = $1 AND h.state <> d.state AND `+observable+`
 			  AND NOT EXISTS (SELECT FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing'))
 			RETURNING h.id

@@ -74,16 +74,24 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.
 	})
 }
 
-// confirm confirms the first addresses of a host, by their key: what is reserved beside them is for another job to
-// confirm, or expires. A host without addresses has nothing to confirm. It may run twice: confirming what is confirmed
-// succeeds.
+// confirm confirms the first addresses of a host, by the keys of their claims: what is reserved beside them is for another
+// job to confirm, or expires. A host without addresses has nothing to confirm. It may run twice: confirming what is
+// confirmed succeeds.
 func (w *worker) confirm(ctx context.Context, run *jobs.Run, a machine.Args) error {
 	list, err := w.steps.Addresses(ctx, run, a)
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	_, err = w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID, Key: a.UUID})
-	return err
+	keys := a.Keys
+	if len(keys) == 0 {
+		keys = []string{a.UUID} // of a job from before hosts had several claims
+	}
+	for _, key := range keys {
+		if _, err := w.ip.Confirm(ctx, &ippb.ConfirmRequest{Owner: a.UUID, Key: key}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // network gives the bridge what the host needs. An address that the node itself has is held, so that the next create

@@ -16,6 +16,7 @@ import (
 type item struct {
 	ID        int32
 	Name      string
+	Slug      string
 	SHA256    string
 	State     string
 	Group     string    `db:"os_group"`
@@ -24,8 +25,19 @@ type item struct {
 	AdminOnly bool      `db:"adminonly"`
 	Comment   string    `db:"comment"`
 	UpdatedAt time.Time `db:"updated_at"`
-	Clusters  []int32   `db:"clusters"`
+	Clusters  []place   `db:"clusters"`
+	Nodes     []place   `db:"nodes"`
 }
+
+// place is a cluster or a node that has a template.
+type place struct {
+	ID       int32  `json:"id"`
+	Name     string `json:"name"`
+	Endpoint string `json:"endpoint"`
+}
+
+// Title is the SQL of what people call the OS o. A template without a title is called by its slug.
+const Title = `coalesce(nullif(o.title, ''), o.name)`
 
 // What the shown version of an OS says; while no node holds the OS, what was said of it first.
 const (
@@ -41,13 +53,18 @@ var osList = query.List{
 	Joins: []query.Join{{Alias: "v", SQL: `LEFT JOIN LATERAL (
 		SELECT x.sha256, x.os_group, x.min_ram_mib, x.min_disk_mib, min(x.since) AS since FROM os_node x
 		WHERE x.os_id = o.id AND x.sha256 <> '' GROUP BY 1, 2, 3, 4 ORDER BY count(*) DESC, min(x.since), x.sha256 LIMIT 1) v ON true`}},
-	Columns: `o.id, o.name, coalesce(v.sha256, o.sha256) AS sha256, o.state, ` + group + ` AS os_group, ` + minRAM + ` AS min_ram_mib,
-		` + minDisk + ` AS min_disk_mib, o.adminonly, o.comment, ` + updatedAt + ` AS updated_at,
-		ARRAY(SELECT DISTINCT n.cluster_id FROM os_node x JOIN node n ON n.id = x.node_id WHERE x.os_id = o.id ORDER BY 1) AS clusters`,
+	Columns: `o.id, ` + Title + ` AS name, o.name AS slug, coalesce(v.sha256, o.sha256) AS sha256, o.state,
+		` + group + ` AS os_group, ` + minRAM + ` AS min_ram_mib, ` + minDisk + ` AS min_disk_mib, o.adminonly, o.comment, ` + updatedAt + ` AS updated_at,
+		(SELECT coalesce(jsonb_agg(p ORDER BY p.id), '[]') FROM (
+			SELECT DISTINCT c.id, c.name FROM os_node x JOIN node n ON n.id = x.node_id JOIN cluster c ON c.id = n.cluster_id
+			WHERE x.os_id = o.id) p) AS clusters,
+		(SELECT coalesce(jsonb_agg(p ORDER BY p.id), '[]') FROM (
+			SELECT n.id, n.name, n.endpoint FROM os_node x JOIN node n ON n.id = x.node_id WHERE x.os_id = o.id) p) AS nodes`,
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
 		"id":               {SQL: "o.id", Type: query.Int},
-		"name":             {SQL: "o.name", Type: query.Text},
+		"name":             {SQL: Title, Also: "o.name", Type: query.Text},
+		"slug":             {SQL: "o.name", Type: query.Text},
 		"state":            {SQL: "o.state", Type: query.Text},
 		"os_group":         {SQL: group, Type: query.Text, Needs: "v"},
 		"adminonly":        {SQL: "o.adminonly", Type: query.Bool},

@@ -12,6 +12,7 @@ import (
 	"slipway.dev/pkg/stamp"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/listing"
+	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/task"
 )
 
@@ -43,11 +44,18 @@ func (s *Server) GetOS(ctx context.Context, r *vmpb.GetOSRequest) (*vmpb.OS, err
 }
 
 func render(o *item) *vmpb.OS {
-	return &vmpb.OS{
-		Id: o.ID, Name: o.Name, State: o.State, OsGroup: o.Group, Adminonly: o.AdminOnly, Clusters: o.Clusters, Repository: "local",
+	p := &vmpb.OS{
+		Id: o.ID, Name: o.Name, Slug: o.Slug, State: o.State, OsGroup: o.Group, Adminonly: o.AdminOnly, Repository: "local",
 		MinRamMib: o.MinRAM, HddMibRequired: o.MinDisk, CpuMode: "default", UpdatedAt: stamp.Text(o.UpdatedAt), Comment: o.Comment,
 		Sha256: o.SHA256,
 	}
+	for _, c := range o.Clusters {
+		p.Clusters = append(p.Clusters, &vmpb.OSCluster{Id: c.ID, Name: c.Name, UpdatedAt: p.GetUpdatedAt()})
+	}
+	for _, n := range o.Nodes {
+		p.Nodes = append(p.Nodes, &vmpb.OSNode{Id: n.ID, Name: n.Name, IpAddr: node.HostOf(n.Endpoint), SshPort: node.SSHPort})
+	}
+	return p
 }
 
 // ListCatalogue lists the images that can be imported.

@@ -59,11 +59,13 @@ var images = []image{
 type Version struct {
 	Name, SHA256, Group string
 	MinRAM, MinDisk     int32
+	Title               string
 }
 
 // described is a template as its node describes it.
 type described interface {
 	GetName() string
+	GetTitle() string
 	GetSha256() string
 	GetOsGroup() string
 	GetMinRamMib() int32
@@ -75,8 +77,8 @@ type described interface {
 func Versions[T described](list []T) []Version {
 	var out []Version
 	for _, t := range list {
-		v := Version{t.GetName(), t.GetSha256(), t.GetOsGroup(), max(t.GetMinRamMib(), 1), max(t.GetMinDiskMib(), 1)}
-		if v.Name != "" && v.SHA256 != "" && !strings.Contains(v.Name+v.SHA256+v.Group, "\x00") {
+		v := Version{t.GetName(), t.GetSha256(), t.GetOsGroup(), max(t.GetMinRamMib(), 1), max(t.GetMinDiskMib(), 1), t.GetTitle()}
+		if v.Name != "" && v.SHA256 != "" && !strings.Contains(v.Name+v.SHA256+v.Group+v.Title, "\x00") {
 			out = append(out, v)
 		}
 	}

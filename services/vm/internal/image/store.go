@@ -32,9 +32,10 @@ func hold(ctx context.Context, tx *unit.Tx, id int32, list []Version) error {
 // queueHold records that a node holds these templates, as a part of b. Each statement sees what another node added
 // before it. What is known already writes nothing.
 func queueHold(b *pgx.Batch, id int32, list []Version) {
-	sums, groups, ram, disk := make([]string, len(list)), make([]string, len(list)), make([]int32, len(list)), make([]int32, len(list))
+	sums, groups, titles := make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
+	ram, disk := make([]int32, len(list)), make([]int32, len(list))
 	for i, v := range list {
-		sums[i], groups[i], ram[i], disk[i] = v.SHA256, v.Group, v.MinRAM, v.MinDisk
+		sums[i], groups[i], titles[i], ram[i], disk[i] = v.SHA256, v.Group, v.Title, v.MinRAM, v.MinDisk
 	}
 	const said = `unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[]) AS s(name, sha256, os_group, min_ram_mib, min_disk_mib)`
 	args := []any{names(list), sums, groups, ram, disk}
@@ -46,6 +47,10 @@ func queueHold(b *pgx.Batch, id int32, list []Version) {
 	b.Queue(`
 		UPDATE os o SET state = 'active', sha256 = s.sha256, updated_at = now() FROM `+said+`
 		WHERE o.name = s.name AND o.state = 'importing'`, args...)
+	// A node that gives no title leaves the one that another node gave.
+	b.Queue(`
+		UPDATE os o SET title = s.title FROM unnest($1::text[], $2::text[]) AS s(name, title)
+		WHERE o.name = s.name AND s.title <> '' AND o.title <> s.title`, names(list), titles)
 	b.Queue(`
 		INSERT INTO os_node AS x (os_id, node_id, sha256, os_group, min_ram_mib, min_disk_mib)
 		SELECT o.id, $6, s.sha256, s.os_group, s.min_ram_mib, s.min_disk_mib FROM `+said+` JOIN os o ON o.name = s.name ORDER BY o.id

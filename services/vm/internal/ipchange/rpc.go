@@ -35,7 +35,10 @@ func NewServer(db *unit.DB, peers address.Reserver) *Server { return &Server{db,
 // AddHostIP reserves what the host is to get, then records that, and what the host is to lose, with the job in one
 // transaction. When the process dies in between, the addresses expire.
 func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb.Operation, error) {
-	c := Change{IPv4: r.GetIpv4Number(), Pools: r.GetIpv4Pool(), IPv6: r.Ipv6Enabled}
+	c := Change{
+		IPv4: r.GetIpv4Number(), Pools: r.GetIpv4Pool(),
+		IPv6: r.Ipv6Enabled, IPv6Pools: r.GetIpv6Pool(), IPv6Prefix: r.GetIpv6Prefix(),
+	}
 	for _, x := range r.GetIpList() {
 		c.List = append(c.List, Wanted{Name: x.GetName(), Pool: x.GetIpPool(), Network: x.GetIpNetwork(), Field: "ip_list"})
 	}
@@ -52,11 +55,14 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 	if err != nil {
 		return nil, err
 	}
-	requests := c.requests(list)
-	if err := s.allow(ctx, h, len(list), c.field(), requests); err != nil {
+	claims := c.claims(list)
+	if err := s.allow(ctx, h, len(list), c.field(), claims); err != nil {
 		return nil, err
 	}
-	keys, added, err := s.reserve(ctx, h, requests)
+	keys, added, err := s.reserve(ctx, h, claims)
+	if err == nil {
+		err = address.CheckPrefix(added, c.IPv6Prefix)
+	}
 	if err == nil {
 		var op *oppb.Operation
 		op, err = s.change(ctx, h, changeKind, keys, added, c.Surplus)
@@ -68,20 +74,15 @@ func (s *Server) AddHostIP(ctx context.Context, r *vmpb.AddHostIPRequest) (*oppb
 	return nil, err
 }
 
-// request is what to reserve, and how the client asks for it.
-type request struct {
-	*ippb.ReserveRequest
-	by address.Asker
-}
-
-// requests returns what to reserve for a change of a host that has these addresses.
-func (n *Change) requests(list []address.Address) (requests []request) {
+// claims returns what to reserve for a change of a host that has these addresses.
+func (n *Change) claims(list []address.Address) (claims []address.Claim) {
 	first := &ippb.ReserveRequest{PoolIds: n.Pools, Ipv4Count: max(0, n.IPv4)}
 	if n.IPv6 != nil && *n.IPv6 && !hasIPv6(list) {
 		first.Ipv6Count = 1
 	}
 	if first.GetIpv4Count()+first.GetIpv6Count() > 0 {
-		requests = append(requests, request{first, address.Asker{Pools: "ipv4_pool"}})
+		c := address.Claim{ReserveRequest: first, By: address.Asker{Pools: "ipv4_pool"}}
+		claims = append(claims, c.Split(n.IPv6Pools)...)
 	}
 	for _, x := range n.List {
 		r := &ippb.ReserveRequest{Wish: x.Name, NetworkId: x.Network}
@@ -91,34 +92,30 @@ func (n *Change) requests(list []address.Address) (requests []request) {
 		if x.Name == "" {
 			r.AnyCount = 1
 		}
-		requests = append(requests, request{r, address.Asker{One: x.Field, Pools: x.Field}})
+		claims = append(claims, address.Claim{ReserveRequest: r, By: address.Asker{One: x.Field, Pools: x.Field}})
 	}
-	return requests
+	return claims
 }
 
 // allow refuses what the host or its account may not have, before addresses are taken from others. The limits count in
 // the transaction that records the change. field is the one that asks for the addresses.
-func (s *Server) allow(ctx context.Context, h target, has int, field string, requests []request) error {
-	var four, all int32
-	for _, r := range requests {
-		v4, v6 := address.Asked(r.ReserveRequest)
-		four, all = four+v4, all+v4+v6
-	}
-	if err := address.CheckCount(has+int(all), field); err != nil {
+func (s *Server) allow(ctx context.Context, h target, has int, field string, claims []address.Claim) error {
+	four, six := address.Asked(claims)
+	if err := address.CheckCount(has+int(four+six), field); err != nil {
 		return err
 	}
 	return account.Allow(ctx, s.db, h.AccountID, account.Usage{account.IPv4Number: int64(four)})
 }
 
 // reserve reserves what a change adds to a host, under keys that are returned also when something fails.
-func (s *Server) reserve(ctx context.Context, h target, requests []request) (
+func (s *Server) reserve(ctx context.Context, h target, claims []address.Claim) (
 	keys []string, added []address.Address, err error,
 ) {
-	for _, r := range requests {
+	for _, r := range claims {
 		r.Owner, r.Key = h.UUID.String(), uuid.NewString()
 		r.ClusterId, r.AccountId, r.LapseSeconds = h.ClusterID, h.AccountID, lapse
 		keys = append(keys, r.GetKey())
-		got, err := s.peers.Reserve(ctx, r.ReserveRequest, r.by)
+		got, err := s.peers.Reserve(ctx, r)
 		if err != nil {
 			return keys, nil, err
 		}

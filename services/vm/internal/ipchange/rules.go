@@ -42,7 +42,10 @@ type Change struct {
 	IPv4  int32 // below zero: so many fewer
 	Pools []int32
 	IPv6  *bool
-	List  []Wanted
+	// Pools of the IPv6 address; empty: Pools. Its network has a prefix of IPv6Prefix; 0 is any.
+	IPv6Pools  []int32
+	IPv6Prefix int32
+	List       []Wanted
 }
 
 // Wanted asks for one address: a certain one, or one of a pool or network. An empty Wanted asks for nothing.
@@ -72,6 +75,9 @@ func (n *Change) check() error {
 	n.List = slices.DeleteFunc(n.List, Wanted.empty)
 	if n.IPv4 < -address.Max || n.IPv4 > address.Max {
 		return fault.Invalid.With("%d is not between %d and %d", n.IPv4, 1, address.Max).On("ipv4_number")
+	}
+	if err := address.CheckIPv6(n.IPv6 != nil && *n.IPv6, n.IPv6Pools, n.IPv6Prefix); err != nil {
+		return err
 	}
 	for _, x := range n.List {
 		if x.Name == "" {

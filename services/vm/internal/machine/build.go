@@ -27,7 +27,7 @@ func Read(db *unit.DB) Reader {
 			return row.Scan(&m.ID, &m.UUID, &m.Name, &m.Hostname, &m.Domain, &m.CPUs, &m.RAM, &m.MAC, &m.AntiSpoofing, &m.Limited,
 				&m.PasswordHash, &m.SSHKeys)
 		})
-		b.Queue(`SELECT id, name, size_mib, boot_order, template FROM disk WHERE host_id = $1 ORDER BY boot_order`, host).
+		b.Queue(`SELECT id, name, size_mib, boot_order, template, label FROM disk WHERE host_id = $1 ORDER BY boot_order`, host).
 			Query(func(rows pgx.Rows) (err error) {
 				m.Disks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[disk.Disk])
 				return err

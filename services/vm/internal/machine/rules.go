@@ -18,7 +18,7 @@ type Args struct {
 	ID    int32  `json:"id"`
 	UUID  string `json:"uuid"`
 	Force bool   `json:"force,omitempty"`
-	// Keys of the reservations that a change of addresses confirms.
+	// Keys of the reservations that a create or a change of addresses confirms.
 	Keys []string `json:"keys,omitempty"`
 }
 

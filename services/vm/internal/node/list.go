@@ -44,6 +44,8 @@ type item struct {
 	Crashed          int32
 	LeastRAM         int32 `db:"least_ram"`
 	BreakerOpen      bool  `db:"breaker_open"`
+	Overselling      float64
+	Bridge           string
 }
 
 var nodeList = query.List{
@@ -59,7 +61,8 @@ var nodeList = query.List{
 		n.seen_at > now() - ` + silence + ` AS alive, n.maintenance, n.cpu_number, n.cpu_model, n.cpu_allocated, n.ram_mib,
 		n.ram_allocated, n.storage_mib, n.storage_free_mib, n.storage_allocated, n.accel, n.kernel_version, n.os_version,
 		n.qemu_version, n.libvirt_version, n.seen_at, v.hosts, v.active, v.stopped, v.crashed,
-		coalesce((SELECT min(x.min_ram_mib) FROM os_node x WHERE x.node_id = n.id AND x.sha256 <> ''), 0) AS least_ram, n.breaker_opened_at IS NOT NULL AS breaker_open`,
+		coalesce((SELECT min(x.min_ram_mib) FROM os_node x WHERE x.node_id = n.id AND x.sha256 <> ''), 0) AS least_ram, n.breaker_opened_at IS NOT NULL AS breaker_open,
+		c.overselling, n.bridge`,
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
 		"id":               {SQL: "n.id", Type: query.Int},

@@ -3,8 +3,6 @@ package node
 
 import (
 	"context"
-	"net"
-	"strconv"
 
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -37,15 +35,15 @@ func (s *Server) GetNode(ctx context.Context, r *vmpb.GetNodeRequest) (*vmpb.Nod
 	return render(&n), nil
 }
 
-// sshPort is the port of SSH on a node, where clients look for it.
-const sshPort = 22
+// SSHPort is the port of SSH on a node, where clients look for it. The port of the agent is no business of theirs.
+const SSHPort = 22
 
 func render(n *item) *vmpb.Node {
 	p := &vmpb.Node{
-		Id: n.ID, Name: n.Name, Ip: HostOf(n.Endpoint), Port: sshPort, SshUser: "root", State: "unavailable",
+		Id: n.ID, Name: n.Name, Ip: HostOf(n.Endpoint), IpAddr: HostOf(n.Endpoint), Port: SSHPort, SshUser: "root", State: "unavailable",
 		Cluster:         &vmpb.NodeCluster{Id: n.ClusterID, Name: n.Cluster, VirtualizationType: cluster.VirtualizationType},
 		Cpu:             &vmpb.NodeCPU{Number: n.CPUs, Used: n.CPUAllocated, Model: n.CPUModel},
-		RamMib:          &vmpb.NodeRAM{Total: n.RAM, Allocated: n.RAMAllocated},
+		RamMib:          &vmpb.NodeRAM{Total: n.RAM, Allocated: n.RAMAllocated, Used: n.RAMAllocated},
 		Vm:              &vmpb.NodeHosts{Total: n.Hosts, Active: n.Active, Stopped: n.Stopped, Crashed: n.Crashed},
 		MaintenanceMode: n.Maintenance, HostCreationBlocked: n.Maintenance,
 		Storage: &vmpb.NodeStorage{
@@ -53,6 +51,9 @@ func render(n *item) *vmpb.Node {
 		},
 		KernelVersion: n.Kernel, OsVersion: n.OS, QemuVersion: n.QEMU, LibvirtVersion: n.Libvirt, Accel: n.Accel,
 		HaState: "disabled", HaError: "no_error", InternalName: n.UUID.String(),
+		CpuNumber: n.CPUs, HostCount: n.Hosts, Overselling: n.Overselling,
+		StorageMib: &vmpb.NodeUsage{Total: n.Storage, Used: n.Storage - n.StorageFree},
+		Interfaces: []*vmpb.NodeInterface{{NodeInterface: n.Bridge}},
 	}
 	p.Breaker = "closed"
 	if n.BreakerOpen {
@@ -63,11 +64,6 @@ func render(n *item) *vmpb.Node {
 	}
 	if n.LeastRAM > 0 {
 		p.Vm.Estimated = max((n.RAM-n.RAMAllocated)/n.LeastRAM, 0)
-	}
-	if _, port, err := net.SplitHostPort(n.Endpoint); err == nil {
-		if v, err := strconv.ParseInt(port, 10, 32); err == nil {
-			p.Port = int32(v)
-		}
 	}
 	return p
 }

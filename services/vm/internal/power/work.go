@@ -102,7 +102,7 @@ func (w *worker) failed(state host.State) func(context.Context, pgx.Tx, *jobs.Ru
 // StartAgain adds a job for each host that is to run on a node that was rebooted. A host that runs already is not
 // harmed: starting it succeeds at once.
 func StartAgain(ctx context.Context, tx *unit.Tx, nodeID int32) error {
-	ids, err := host.Wanted(ctx, tx, nodeID)
+	ids, err := host.Rebooted(ctx, tx, nodeID)
 	if err != nil {
 		return err
 	}

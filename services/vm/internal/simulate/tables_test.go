@@ -88,7 +88,7 @@ func (t tables) RegisterNode(ctx context.Context, n nodes.Description) (id int32
 }
 
 func (t tables) WantedHosts(ctx context.Context, node int32) ([]int32, error) {
-	return hosts.Wanted(ctx, t.tx, node)
+	return hosts.Rebooted(ctx, t.tx, node)
 }
 
 func (t tables) ResetBreaker(ctx context.Context, node int32) error {

@@ -33,18 +33,28 @@ const taskStatus = `CASE j.state WHEN 'done' THEN 'complete' WHEN 'undoing' THEN
 
 const taskHost = `coalesce(substring(j.key FROM '^host/([0-9]+)$'), '0')::int`
 
-var taskList = query.List{
-	From: "job j",
-	Columns: `j.id, j.kind AS name, ` + taskStatus + ` AS status, ` + taskHost + ` AS host, coalesce(j.account_id, 0) AS account,
+// columns returns the columns of a list of tasks with this status.
+func columns(status string) string {
+	return `j.id, j.kind AS name, ` + status + ` AS status, ` + taskHost + ` AS host, coalesce(j.account_id, 0) AS account,
 		coalesce(extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at), 0)::int AS running,
 		extract(epoch FROM coalesce(j.started_at, j.finished_at, now()) - j.created_at)::int AS waiting,
-		j.error AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`,
+		j.error AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`
+}
+
+// statusField returns the field of a status.
+func statusField(status string) query.Field {
+	return query.Field{SQL: "(" + status + ")", Type: query.Text, Alias: map[string]string{"fail": "failed"}}
+}
+
+var taskList = query.List{
+	From:       "job j",
+	Columns:    columns(taskStatus),
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
 		"id":          {SQL: "j.id", Type: query.Int},
 		"consul_id":   {SQL: "j.id", Type: query.Int},
 		"name":        {SQL: "j.kind", Type: query.Text},
-		"status":      {SQL: "(" + taskStatus + ")", Type: query.Text, Alias: map[string]string{"fail": "failed"}},
+		"status":      statusField(taskStatus),
 		"host":        {SQL: taskHost, Type: query.Int},
 		"account":     {SQL: "j.account_id", Type: query.Int, Null: true},
 		"date_create": {SQL: "j.created_at", Type: query.Time},
@@ -62,15 +72,20 @@ func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
 	return pg.One[item](rows, err, pg.Missing("task", id))
 }
 
+// historyStatus is the status of a task in the history of its host. Clients that look there for the task of a call that was
+// just answered see it running: while it waits, and for a second after its end.
+const historyStatus = `CASE WHEN j.finished_at IS NULL OR j.finished_at > clock_timestamp() - interval '1 second' THEN 'running'
+	ELSE ` + taskStatus + ` END`
+
 // historyList is the list of the tasks of one host.
 var historyList = query.List{
-	From: taskList.From, Columns: taskList.Columns, LastNotify: listing.Now, Newest: true,
+	From: taskList.From, Columns: columns(historyStatus), LastNotify: listing.Now, Newest: true,
 	Fields: map[string]query.Field{
 		"id":          taskList.Fields["id"],
 		"task":        taskList.Fields["id"],
 		"name":        taskList.Fields["name"],
-		"state":       taskList.Fields["status"],
-		"status":      taskList.Fields["status"],
+		"state":       statusField(historyStatus),
+		"status":      statusField(historyStatus),
 		"date_create": taskList.Fields["date_create"],
 	},
 }
