@@ -52,12 +52,12 @@ func TestMainPath(t *testing.T) {
 		t.Errorf("network %v", got)
 	}
 
-	// A host, with the body that a real client sends; objects that do not exist here are ignored.
+	// A host, with the body that a real client sends.
 	key := newKey(t)
 	made := c.must("POST", "/vm/v3/host", fmt.Sprintf(`{"account":1,"anti_spoofing":false,"cluster":1,"comment":"testing",
 		"cpu_mode":"default","cpu_number":1,"domain":"mein.example.com","hdd_mib":256,"ipv4_number":1,"ipv4_pool":[%d],"ipv6_enabled":true,"name":"mein",
-		"node":1,"os":%d,"password":"guest-Pass-1","ram_mib":256,"recipe_list":[{"recipe":11,"recipe_params":null}],
-		"vxlan":[{"id":16,"ipnet":17,"ipv4_number":1}],"ssh_keys":[%q]}`, pool, c.tiny(), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey())))))
+		"node":1,"os":%d,"password":"guest-Pass-1","ram_mib":256,"recipe_list":null,"custom_interfaces":null,
+		"preset":0,"vxlan":null,"ssh_keys":[%q]}`, pool, c.tiny(), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey())))))
 	id, task := number(made, "id"), number(made, "task")
 	if first := c.task(task); first["name"] != "host_create" || first["status"] != "created" && first["status"] != "running" && first["status"] != "complete" {
 		t.Errorf("task %v", first)

@@ -28,6 +28,7 @@ type stack struct {
 	url      string
 	email    string
 	password string
+	answered answered
 	process
 }
 
@@ -83,6 +84,7 @@ func (c *client) raw(method, path string, body any) (*http.Response, []byte) {
 	if err != nil {
 		c.s.t.Fatal(err)
 	}
+	c.s.shaped(method, path, resp, text)
 	return resp, text
 }
 
