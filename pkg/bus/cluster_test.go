@@ -116,3 +116,37 @@ func TestClusterKeepsThreeCopies(t *testing.T) {
 	publish(t, b, 20, 40)
 	s.await(t, upTo(40))
 }
+
+// TestStreamsFitASmallServer: a server that promises its streams little has room for a stream of each service all the same, and goes
+// on when it is started with still less.
+func TestStreamsFitASmallServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, most := range []int64{100 << 20, 20 << 20} {
+		s, err := server.NewServer(&server.Options{
+			Host: "127.0.0.1", Port: -1, NoSigs: true, JetStream: true, StoreDir: dir, JetStreamMaxStore: most,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("the server is not ready")
+		}
+		b, err := bus.Connect(t.Context(), s.ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, service := range []string{"auth", "ip", "vm", "toy"} {
+			eventually(t, func() string {
+				if _, err := b.Look(t.Context(), service); err != nil {
+					return err.Error()
+				}
+				return ""
+			})
+		}
+		b.Close()
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"slipway.dev/pkg/bus"
 	"slipway.dev/pkg/bus/bustest"
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/pg"
 )
 
 // park parks events of two consumers.
@@ -26,6 +27,12 @@ func (s *sink) park(t *testing.T, consumers ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// replay replays an event in a transaction, as a service does.
+func (s *sink) replay(ctx context.Context, consumer, id string, handle bus.Handle) error {
+	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) error { return bus.Replay(ctx, tx, consumer, id, handle) })
+	return bus.Refused(ctx, s.pool, consumer, id, err)
 }
 
 // list returns the parked events: consumer, number, error.
@@ -59,14 +66,14 @@ func TestParkedEvents(t *testing.T) {
 		if err := bus.Drop(t.Context(), s.pool, tt.consumer, tt.id); !errors.Is(err, fault.NotFound) {
 			t.Errorf("drop %v: %v", tt, err)
 		}
-		if err := bus.Replay(t.Context(), s.pool, tt.consumer, tt.id, s.handle); !errors.Is(err, fault.NotFound) {
+		if err := s.replay(t.Context(), tt.consumer, tt.id, s.handle); !errors.Is(err, fault.NotFound) {
 			t.Errorf("replay %v: %v", tt, err)
 		}
 	}
 	if err := bus.Drop(t.Context(), s.pool, "a", ev(0).ID); err != nil {
 		t.Error(err)
 	}
-	if err := bus.Replay(t.Context(), s.pool, "b", ev(1).ID, s.handle); err != nil {
+	if err := s.replay(t.Context(), "b", ev(1).ID, s.handle); err != nil {
 		t.Error(err)
 	}
 	if got := s.list(t); got != "b 3 no, a 2 no" || fmt.Sprint(s.effects(t)) != "[1]" {
@@ -76,7 +83,7 @@ func TestParkedEvents(t *testing.T) {
 		fault.Conflict.With("taken"): fault.Conflict, errors.New("disk full"): bus.ErrRefused,
 	} {
 		s.fail = func(int) error { return refusal }
-		if err := bus.Replay(t.Context(), s.pool, "a", ev(2).ID, s.handle); !errors.Is(err, want) {
+		if err := s.replay(t.Context(), "a", ev(2).ID, s.handle); !errors.Is(err, want) {
 			t.Errorf("%v: %v", refusal, err)
 		}
 		if got := s.list(t); !strings.Contains(got, "a 2 "+refusal.Error()) || !strings.Contains(got, "b 3 no") {
@@ -84,7 +91,7 @@ func TestParkedEvents(t *testing.T) {
 		}
 	}
 	s.fail = func(int) error { panic("oh") }
-	if err := bus.Replay(t.Context(), s.pool, "a", ev(2).ID, s.handle); !errors.Is(err, bus.ErrRefused) || !strings.Contains(s.list(t), "a 2 panic: oh") {
+	if err := s.replay(t.Context(), "a", ev(2).ID, s.handle); !errors.Is(err, bus.ErrRefused) || !strings.Contains(s.list(t), "a 2 panic: oh") {
 		t.Errorf("a panic: %v, %s", err, s.list(t))
 	}
 	if got := s.effects(t); fmt.Sprint(got) != "[1]" {
@@ -101,8 +108,8 @@ func TestParkedEventsWithoutDatabase(t *testing.T) {
 	cancel()
 	_, listErr := bus.ListParked(away, s.pool, 1)
 	for name, err := range map[string]error{
-		"list": listErr, "drop": bus.Drop(away, s.pool, "a", ev(0).ID), "replay": bus.Replay(away, s.pool, "a", ev(0).ID, s.handle),
-		"an effect that breaks the transaction": bus.Replay(t.Context(), s.pool, "a", ev(0).ID, func(ctx context.Context, tx pgx.Tx, _ bus.Event) error {
+		"list": listErr, "drop": bus.Drop(away, s.pool, "a", ev(0).ID), "replay": s.replay(away, "a", ev(0).ID, s.handle),
+		"an effect that breaks the transaction": s.replay(t.Context(), "a", ev(0).ID, func(ctx context.Context, tx pgx.Tx, _ bus.Event) error {
 			_, err := tx.Exec(ctx, `SELECT 1/0`)
 			return err
 		}),

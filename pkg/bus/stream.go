@@ -20,6 +20,7 @@ const (
 	patience     = 500 * time.Millisecond // after which a question is asked again
 	mostBytes    = 1 << 30
 	leastBytes   = 16 << 20 // of a stream for which there is no more room
+	unbounded    = -1
 )
 
 // State is what a stream holds at one moment.
@@ -118,6 +119,9 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 			}
 			return b.js.UpdateStream(ctx, want)
 		}, service)
+		if is(err, noRoom, insufficient, noPeers, notClustered) && b.replicas == 0 {
+			s, err = b.js.Stream(ctx, service) // it works as it is
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", service, err)
@@ -133,8 +137,11 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 func (b *Bus) fit(do func(jetstream.StreamConfig) (jetstream.Stream, error), service string) (s jetstream.Stream, err error) {
 	for _, n := range b.copies() {
 		for size := b.most; ; size /= 2 {
+			if size < leastBytes && b.most >= leastBytes {
+				size = unbounded // needs no promise
+			}
 			s, err = do(b.config(service, n, size))
-			if size < 2*leastBytes || !is(err, noRoom, insufficient) {
+			if size < leastBytes || !is(err, noRoom, insufficient) {
 				break
 			}
 		}

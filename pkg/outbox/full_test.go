@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"slipway.dev/pkg/bus"
@@ -81,4 +83,36 @@ func TestFullStreamLosesNothing(t *testing.T) {
 	if err != nil || s.Bytes > 1<<20 || s.First < 40 || s.Last != 60 {
 		t.Errorf("%+v, %v", s, err)
 	}
+}
+
+// TestOldStreamGetsTheBound: a stream of an earlier version, which dropped its oldest events and had no bound, gets one that it is
+// beyond. No event is lost, whether the reader had it or not.
+func TestOldStreamGetsTheBound(t *testing.T) {
+	t.Parallel()
+	srv, owner, one := bustest.NewServer(t), pgtest.New(t, outbox.Migrations), pgtest.New(t, outbox.Migrations)
+	_, err := srv.JetStream(t).CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "vm", Subjects: []string{"vm.>"}, Discard: jetstream.DiscardOld, MaxAge: bus.StreamAge, Duplicates: 10 * time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := relays(t, owner, srv.Connect(t))
+	large(t, owner, 0, 10)
+	end := readsLarge(t, one, srv.Connect(t), "one-vm")
+	await(t, one, effects, upTo(10))
+	end()
+	large(t, owner, 10, 30)
+	await(t, owner, unsent, []int{0})
+	stop()
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(srv)), bus.WithMaxBytes(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	relays(t, owner, b)
+	readsLarge(t, one, b, "one-vm")
+	await(t, one, sorted, upTo(30))
+	large(t, owner, 30, 35)
+	await(t, one, sorted, upTo(35))
+	await(t, owner, unsent, []int{0})
 }

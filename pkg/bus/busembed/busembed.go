@@ -64,6 +64,9 @@ func open(cfg Config) (*server.Server, error) {
 		StoreDir:   cfg.Dir,
 		SyncAlways: true,
 		NoSigs:     true,
+		// By default the server promises its streams no more than most of what is free when it starts, which is little after the
+		// disk was full: then a stream with a bound could not be opened. A full disk is what watch looks for.
+		JetStreamMaxStore: 1 << 50,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("embedded bus: %w", err)
