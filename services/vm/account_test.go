@@ -295,3 +295,27 @@ func (w *world) watch(subjects ...string) <-chan bus.Event {
 	w.Cleanup(func() { stop(); <-done })
 	return events
 }
+
+// TestNewAccountIsKnown: an account that auth has just made is found by its id before the event arrives, and by administrators
+// alone.
+func TestNewAccountIsKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	accounts := vmpb.NewAccountServiceClient(w.conn)
+	one := &vmpb.ListAccountsRequest{Query: where("id", "11")}
+	if l, err := accounts.ListAccounts(w.as(12, identity.RoleUser), one); err == nil && l.GetSize() != 0 {
+		t.Errorf("a user finds %v", l)
+	}
+	if l, err := accounts.ListAccounts(w.admin(), &vmpb.ListAccountsRequest{Query: where("id", "12")}); err != nil || l.GetSize() != 0 {
+		t.Errorf("no account: %v %v", l, err)
+	}
+	l, err := accounts.ListAccounts(w.admin(), one)
+	if err != nil || l.GetSize() != 1 || l.GetList()[0].GetEmail() != "eleven@example.com" {
+		t.Errorf("list %v %v", l, err)
+	}
+	if _, err := accounts.GetAccount(w.admin(), &vmpb.GetAccountRequest{Id: 11}); err != nil {
+		t.Error(err)
+	}
+	_, err = accounts.GetAccount(w.admin(), &vmpb.GetAccountRequest{Id: 12})
+	w.reason("no account", err, "NOT_FOUND")
+}
