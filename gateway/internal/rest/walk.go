@@ -20,7 +20,7 @@ const (
 	// pageTime is how long a client may take to read one page of an answer of several pages.
 	pageTime = time.Minute
 	// walkPage is the number of rows that are asked for at a time after the first page.
-	walkPage = 500
+	walkPage = 250
 )
 
 // walk reads a list page by page, by cursor, for one answer. Neither side holds more than a page in memory. A walk is no
