@@ -132,7 +132,9 @@ func (n *Node) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (*node
 	})
 }
 
-func (m *Machine) seed(r *nodepb.EnsureSeedRequest) { m.Seed = append([]string{}, addresses(r.GetLinks())...) }
+func (m *Machine) seed(r *nodepb.EnsureSeedRequest) {
+	m.Seed = append([]string{}, addresses(r.GetLinks())...)
+}
 
 func addresses(links []*nodepb.Link) (list []string) {
 	for _, l := range links {

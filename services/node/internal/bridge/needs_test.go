@@ -49,7 +49,7 @@ func expect(t *testing.T, when, name string, translated int, want ...string) {
 	}
 }
 
-// reachable reports by which link the kernel sends packets to an address.
+// by returns the name of the link by which the kernel sends packets to an address.
 func by(t *testing.T, addr string) string {
 	t.Helper()
 	routes, err := netlink.RouteGet(netip.MustParseAddr(addr).AsSlice())
