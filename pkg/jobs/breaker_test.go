@@ -122,6 +122,16 @@ func TestBreakerOfManySteps(t *testing.T) {
 			p.kind("disk", 2)
 			time.Sleep(61 * time.Second)
 		}, []bool{false}},
+		{"two time-outs, one after the other", func(p *plant, _ *jobs.Runner, disk, _ *atomic.Int32) {
+			disk.Store(late)
+			p.kind("disk", 1)
+			time.Sleep(2*time.Minute + 5*time.Second)
+		}, []bool{false}},
+		{"three time-outs, one after the other", func(p *plant, _ *jobs.Runner, disk, _ *atomic.Int32) {
+			disk.Store(late)
+			p.kind("disk", 1)
+			time.Sleep(3*time.Minute + 10*time.Second)
+		}, []bool{true}},
 		{"a success between them", func(p *plant, _ *jobs.Runner, disk, _ *atomic.Int32) {
 			for range 3 {
 				disk.Store(late)
