@@ -184,11 +184,13 @@ func everyNetwork(c *client) {
 func everyHost(c *client) {
 	for _, path := range []string{
 		"/vm/v3/cluster", "/vm/v3/cluster/1", "/vm/v3/node", "/vm/v3/node/1", "/vm/v3/node/1/stranger", "/vm/v3/os", "/vm/v3/os/1",
-		"/vm/v3/catalogue", "/vm/v3/fsck", "/vm/v3/audit", "/vm/v3/parked", "/vm/v3/task",
+		"/vm/v3/os/all", "/vm/v3/catalogue", "/vm/v3/fsck", "/vm/v3/audit", "/vm/v3/parked", "/vm/v3/task",
 	} {
 		c.ok("GET", path, nil)
 	}
 	c.ok("POST", "/vm/v3/node/1/breaker/reset", nil)
+	c.ok("POST", "/vm/v3/cluster/1", object{"anti_spoofing": true})
+	c.ok("POST", "/vm/v3/event/republish", object{"since": time.Now().UTC().Format(time.DateTime)})
 	made := c.ok("POST", "/vm/v3/host", object{"name": "every", "os": c.tiny(), "password": "x", "ipv4_number": 2})
 	c.complete(made)
 	path := at("/vm/v3/host/%d", made)
