@@ -98,9 +98,8 @@ func everyAuth(c *client) {
 }
 
 func everyTOTP(c *client) {
-	email := unique("factor")
 	for _, off := range []string{"DELETE /auth/v4/self/totp?code=%s", "POST /auth/v4/self/totp/disable", "DELETE /auth/v4/user/%s/totp", "DELETE /vm/v3/user/%s/totp"} {
-		email = unique("factor")
+		email := unique("factor")
 		c.ok("POST", "/auth/v4/user", object{"email": email, "role": "@user", "password": "Factor-Password-1"})
 		user := &client{s: c.s}
 		user.token = user.ok("POST", "/auth/v4/public/token", object{"email": email, "password": "Factor-Password-1"})["token"].(string)

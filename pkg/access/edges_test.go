@@ -146,8 +146,10 @@ func TestRecorded(t *testing.T) {
 		m    access.Method
 		want bool
 	}{
-		{access.Method{Mutates: true}, true}, {access.Method{Mutates: true, Object: part}, false},
-		{access.Method{}, false}, {access.Method{Object: part}, false},
+		{access.Method{Mutates: true}, true},
+		{access.Method{Mutates: true, Object: part}, false},
+		{access.Method{}, false},
+		{access.Method{Object: part}, false},
 	} {
 		if tt.m.Recorded() != tt.want {
 			t.Errorf("%+v: %v", tt.m, !tt.want)

@@ -132,8 +132,19 @@ func TestNear(t *testing.T) {
 	store(t, pool, stored{"vm", 3, 1}, stored{"vm", 5, 1}, stored{"vm", 9, 1}, stored{"ip", 4, 1}, stored{"ip", 8, 1}, stored{"vm", nil, 0})
 	asLeader(t, pool, func(ctx context.Context, x *term) {
 		for _, tt := range []struct{ from, probe, to, want uint64 }{
-			{1, 6, 10, 5}, {1, 5, 10, 5}, {1, 4, 10, 3}, {1, 9, 10, 9}, {1, 20, 21, 9}, {3, 3, 10, 3}, {4, 4, 10, 5}, {6, 7, 10, 9},
-			{6, 8, 9, 0}, {6, 6, 9, 0}, {10, 12, 20, 0}, {1, 2, 3, 0}, {1, 2, 4, 3},
+			{1, 6, 10, 5},
+			{1, 5, 10, 5},
+			{1, 4, 10, 3},
+			{1, 9, 10, 9},
+			{1, 20, 21, 9},
+			{3, 3, 10, 3},
+			{4, 4, 10, 5},
+			{6, 7, 10, 9},
+			{6, 8, 9, 0},
+			{6, 6, 9, 0},
+			{10, 12, 20, 0},
+			{1, 2, 3, 0},
+			{1, 2, 4, 3},
 		} {
 			seq, id, err := x.near(ctx, "vm", tt.from, tt.probe, tt.to)
 			if tt.want == 0 {

@@ -131,11 +131,15 @@ func TestShape(t *testing.T) {
 		"not counted":    {&querypb.Query{Where: is("name", eq, "a")}, query.Scope{}, "", "SELECT count(*)::int FROM host h WHERE ((h.name = $1::text))"},
 		"counted for me": {nil, scope, "", "SELECT count(*)::int FROM host h WHERE (h.owner = $1)"},
 		"by a counter of mine": {
-			&querypb.Query{Where: is("state", eq, "a")}, query.Scope{SQL: scope.SQL, Args: scope.Args, Fields: []string{"owner"}}, "",
+			&querypb.Query{Where: is("state", eq, "a")},
+			query.Scope{SQL: scope.SQL, Args: scope.Args, Fields: []string{"owner"}},
+			"",
 			"SELECT coalesce(sum(h.n), 0)::int FROM host_count_of h WHERE (h.owner = $1) AND ((h.state = $2::text))",
 		},
 		"by no counter of mine": {
-			&querypb.Query{Where: is("name", eq, "a")}, query.Scope{SQL: scope.SQL, Args: scope.Args, Fields: []string{"owner"}}, "",
+			&querypb.Query{Where: is("name", eq, "a")},
+			query.Scope{SQL: scope.SQL, Args: scope.Args, Fields: []string{"owner"}},
+			"",
 			"SELECT count(*)::int FROM host h WHERE (h.owner = $1) AND ((h.name = $2::text))",
 		},
 		"all, though fields are named": {nil, query.Scope{Fields: []string{"owner"}}, "", "SELECT coalesce(sum(h.n), 0)::int FROM host_count h WHERE true"},

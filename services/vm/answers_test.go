@@ -58,8 +58,15 @@ func TestOSHasATitle(t *testing.T) {
 		value string
 		want  int32
 	}{
-		{eq, "Tiny Linux 1.0", 1}, {eq, "tiny", 1}, {eq, "Tiny", 0}, {cp, "%linux%", 1}, {cp, "tin%", 1}, {cp, "%bsd%", 0},
-		{ne, "tiny", 0}, {ne, "Tiny Linux 1.0", 0}, {ne, "other", 1},
+		{eq, "Tiny Linux 1.0", 1},
+		{eq, "tiny", 1},
+		{eq, "Tiny", 0},
+		{cp, "%linux%", 1},
+		{cp, "tin%", 1},
+		{cp, "%bsd%", 0},
+		{ne, "tiny", 0},
+		{ne, "Tiny Linux 1.0", 0},
+		{ne, "other", 1},
 	} {
 		l, err := oses.ListOS(w.admin(), &vmpb.ListOSRequest{Query: compare("name", tt.op, tt.value)})
 		if err != nil || l.GetSize() != tt.want {

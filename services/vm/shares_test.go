@@ -17,12 +17,10 @@ func TestJobsAreBoundedByNodeAndAccount(t *testing.T) {
 	w := newWorld(t)
 	user := w.as(11, identity.RoleUser)
 	c := w.create(user, wish("mine"))
-	tasks := []int32{c.GetTask()}
 	added, err := w.hosts().AddHostIP(w.admin(), &vmpb.AddHostIPRequest{Id: c.GetId(), Ipv4Number: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tasks = append(tasks, added.GetTask())
 	w.done(added.GetTask())
 	if _, err := w.hosts().StopHost(user, &vmpb.StopHostRequest{Id: c.GetId(), Force: true}); err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func (k *walk) page() (proto.Message, error) {
 	}
 	k.query.Offset, k.query.Limit, k.query.Explain, k.query.Uncounted = 0, walkPage, false, true
 	if k.left >= 0 {
-		k.query.Limit = int32(min(k.left, walkPage)) //nolint:gosec // at most walkPage
+		k.query.Limit = int32(min(k.left, walkPage))
 	}
 	k.query.Cursor = proto.String(k.next)
 	k.in.Set(k.c.query, protoreflect.ValueOfMessage(k.query.ProtoReflect()))
@@ -160,7 +160,6 @@ func (k *walk) list(page Page, out proto.Message) {
 	tail := withoutList(out)
 	for k.more() {
 		k.write(text)
-		out = nil
 		var err error
 		if out, err = k.page(); err != nil {
 			k.abort(err)

@@ -76,7 +76,7 @@ func TestClaimPassesALockedRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // it only held a lock
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
 	if _, err := tx.Exec(t.Context(), `SELECT FROM job WHERE key = 'k1' FOR UPDATE`); err != nil {
 		t.Fatal(err)
 	}

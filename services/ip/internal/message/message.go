@@ -2,8 +2,9 @@
 package message
 
 import (
-	"google.golang.org/protobuf/types/known/wrapperspb"
 	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"slipway.dev/pkg/fault"
 )
