@@ -113,7 +113,7 @@ func (s *process) build(ctx context.Context) error {
 	}
 	// The lock on the data directory proves that the predecessor is dead: its jobs are taken over at once.
 	s.services, err = stack.New(ctx, stack.Config{
-		Pools: s.infra.pools, Bus: s.infra.bus, Log: s.log, Settings: settings(os.Environ(), map[string]string{
+		Pools: s.infra.pools, Guard: s.infra.guard, Bus: s.infra.bus, Log: s.log, Settings: settings(os.Environ(), map[string]string{
 			"SLIPWAY_AUTH_MASTER_KEY": master, "SLIPWAY_AUTH_ADMIN_EMAIL": s.cfg.AdminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": password,
 			"SLIPWAY_VM_TAKE_OVER": "true",
 		}),

@@ -23,6 +23,7 @@ type infra struct {
 	postgres *pgembed.Server
 	nats     *busembed.Server
 	pools    map[string]*pgxpool.Pool
+	guard    *pg.Guard // of all pools
 	bus      *bus.Bus
 }
 
@@ -31,7 +32,7 @@ const maxConnections = 100
 
 // start starts or reaches database and bus.
 func start(ctx context.Context, cfg Config, log *slog.Logger) (*infra, error) {
-	i := &infra{pools: map[string]*pgxpool.Pool{}}
+	i := &infra{pools: map[string]*pgxpool.Pool{}, guard: pg.NewGuard()}
 	if err := i.start(ctx, cfg, log); err != nil {
 		i.stop()
 		return nil, err
@@ -61,7 +62,7 @@ func (i *infra) start(ctx context.Context, cfg Config, log *slog.Logger) (err er
 		return err
 	}
 	for schema, conns := range connections {
-		if i.pools[schema], err = pg.Open(ctx, parts.WithConns(url, conns), schema); err != nil {
+		if i.pools[schema], err = pg.Open(ctx, parts.WithConns(url, conns), schema, pg.Guarded(i.guard)); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/identity"
 	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pki"
 	"slipway.dev/pkg/program"
 	"slipway.dev/pkg/rpc"
@@ -35,6 +36,8 @@ type Config struct {
 	Settings map[string]string
 	// Pools are the connection pools of the services' schemas, by service.
 	Pools map[string]*pgxpool.Pool
+	// Guard is that of all pools; nil where timelines do not matter.
+	Guard *pg.Guard
 	Bus   *bus.Bus
 	Log   *slog.Logger
 	// Wrap, when it is set, returns what caller uses as its connection to a service, such as one that sometimes fails.
@@ -69,7 +72,7 @@ func New(ctx context.Context, cfg Config) (*Stack, error) {
 			return nil, fmt.Errorf("stack: no database for %s", p.Name)
 		}
 		svc, err := p.New(ctx, cfg.Settings, service.Deps{
-			Pool: cfg.Pools[p.Name], Bus: cfg.Bus, Log: cfg.Log.With("service", p.Name), Peers: s.Peers(p.Name), Dial: s.dial,
+			Pool: cfg.Pools[p.Name], Guard: cfg.Guard, Bus: cfg.Bus, Log: cfg.Log.With("service", p.Name), Peers: s.Peers(p.Name), Dial: s.dial,
 		})
 		if err != nil {
 			return nil, err

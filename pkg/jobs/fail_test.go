@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fence"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg/pgtest"
 )
@@ -63,6 +65,38 @@ func TestPermanentOrTransient(t *testing.T) {
 			}
 			if j.Error == secret.Error() {
 				t.Error("the cause is shown to the client")
+			}
+		})
+	}
+}
+
+// TestStaleStopsAndNeverUndoes: a refusal as stale says nothing about the machine, so the job is neither given up nor undone,
+// however often the refusal comes, and the runner says each time that it may be out of date.
+func TestStaleStopsAndNeverUndoes(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]error{
+		"plain": fence.ErrStale.With("command 364.3 came after 364.6"), "of a call": fault.Status(fence.ErrStale).Err(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var d diary
+			tries := 0
+			h := d.handler(d.step("a", nil), d.step("b", func(context.Context, *jobs.Run) error {
+				if tries++; tries > 3 {
+					return nil
+				}
+				return fmt.Errorf("disk: %w", refusal)
+			}))
+			h.Attempts, h.Backoff, h.MaxBackoff = 1, time.Millisecond, 2*time.Millisecond
+			pool := pgtest.New(t, jobs.Migrations)
+			var heard atomic.Int32
+			cfg := slow
+			cfg.Stale = func() { heard.Add(1) }
+			r, stop := start(t, pool, cfg, h)
+			j := wait(t, pool, enqueue(t, pool, r, "k").ID)
+			stop()
+			if j.State != jobs.Done || d.String() != "+a +b +b +b +b done" || heard.Load() != 3 {
+				t.Errorf("%s: %s, heard %d times", j.State, &d, heard.Load())
 			}
 		})
 	}

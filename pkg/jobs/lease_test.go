@@ -12,7 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"slipway.dev/pkg/fence"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 )
 
@@ -243,5 +245,38 @@ func TestRunnerOutlivesTheDatabase(t *testing.T) {
 	cut.Store(false)
 	if got := wait(t, pool, j.ID); got.State != jobs.Done {
 		t.Errorf("job %+v", got)
+	}
+}
+
+// TestFencesCarryTheTimeline: numbers of leases begin with the timeline of the database, and go on above an accepted one.
+func TestFencesCarryTheTimeline(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t, jobs.Migrations)
+	next := func(base string) (n int64) {
+		t.Helper()
+		err := pg.InTx(t.Context(), pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), `SELECT set_config('slipway.timeline_base', $1, true)`, base); err != nil {
+				return err
+			}
+			return tx.QueryRow(t.Context(), `SELECT job_next_fence()`).Scan(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	// A database of an earlier version has given numbers without timelines.
+	if _, err := pool.Exec(t.Context(), `SELECT setval('job_fence', 364)`); err != nil {
+		t.Fatal(err)
+	}
+	first, second := next(""), next("")
+	if first != fence.First(1)+1 || second != first+1 {
+		t.Errorf("numbers %d and %d, want those after %d", first, second, fence.First(1))
+	}
+	if n := next("7"); n != fence.First(8)+1 {
+		t.Errorf("after a failover %d, of timeline %d", n, fence.Timeline(n))
+	}
+	if n := next(""); n != fence.First(8)+2 {
+		t.Errorf("a lower timeline moves the numbers back to %d", n)
 	}
 }

@@ -34,6 +34,9 @@ type Config struct {
 	// Patience is how long a job keeps its worker. Then it goes on without one, so that a job that waits for its node
 	// delays no other; default 1 s.
 	Patience time.Duration
+	// Stale is called when a step was refused with fence.ErrStale: the database of this runner may be one that a failover
+	// left behind. The job is put back, is not undone, and the refusal does not count as a failure.
+	Stale func()
 }
 
 // Runner carries out the jobs of one schema. Several may work on the same schema.
@@ -74,6 +77,9 @@ func NewRunnerOn(b backend.Backend, jitter func(l backend.Lease, below time.Dura
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Stale == nil {
+		cfg.Stale = func() {}
 	}
 	cfg.Lease = orDefault(cfg.Lease, 15*time.Second)
 	cfg.Poll = orDefault(cfg.Poll, time.Second)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/fence"
 	"slipway.dev/pkg/jobs/internal/backend"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/trace"
@@ -22,6 +23,8 @@ const (
 	maxLost = 10
 	// txTime bounds Done and Failed, which wait for nothing but PostgreSQL.
 	txTime = time.Minute
+	// staleShift makes the wait after a stale command as long as after so many failures.
+	staleShift = 4
 )
 
 var pointClaim = crash.At("job.claim.after")
@@ -97,6 +100,8 @@ func (r *Runner) handleError(l *lease, w *work, args any, err error) (string, er
 	switch {
 	case stopped(l.ctx, err):
 		return r.putBack(l, w, err)
+	case fence.IsStale(err): // this process is out of date, so it must not undo what another one may have done
+		return r.putBack(l, w, err)
 	case errors.Is(err, ErrCanceled) || errors.Is(context.Cause(l.do), ErrCanceled):
 		err = ErrCanceled
 	case ours, errors.Is(err, pg.ErrUnknownCommit):
@@ -122,9 +127,14 @@ func (r *Runner) putBack(l *lease, w *work, err error) (string, error) {
 	}
 	_, ours := errors.AsType[bookkeeping](err)
 	_, panicked := errors.AsType[panicked](err)
+	stale := fence.IsStale(err)
 	wait := min(w.backoff<<min(l.failures, 16), w.maxBackoff)
+	if stale {
+		wait = min(max(wait, w.backoff<<staleShift), w.maxBackoff)
+		r.cfg.Stale()
+	}
 	return outcome("retry", r.release(l, backend.Release{
-		After: r.jitter(l.key(), wait) + 1, Fault: public(err), Failures: count(!ours), Panics: count(panicked),
+		After: r.jitter(l.key(), wait) + 1, Fault: public(err), Failures: count(!ours && !stale), Panics: count(panicked),
 	}), err)
 }
 

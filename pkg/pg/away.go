@@ -82,19 +82,30 @@ type lostError struct {
 func (e lostError) Unwrap() error { return e.error }
 
 // wire is a connection to PostgreSQL that marks its errors.
-type wire struct{ net.Conn }
+type wire struct {
+	net.Conn
+	guard *Guard
+}
 
 // mark is for pgconn.Config.AfterNetConnect.
-func mark(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) { return wire{c}, nil }
+func (g *Guard) mark(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) {
+	return &wire{c, g}, nil
+}
+
+// Close implements net.Conn.
+func (w *wire) Close() error {
+	w.guard.forget(w)
+	return w.Conn.Close()
+}
 
 // Read implements net.Conn.
-func (w wire) Read(b []byte) (int, error) {
+func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	return n, lost(err, false)
 }
 
 // Write implements net.Conn.
-func (w wire) Write(b []byte) (int, error) {
+func (w *wire) Write(b []byte) (int, error) {
 	n, err := w.Conn.Write(b)
 	return n, lost(err, n == 0)
 }

@@ -24,10 +24,14 @@ const defaultConns = 16
 
 // Open returns a pool with schema as its search_path; a missing schema is made.
 //
-// The pool only accepts a primary: after a failover a connection to a node that became read-only closes itself, and one to a
-// server that fell silent ends within ten seconds.
-func Open(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
-	cfg, err := config(url, schema)
+// The pool only accepts a primary: after a failover a connection to a node that became read-only closes itself, one to a
+// server that fell silent ends within ten seconds, and the guard refuses a former primary that comes back.
+func Open(ctx context.Context, url, schema string, opts ...Option) (*pgxpool.Pool, error) {
+	o := options{guard: NewGuard()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	cfg, err := config(url, schema, o.guard)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +50,15 @@ func Open(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-func config(url, schema string) (*pgxpool.Config, error) {
+// Option changes how Open works.
+type Option func(*options)
+
+type options struct{ guard *Guard }
+
+// Guarded shares a Guard among the pools of a process. By default each pool has its own.
+func Guarded(g *Guard) Option { return func(o *options) { o.guard = g } }
+
+func config(url, schema string, g *Guard) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
@@ -60,9 +72,9 @@ func config(url, schema string) (*pgxpool.Config, error) {
 	cfg.PingTimeout = pingTimeout
 
 	c := cfg.ConnConfig
-	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	c.ValidateConnect = g.validate
 	c.OnPgError = keepConn
-	c.AfterNetConnect = mark
+	c.AfterNetConnect = g.mark
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = connectTimeout
 	}
@@ -70,6 +82,7 @@ func config(url, schema string) (*pgxpool.Config, error) {
 	s := newServers()
 	s.attach(c)
 	cfg.BeforeConnect = s.order
+	cfg.PrepareConn = func(_ context.Context, c *pgx.Conn) (bool, error) { return g.holds(c.PgConn().Conn()), nil }
 	c.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
 	c.RuntimeParams["timezone"] = "UTC"
 	// A transaction never waits for other systems, so an idle one has lost its owner and only holds locks.

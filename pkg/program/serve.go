@@ -56,8 +56,8 @@ func (p Place) serve(ctx context.Context, make func(context.Context, service.Dep
 	if err != nil {
 		return err
 	}
-	d := service.Deps{Log: log, Peers: service.Peers{}}
-	if d.Pool, err = pg.Open(ctx, p.Process.Database, p.Name); err != nil {
+	d := service.Deps{Log: log, Peers: service.Peers{}, Guard: pg.NewGuard()}
+	if d.Pool, err = pg.Open(ctx, p.Process.Database, p.Name, pg.Guarded(d.Guard)); err != nil {
 		return err
 	}
 	defer d.Pool.Close()

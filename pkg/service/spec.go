@@ -50,8 +50,10 @@ type Spec struct {
 // Deps is what a service works with.
 type Deps struct {
 	Pool *pgxpool.Pool // on the service's schema
-	Bus  *bus.Bus
-	Log  *slog.Logger
+	// Guard is that of Pool. Without it a service does not hear of timelines that others have seen.
+	Guard *pg.Guard
+	Bus   *bus.Bus
+	Log   *slog.Logger
 	// Peers are connections to the services that this one calls, by their names.
 	Peers Peers
 	// Dial connects to the agent of the node with this id at its endpoint, for a service that commands nodes. An agent of

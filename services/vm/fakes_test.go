@@ -193,6 +193,7 @@ type fakeAgent struct {
 	gone     map[string]*fakeMachine // what was removed, to be brought back
 	reaped   int                     // machines removed without a request
 	listed   int
+	timeline int64                              // the highest that it has heard of
 	list     func(*nodepb.ListMachinesResponse) // spoils the list
 
 	refuseOnce map[string]error
@@ -325,10 +326,11 @@ func (f *fakeAgent) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequ
 	return &nodepb.RemoveMachineResponse{}, err
 }
 
-func (f *fakeAgent) ListMachines(context.Context, *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+func (f *fakeAgent) ListMachines(_ context.Context, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	resp := &nodepb.ListMachinesResponse{}
+	f.timeline = max(f.timeline, r.GetTimeline())
+	resp := &nodepb.ListMachinesResponse{Timeline: f.timeline}
 	for id, m := range f.machines {
 		if m.defined {
 			resp.Machines = append(resp.Machines, &nodepb.Machine{

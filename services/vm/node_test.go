@@ -68,7 +68,8 @@ func TestDialsTheNode(t *testing.T) {
 	asked("a console")
 }
 
-// TestOneReplicaLooks: of two replicas the leader looks at the nodes, and the other one does when the leader is gone.
+// TestOneReplicaLooks: of two replicas the leader looks at the nodes, and the other one does when the leader is gone. At its
+// start each replica asks each node once for its timeline.
 func TestOneReplicaLooks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -81,6 +82,9 @@ func TestOneReplicaLooks(t *testing.T) {
 	}
 	stop := w.stop
 	w.start()
+	if n := second.Swap(0); n != 1 {
+		t.Errorf("the second replica dialled %d times at its start, instead of once", n)
+	}
 	w.looks()
 	if n := second.Load(); n > 0 {
 		t.Errorf("the second replica dialled %d times", n)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	nodepb "slipway.dev/proto/node/v1"
@@ -18,6 +19,8 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/obs"
+	"slipway.dev/pkg/pg"
+	"slipway.dev/services/vm"
 )
 
 // with changes the fake agent under its lock.
@@ -342,5 +345,40 @@ func TestNumbersOfAnOldDatabaseGoOn(t *testing.T) {
 	h, err := w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: c.GetId()})
 	if err != nil || w.agent.machine(h.GetInternalName()).fence <= 70_000 {
 		t.Errorf("a command carried the fence %d, %v", w.agent.machine(h.GetInternalName()).fence, err)
+	}
+}
+
+// TestNodesKnowTheTimeline: nodes have heard of a higher timeline than that of vm's database, which a failover has left behind.
+// A vm that starts believes them and not the database, and one that runs stops at its next look.
+func TestNodesKnowTheTimeline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	guard := pg.NewGuard()
+	pool, err := pg.Open(t.Context(), w.url, w.schema, pg.Guarded(guard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	w.stop()
+	w.deps.Pool, w.deps.Guard = pool, guard
+	w.start()
+	w.wait("the node hears of the timeline", func() bool {
+		w.agent.mu.Lock()
+		defer w.agent.mu.Unlock()
+		return w.agent.timeline == guard.Seen() && guard.Seen() > 0
+	})
+	w.agent.with(func() { w.agent.timeline++ })
+	w.wait("vm leaves its database", func() bool { return pool.Ping(t.Context()) != nil })
+	if _, err := w.hosts().CreateHost(w.admin(), wish("late")); status.Code(err) != codes.Unavailable {
+		t.Errorf("a create on a database that was left behind: %v", err)
+	}
+	d := w.deps
+	d.Guard = pg.NewGuard() // a process that starts has seen nothing
+	if d.Pool, err = pg.Open(t.Context(), w.url, w.schema, pg.Guarded(d.Guard)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Pool.Close)
+	if _, err := vm.New(t.Context(), vm.Config{Name: "second"}, d); err == nil && d.Pool.Ping(t.Context()) == nil {
+		t.Error("a vm that starts believes the database")
 	}
 }

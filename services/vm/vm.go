@@ -112,7 +112,12 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		}
 		return nodepb.NewNodeServiceClient(conn), nil
 	}
-	s.work = worker.New(k.Jobs, worker.Tables(k.DB), ippb.NewAddressServiceClient(ip), dial, k.Log)
+	rows := worker.Tables(k.DB)
+	rows.Guard = k.Guard
+	s.work = worker.New(k.Jobs, rows, ippb.NewAddressServiceClient(ip), dial, k.Log)
+	if err := s.work.Ask(ctx); err != nil {
+		return service.Parts{}, fmt.Errorf("timelines of the nodes: %w", err)
+	}
 	world := vmfsck.Reader{DB: k.DB, Ledger: ippb.NewLedgerServiceClient(ip), Users: authpb.NewUserServiceClient(auth), Dial: dial}
 	s.fsck = fsck.NewChecker(fsck.Config{
 		World: world.Compare, Kinds: vmfsck.Kinds, Services: services,

@@ -47,6 +47,8 @@ type world struct {
 	nodeID int32
 	deps   service.Deps
 	stop   func() // the vm that was started last
+	// url and schema are where vm's tables are.
+	url, schema string
 
 	dialled sync.Map // the nodes that vm dialled, by id, and where
 }
@@ -77,7 +79,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	w.bus = bustest.New(t)
+	w.bus, w.url, w.schema = bustest.New(t), url, schema
 	auth, ip, agent := rpc.NewServer(log, nil), rpc.NewServer(log, nil), rpc.NewServer(log, nil)
 	authpb.RegisterTokenServiceServer(auth, w.auth)
 	authpb.RegisterUserServiceServer(auth, &fakeUsers{})

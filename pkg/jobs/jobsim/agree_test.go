@@ -126,7 +126,12 @@ func TestBackendsAgree(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 1))
-			pool := pgtest.New(t, jobs.Migrations)
+			// Numbers of leases without a timeline, as those of the memory are.
+			url, schema := pgtest.Schema(t)
+			pool := pgtest.Open(t, pgtest.With(url, "slipway.timeline_base", "-1"), schema)
+			if err := pg.Migrate(t.Context(), pool, jobs.Migrations); err != nil {
+				t.Fatal(err)
+			}
 			direct := func(_ context.Context, _ string, do func() error) error { return do() }
 			w := &both{T: t, pool: pool, sql: tables.New(pool), mem: memoryBackend{New(time.Now), direct}}
 			for range 400 {

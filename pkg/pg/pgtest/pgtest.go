@@ -127,8 +127,18 @@ func limited(serverURL string) string {
 	if err != nil || u.Query().Has("pool_max_conns") {
 		return serverURL // not a URL: it is for pgx to say so
 	}
+	return With(serverURL, "pool_max_conns", poolSize)
+}
+
+// With returns the URL of a server with a setting, such as slipway.timeline_base, which makes connections by that URL find
+// the server on another timeline.
+func With(serverURL, setting, value string) string {
+	u, err := url.Parse(serverURL)
+	if err != nil {
+		return serverURL
+	}
 	q := u.Query()
-	q.Set("pool_max_conns", poolSize)
+	q.Set(setting, value)
 	u.RawQuery = q.Encode()
 	return u.String()
 }

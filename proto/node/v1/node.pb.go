@@ -87,7 +87,8 @@ type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The host's UUID: names of domain, disks and files follow from it.
 	Machine string `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
-	// Fence number of the operation's attempt; a later attempt or operation has a higher one.
+	// Fence number of the operation's attempt; a later attempt or operation has a higher one. The upper 24 bits are the
+	// timeline of vm's database, the lower 40 a number within the timeline.
 	Fence int64 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
 	// Number of the command within the attempt; a later command has a higher one.
 	Step          int32 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
@@ -1519,7 +1520,10 @@ func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
 type ListMachinesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The as_of of that list; empty: the caller wants the list in any case.
-	AsOf          string `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOf string `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// The timeline of vm's database. The node remembers the highest for ever, and refuses commands of lower ones. 0 for an
+	// unknown one.
+	Timeline      int64 `protobuf:"varint,2,opt,name=timeline,proto3" json:"timeline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1561,6 +1565,13 @@ func (x *ListMachinesRequest) GetAsOf() string {
 	return ""
 }
 
+func (x *ListMachinesRequest) GetTimeline() int64 {
+	if x != nil {
+		return x.Timeline
+	}
+	return 0
+}
+
 // ListMachinesResponse lists the machines of this installation.
 type ListMachinesResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1568,7 +1579,9 @@ type ListMachinesResponse struct {
 	// Names the state of everything in the list but seen_at: two lists of a node with one name are equal.
 	AsOf string `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	// The list is that of the request's as_of, and is left out.
-	Unchanged     bool `protobuf:"varint,3,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	Unchanged bool `protobuf:"varint,3,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// The highest timeline that the node has heard of, by this request or earlier.
+	Timeline      int64 `protobuf:"varint,4,opt,name=timeline,proto3" json:"timeline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1624,6 +1637,13 @@ func (x *ListMachinesResponse) GetUnchanged() bool {
 	return false
 }
 
+func (x *ListMachinesResponse) GetTimeline() int64 {
+	if x != nil {
+		return x.Timeline
+	}
+	return 0
+}
+
 // Machine is a machine as the hypervisor sees it.
 type Machine struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -1634,9 +1654,11 @@ type Machine struct {
 	SeenAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
 	// The machine's metadata: the installation, the UUID of the node that defined the machine, and the fence number of
 	// that command.
-	StackId       string `protobuf:"bytes,5,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
-	Node          string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
-	Fence         int64  `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	StackId string `protobuf:"bytes,5,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
+	Node    string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
+	Fence   int64  `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	// The addresses in the configuration that the guest reads, without prefix lengths.
+	Addresses     []string `protobuf:"bytes,8,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1718,6 +1740,13 @@ func (x *Machine) GetFence() int64 {
 		return x.Fence
 	}
 	return 0
+}
+
+func (x *Machine) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
 }
 
 // ListTracesRequest is empty.
@@ -2253,13 +2282,15 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\bstack_id\x18\x01 \x01(\tR\astackId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1b\n" +
 	"\tmax_fence\x18\x03 \x01(\x03R\bmaxFence\"\x17\n" +
-	"\x15RemoveMachineResponse\"*\n" +
+	"\x15RemoveMachineResponse\"F\n" +
 	"\x13ListMachinesRequest\x12\x13\n" +
-	"\x05as_of\x18\x01 \x01(\tR\x04asOf\"w\n" +
+	"\x05as_of\x18\x01 \x01(\tR\x04asOf\x12\x1a\n" +
+	"\btimeline\x18\x02 \x01(\x03R\btimeline\"\x93\x01\n" +
 	"\x14ListMachinesResponse\x12,\n" +
 	"\bmachines\x18\x01 \x03(\v2\x10.node.v1.MachineR\bmachines\x12\x13\n" +
 	"\x05as_of\x18\x02 \x01(\tR\x04asOf\x12\x1c\n" +
-	"\tunchanged\x18\x03 \x01(\bR\tunchanged\"\xdd\x01\n" +
+	"\tunchanged\x18\x03 \x01(\bR\tunchanged\x12\x1a\n" +
+	"\btimeline\x18\x04 \x01(\x03R\btimeline\"\xfb\x01\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12+\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.node.v1.MachineStateR\x05state\x12\x17\n" +
@@ -2267,7 +2298,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\aseen_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x12\x19\n" +
 	"\bstack_id\x18\x05 \x01(\tR\astackId\x12\x12\n" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12\x14\n" +
-	"\x05fence\x18\a \x01(\x03R\x05fence\"\x13\n" +
+	"\x05fence\x18\a \x01(\x03R\x05fence\x12\x1c\n" +
+	"\taddresses\x18\b \x03(\tR\taddresses\"\x13\n" +
 	"\x11ListTracesRequest\"<\n" +
 	"\x12ListTracesResponse\x12&\n" +
 	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\"\xc3\x01\n" +

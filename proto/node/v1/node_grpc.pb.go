@@ -40,7 +40,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // NodeService changes one hypervisor. Every call may be repeated; a command with a fence lower than one already
-// accepted for the machine is refused with STALE_COMMAND and changes nothing.
+// accepted for the machine, or of a lower timeline than the node has heard of, is refused with STALE_COMMAND and changes
+// nothing.
 type NodeServiceClient interface {
 	// Describe returns the node's identity and resources.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error)
@@ -202,7 +203,8 @@ func (c *nodeServiceClient) ImportTemplate(ctx context.Context, in *ImportTempla
 // for forward compatibility.
 //
 // NodeService changes one hypervisor. Every call may be repeated; a command with a fence lower than one already
-// accepted for the machine is refused with STALE_COMMAND and changes nothing.
+// accepted for the machine, or of a lower timeline than the node has heard of, is refused with STALE_COMMAND and changes
+// nothing.
 type NodeServiceServer interface {
 	// Describe returns the node's identity and resources.
 	Describe(context.Context, *DescribeRequest) (*Description, error)

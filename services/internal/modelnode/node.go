@@ -13,11 +13,12 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fence"
 )
 
 // Faults of a node.
 var (
-	ErrStale      = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
+	ErrStale      = fence.ErrStale
 	ErrNotProven  = fault.New(codes.FailedPrecondition, "MACHINE_NOT_PROVEN", "the machine is not proven to be a leftover")
 	ErrNotDefined = fault.New(codes.NotFound, "MACHINE_NOT_DEFINED", "the machine is not defined on this node")
 	ErrNoDisk     = fault.New(codes.FailedPrecondition, "DISK_NOT_READY", "a disk of the machine is not there")
@@ -31,6 +32,7 @@ type Node struct {
 	Machines    map[string]Machine
 	Networks    map[string]bool
 	marks       map[string]mark
+	timeline    int64 // the highest that was heard of
 }
 
 // Machine is the state of one machine.
@@ -67,7 +69,10 @@ func (n *Node) Backup() *Node {
 }
 
 // Forget loses the journal, as a planted bug does.
-func (n *Node) Forget() { clear(n.marks) }
+func (n *Node) Forget() {
+	clear(n.marks)
+	n.timeline = 0
+}
 
 // PowerCut stops all machines, as a reboot of the node does.
 func (n *Node) PowerCut() {
@@ -79,6 +84,11 @@ func (n *Node) PowerCut() {
 
 // accept records a command in the journal. It returns ErrStale for a command that a newer one has overtaken.
 func (n *Node) accept(c *nodepb.Command, removal bool) error {
+	if timeline := fence.Timeline(c.GetFence()); timeline < n.timeline {
+		return ErrStale
+	} else if timeline > n.timeline {
+		n.timeline = timeline
+	}
 	m, known := n.marks[c.GetMachine()]
 	same := c.GetFence() == m.fence && c.GetStep() == m.step
 	switch {
@@ -234,7 +244,8 @@ func (n *Node) RemoveMachine(_ context.Context, r *nodepb.RemoveMachineRequest) 
 
 // ListMachines lists the defined machines, unless they are as before.
 func (n *Node) ListMachines(_ context.Context, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
-	resp := &nodepb.ListMachinesResponse{}
+	n.timeline = max(n.timeline, r.GetTimeline())
+	resp := &nodepb.ListMachinesResponse{Timeline: n.timeline}
 	for _, id := range slices.Sorted(maps.Keys(n.Machines)) {
 		m := n.Machines[id]
 		if !m.Defined {

@@ -219,14 +219,19 @@ var states = map[hyper.Power]nodepb.MachineState{
 	hyper.Crashed: nodepb.MachineState_MACHINE_STATE_CRASHED,
 }
 
-// ListMachines returns the machines that the hypervisor has, unless they are as before.
+// ListMachines returns the machines that the hypervisor has, unless they are as before. The timeline of the request is kept
+// first: what vm reads of the answer is not changed by commands of a database that was left behind.
 func (a *Agent) ListMachines(ctx context.Context, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+	timeline, err := a.journal.Learn(r.GetTimeline())
+	if err != nil {
+		return nil, err
+	}
 	list, err := a.driver.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(list, func(a, b hyper.Observed) int { return bytes.Compare(a.UUID[:], b.UUID[:]) })
-	resp := &nodepb.ListMachinesResponse{AsOf: digest(list)}
+	resp := &nodepb.ListMachinesResponse{AsOf: digest(list), Timeline: timeline}
 	if r.GetAsOf() == resp.GetAsOf() {
 		resp.Unchanged = true
 		return resp, nil

@@ -14,6 +14,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fence"
 	"slipway.dev/services/internal/modelnode"
 	"slipway.dev/services/node/internal/agent"
 	"slipway.dev/services/node/internal/journal"
@@ -60,14 +61,17 @@ type send func(context.Context, nodepb.NodeServiceServer) error
 // command makes one by chance, with a fence that was given about now.
 func command(random *rand.Rand, now int64) (string, send) {
 	id := uuid.NewSHA1(uuid.Nil, []byte{byte(random.IntN(2))}).String()
-	c := &nodepb.Command{Machine: id, Fence: now + random.Int64N(4), Step: random.Int32N(3)}
+	c := &nodepb.Command{Machine: id, Fence: fence.First(now/3) + now + random.Int64N(4), Step: random.Int32N(3)}
+	if random.IntN(20) == 0 {
+		c.Fence -= fence.First(1) // of a database that was left behind, where it is not negative
+	}
 	links := []*nodepb.Link{{Mac: "52:54:00:00:00:01", Network: "br0", Addresses: []string{"10.0.0.2/24"}}}
 	disk := &nodepb.Disk{Name: fmt.Sprint("disk", random.IntN(2)), SizeMib: 64}
 	what, force := random.IntN(10), random.IntN(2) == 0
 	if what == 0 && random.IntN(4) > 0 {
 		what = 6 // a start, so that some come before the bridge
 	}
-	proof := &nodepb.Proof{StackId: []string{"s", "s", "x"}[random.IntN(3)], Node: []string{"n", "n", "x"}[random.IntN(3)], MaxFence: now + random.Int64N(4)}
+	proof := &nodepb.Proof{StackId: []string{"s", "s", "x"}[random.IntN(3)], Node: []string{"n", "n", "x"}[random.IntN(3)], MaxFence: fence.First(now/3) + now + random.Int64N(4)}
 	return fmt.Sprint(what, c, disk, proof), func(ctx context.Context, n nodepb.NodeServiceServer) (err error) {
 		switch what {
 		case 0:
@@ -118,6 +122,7 @@ func answer(t *testing.T, n nodepb.NodeServiceServer, s send, asOf *string) stri
 	}
 	*asOf = list.GetAsOf()
 	said += fmt.Sprint(" ", same.GetUnchanged())
+	said += fmt.Sprint(" timeline ", list.GetTimeline())
 	for _, m := range list.GetMachines() {
 		said += fmt.Sprint(" ", m.GetUuid(), m.GetState(), m.GetHostId(), m.GetStackId(), m.GetNode(), m.GetFence())
 	}

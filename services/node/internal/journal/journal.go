@@ -11,10 +11,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/crash"
-	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fence"
 )
 
 // Keep is how long a removed machine is remembered.
@@ -22,8 +21,8 @@ const Keep = 30 * 24 * time.Hour
 
 var pointUnnoted = crash.At("node.journal.before")
 
-// ErrStale is the fault of a command that a newer one has overtaken.
-var ErrStale = fault.New(codes.FailedPrecondition, "STALE_COMMAND", "a newer command was seen for this machine")
+// ErrStale is the fault of a command that a newer one has overtaken, or whose database was left behind by a failover.
+var ErrStale = fence.ErrStale
 
 // everyMachine is the key of the entry that counts for all machines. Such an entry is made when a record was damaged: it
 // is not known whose, and fences rise over all machines, so the highest one that is known stands for the lost one.
@@ -41,13 +40,14 @@ type Journal struct {
 	path string
 	now  func() time.Time
 
-	mu      sync.Mutex
-	entries map[uuid.UUID]entry
-	busy    map[uuid.UUID]chan struct{} // held while a command of the machine runs
-	log     *os.File
-	size    int64 // of the log, up to its last whole line
-	lines   int
-	damaged []error // lines that were left out
+	mu       sync.Mutex
+	timeline int64 // the highest of all commands, and of what Learn was given
+	entries  map[uuid.UUID]entry
+	busy     map[uuid.UUID]chan struct{} // held while a command of the machine runs
+	log      *os.File
+	size     int64 // of the log, up to its last whole line
+	lines    int
+	damaged  []error // lines that were left out
 }
 
 // Open reads the journal under root, in a file apart from the machines' own so that it outlives a removal. Tombstones
@@ -92,6 +92,9 @@ func (o Order) before(e entry) bool {
 func (j *Journal) Accept(machine uuid.UUID, o Order) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.current(o); err != nil {
+		return err
+	}
 	e, known := j.entries[machine]
 	same := o.Fence == e.Fence && o.Step == e.Step
 	switch {
@@ -107,6 +110,9 @@ func (j *Journal) Accept(machine uuid.UUID, o Order) error {
 func (j *Journal) AcceptRemoval(machine uuid.UUID, o Order) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.current(o); err != nil {
+		return err
+	}
 	e, known := j.entries[machine]
 	switch {
 	case j.overtaken(o), known && o.before(e):
@@ -155,6 +161,37 @@ func (j *Journal) guard(ctx context.Context, machine uuid.UUID, accept func() er
 		return err
 	}
 	return run(ctx)
+}
+
+// current returns ErrStale for a command of a lower timeline than the node has heard of, and keeps a higher one.
+func (j *Journal) current(o Order) error {
+	timeline := fence.Timeline(o.Fence)
+	if timeline < j.timeline {
+		return ErrStale.With("the command is of timeline %d, and timeline %d was seen: a failover left its database behind",
+			timeline, j.timeline)
+	}
+	return j.raise(timeline)
+}
+
+// Learn keeps the timeline of vm's database and returns the highest that was kept. Commands of lower ones are refused from
+// then on, also after a restart.
+func (j *Journal) Learn(timeline int64) (int64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err := j.raise(timeline)
+	return j.timeline, err
+}
+
+// raise makes a higher timeline durable, as an entry that counts for all machines.
+func (j *Journal) raise(timeline int64) error {
+	if timeline <= j.timeline {
+		return nil
+	}
+	if err := j.write(entry{Machine: everyMachine, Fence: fence.First(timeline)}, false); err != nil {
+		return err
+	}
+	j.timeline = timeline
+	return nil
 }
 
 // Fence returns the highest fence of the machine's commands, zero for an unknown machine.

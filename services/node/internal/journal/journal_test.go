@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"slipway.dev/pkg/fence"
 	"slipway.dev/services/node/internal/journal"
 )
 
@@ -50,6 +51,49 @@ func TestAccept(t *testing.T) {
 		{"resurrection after restart", func() error { j = open(t, root, now); return j.Accept(id, at(7)) }, journal.ErrStale},
 		{"other machine", func() error { return j.Accept(uuid.New(), at(1)) }, nil},
 		{"a new life", func() error { return j.Accept(id, at(9)) }, nil},
+	} {
+		if err := tt.accept(); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestTimelines: commands of a database that a failover left behind are refused for every machine, once the node has heard of
+// the one that took over, by a command or otherwise, and for ever.
+func TestTimelines(t *testing.T) {
+	t.Parallel()
+	root, now, id := t.TempDir(), time.Now(), uuid.New()
+	j := open(t, root, now)
+	old, next := at(fence.First(1)+900), at(fence.First(2)+1)
+	learn := func(timeline, want int64) func() error {
+		return func() error {
+			if seen, err := j.Learn(timeline); err != nil || seen != want {
+				return fmt.Errorf("learned %d: %d, %w", timeline, seen, err)
+			}
+			return nil
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		accept func() error
+		want   error
+	}{
+		{"of an earlier version", func() error { return j.Accept(id, at(364)) }, nil},
+		{"first", func() error { return j.Accept(id, old) }, nil},
+		{"of an earlier version again", func() error { return j.Accept(uuid.New(), at(364)) }, journal.ErrStale},
+		{"the next, of another machine", func() error { return j.AcceptRemoval(uuid.New(), next) }, nil},
+		{"left behind", func() error { return j.Accept(id, old) }, journal.ErrStale},
+		{"left behind, of a machine never heard of", func() error { return j.AcceptRemoval(uuid.New(), old) }, journal.ErrStale},
+		{"a lower one", learn(1, 2), nil},
+		{"a higher one", learn(5, 5), nil},
+		{"left behind a second time", func() error { return j.Accept(id, next) }, journal.ErrStale},
+		{"after a restart", func() error { j = open(t, root, now); return j.Accept(id, next) }, journal.ErrStale},
+		{"when all tombstones are forgotten", func() error {
+			j = open(t, root, now.Add(journal.Keep+time.Hour))
+			j = open(t, root, now.Add(journal.Keep+time.Hour))
+			return learn(0, 5)()
+		}, nil},
+		{"of the one that took over", func() error { return j.Accept(id, at(fence.First(5)+1)) }, nil},
 	} {
 		if err := tt.accept(); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"slipway.dev/pkg/durable"
+	"slipway.dev/pkg/fence"
 )
 
 // compactAfter is how many lines the log may have beyond its machines before the log is compacted.
@@ -38,6 +39,7 @@ func (j *Journal) load() error {
 			continue
 		}
 		j.entries[e.Machine], highest = e, max(highest, e.Fence)
+		j.timeline = max(j.timeline, fence.Timeline(e.Fence))
 	}
 	if len(j.damaged) > 0 && len(j.entries) == 0 {
 		return errors.Join(j.damaged...)

@@ -170,7 +170,7 @@ func (w *world) rest() {
 		if !j.State.Finished() {
 			w.break_("task %d, %s of %s, does not end: %s", j.ID, j.Kind, j.Key, j.Error)
 		}
-		if j.Reason == modelnode.ErrStale.Reason {
+		if j.Reason == modelnode.ErrStale.Reason || j.Reason == errRefused.Reason {
 			w.break_("task %d, %s of %s, was decided by somebody who had lost it", j.ID, j.Kind, j.Key)
 		}
 		failed[j.Key] = failed[j.Key] || j.State == "failed"

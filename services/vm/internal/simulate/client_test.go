@@ -5,10 +5,17 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fence"
 )
+
+// errRefused is what a deaf worker hears instead of ErrStale.
+var errRefused = fault.New(codes.FailedPrecondition, "REFUSED", "the node refused the command")
 
 // agentClient speaks with the agent of a node over the network.
 type agentClient struct {
@@ -27,12 +34,38 @@ func command[Q interface{ GetCommand() *nodepb.Command }, A any](ctx context.Con
 	if w.plant.fenceless {
 		o.Fence, o.Step = 1, 0
 	}
-	return send(ctx, c.p, c.to, what, func() (A, error) {
+	c.p.commands(what, said)
+	a, err := send(ctx, c.p, c.to, what, func() (A, error) {
 		before := c.to.node.Machines[o.GetMachine()]
 		a, err := do(context.Background(), q)
 		w.commanded(c.to, o.GetMachine(), said, before, err)
 		return a, err
 	})
+	return a, c.p.heard(said, err)
+}
+
+// commands looks at a command before it is sent: an attempt that was refused as stale must send no more.
+func (p *process) commands(what string, at order) {
+	_ = p.w.happen(func() error {
+		if p.stale[at.fence] {
+			p.w.break_("%s: %s was sent by an attempt that was refused as stale", p.boot, what)
+		}
+		return nil
+	})
+}
+
+// heard notes that the attempt with this number has heard that it is stale. A deaf worker takes that for any other refusal.
+func (p *process) heard(at order, err error) error {
+	if !fence.IsStale(err) {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.stale[at.fence] = true
+	if p.w.plant.deaf {
+		return errRefused
+	}
+	return err
 }
 
 func (c agentClient) EnsureNetwork(ctx context.Context, q *nodepb.EnsureNetworkRequest, _ ...grpc.CallOption) (*nodepb.EnsureNetworkResponse, error) {

@@ -75,7 +75,7 @@ type line struct {
 type plant struct {
 	forgetful bool // an agent that dies loses its journal
 	fenceless bool // commands of all attempts carry the same number
-	deaf      bool // a worker does not know that its lease ends, and writes when it has lost it
+	deaf      bool // a worker knows neither that its lease ends nor that nodes find it stale, and writes when it has lost it
 	naive     bool // what is not known is removed
 	amnesia   bool // the breaker does not count what was removed before a restart
 	impatient bool // a node that is away is taken to have done what was ordered
@@ -183,12 +183,13 @@ type process struct {
 	end    context.CancelFunc
 	dead   chan struct{}
 	paused time.Time
+	stale  map[int64]bool // numbers of the attempts that heard that they are stale
 }
 
 // boot starts a replica.
 func (w *world) boot(name string, takeOver bool) {
 	ctx, end := context.WithCancel(context.Background())
-	p := &process{w: w, name: name, boot: fmt.Sprint(name, "/", len(w.vms)), end: end, dead: make(chan struct{})}
+	p := &process{w: w, name: name, boot: fmt.Sprint(name, "/", len(w.vms)), end: end, dead: make(chan struct{}), stale: map[int64]bool{}}
 	log := slog.New(teller{p: p})
 	cfg := jobs.Config{
 		Name: name, Workers: 64, TakeOver: takeOver, Log: log, Lease: lease,

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"slipway.dev/pkg/pg"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/node"
@@ -29,13 +30,14 @@ type Watcher struct {
 	store  Store
 	reaper *leftover.Reaper
 	dial   node.Dial
+	heard  *heard
 	log    *slog.Logger
 	writes chan struct{} // a place for each answer that is being stored
 }
 
-// New returns a Watcher.
-func New(s Store, reaper *leftover.Reaper, dial node.Dial, log *slog.Logger) *Watcher {
-	return &Watcher{s, reaper, dial, log, make(chan struct{}, writing)}
+// New returns a Watcher. guard, which may be nil, learns the timelines that the nodes have heard of.
+func New(s Store, reaper *leftover.Reaper, dial node.Dial, guard *pg.Guard, log *slog.Logger) *Watcher {
+	return &Watcher{s, reaper, dial, &heard{guard: guard}, log, make(chan struct{}, writing)}
 }
 
 // Run looks at each node periodically until ctx ends. It corrects states and reports what it does not understand. It
@@ -63,6 +65,7 @@ func (w *Watcher) Run(ctx context.Context, every time.Duration) error {
 // send makes the patrols those of these agents: new nodes get one, and those that are gone lose theirs.
 func (w *Watcher) send(ctx context.Context, all *sync.WaitGroup, patrols map[int32]*patrol, agents []node.Agent, every time.Duration) {
 	known := map[int32]bool{}
+	w.heard.of(agents)
 	for _, a := range agents {
 		known[a.ID] = true
 		if p := patrols[a.ID]; p != nil {

@@ -184,7 +184,11 @@ func (p *patrol) ask(ctx context.Context, asOf string) (*nodepb.ListMachinesResp
 	if err != nil {
 		return nil, err
 	}
-	return agent.ListMachines(ctx, &nodepb.ListMachinesRequest{AsOf: asOf})
+	resp, err := agent.ListMachines(ctx, &nodepb.ListMachinesRequest{AsOf: asOf, Timeline: p.heard.guard.Seen()})
+	if err == nil {
+		p.heard.add(at.ID, resp.GetTimeline())
+	}
+	return resp, err
 }
 
 // unanswered takes in why there is no answer. A node that was not asked, or whose answer makes no sense, is not a silent

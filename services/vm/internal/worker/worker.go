@@ -10,6 +10,7 @@ import (
 	ippb "slipway.dev/proto/ip/v3"
 
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/image"
@@ -29,7 +30,8 @@ type Rows struct {
 	IPChange  func(pgx.Tx) ipchange.Tx
 	Leftovers leftover.Store
 	Watch     watch.Store
-	DB        *unit.DB // for imports of images; simulations have none
+	DB        *unit.DB  // for imports of images; simulations have none
+	Guard     *pg.Guard // of the database; may be nil
 }
 
 // Tables returns the Rows of the tables.
@@ -59,5 +61,5 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	image.Register(r, rows.DB, dial)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
-	return &Worker{watch.New(rows.Watch, reaper, dial, log), reaper}
+	return &Worker{watch.New(rows.Watch, reaper, dial, rows.Guard, log), reaper}
 }
