@@ -333,7 +333,7 @@ func TestPoisonIsParkedAndPassed(t *testing.T) {
 		case n == 3 && tries[n] < 3:
 			return errors.New("works later")
 		case n == 4:
-			panic("no")
+			panic("no \x00\xff")
 		}
 		return nil
 	}
@@ -345,13 +345,23 @@ func TestPoisonIsParkedAndPassed(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, b, 7, 8)
-	s.await(t, []int{0, 3, 5, 7})
+	empty := ev(8)
+	empty.Type, empty.Data = "", nil
+	odd := ev(9)
+	odd.Type, odd.Key = "a\x00\xffb", "\xff\x00"
+	for _, e := range []bus.Event{empty, odd} {
+		if _, err := b.Publish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, b, 10, 11)
+	s.await(t, []int{0, 3, 5, 7, 10})
 	rows, err := s.pool.Query(t.Context(), `SELECT event_id::text FROM inbox_parked WHERE consumer = 'sink' ORDER BY event_id`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	parked, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if want := []string{ev(1).ID, ev(2).ID, ev(4).ID, ev(6).ID}; err != nil || !slices.Equal(parked, want) {
+	if want := []string{ev(1).ID, ev(2).ID, ev(4).ID, ev(6).ID, ev(8).ID, ev(9).ID}; err != nil || !slices.Equal(parked, want) {
 		t.Errorf("parked %v %v, want %v", parked, err, want)
 	}
 	// An event that is refused permanently is not tried again; the first of the batch was tried once with the whole batch.

@@ -262,7 +262,7 @@ func (r *reader) park(ctx context.Context, e item, cause error) error {
 		_, err := tx.Exec(ctx, `
 			INSERT INTO inbox_parked (consumer, event_id, subject, key, type, data, occurred_at, revision, error)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-			r.c.Name, e.ID, e.Subject, e.Key, e.Type, e.Data, e.Time, e.Revision, cause.Error())
+			r.c.Name, e.ID, e.Subject, e.Key, e.Type, e.Data, e.Time, e.Revision, text(cause.Error()))
 		if err != nil {
 			return fmt.Errorf("park: %w", err)
 		}

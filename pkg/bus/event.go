@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,9 +61,13 @@ func event(subject string, h nats.Header, data []byte) Event {
 	at, _ := time.Parse(time.RFC3339Nano, h.Get(headerTime))  // not ours: the zero time is as good as any
 	revision, _ := strconv.ParseInt(h.Get(headerRev), 10, 64) // none in events of earlier versions
 	return Event{
-		ID: eventID(h), Subject: subject, Key: h.Get(headerKey), Type: h.Get(headerType), Time: at, Revision: revision, Data: data,
+		ID: eventID(h), Subject: subject, Key: text(h.Get(headerKey)), Type: text(h.Get(headerType)), Time: at, Revision: revision,
+		Data: append([]byte{}, data...), // not nil, which the database takes for no value
 	}
 }
+
+// text returns s without what PostgreSQL keeps in no text.
+func text(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "") }
 
 // eventID returns the id of the event with these headers, or "" if they are of no event.
 func eventID(h nats.Header) string { return cmp.Or(h.Get(headerEvent), h.Get(headerID)) }
