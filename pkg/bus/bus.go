@@ -27,8 +27,9 @@ type Bus struct {
 	most     int64 // bytes of a stream
 
 	mu      sync.Mutex
-	streams map[string]bool            // known to exist on this connection
-	gaps    map[chan struct{}]struct{} // subscribers of Gaps
+	streams map[string]bool             // known to exist on this connection
+	lookups map[string]jetstream.Stream // where IDAt asks
+	gaps    map[chan struct{}]struct{}  // subscribers of Gaps
 }
 
 // Option changes how Connect works.
@@ -64,7 +65,10 @@ func Connect(_ context.Context, at string, opts ...Option) (*Bus, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	b := &Bus{log: o.log, replicas: o.replicas, most: o.most, streams: map[string]bool{}, gaps: map[chan struct{}]struct{}{}}
+	b := &Bus{
+		log: o.log, replicas: o.replicas, most: o.most, streams: map[string]bool{}, lookups: map[string]jetstream.Stream{},
+		gaps: map[chan struct{}]struct{}{},
+	}
 	at, b.own = servers(at)
 	nc, err := nats.Connect(at, append(o.nats,
 		nats.RetryOnFailedConnect(true),

@@ -58,13 +58,13 @@ func (b *Bus) Look(ctx context.Context, service string) (State, error) {
 
 // IDAt returns the id of the event with this number in the stream of a service. It returns "" if there is no event.
 func (b *Bus) IDAt(ctx context.Context, service string, seq uint64) (string, error) {
-	s, err := b.stream(ctx, service)
+	s, err := b.lookup(ctx, service)
 	if err != nil {
 		return "", err
 	}
 	ctx, stop := context.WithTimeout(ctx, askTime)
 	defer stop()
-	m, err := s.GetMsg(ctx, seq)
+	m, err := message(ctx, s, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return "", nil
@@ -72,6 +72,24 @@ func (b *Bus) IDAt(ctx context.Context, service string, seq uint64) (string, err
 		return "", fmt.Errorf("stream %s at %d: %w", service, seq, err)
 	}
 	return eventID(m.Header), nil
+}
+
+// lookup returns the stream of a service, to read messages from. The stream was asked for once: it is read by its name.
+func (b *Bus) lookup(ctx context.Context, service string) (jetstream.Stream, error) {
+	b.mu.Lock()
+	s := b.lookups[service]
+	b.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := b.stream(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lookups[service] = s
+	return s, nil
 }
 
 func state(ctx context.Context, s jetstream.Stream) (State, error) {
