@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"slipway.dev/pkg/fence"
 	ippb "slipway.dev/proto/ip/v3"
 	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -58,7 +59,7 @@ func TestFsckFindsDamage(t *testing.T) {
 		expect("counter_wrong", "account 1 %s", counter)
 	}
 
-	_, err := agent.RemoveMachine(t.Context(), &nodepb.RemoveMachineRequest{Command: &nodepb.Command{Machine: uuids["machine"], Fence: 1 << 40}})
+	_, err := agent.RemoveMachine(t.Context(), &nodepb.RemoveMachineRequest{Command: &nodepb.Command{Machine: uuids["machine"], Fence: fence.First(1 << 20)}})
 	must(err)
 	expect("machine_missing", "host %d", ids["machine"])
 	expect("disk_missing", "host %d disk0", ids["machine"])
@@ -69,7 +70,7 @@ func TestFsckFindsDamage(t *testing.T) {
 	expect("address_missing", "host %d address %d", ids["address"], w.count("vm", `SELECT ip_id FROM host_address WHERE host_id = $1`, ids["address"]))
 
 	_, err = agent.EnsureDisk(t.Context(), &nodepb.EnsureDiskRequest{
-		Command: &nodepb.Command{Machine: uuids["disk"], Fence: 1 << 40}, Disk: &nodepb.Disk{Name: "disk7", SizeMib: 1},
+		Command: &nodepb.Command{Machine: uuids["disk"], Fence: fence.First(1 << 20)}, Disk: &nodepb.Disk{Name: "disk7", SizeMib: 1},
 	})
 	must(err)
 	expect("disk_orphan", "host %d disk7", ids["disk"])
