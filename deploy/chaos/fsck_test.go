@@ -77,7 +77,7 @@ func TestFsckFindsDamage(t *testing.T) {
 
 	stray := uuid.NewString()
 	_, err = agent.EnsureDisk(t.Context(), &nodepb.EnsureDiskRequest{
-		Command: &nodepb.Command{Machine: stray, Fence: 1}, Disk: &nodepb.Disk{Name: "disk0", SizeMib: 1},
+		Command: &nodepb.Command{Machine: stray, Fence: fence.First(1 << 20)}, Disk: &nodepb.Disk{Name: "disk0", SizeMib: 1},
 	})
 	must(err)
 	expect("machine_orphan", "machine %s", stray)
