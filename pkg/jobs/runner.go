@@ -14,6 +14,10 @@ import (
 	"slipway.dev/pkg/jobs/internal/tables"
 )
 
+// gather is how long the runner waits for further reasons to look for jobs, so that workers that end together, as with leases
+// that expire together, cause one look and not one each.
+const gather = 20 * time.Microsecond
+
 // Config says how a Runner works.
 type Config struct {
 	Name    string        // of the holder of leases, stable over restarts, such as the host name
@@ -141,6 +145,10 @@ func (r *Runner) loop(ctx context.Context, workers *sync.WaitGroup) {
 		case <-wake:
 		case <-tick.C:
 		case <-r.freed:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(gather):
 		}
 		drain(wake, tick.C, r.freed)
 	}
