@@ -12,6 +12,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/fence"
+	"slipway.dev/services/internal/modelnode"
 )
 
 // errRefused is what a deaf worker hears instead of ErrStale.
@@ -24,9 +25,10 @@ type agentClient struct {
 	to *place
 }
 
-// command sends one that shapes or runs a machine.
+// command sends one that shapes or runs a machine. It meets the node as the node is when the command arrives, which may have
+// been put back from a backup since.
 func command[Q interface{ GetCommand() *nodepb.Command }, A any](ctx context.Context, c agentClient, verb string, q Q,
-	do func(context.Context, Q) (A, error),
+	do func(*modelnode.Node, context.Context, Q) (A, error),
 ) (A, error) {
 	w, o := c.p.w, q.GetCommand()
 	what := fmt.Sprintf("%s %s %d.%d", verb, o.GetMachine(), o.GetFence(), o.GetStep())
@@ -37,7 +39,7 @@ func command[Q interface{ GetCommand() *nodepb.Command }, A any](ctx context.Con
 	c.p.commands(what, said)
 	a, err := send(ctx, c.p, c.to, what, func() (A, error) {
 		before := c.to.node.Machines[o.GetMachine()]
-		a, err := do(context.Background(), q)
+		a, err := do(c.to.node, context.Background(), q)
 		w.commanded(c.to, o.GetMachine(), said, before, err)
 		return a, err
 	})
@@ -75,23 +77,23 @@ func (c agentClient) EnsureNetwork(ctx context.Context, q *nodepb.EnsureNetworkR
 }
 
 func (c agentClient) EnsureDisk(ctx context.Context, q *nodepb.EnsureDiskRequest, _ ...grpc.CallOption) (*nodepb.EnsureDiskResponse, error) {
-	return command(ctx, c, "disk", q, c.to.node.EnsureDisk)
+	return command(ctx, c, "disk", q, (*modelnode.Node).EnsureDisk)
 }
 
 func (c agentClient) EnsureSeed(ctx context.Context, q *nodepb.EnsureSeedRequest, _ ...grpc.CallOption) (*nodepb.EnsureSeedResponse, error) {
-	return command(ctx, c, "seed", q, c.to.node.EnsureSeed)
+	return command(ctx, c, "seed", q, (*modelnode.Node).EnsureSeed)
 }
 
 func (c agentClient) DefineMachine(ctx context.Context, q *nodepb.DefineMachineRequest, _ ...grpc.CallOption) (*nodepb.DefineMachineResponse, error) {
-	return command(ctx, c, "define", q, c.to.node.DefineMachine)
+	return command(ctx, c, "define", q, (*modelnode.Node).DefineMachine)
 }
 
 func (c agentClient) StartMachine(ctx context.Context, q *nodepb.StartMachineRequest, _ ...grpc.CallOption) (*nodepb.StartMachineResponse, error) {
-	return command(ctx, c, "start", q, c.to.node.StartMachine)
+	return command(ctx, c, "start", q, (*modelnode.Node).StartMachine)
 }
 
 func (c agentClient) StopMachine(ctx context.Context, q *nodepb.StopMachineRequest, _ ...grpc.CallOption) (*nodepb.StopMachineResponse, error) {
-	return command(ctx, c, "stop", q, c.to.node.StopMachine)
+	return command(ctx, c, "stop", q, (*modelnode.Node).StopMachine)
 }
 
 func (c agentClient) RemoveMachine(ctx context.Context, q *nodepb.RemoveMachineRequest, _ ...grpc.CallOption) (*nodepb.RemoveMachineResponse, error) {
@@ -99,7 +101,7 @@ func (c agentClient) RemoveMachine(ctx context.Context, q *nodepb.RemoveMachineR
 	if q.GetProof() != nil {
 		verb = "reap"
 	}
-	return command(ctx, c, verb, q, c.to.node.RemoveMachine)
+	return command(ctx, c, verb, q, (*modelnode.Node).RemoveMachine)
 }
 
 func (c agentClient) ListMachines(ctx context.Context, q *nodepb.ListMachinesRequest, _ ...grpc.CallOption) (*nodepb.ListMachinesResponse, error) {
