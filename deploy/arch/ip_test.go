@@ -5,6 +5,7 @@ var ip = house{
 	service: "ip",
 	order:   "setting rdns network pool address",
 	apart:   "schema message inet",
+	common:  "timeline",
 	tables: map[string]string{
 		"setting": "setting",
 		"rdns":    "ptr",
@@ -13,12 +14,13 @@ var ip = house{
 		"address": "address address_history",
 	},
 	reaches: map[string]string{
-		"network/list.go":        "pool_range address",
-		"network/list_stats.go":  "pool_range address",
-		"pool/list.go":           "address",
-		"pool/build_range.go":    "network",
-		"address/list.go":        "pool_range network pool ptr",
-		"address/build_rows.go":  "pool_range network",
-		"address/build_claim.go": "pool pool_cluster pool_range network",
+		"network/list.go":          "pool_range address",
+		"network/list_stats.go":    "pool_range address",
+		"pool/list.go":             "address",
+		"pool/build_range.go":      "network",
+		"address/list.go":          "pool_range network pool ptr",
+		"address/build_rows.go":    "pool_range network",
+		"address/build_history.go": "pool_range",
+		"address/build_claim.go":   "pool pool_cluster pool_range network",
 	},
 }

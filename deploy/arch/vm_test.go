@@ -7,7 +7,7 @@ var vm = house{
 	order: "listing task account cluster node image disk address machine host power ipchange console leftover watch fsck " +
 		"events worker api",
 	apart:  "schema",
-	common: "job job_step",
+	common: "job job_step timeline",
 	tables: map[string]string{
 		"account": "account account_usage",
 		"cluster": "cluster cluster_pool",
@@ -34,6 +34,7 @@ var vm = house{
 		"host/build.go":         "cluster os account_usage disk host_address node",
 		"ipchange/list.go":      "host",
 		"console/list.go":       "host node",
+		"watch/list.go":         "host host_address tombstone",
 		"leftover/list.go":      "node installation host tombstone",
 		"fsck/list.go":          "node host disk host_address account_usage host_count host_count_of",
 	},

@@ -74,6 +74,26 @@ func (b *Bus) IDAt(ctx context.Context, service string, seq uint64) (string, err
 	return eventID(m.Header), nil
 }
 
+// Last returns the last event of a service on a subject that the bus holds; ok is false when there is none.
+func (b *Bus) Last(ctx context.Context, service, subject string) (e Event, ok bool, err error) {
+	s, err := b.lookup(ctx, service)
+	if err != nil {
+		return e, false, err
+	}
+	ctx, stop := context.WithTimeout(ctx, askTime)
+	defer stop()
+	m, err := repeat(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return s.GetLastMsgForSubject(ctx, subject)
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return e, false, nil
+	case err != nil:
+		return e, false, fmt.Errorf("last %s: %w", subject, err)
+	}
+	return event(m.Subject, m.Header, m.Data), true, nil
+}
+
 // lookup returns the stream of a service, to read messages from. The stream was asked for once: it is read by its name.
 func (b *Bus) lookup(ctx context.Context, service string) (jetstream.Stream, error) {
 	b.mu.Lock()

@@ -17,12 +17,12 @@ import (
 type Guard struct {
 	mu    sync.Mutex
 	seen  int64
-	conns map[net.Conn]int64 // the timelines of the servers of connections
+	conns map[net.Conn]History // of the servers of connections
 	rise  []func()
 }
 
 // NewGuard returns a Guard that has seen nothing.
-func NewGuard() *Guard { return &Guard{conns: map[net.Conn]int64{}} }
+func NewGuard() *Guard { return &Guard{conns: map[net.Conn]History{}} }
 
 // BehindError is the error of a connection to a server that was left behind.
 type BehindError struct{ Timeline, Seen int64 }
@@ -67,7 +67,7 @@ func (g *Guard) Learn(timeline int64) {
 	g.seen = timeline
 	var behind []net.Conn
 	for c, of := range g.conns {
-		if of < timeline {
+		if of.Number < timeline {
 			delete(g.conns, c)
 			behind = append(behind, c)
 		}
@@ -83,14 +83,14 @@ func (g *Guard) Learn(timeline int64) {
 }
 
 // admit lets a connection live unless its server was left behind.
-func (g *Guard) admit(c net.Conn, timeline int64) error {
-	g.Learn(timeline)
+func (g *Guard) admit(c net.Conn, h History) error {
+	g.Learn(h.Number)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if timeline < g.seen {
-		return BehindError{timeline, g.seen}
+	if h.Number < g.seen {
+		return BehindError{h.Number, g.seen}
 	}
-	g.conns[c] = timeline
+	g.conns[c] = h
 	return nil
 }
 
@@ -100,6 +100,13 @@ func (g *Guard) holds(c net.Conn) bool {
 	defer g.mu.Unlock()
 	_, ok := g.conns[c]
 	return ok
+}
+
+// historyOf returns the history that the server of an admitted connection is on.
+func (g *Guard) historyOf(c net.Conn) History {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.conns[c]
 }
 
 func (g *Guard) forget(c net.Conn) {
@@ -115,7 +122,8 @@ const Timeline = `(coalesce(nullif(current_setting('slipway.timeline_base', true
 
 // state is one round trip for all that is to be known of the server of a new connection.
 const state = `
-	SELECT current_setting('transaction_read_only'), CASE WHEN NOT pg_is_in_recovery() THEN ` + Timeline + ` END`
+	SELECT current_setting('transaction_read_only'), CASE WHEN NOT pg_is_in_recovery() THEN ` + Timeline + ` END,
+		(SELECT system_identifier FROM pg_control_system())`
 
 var errReadOnly = errors.New("the server takes no writes")
 
@@ -128,13 +136,14 @@ func (g *Guard) validate(ctx context.Context, c *pgconn.PgConn) error {
 	if len(results) != 1 || len(results[0].Rows) != 1 {
 		return errors.New("read the timeline: no row")
 	}
-	readOnly, timeline := string(results[0].Rows[0][0]), string(results[0].Rows[0][1])
-	if readOnly != "off" || timeline == "" {
+	row := results[0].Rows[0]
+	if string(row[0]) != "off" || row[1] == nil {
 		return errReadOnly
 	}
-	n, err := strconv.ParseInt(timeline, 10, 64)
-	if err != nil {
+	number, err := strconv.ParseInt(string(row[1]), 10, 64)
+	system, systemErr := strconv.ParseInt(string(row[2]), 10, 64)
+	if err = errors.Join(err, systemErr); err != nil {
 		return fmt.Errorf("read the timeline: %w", err)
 	}
-	return g.admit(c.Conn(), n)
+	return g.admit(c.Conn(), History{System: system, Number: number})
 }

@@ -82,6 +82,7 @@ func config(url, schema string, g *Guard) (*pgxpool.Config, error) {
 	s := newServers()
 	s.attach(c)
 	cfg.BeforeConnect = s.order
+	cfg.AfterConnect = (&historian{guard: g}).begin
 	cfg.PrepareConn = func(_ context.Context, c *pgx.Conn) (bool, error) { return g.holds(c.PgConn().Conn()), nil }
 	c.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
 	c.RuntimeParams["timezone"] = "UTC"

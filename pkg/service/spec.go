@@ -142,7 +142,7 @@ func Newest[T any, M interface {
 
 // Migrate brings the schema of the service up to date.
 func (s Spec) Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	lines := []pg.Line{outbox.Migrations, idem.Migrations, s.Tables}
+	lines := []pg.Line{outbox.Migrations, idem.Migrations, pg.Histories, s.Tables}
 	if s.Jobs != nil {
 		lines = append([]pg.Line{jobs.Migrations}, lines...)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -150,6 +151,29 @@ func (f *fakeIP) has(owner string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.held[owner]
+}
+
+// fakeLedger keeps which addresses were seen on machines.
+type fakeLedger struct {
+	ippb.UnimplementedLedgerServiceServer
+	mu      sync.Mutex
+	open    []*ippb.History
+	settled int
+	seen    []*ippb.SeenAddress
+}
+
+func (f *fakeLedger) ListOpenHistories(context.Context, *ippb.ListOpenHistoriesRequest) (*ippb.ListOpenHistoriesResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &ippb.ListOpenHistoriesResponse{Histories: f.open}, nil
+}
+
+func (f *fakeLedger) SettleHistories(_ context.Context, r *ippb.SettleHistoriesRequest) (*ippb.SettleHistoriesResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settled++
+	f.open, f.seen = nil, r.GetSeen()
+	return &ippb.SettleHistoriesResponse{}, nil
 }
 
 // fakePools keeps the last binding.
@@ -333,9 +357,15 @@ func (f *fakeAgent) ListMachines(_ context.Context, r *nodepb.ListMachinesReques
 	resp := &nodepb.ListMachinesResponse{Timeline: f.timeline}
 	for id, m := range f.machines {
 		if m.defined {
-			resp.Machines = append(resp.Machines, &nodepb.Machine{
+			x := &nodepb.Machine{
 				Uuid: id, State: m.state, StackId: m.says.stack, Node: m.says.node, HostId: m.says.host, Fence: m.says.fence,
-			})
+			}
+			for _, a := range m.allowed {
+				if a, _, _ = strings.Cut(a, "/"); r.GetAddresses() {
+					x.Addresses = append(x.Addresses, a)
+				}
+			}
+			resp.Machines = append(resp.Machines, x)
 		}
 	}
 	f.listed++

@@ -32,6 +32,7 @@ import (
 	vmfsck "slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/schema"
+	"slipway.dev/services/vm/internal/watch"
 	"slipway.dev/services/vm/internal/worker"
 )
 
@@ -113,7 +114,7 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		return nodepb.NewNodeServiceClient(conn), nil
 	}
 	rows := worker.Tables(k.DB)
-	rows.Guard = k.Guard
+	rows.Guard, rows.Histories = k.Guard, &watch.Histories{DB: k.DB, Ledger: ippb.NewLedgerServiceClient(ip), Bus: k.Bus}
 	s.work = worker.New(k.Jobs, rows, ippb.NewAddressServiceClient(ip), dial, k.Log)
 	if err := s.work.Ask(ctx); err != nil {
 		return service.Parts{}, fmt.Errorf("timelines of the nodes: %w", err)

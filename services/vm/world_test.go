@@ -40,6 +40,7 @@ type world struct {
 	auth   *fakeAuth
 	ip     *fakeIP
 	pools  *fakePools
+	ledger *fakeLedger
 	agent  *fakeAgent
 	conn   grpc.ClientConnInterface
 	svc    *vm.Service
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		T: t, pools: &fakePools{}, signer: identity.NewSigner("k", priv), ip: &fakeIP{
 			held: map[string]int{}, claims: map[int32]claim{}, confirmed: map[string]bool{}, names: map[int32]string{},
 			fail: map[string]error{}, free: 1000,
-		},
+		}, ledger: &fakeLedger{},
 		auth: &fakeAuth{key: pub}, agent: &fakeAgent{machines: map[string]*fakeMachine{}, fail: map[string]error{}, calls: map[string]int{}},
 	}
 	log := slog.New(slog.DiscardHandler)
@@ -85,6 +86,7 @@ func newWorld(t *testing.T) *world {
 	authpb.RegisterUserServiceServer(auth, &fakeUsers{})
 	ippb.RegisterAddressServiceServer(ip, w.ip)
 	ippb.RegisterPoolServiceServer(ip, w.pools)
+	ippb.RegisterLedgerServiceServer(ip, w.ledger)
 	nodepb.RegisterNodeServiceServer(agent, w.agent)
 	w.deps = service.Deps{
 		Pool: pool, Bus: w.bus, Log: log, Peers: service.Peers{"auth": auth.Local("vm"), "ip": ip.Local("vm")},

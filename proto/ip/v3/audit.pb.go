@@ -192,6 +192,296 @@ func (x *Held) GetAccount() int32 {
 	return 0
 }
 
+// History is a history of the data of a database.
+type History struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of the PostgreSQL cluster.
+	System int64 `protobuf:"varint,1,opt,name=system,proto3" json:"system,omitempty"`
+	// The timeline.
+	Number        int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *History) Reset() {
+	*x = History{}
+	mi := &file_ip_v3_audit_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *History) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*History) ProtoMessage() {}
+
+func (x *History) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_audit_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use History.ProtoReflect.Descriptor instead.
+func (*History) Descriptor() ([]byte, []int) {
+	return file_ip_v3_audit_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *History) GetSystem() int64 {
+	if x != nil {
+		return x.System
+	}
+	return 0
+}
+
+func (x *History) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// ListOpenHistoriesRequest is empty.
+type ListOpenHistoriesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOpenHistoriesRequest) Reset() {
+	*x = ListOpenHistoriesRequest{}
+	mi := &file_ip_v3_audit_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOpenHistoriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOpenHistoriesRequest) ProtoMessage() {}
+
+func (x *ListOpenHistoriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_audit_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOpenHistoriesRequest.ProtoReflect.Descriptor instead.
+func (*ListOpenHistoriesRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_audit_proto_rawDescGZIP(), []int{4}
+}
+
+// ListOpenHistoriesResponse lists the histories that are not settled.
+type ListOpenHistoriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Histories     []*History             `protobuf:"bytes,1,rep,name=histories,proto3" json:"histories,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOpenHistoriesResponse) Reset() {
+	*x = ListOpenHistoriesResponse{}
+	mi := &file_ip_v3_audit_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOpenHistoriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOpenHistoriesResponse) ProtoMessage() {}
+
+func (x *ListOpenHistoriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_audit_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOpenHistoriesResponse.ProtoReflect.Descriptor instead.
+func (*ListOpenHistoriesResponse) Descriptor() ([]byte, []int) {
+	return file_ip_v3_audit_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListOpenHistoriesResponse) GetHistories() []*History {
+	if x != nil {
+		return x.Histories
+	}
+	return nil
+}
+
+// SettleHistoriesRequest is what was seen on the nodes while histories were open.
+type SettleHistoriesRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Histories []*History             `protobuf:"bytes,1,rep,name=histories,proto3" json:"histories,omitempty"`
+	// Addresses of machines of which vm does not know that they have them.
+	Seen          []*SeenAddress `protobuf:"bytes,2,rep,name=seen,proto3" json:"seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleHistoriesRequest) Reset() {
+	*x = SettleHistoriesRequest{}
+	mi := &file_ip_v3_audit_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleHistoriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleHistoriesRequest) ProtoMessage() {}
+
+func (x *SettleHistoriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_audit_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleHistoriesRequest.ProtoReflect.Descriptor instead.
+func (*SettleHistoriesRequest) Descriptor() ([]byte, []int) {
+	return file_ip_v3_audit_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SettleHistoriesRequest) GetHistories() []*History {
+	if x != nil {
+		return x.Histories
+	}
+	return nil
+}
+
+func (x *SettleHistoriesRequest) GetSeen() []*SeenAddress {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+// SeenAddress is an address that a machine has.
+type SeenAddress struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	IpAddr string                 `protobuf:"bytes,1,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
+	// UUID of the machine.
+	Machine       string `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeenAddress) Reset() {
+	*x = SeenAddress{}
+	mi := &file_ip_v3_audit_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeenAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeenAddress) ProtoMessage() {}
+
+func (x *SeenAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_audit_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeenAddress.ProtoReflect.Descriptor instead.
+func (*SeenAddress) Descriptor() ([]byte, []int) {
+	return file_ip_v3_audit_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SeenAddress) GetIpAddr() string {
+	if x != nil {
+		return x.IpAddr
+	}
+	return ""
+}
+
+func (x *SeenAddress) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+// SettleHistoriesResponse says how many addresses were held.
+type SettleHistoriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Held          int32                  `protobuf:"varint,1,opt,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleHistoriesResponse) Reset() {
+	*x = SettleHistoriesResponse{}
+	mi := &file_ip_v3_audit_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleHistoriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleHistoriesResponse) ProtoMessage() {}
+
+func (x *SettleHistoriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ip_v3_audit_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleHistoriesResponse.ProtoReflect.Descriptor instead.
+func (*SettleHistoriesResponse) Descriptor() ([]byte, []int) {
+	return file_ip_v3_audit_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SettleHistoriesResponse) GetHeld() int32 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
 var File_ip_v3_audit_proto protoreflect.FileDescriptor
 
 const file_ip_v3_audit_proto_rawDesc = "" +
@@ -206,9 +496,26 @@ const file_ip_v3_audit_proto_rawDesc = "" +
 	"\aip_addr\x18\x02 \x01(\tR\x06ipAddr\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x1a\n" +
 	"\bassigned\x18\x04 \x01(\bR\bassigned\x12\x18\n" +
-	"\aaccount\x18\x05 \x01(\x05R\aaccount2Z\n" +
+	"\aaccount\x18\x05 \x01(\x05R\aaccount\"9\n" +
+	"\aHistory\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\x03R\x06system\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\"\x1a\n" +
+	"\x18ListOpenHistoriesRequest\"I\n" +
+	"\x19ListOpenHistoriesResponse\x12,\n" +
+	"\thistories\x18\x01 \x03(\v2\x0e.ip.v3.HistoryR\thistories\"n\n" +
+	"\x16SettleHistoriesRequest\x12,\n" +
+	"\thistories\x18\x01 \x03(\v2\x0e.ip.v3.HistoryR\thistories\x12&\n" +
+	"\x04seen\x18\x02 \x03(\v2\x12.ip.v3.SeenAddressR\x04seen\"@\n" +
+	"\vSeenAddress\x12\x17\n" +
+	"\aip_addr\x18\x01 \x01(\tR\x06ipAddr\x12\x18\n" +
+	"\amachine\x18\x02 \x01(\tR\amachine\"-\n" +
+	"\x17SettleHistoriesResponse\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\x05R\x04held2\xad\x02\n" +
 	"\rLedgerService\x12I\n" +
-	"\bListHeld\x12\x16.ip.v3.ListHeldRequest\x1a\x17.ip.v3.ListHeldResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01B\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
+	"\bListHeld\x12\x16.ip.v3.ListHeldRequest\x1a\x17.ip.v3.ListHeldResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12d\n" +
+	"\x11ListOpenHistories\x12\x1f.ip.v3.ListOpenHistoriesRequest\x1a .ip.v3.ListOpenHistoriesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12k\n" +
+	"\x0fSettleHistories\x12\x1d.ip.v3.SettleHistoriesRequest\x1a\x1e.ip.v3.SettleHistoriesResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\aaddress(\x01B\x1eZ\x1cslipway.dev/proto/ip/v3;ippbb\x06proto3"
 
 var (
 	file_ip_v3_audit_proto_rawDescOnce sync.Once
@@ -222,21 +529,34 @@ func file_ip_v3_audit_proto_rawDescGZIP() []byte {
 	return file_ip_v3_audit_proto_rawDescData
 }
 
-var file_ip_v3_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_ip_v3_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_ip_v3_audit_proto_goTypes = []any{
-	(*ListHeldRequest)(nil),  // 0: ip.v3.ListHeldRequest
-	(*ListHeldResponse)(nil), // 1: ip.v3.ListHeldResponse
-	(*Held)(nil),             // 2: ip.v3.Held
+	(*ListHeldRequest)(nil),           // 0: ip.v3.ListHeldRequest
+	(*ListHeldResponse)(nil),          // 1: ip.v3.ListHeldResponse
+	(*Held)(nil),                      // 2: ip.v3.Held
+	(*History)(nil),                   // 3: ip.v3.History
+	(*ListOpenHistoriesRequest)(nil),  // 4: ip.v3.ListOpenHistoriesRequest
+	(*ListOpenHistoriesResponse)(nil), // 5: ip.v3.ListOpenHistoriesResponse
+	(*SettleHistoriesRequest)(nil),    // 6: ip.v3.SettleHistoriesRequest
+	(*SeenAddress)(nil),               // 7: ip.v3.SeenAddress
+	(*SettleHistoriesResponse)(nil),   // 8: ip.v3.SettleHistoriesResponse
 }
 var file_ip_v3_audit_proto_depIdxs = []int32{
 	2, // 0: ip.v3.ListHeldResponse.held:type_name -> ip.v3.Held
-	0, // 1: ip.v3.LedgerService.ListHeld:input_type -> ip.v3.ListHeldRequest
-	1, // 2: ip.v3.LedgerService.ListHeld:output_type -> ip.v3.ListHeldResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 1: ip.v3.ListOpenHistoriesResponse.histories:type_name -> ip.v3.History
+	3, // 2: ip.v3.SettleHistoriesRequest.histories:type_name -> ip.v3.History
+	7, // 3: ip.v3.SettleHistoriesRequest.seen:type_name -> ip.v3.SeenAddress
+	0, // 4: ip.v3.LedgerService.ListHeld:input_type -> ip.v3.ListHeldRequest
+	4, // 5: ip.v3.LedgerService.ListOpenHistories:input_type -> ip.v3.ListOpenHistoriesRequest
+	6, // 6: ip.v3.LedgerService.SettleHistories:input_type -> ip.v3.SettleHistoriesRequest
+	1, // 7: ip.v3.LedgerService.ListHeld:output_type -> ip.v3.ListHeldResponse
+	5, // 8: ip.v3.LedgerService.ListOpenHistories:output_type -> ip.v3.ListOpenHistoriesResponse
+	8, // 9: ip.v3.LedgerService.SettleHistories:output_type -> ip.v3.SettleHistoriesResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_ip_v3_audit_proto_init() }
@@ -250,7 +570,7 @@ func file_ip_v3_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ip_v3_audit_proto_rawDesc), len(file_ip_v3_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	LedgerService_ListHeld_FullMethodName = "/ip.v3.LedgerService/ListHeld"
+	LedgerService_ListHeld_FullMethodName          = "/ip.v3.LedgerService/ListHeld"
+	LedgerService_ListOpenHistories_FullMethodName = "/ip.v3.LedgerService/ListOpenHistories"
+	LedgerService_SettleHistories_FullMethodName   = "/ip.v3.LedgerService/SettleHistories"
 )
 
 // LedgerServiceClient is the client API for LedgerService service.
@@ -30,6 +32,12 @@ const (
 type LedgerServiceClient interface {
 	// ListHeld lists the addresses that have an owner, by rising id.
 	ListHeld(ctx context.Context, in *ListHeldRequest, opts ...grpc.CallOption) (*ListHeldResponse, error)
+	// ListOpenHistories lists the histories of the database, by cluster and timeline, that may lack what was acknowledged.
+	// While there are some, no address gets an owner.
+	ListOpenHistories(ctx context.Context, in *ListOpenHistoriesRequest, opts ...grpc.CallOption) (*ListOpenHistoriesResponse, error)
+	// SettleHistories holds the addresses that were seen on machines and have no owner, as HoldAddress does, and lets
+	// addresses be claimed again.
+	SettleHistories(ctx context.Context, in *SettleHistoriesRequest, opts ...grpc.CallOption) (*SettleHistoriesResponse, error)
 }
 
 type ledgerServiceClient struct {
@@ -50,6 +58,26 @@ func (c *ledgerServiceClient) ListHeld(ctx context.Context, in *ListHeldRequest,
 	return out, nil
 }
 
+func (c *ledgerServiceClient) ListOpenHistories(ctx context.Context, in *ListOpenHistoriesRequest, opts ...grpc.CallOption) (*ListOpenHistoriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOpenHistoriesResponse)
+	err := c.cc.Invoke(ctx, LedgerService_ListOpenHistories_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) SettleHistories(ctx context.Context, in *SettleHistoriesRequest, opts ...grpc.CallOption) (*SettleHistoriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SettleHistoriesResponse)
+	err := c.cc.Invoke(ctx, LedgerService_SettleHistories_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LedgerServiceServer is the server API for LedgerService service.
 // All implementations must embed UnimplementedLedgerServiceServer
 // for forward compatibility.
@@ -58,6 +86,12 @@ func (c *ledgerServiceClient) ListHeld(ctx context.Context, in *ListHeldRequest,
 type LedgerServiceServer interface {
 	// ListHeld lists the addresses that have an owner, by rising id.
 	ListHeld(context.Context, *ListHeldRequest) (*ListHeldResponse, error)
+	// ListOpenHistories lists the histories of the database, by cluster and timeline, that may lack what was acknowledged.
+	// While there are some, no address gets an owner.
+	ListOpenHistories(context.Context, *ListOpenHistoriesRequest) (*ListOpenHistoriesResponse, error)
+	// SettleHistories holds the addresses that were seen on machines and have no owner, as HoldAddress does, and lets
+	// addresses be claimed again.
+	SettleHistories(context.Context, *SettleHistoriesRequest) (*SettleHistoriesResponse, error)
 	mustEmbedUnimplementedLedgerServiceServer()
 }
 
@@ -70,6 +104,12 @@ type UnimplementedLedgerServiceServer struct{}
 
 func (UnimplementedLedgerServiceServer) ListHeld(context.Context, *ListHeldRequest) (*ListHeldResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHeld not implemented")
+}
+func (UnimplementedLedgerServiceServer) ListOpenHistories(context.Context, *ListOpenHistoriesRequest) (*ListOpenHistoriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOpenHistories not implemented")
+}
+func (UnimplementedLedgerServiceServer) SettleHistories(context.Context, *SettleHistoriesRequest) (*SettleHistoriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SettleHistories not implemented")
 }
 func (UnimplementedLedgerServiceServer) mustEmbedUnimplementedLedgerServiceServer() {}
 func (UnimplementedLedgerServiceServer) testEmbeddedByValue()                       {}
@@ -110,6 +150,42 @@ func _LedgerService_ListHeld_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LedgerService_ListOpenHistories_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOpenHistoriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).ListOpenHistories(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_ListOpenHistories_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).ListOpenHistories(ctx, req.(*ListOpenHistoriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_SettleHistories_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SettleHistoriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).SettleHistories(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_SettleHistories_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).SettleHistories(ctx, req.(*SettleHistoriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LedgerService_ServiceDesc is the grpc.ServiceDesc for LedgerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -120,6 +196,14 @@ var LedgerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListHeld",
 			Handler:    _LedgerService_ListHeld_Handler,
+		},
+		{
+			MethodName: "ListOpenHistories",
+			Handler:    _LedgerService_ListOpenHistories_Handler,
+		},
+		{
+			MethodName: "SettleHistories",
+			Handler:    _LedgerService_SettleHistories_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

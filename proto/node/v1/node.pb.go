@@ -1523,7 +1523,9 @@ type ListMachinesRequest struct {
 	AsOf string `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	// The timeline of vm's database. The node remembers the highest for ever, and refuses commands of lower ones. 0 for an
 	// unknown one.
-	Timeline      int64 `protobuf:"varint,2,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Timeline int64 `protobuf:"varint,2,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	// Also list the addresses of the machines, for which the node reads a file of each.
+	Addresses     bool `protobuf:"varint,3,opt,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1570,6 +1572,13 @@ func (x *ListMachinesRequest) GetTimeline() int64 {
 		return x.Timeline
 	}
 	return 0
+}
+
+func (x *ListMachinesRequest) GetAddresses() bool {
+	if x != nil {
+		return x.Addresses
+	}
+	return false
 }
 
 // ListMachinesResponse lists the machines of this installation.
@@ -1657,7 +1666,8 @@ type Machine struct {
 	StackId string `protobuf:"bytes,5,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
 	Node    string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
 	Fence   int64  `protobuf:"varint,7,opt,name=fence,proto3" json:"fence,omitempty"`
-	// The addresses in the configuration that the guest reads, without prefix lengths.
+	// The addresses that the guest may have, without prefix lengths, when the request asks for them: those that it reads at
+	// its start, and those that its card is limited to.
 	Addresses     []string `protobuf:"bytes,8,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2282,10 +2292,11 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\bstack_id\x18\x01 \x01(\tR\astackId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1b\n" +
 	"\tmax_fence\x18\x03 \x01(\x03R\bmaxFence\"\x17\n" +
-	"\x15RemoveMachineResponse\"F\n" +
+	"\x15RemoveMachineResponse\"d\n" +
 	"\x13ListMachinesRequest\x12\x13\n" +
 	"\x05as_of\x18\x01 \x01(\tR\x04asOf\x12\x1a\n" +
-	"\btimeline\x18\x02 \x01(\x03R\btimeline\"\x93\x01\n" +
+	"\btimeline\x18\x02 \x01(\x03R\btimeline\x12\x1c\n" +
+	"\taddresses\x18\x03 \x01(\bR\taddresses\"\x93\x01\n" +
 	"\x14ListMachinesResponse\x12,\n" +
 	"\bmachines\x18\x01 \x03(\v2\x10.node.v1.MachineR\bmachines\x12\x13\n" +
 	"\x05as_of\x18\x02 \x01(\tR\x04asOf\x12\x1c\n" +

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/pg/pgtest"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/query/querytest"
@@ -14,7 +15,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestLists(t *testing.T) {
 	t.Parallel()
-	pool := pgtest.New(t, outbox.Migrations, schema.Migrations)
+	pool := pgtest.New(t, outbox.Migrations, pg.Histories, schema.Migrations)
 	for _, l := range []query.List{all, history} {
 		querytest.Check(t, pool, l, query.Scope{})
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -238,10 +239,16 @@ func (a *Agent) ListMachines(ctx context.Context, r *nodepb.ListMachinesRequest)
 	}
 	now := timestamppb.Now()
 	for _, o := range list {
-		resp.Machines = append(resp.Machines, &nodepb.Machine{
+		m := &nodepb.Machine{
 			Uuid: o.UUID.String(), State: states[o.State.Power], HostId: o.Meta.HostID, SeenAt: now,
 			StackId: o.Meta.StackID, Node: o.Meta.NodeID, Fence: o.Meta.Fence,
-		})
+		}
+		if r.GetAddresses() {
+			if m.Addresses, err = a.addresses(ctx, o.UUID); err != nil {
+				return nil, err
+			}
+		}
+		resp.Machines = append(resp.Machines, m)
 	}
 	return resp, nil
 }
@@ -253,6 +260,20 @@ func digest(list []hyper.Observed) string {
 		fmt.Fprintf(h, "%s %d %d %q %q %d\n", o.UUID, states[o.State.Power], o.Meta.HostID, o.Meta.StackID, o.Meta.NodeID, o.Meta.Fence)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// addresses returns the addresses that a guest may have, in order and each once.
+func (a *Agent) addresses(ctx context.Context, id uuid.UUID) ([]string, error) {
+	list, err := a.driver.Addresses(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	var texts []string
+	for _, addr := range slices.Compact(list) {
+		texts = append(texts, addr.String())
+	}
+	return texts, nil
 }
 
 // ListTraces returns every trace of a machine on this node, also what is left of machines that a command removed.

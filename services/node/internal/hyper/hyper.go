@@ -6,6 +6,7 @@ package hyper
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,6 +56,9 @@ type Driver interface {
 	State(ctx context.Context, machine uuid.UUID) (State, error)
 	// List returns the defined machines that carry our stack id. A failure to list is an error, never an empty list.
 	List(ctx context.Context) ([]Observed, error)
+	// Addresses returns the addresses that the guest may have: those in its seed, and those that its cards are limited to.
+	// It returns none for an unknown machine.
+	Addresses(ctx context.Context, machine uuid.UUID) ([]netip.Addr, error)
 	// Traces lists all traces of machines of our stack, also incomplete ones: a directory without a definition, a definition
 	// without a disk. A trace that cannot be read is an error.
 	Traces(ctx context.Context) ([]Trace, error)

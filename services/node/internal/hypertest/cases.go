@@ -39,6 +39,12 @@ func life(s suite) {
 	if want := hyper.DomainName(s.o.StackID, m.Meta.HostID, m.UUID); o.Name != want {
 		s.Errorf("name %q, want %q", o.Name, want)
 	}
+	if list, err := s.d.Addresses(ctx, m.UUID); err != nil || !slices.Equal(list, seedAddresses()) {
+		s.Errorf("addresses %v, %v, want %v", list, err, seedAddresses())
+	}
+	if list, err := s.d.Addresses(ctx, uuid.New()); err != nil || len(list) != 0 {
+		s.Errorf("addresses of an unknown machine: %v, %v", list, err)
+	}
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	s.power(m.UUID, hyper.Running)
 	s.ok("Shutdown", s.d.Shutdown(ctx, m.UUID)) // an empty guest may never hear it

@@ -119,8 +119,19 @@ func Machine(t *testing.T, d hyper.Driver) hyper.Machine {
 func Seed() hyper.Seed {
 	return hyper.Seed{
 		InstanceID: "i-1", Hostname: "suite",
-		Links: []hyper.Link{{MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}}},
+		Links: []hyper.Link{{
+			MAC:       net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1},
+			Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/24"), netip.MustParsePrefix("2001:db8::9/64")},
+		}},
 	}
+}
+
+// seedAddresses are the addresses in Seed.
+func seedAddresses() (list []netip.Addr) {
+	for _, p := range Seed().Links[0].Addresses {
+		list = append(list, p.Addr())
+	}
+	return list
 }
 
 func (s suite) ok(what string, err error) {

@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 
@@ -93,4 +94,23 @@ func within(g netip.Addr, in []netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+// Addresses returns the addresses of all links.
+func (f Files) Addresses() ([]netip.Addr, error) {
+	var c netConfig
+	if err := json.Unmarshal(f.NetworkConfig, &c); err != nil {
+		return nil, fmt.Errorf("read network-config: %w", err)
+	}
+	var list []netip.Addr
+	for _, e := range c.Ethernets {
+		for _, text := range e.Addresses {
+			p, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, fmt.Errorf("read network-config: %w", err)
+			}
+			list = append(list, p.Addr())
+		}
+	}
+	return list, nil
 }

@@ -244,6 +244,36 @@ func (d *Driver) List(ctx context.Context) ([]hyper.Observed, error) {
 	return out, nil
 }
 
+// Addresses returns the addresses in the seed of a machine, and those of its cards.
+func (d *Driver) Addresses(ctx context.Context, id uuid.UUID) ([]netip.Addr, error) {
+	if err := d.enter(ctx, "Addresses", id); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.machines[id]
+	if m == nil {
+		return nil, nil
+	}
+	var list []netip.Addr
+	if m.Seed != nil {
+		for _, l := range m.Seed.Links {
+			for _, a := range l.Addresses {
+				list = append(list, a.Addr())
+			}
+		}
+	}
+	for _, def := range []*hyper.Machine{m.Def, m.Running} {
+		if def == nil {
+			continue
+		}
+		for _, n := range def.NICs {
+			list = append(list, n.Addresses...)
+		}
+	}
+	return list, nil
+}
+
 // Console returns the output of the simulated guest.
 func (d *Driver) Console(ctx context.Context, id uuid.UUID, maxBytes int) ([]byte, error) {
 	if err := d.enter(ctx, "Console", id); err != nil {

@@ -37,7 +37,8 @@ const (
 
 // CatchUp moves the numbers on when the highest fence or host id that is seen on machines of this installation is
 // higher than any that this database gave. Then the database was restored from a backup that is older than the
-// machines, and numbers given since must not be given again. It does so once an hour at most.
+// machines, and numbers given since must not be given again. It does so once an hour at most. Ids of tasks, which no node
+// knows, move by ten times as much as those of hosts.
 func CatchUp(ctx context.Context, db *unit.DB, fence int64, host int32) (jumped bool, err error) {
 	err = db.QueryRow(ctx, `
 		WITH known AS (
@@ -50,8 +51,27 @@ func CatchUp(ctx context.Context, db *unit.DB, fence int64, host int32) (jumped 
 			RETURNING known.fence, known.host, known.job
 		), jump AS (
 			SELECT setval('job_fence', greatest(fence, $1) + $5), setval('host_id_seq', greatest(host, $2) + $5),
-			       setval('job_id_seq', job + $5) FROM behind
+			       setval('job_id_seq', job + $5 + 10 * greatest(0, $2 - host)) FROM behind
 		)
 		SELECT EXISTS (SELECT FROM jump)`, fence, host, maxFenceJump, maxIDJump, ahead).Scan(&jumped)
 	return jumped, err
+}
+
+// MoveOn is CatchUp for a new history of the data, which may lack what an earlier one has given: it does not matter when
+// numbers last moved. A sequence that need not move is not set: CatchUp may move it at the same time.
+func MoveOn(ctx context.Context, db *unit.DB, fence int64, host int32) error {
+	_, err := db.Exec(ctx, `
+		WITH known AS (
+			SELECT (SELECT last_value FROM job_fence) AS fence, (SELECT last_value FROM host_id_seq) AS host,
+			       (SELECT last_value FROM job_id_seq) AS job
+		), seen AS (
+			SELECT fence, host, job, CASE WHEN $1 - fence BETWEEN 0 AND $3 THEN $1 - fence + $5 ELSE 0 END AS fences,
+			       CASE WHEN $2::bigint - host BETWEEN 0 AND $4 THEN $2::bigint - host + $5 ELSE 0 END AS hosts
+			FROM known
+		)
+		SELECT CASE WHEN fences > 0 THEN setval('job_fence', fence + fences) END,
+		       CASE WHEN hosts > 0 THEN setval('host_id_seq', host + hosts) END,
+		       CASE WHEN hosts > 0 THEN setval('job_id_seq', job + 10 * hosts) END
+		FROM seen`, fence, host, maxFenceJump, maxIDJump, ahead)
+	return err
 }

@@ -17,4 +17,4 @@ var files embed.FS
 var Migrations = pg.Line{Name: "vm", FS: files}
 
 // Lines are all migrations of vm's schema.
-var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, idem.Migrations, Migrations}
+var Lines = []pg.Line{jobs.Migrations, outbox.Migrations, idem.Migrations, pg.Histories, Migrations}

@@ -161,7 +161,7 @@ func (r rows) CatchUp(ctx context.Context, high int64, host int32) (jumped bool,
 			return nil
 		}
 		t.jumpedAt, jumped = t.now(), true
-		t.in.SetNumbers(max(fence, high)+ahead, job+ahead)
+		t.in.SetNumbers(max(fence, high)+ahead, job+ahead+10*max(0, int32(id-last)))
 		t.lastHost = int32(max(last, id) + ahead)
 		return nil
 	})

@@ -74,7 +74,7 @@ func (e *estate) watched(t *testing.T, run time.Duration, steps ...func()) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	log := slog.New(slog.DiscardHandler)
-	w := New(e, leftover.New(jobs.NewRunner(nil, jobs.Config{}), e, e.dial, log), e.dial, nil, log)
+	w := New(e, leftover.New(jobs.NewRunner(nil, jobs.Config{}), e, e.dial, log), e.dial, nil, nil, log)
 	go func() { done <- w.Run(ctx, every) }()
 	time.Sleep(run)
 	for _, step := range steps {

@@ -31,13 +31,14 @@ type Watcher struct {
 	reaper *leftover.Reaper
 	dial   node.Dial
 	heard  *heard
+	past   *Histories // nil where there is only one
 	log    *slog.Logger
 	writes chan struct{} // a place for each answer that is being stored
 }
 
 // New returns a Watcher. guard, which may be nil, learns the timelines that the nodes have heard of.
-func New(s Store, reaper *leftover.Reaper, dial node.Dial, guard *pg.Guard, log *slog.Logger) *Watcher {
-	return &Watcher{s, reaper, dial, &heard{guard: guard}, log, make(chan struct{}, writing)}
+func New(s Store, reaper *leftover.Reaper, dial node.Dial, guard *pg.Guard, past *Histories, log *slog.Logger) *Watcher {
+	return &Watcher{s, reaper, dial, &heard{guard: guard}, past, log, make(chan struct{}, writing)}
 }
 
 // Run looks at each node periodically until ctx ends. It corrects states and reports what it does not understand. It
@@ -47,6 +48,9 @@ func (w *Watcher) Run(ctx context.Context, every time.Duration) error {
 	patrols := map[int32]*patrol{}
 	var all sync.WaitGroup
 	defer all.Wait()
+	if w.past != nil {
+		all.Go(func() { w.keepHistories(ctx) })
+	}
 	for {
 		agents, err := w.store.Agents(ctx)
 		if err == nil {

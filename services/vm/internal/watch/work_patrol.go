@@ -154,7 +154,7 @@ func (p *patrol) compare(ctx context.Context) (asked bool, silence, err error) {
 		asOf = ""
 	}
 	p.asOf, p.last = "", since
-	resp, silence := p.ask(ctx, asOf)
+	resp, silence := p.ask(ctx, p.agent(), &nodepb.ListMachinesRequest{AsOf: asOf, Timeline: p.heard.guard.Seen()})
 	if silence == nil && asOf != "" && resp.GetUnchanged() {
 		p.asOf = asOf
 		return true, nil, nil
@@ -173,22 +173,6 @@ func (p *patrol) compare(ctx context.Context) (asked bool, silence, err error) {
 		p.asOf = resp.GetAsOf()
 	}
 	return true, nil, err
-}
-
-// ask asks the node for its machines, unless they are as before.
-func (p *patrol) ask(ctx context.Context, asOf string) (*nodepb.ListMachinesResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	at := p.agent()
-	agent, err := p.dial.Agent(at.UUID, at.Endpoint)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := agent.ListMachines(ctx, &nodepb.ListMachinesRequest{AsOf: asOf, Timeline: p.heard.guard.Seen()})
-	if err == nil {
-		p.heard.add(at.ID, resp.GetTimeline())
-	}
-	return resp, err
 }
 
 // unanswered takes in why there is no answer. A node that was not asked, or whose answer makes no sense, is not a silent

@@ -62,23 +62,37 @@ func (w *Watcher) Ask(ctx context.Context) error {
 		return err
 	}
 	w.heard.of(agents)
+	w.each(agents, func(i int) {
+		_, _ = w.ask(ctx, agents[i], &nodepb.ListMachinesRequest{}) // one that does not answer has nothing to say
+	})
+	return nil
+}
+
+// each calls f for the number of each agent, for some at once.
+func (w *Watcher) each(agents []node.Agent, f func(i int)) {
 	var all sync.WaitGroup
 	asked := make(chan struct{}, abreast)
-	for _, a := range agents {
+	for i := range agents {
 		asked <- struct{}{}
 		all.Go(func() {
 			defer func() { <-asked }()
-			ctx, cancel := context.WithTimeout(ctx, answerTime)
-			defer cancel()
-			agent, err := w.dial.Agent(a.UUID, a.Endpoint)
-			if err != nil {
-				return
-			}
-			if resp, err := agent.ListMachines(ctx, &nodepb.ListMachinesRequest{}); err == nil {
-				w.heard.add(a.ID, resp.GetTimeline())
-			}
+			f(i)
 		})
 	}
 	all.Wait()
-	return nil
+}
+
+// ask asks a node for its machines, and takes in the timeline that it has heard of.
+func (w *Watcher) ask(ctx context.Context, a node.Agent, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	agent, err := w.dial.Agent(a.UUID, a.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := agent.ListMachines(ctx, r)
+	if err == nil {
+		w.heard.add(a.ID, resp.GetTimeline())
+	}
+	return resp, err
 }

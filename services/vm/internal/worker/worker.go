@@ -32,6 +32,7 @@ type Rows struct {
 	Watch     watch.Store
 	DB        *unit.DB  // for imports of images; simulations have none
 	Guard     *pg.Guard // of the database; may be nil
+	Histories *watch.Histories
 }
 
 // Tables returns the Rows of the tables.
@@ -61,5 +62,5 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	image.Register(r, rows.DB, dial)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
-	return &Worker{watch.New(rows.Watch, reaper, dial, rows.Guard, log), reaper}
+	return &Worker{watch.New(rows.Watch, reaper, dial, rows.Guard, rows.Histories, log), reaper}
 }
