@@ -14,3 +14,6 @@ func StreamInfo(ctx context.Context, b *Bus, service string) (*jetstream.StreamI
 	}
 	return s.CachedInfo(), nil
 }
+
+// Resize changes how large the streams of b may become.
+func Resize(b *Bus, bytes int64) { b.most = bytes }

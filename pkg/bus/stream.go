@@ -155,6 +155,7 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 			if same(want, s.CachedInfo().Config) {
 				return s, nil
 			}
+			want.Metadata = s.CachedInfo().Config.Metadata
 			return b.js.UpdateStream(ctx, want)
 		}, service)
 		if is(err, noRoom, insufficient, noPeers, notClustered) && b.replicas == 0 {

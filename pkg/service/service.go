@@ -38,6 +38,7 @@ func New(ctx context.Context, spec Spec, d Deps) (*Service, error) {
 			return nil, fmt.Errorf("%s: needs a connection to %s", spec.Name, name)
 		}
 	}
+	recall(ctx, spec.Name, d)
 	if err := spec.Migrate(ctx, d.Pool); err != nil {
 		return nil, fmt.Errorf("%s: %w", spec.Name, err)
 	}
@@ -113,7 +114,7 @@ func (s *Service) Observe(o *obs.Obs) {
 
 // Run carries out jobs, sends and applies events, applies revocations and does the service's own work, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	all := []run.Service{s.keeper, run.Func(s.revocations), run.Func(s.lead)}
+	all := []run.Service{s.keeper, run.Func(s.revocations), run.Func(s.lead), run.Func(s.keepTimeline)}
 	if s.kit.Jobs != nil {
 		all = append(all, s.kit.Jobs)
 	}
