@@ -221,11 +221,17 @@ var states = map[hyper.Power]nodepb.MachineState{
 }
 
 // ListMachines returns the machines that the hypervisor has, unless they are as before. The timeline of the request is kept
-// first: what vm reads of the answer is not changed by commands of a database that was left behind.
+// first: what vm reads of the answer is not changed by commands of a database that was left behind. Addresses are read when
+// the commands that were accepted before have ended, since they may give a machine an address.
 func (a *Agent) ListMachines(ctx context.Context, r *nodepb.ListMachinesRequest) (*nodepb.ListMachinesResponse, error) {
 	timeline, err := a.journal.Learn(r.GetTimeline())
 	if err != nil {
 		return nil, err
+	}
+	if r.GetAddresses() {
+		if err := a.journal.Quiet(ctx); err != nil {
+			return nil, err
+		}
 	}
 	list, err := a.driver.List(ctx)
 	if err != nil {

@@ -5,8 +5,10 @@ package journal
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,6 +163,21 @@ func (j *Journal) guard(ctx context.Context, machine uuid.UUID, accept func() er
 		return err
 	}
 	return run(ctx)
+}
+
+// Quiet waits until every command that runs now has ended. After Learn no command of a lower timeline runs any more, then.
+func (j *Journal) Quiet(ctx context.Context) error {
+	j.mu.Lock()
+	running := slices.Collect(maps.Values(j.busy))
+	j.mu.Unlock()
+	for _, ended := range running {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // current returns ErrStale for a command of a lower timeline than the node has heard of, and keeps a higher one.

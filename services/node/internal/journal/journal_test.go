@@ -209,6 +209,38 @@ func TestWaitEndsWithContext(t *testing.T) {
 	}
 }
 
+// TestQuiet: commands that run are waited for, until the context ends, and a later one is not.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	j, id := open(t, t.TempDir(), time.Now()), uuid.New()
+	if err := j.Quiet(t.Context()); err != nil {
+		t.Error(err)
+	}
+	var ended atomic.Bool
+	quiet := make(chan error)
+	err := j.Do(t.Context(), id, at(1), func(ctx context.Context) error {
+		late, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := j.Quiet(late); !errors.Is(err, context.Canceled) {
+			t.Errorf("a command runs, and it is quiet: %v", err)
+		}
+		go func() {
+			err := j.Quiet(context.WithoutCancel(ctx))
+			if !ended.Load() {
+				err = errors.New("it was quiet before the end of the command")
+			}
+			quiet <- err
+		}()
+		return j.Do(ctx, uuid.New(), at(1), func(context.Context) error {
+			ended.Store(true)
+			return nil
+		})
+	})
+	if err = errors.Join(err, <-quiet); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDamagedLine: a damaged record keeps no agent from its start; the others count, and the journal says what is missing.
 func TestDamagedLine(t *testing.T) {
 	t.Parallel()
