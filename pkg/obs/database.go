@@ -10,6 +10,7 @@ import (
 
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/outbox"
+	"slipway.dev/pkg/pg"
 )
 
 // scrapeTimeout bounds the queries of one scrape.
@@ -30,8 +31,16 @@ var (
 // lateEvents is how long an event may wait for the bus before /readyz calls the service degraded.
 const lateEvents = time.Minute
 
-// Database adds metrics of a service's pool and of its outbox, and to /readyz the age of the oldest event that waits.
+// Database adds metrics of a service's pool and of its outbox, and to /readyz how the database replicates and the age of the
+// oldest event that waits.
 func (o *Obs) Database(service string, pool *pgxpool.Pool) {
+	o.Detail(func(ctx context.Context) string {
+		text, _, err := pg.Replication(ctx, pool)
+		if err != nil {
+			return service + ": unknown how the database replicates"
+		}
+		return service + ": replication of the database is " + text
+	})
 	o.Detail(func(ctx context.Context) string {
 		switch n, age, err := outbox.Waiting(ctx, pool); {
 		case err != nil:
