@@ -149,3 +149,31 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 	}
 	return json.Unmarshal(text, into)
 }
+
+// Node is a node as an administrator sees it.
+type Node struct {
+	ID      int    `json:"id"`
+	Name    string `json:"name"`
+	State   string `json:"state"`
+	Breaker string `json:"breaker"`
+	Storage struct {
+		Size      int64 `json:"size_mib"`
+		Available int64 `json:"available_mib"`
+	} `json:"storage"`
+}
+
+// Nodes lists all nodes.
+func (c *Client) Nodes(ctx context.Context) (all []Node, err error) {
+	const most = 500
+	for from := 0; ; from += most {
+		var l struct {
+			List []Node `json:"list"`
+		}
+		if err := c.do(ctx, http.MethodGet, fmt.Sprintf("/vm/v3/node?limit=%d,%d", from, most), nil, &l); err != nil {
+			return nil, err
+		}
+		if all = append(all, l.List...); len(l.List) < most {
+			return all, nil
+		}
+	}
+}

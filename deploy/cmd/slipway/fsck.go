@@ -64,7 +64,7 @@ func (w *where) client(ctx context.Context) (*fsck.Client, error) {
 	return fsck.Login(ctx, url, cmp.Or(os.Getenv("SLIPWAY_ADMIN_EMAIL"), "admin@example.com"), password)
 }
 
-func check(log *slog.Logger) *cobra.Command {
+func consistencyCheck(log *slog.Logger) *cobra.Command {
 	var w where
 	var asJSON bool
 	var settle time.Duration

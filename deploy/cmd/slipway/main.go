@@ -25,7 +25,7 @@ func main() {
 			SilenceUsage:  true,
 			SilenceErrors: true,
 		}
-		root.AddCommand(up(log), wipe(log), bench(log), check(log), parked(), republish(), timeline(), crashPoints())
+		root.AddCommand(up(log), wipe(log), bench(log), consistencyCheck(log), checkInstallation(), parked(), republish(), timeline(), crashPoints())
 		err := root.ExecuteContext(ctx)
 		if code, ok := errors.AsType[exit](err); ok {
 			os.Exit(int(code)) // the command has printed its message
