@@ -18,7 +18,7 @@ code() {
 # What measures time, or needs bridges and nftables, has the machine for itself.
 whole() {
 	step "drivers and the guest, on real QEMU" gotest slipway.dev/services/node/... slipway.dev/deploy/guest
-	step "an installation whose connections fail" gotest slipway.dev/deploy/chaos
+	step "an installation whose connections fail, and failovers of its database and bus" gotest slipway.dev/deploy/chaos slipway.dev/deploy/ha
 	step "whole stacks, over HTTP" gotest -timeout 20m slipway.dev/deploy/e2e
 	step "every service in a container of its own" deploy/compose/test.sh single ha libvirt
 }
