@@ -149,6 +149,10 @@ func TestOneRoundTripForAllThatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
+	if err := pool.Ping(t.Context()); err != nil { // makes the connection
+		t.Fatal(err)
+	}
+	*counted = counter{}
 	w.db.Pool = pool
 	ctx, _ := call(t.Context())
 	err = w.db.InTx(ctx, func(tx *unit.Tx) error {
