@@ -85,6 +85,10 @@ unit: bin/pgrun bin/gotest ## run the unit tests alone (under two minutes)
 	@bin/pgrun bin/gotest -vet=off work # make lint vets
 	@cd tools && GOWORK=off GOFLAGS= go test ./...
 
+.PHONY: coverage-api
+coverage-api: ## print how many of the calls that clients of VMmanager 6 know are served
+	@cd gateway && go test -count=1 -run '^TestCalls$$' -v . | sed -n 's/^ *calls_test.go:[0-9]*: //p'
+
 .PHONY: bin/gotest
 bin/gotest:
 	@cd tools && GOWORK=off GOFLAGS= go build -o ../bin/ ./gotest
