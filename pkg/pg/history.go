@@ -17,9 +17,6 @@ var historyFiles embed.FS
 // numbers of the schema on; Settle records that the service has looked at what is outside of its database.
 var Histories = Line{Name: "timeline", FS: historyFiles}
 
-// Unsettled is SQL that is true while a history of the schema is not settled.
-const Unsettled = `EXISTS (SELECT FROM timeline WHERE settled_at IS NULL)`
-
 // History is a history of the data of a schema.
 type History struct {
 	System int64 // identifier of the cluster
