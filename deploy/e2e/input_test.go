@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestBadInput sends what must be refused: clearly, in the dialect's shape, and before anything is made.
@@ -18,7 +17,7 @@ func TestBadInput(t *testing.T) {
 	tiny := c.tiny()
 	before := len(c.list("/vm/v3/host"))
 	// A network with a pool of one address, which is used. Other runs on the same stack take other networks.
-	net := fmt.Sprintf("198.18.%d", time.Now().UnixMilli()%250)
+	net := c.freeNetwork()
 	c.must("POST", "/vm/v3/userspace/public/ipnet", object{"name": net + ".0/24"})
 	pool := number(c.must("POST", "/ip/v3/userspace/public/ippool", object{"name": "one of " + net}), "id")
 	c.must("POST", fmt.Sprintf("/vm/v3/ippool/%d/range", pool), object{"name": net + ".9"})

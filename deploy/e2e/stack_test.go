@@ -137,6 +137,19 @@ func (c *client) list(path string) []object {
 	return list
 }
 
+// freeNetwork returns the first three numbers of a network of 256 addresses that nothing on the stack has.
+func (c *client) freeNetwork() string {
+	c.s.t.Helper()
+	for n := range 256 {
+		prefix := fmt.Sprintf("198.19.%d", n)
+		if len(c.list(fmt.Sprintf("/ip/v3/ipnet?where=name+CP+%%27%s.0/24%%27", prefix))) == 0 {
+			return prefix
+		}
+	}
+	c.s.t.Fatal("no network is free")
+	return ""
+}
+
 // unique is an e-mail that no other run on the same stack has used.
 func unique(name string) string {
 	return fmt.Sprintf("%s%x@example.com", name, time.Now().UnixNano())

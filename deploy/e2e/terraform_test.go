@@ -98,8 +98,7 @@ func (p provider) addresses(id int) (list []struct {
 func TestTerraform(t *testing.T) {
 	s := anyStack(t)
 	p := provider{s.login()}
-	part := time.Now().UnixMilli() % 250
-	prefix := fmt.Sprintf("198.18.%d", part)
+	prefix := p.freeNetwork()
 
 	// The network, the pool and the account, each looked for by its name first.
 	if l := p.list(fmt.Sprintf("/ip/v3/ipnet?where=name+CP+%%27%s.0/24%%27", prefix)); len(l) != 0 {
