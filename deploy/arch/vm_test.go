@@ -4,7 +4,7 @@ package arch
 // with a host.
 var vm = house{
 	service: "vm",
-	order: "listing task account cluster node image disk address machine host power ipchange console leftover watch fsck " +
+	order: "listing task account cluster node image disk address machine tag host power ipchange console leftover watch fsck owner " +
 		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
@@ -14,6 +14,7 @@ var vm = house{
 		"node":    "node installation",
 		"image":   "os os_node",
 		"disk":    "disk",
+		"tag":     "tag",
 		"address": "host_address network",
 		"host":    "host host_count host_count_of host_total host_share host_change tombstone",
 		// The breaker of a node is a part of the node's row.
@@ -28,6 +29,7 @@ var vm = house{
 		"image/build.go":        "node",
 		"address/list.go":       "host",
 		"address/build.go":      "host",
+		"tag/list.go":           "host",
 		"machine/build.go":      "host disk node cluster",
 		"host/list.go":          "account cluster node os disk host_address",
 		"host/list_metadata.go": "node disk host_address",

@@ -29,6 +29,8 @@ func Files() []protoreflect.FileDescriptor {
 		authpb.File_auth_v4_session_proto,
 		authpb.File_auth_v4_keystone_proto,
 		vmpb.File_vm_v3_host_proto,
+		vmpb.File_vm_v3_upkeep_proto,
+		vmpb.File_vm_v3_tag_proto,
 		vmpb.File_vm_v3_cluster_proto,
 		vmpb.File_vm_v3_node_proto,
 		vmpb.File_vm_v3_os_proto,

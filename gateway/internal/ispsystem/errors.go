@@ -53,6 +53,7 @@ var Errors = []Kind{
 	{"IDEMPOTENCY_NOT_HERE", codes.InvalidArgument, 90022, http.StatusBadRequest, "the answer of this call holds a secret and is therefore not kept: send no Idempotency-Key"},
 	{"QUOTA_EXCEEDED", codes.ResourceExhausted, 90023, http.StatusBadRequest, "a limit of the account is reached; value.field says which"},
 	{"HOST_DELETING", codes.FailedPrecondition, 90003, http.StatusConflict, "the host is being deleted"},
+	{"HOST_PROTECTED", codes.FailedPrecondition, 90003, http.StatusBadRequest, "the host is protected: set is_protected to false first"},
 	{"MAIN_ADDRESS", codes.FailedPrecondition, 90003, http.StatusConflict, "removing the main address of a host requires force"},
 	{"ADDRESS_CHANGING", codes.FailedPrecondition, 90003, http.StatusConflict, "the address is being added or removed: repeat the request later"},
 	{"EVENT_REFUSED", codes.FailedPrecondition, 90003, http.StatusConflict, "the parked event was refused again"},

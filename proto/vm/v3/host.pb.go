@@ -115,10 +115,11 @@ type CreateHostRequest struct {
 	ExpandPart       string               `protobuf:"bytes,52,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
 	SnapshotsAllowed bool                 `protobuf:"varint,53,opt,name=snapshots_allowed,json=snapshotsAllowed,proto3" json:"snapshots_allowed,omitempty"`
 	SnapshotRam      bool                 `protobuf:"varint,54,opt,name=snapshot_ram,json=snapshotRam,proto3" json:"snapshot_ram,omitempty"`
-	Tags             []string             `protobuf:"bytes,55,rep,name=tags,proto3" json:"tags,omitempty"`
-	CustomNs         []string             `protobuf:"bytes,56,rep,name=custom_ns,json=customNs,proto3" json:"custom_ns,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Names of tags.
+	Tags          []string `protobuf:"bytes,55,rep,name=tags,proto3" json:"tags,omitempty"`
+	CustomNs      []string `protobuf:"bytes,56,rep,name=custom_ns,json=customNs,proto3" json:"custom_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateHostRequest) Reset() {
@@ -1227,21 +1228,23 @@ type Host struct {
 	// "YYYY-MM-DD HH:MM:SS" in UTC.
 	CreateDate string `protobuf:"bytes,20,opt,name=create_date,json=createDate,proto3" json:"create_date,omitempty"`
 	// UUID of the host, which is also the UUID of its domain on the node.
-	InternalName     string   `protobuf:"bytes,21,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
-	CpuMode          string   `protobuf:"bytes,22,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"`
-	Nesting          bool     `protobuf:"varint,23,opt,name=nesting,proto3" json:"nesting,omitempty"`
-	HotPlug          bool     `protobuf:"varint,24,opt,name=hot_plug,json=hotPlug,proto3" json:"hot_plug,omitempty"`
-	LiveResize       bool     `protobuf:"varint,25,opt,name=live_resize,json=liveResize,proto3" json:"live_resize,omitempty"`
-	EfiBoot          bool     `protobuf:"varint,26,opt,name=efi_boot,json=efiBoot,proto3" json:"efi_boot,omitempty"`
-	Disabled         bool     `protobuf:"varint,27,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	RescueMode       bool     `protobuf:"varint,28,opt,name=rescue_mode,json=rescueMode,proto3" json:"rescue_mode,omitempty"`
-	IsoMounted       bool     `protobuf:"varint,29,opt,name=iso_mounted,json=isoMounted,proto3" json:"iso_mounted,omitempty"`
-	SnapshotsAllowed bool     `protobuf:"varint,30,opt,name=snapshots_allowed,json=snapshotsAllowed,proto3" json:"snapshots_allowed,omitempty"`
-	SnapshotCount    int32    `protobuf:"varint,31,opt,name=snapshot_count,json=snapshotCount,proto3" json:"snapshot_count,omitempty"`
-	SnapshotLimit    int32    `protobuf:"varint,32,opt,name=snapshot_limit,json=snapshotLimit,proto3" json:"snapshot_limit,omitempty"`
-	SpiceEnabled     bool     `protobuf:"varint,33,opt,name=spice_enabled,json=spiceEnabled,proto3" json:"spice_enabled,omitempty"`
-	IsProtected      bool     `protobuf:"varint,34,opt,name=is_protected,json=isProtected,proto3" json:"is_protected,omitempty"`
-	Tags             []string `protobuf:"bytes,35,rep,name=tags,proto3" json:"tags,omitempty"`
+	InternalName     string `protobuf:"bytes,21,opt,name=internal_name,json=internalName,proto3" json:"internal_name,omitempty"`
+	CpuMode          string `protobuf:"bytes,22,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"`
+	Nesting          bool   `protobuf:"varint,23,opt,name=nesting,proto3" json:"nesting,omitempty"`
+	HotPlug          bool   `protobuf:"varint,24,opt,name=hot_plug,json=hotPlug,proto3" json:"hot_plug,omitempty"`
+	LiveResize       bool   `protobuf:"varint,25,opt,name=live_resize,json=liveResize,proto3" json:"live_resize,omitempty"`
+	EfiBoot          bool   `protobuf:"varint,26,opt,name=efi_boot,json=efiBoot,proto3" json:"efi_boot,omitempty"`
+	Disabled         bool   `protobuf:"varint,27,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	RescueMode       bool   `protobuf:"varint,28,opt,name=rescue_mode,json=rescueMode,proto3" json:"rescue_mode,omitempty"`
+	IsoMounted       bool   `protobuf:"varint,29,opt,name=iso_mounted,json=isoMounted,proto3" json:"iso_mounted,omitempty"`
+	SnapshotsAllowed bool   `protobuf:"varint,30,opt,name=snapshots_allowed,json=snapshotsAllowed,proto3" json:"snapshots_allowed,omitempty"`
+	SnapshotCount    int32  `protobuf:"varint,31,opt,name=snapshot_count,json=snapshotCount,proto3" json:"snapshot_count,omitempty"`
+	SnapshotLimit    int32  `protobuf:"varint,32,opt,name=snapshot_limit,json=snapshotLimit,proto3" json:"snapshot_limit,omitempty"`
+	SpiceEnabled     bool   `protobuf:"varint,33,opt,name=spice_enabled,json=spiceEnabled,proto3" json:"spice_enabled,omitempty"`
+	// A protected host is neither deleted nor reinstalled.
+	IsProtected bool `protobuf:"varint,34,opt,name=is_protected,json=isProtected,proto3" json:"is_protected,omitempty"`
+	// Names of tags.
+	Tags []string `protobuf:"bytes,35,rep,name=tags,proto3" json:"tags,omitempty"`
 	// The task that works on the host now; null for none.
 	Task *wrapperspb.Int32Value `protobuf:"bytes,37,opt,name=task,proto3" json:"task,omitempty"`
 	// null: there are no virtual networks.
@@ -1287,8 +1290,10 @@ type Host struct {
 	LinkedCloneImage *HostImage        `protobuf:"bytes,68,opt,name=linked_clone_image,json=linkedCloneImage,proto3" json:"linked_clone_image,omitempty"`
 	ExpandPart       string            `protobuf:"bytes,69,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
 	Vm5Restrictions  *HostRestrictions `protobuf:"bytes,70,opt,name=vm5_restrictions,json=vm5Restrictions,proto3" json:"vm5_restrictions,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Whether a host that ran is started again after its node was rebooted.
+	Autostart     bool `protobuf:"varint,80,opt,name=autostart,proto3" json:"autostart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
@@ -1802,6 +1807,13 @@ func (x *Host) GetVm5Restrictions() *HostRestrictions {
 		return x.Vm5Restrictions
 	}
 	return nil
+}
+
+func (x *Host) GetAutostart() bool {
+	if x != nil {
+		return x.Autostart
+	}
+	return false
 }
 
 // HostVxlan is the virtual network of a host.
@@ -3324,6 +3336,10 @@ type UpdateHostRequest struct {
 	HaRestoreOnFail   bool    `protobuf:"varint,5,opt,name=ha_restore_on_fail,json=haRestoreOnFail,proto3" json:"ha_restore_on_fail,omitempty"`
 	HaRestorePriority int32   `protobuf:"varint,6,opt,name=ha_restore_priority,json=haRestorePriority,proto3" json:"ha_restore_priority,omitempty"`
 	ExpandPart        string  `protobuf:"bytes,7,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
+	// Whether deletes and reinstallations of the host are refused.
+	IsProtected *bool `protobuf:"varint,10,opt,name=is_protected,json=isProtected,proto3,oneof" json:"is_protected,omitempty"`
+	// Whether a host that ran is started again after its node was rebooted.
+	Autostart *bool `protobuf:"varint,11,opt,name=autostart,proto3,oneof" json:"autostart,omitempty"`
 	// Internal values, which clients cannot change.
 	Values        *HostValues `protobuf:"bytes,8,opt,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3414,6 +3430,20 @@ func (x *UpdateHostRequest) GetExpandPart() string {
 		return x.ExpandPart
 	}
 	return ""
+}
+
+func (x *UpdateHostRequest) GetIsProtected() bool {
+	if x != nil && x.IsProtected != nil {
+		return *x.IsProtected
+	}
+	return false
+}
+
+func (x *UpdateHostRequest) GetAutostart() bool {
+	if x != nil && x.Autostart != nil {
+		return *x.Autostart
+	}
+	return false
 }
 
 func (x *UpdateHostRequest) GetValues() *HostValues {
@@ -3516,6 +3546,105 @@ func (x *HostValues) GetStartDate() int32 {
 	return 0
 }
 
+// SetHostTagsRequest holds the tags of a host.
+type SetHostTagsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Names of tags, in place of those that the host has; an empty list takes them all away.
+	Tags          []string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostTagsRequest) Reset() {
+	*x = SetHostTagsRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostTagsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostTagsRequest) ProtoMessage() {}
+
+func (x *SetHostTagsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostTagsRequest.ProtoReflect.Descriptor instead.
+func (*SetHostTagsRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SetHostTagsRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetHostTagsRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// SetHostTagsResponse names the host.
+type SetHostTagsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostTagsResponse) Reset() {
+	*x = SetHostTagsResponse{}
+	mi := &file_vm_v3_host_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostTagsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostTagsResponse) ProtoMessage() {}
+
+func (x *SetHostTagsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostTagsResponse.ProtoReflect.Descriptor instead.
+func (*SetHostTagsResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetHostTagsResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // UpdateHostResponse names the host.
 type UpdateHostResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3526,7 +3655,7 @@ type UpdateHostResponse struct {
 
 func (x *UpdateHostResponse) Reset() {
 	*x = UpdateHostResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[37]
+	mi := &file_vm_v3_host_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +3667,7 @@ func (x *UpdateHostResponse) String() string {
 func (*UpdateHostResponse) ProtoMessage() {}
 
 func (x *UpdateHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[37]
+	mi := &file_vm_v3_host_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +3680,7 @@ func (x *UpdateHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateHostResponse.ProtoReflect.Descriptor instead.
 func (*UpdateHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{37}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UpdateHostResponse) GetId() int32 {
@@ -3573,7 +3702,7 @@ type DeleteHostRequest struct {
 
 func (x *DeleteHostRequest) Reset() {
 	*x = DeleteHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[38]
+	mi := &file_vm_v3_host_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3585,7 +3714,7 @@ func (x *DeleteHostRequest) String() string {
 func (*DeleteHostRequest) ProtoMessage() {}
 
 func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[38]
+	mi := &file_vm_v3_host_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3598,7 +3727,7 @@ func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteHostRequest.ProtoReflect.Descriptor instead.
 func (*DeleteHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{38}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteHostRequest) GetId() int32 {
@@ -3627,7 +3756,7 @@ type StartHostRequest struct {
 
 func (x *StartHostRequest) Reset() {
 	*x = StartHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[39]
+	mi := &file_vm_v3_host_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +3768,7 @@ func (x *StartHostRequest) String() string {
 func (*StartHostRequest) ProtoMessage() {}
 
 func (x *StartHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[39]
+	mi := &file_vm_v3_host_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +3781,7 @@ func (x *StartHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartHostRequest.ProtoReflect.Descriptor instead.
 func (*StartHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{39}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StartHostRequest) GetId() int32 {
@@ -3682,7 +3811,7 @@ type StopHostRequest struct {
 
 func (x *StopHostRequest) Reset() {
 	*x = StopHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[40]
+	mi := &file_vm_v3_host_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3694,7 +3823,7 @@ func (x *StopHostRequest) String() string {
 func (*StopHostRequest) ProtoMessage() {}
 
 func (x *StopHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[40]
+	mi := &file_vm_v3_host_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3707,7 +3836,7 @@ func (x *StopHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopHostRequest.ProtoReflect.Descriptor instead.
 func (*StopHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{40}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StopHostRequest) GetId() int32 {
@@ -3744,7 +3873,7 @@ type RestartHostRequest struct {
 
 func (x *RestartHostRequest) Reset() {
 	*x = RestartHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[41]
+	mi := &file_vm_v3_host_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3756,7 +3885,7 @@ func (x *RestartHostRequest) String() string {
 func (*RestartHostRequest) ProtoMessage() {}
 
 func (x *RestartHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[41]
+	mi := &file_vm_v3_host_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3769,7 +3898,7 @@ func (x *RestartHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartHostRequest.ProtoReflect.Descriptor instead.
 func (*RestartHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{41}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RestartHostRequest) GetId() int32 {
@@ -3805,7 +3934,7 @@ type RestartHostResponse struct {
 
 func (x *RestartHostResponse) Reset() {
 	*x = RestartHostResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[42]
+	mi := &file_vm_v3_host_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3817,7 +3946,7 @@ func (x *RestartHostResponse) String() string {
 func (*RestartHostResponse) ProtoMessage() {}
 
 func (x *RestartHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[42]
+	mi := &file_vm_v3_host_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3830,7 +3959,7 @@ func (x *RestartHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartHostResponse.ProtoReflect.Descriptor instead.
 func (*RestartHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{42}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RestartHostResponse) GetId() int32 {
@@ -3865,7 +3994,7 @@ type ListHostIPv4Request struct {
 
 func (x *ListHostIPv4Request) Reset() {
 	*x = ListHostIPv4Request{}
-	mi := &file_vm_v3_host_proto_msgTypes[43]
+	mi := &file_vm_v3_host_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3877,7 +4006,7 @@ func (x *ListHostIPv4Request) String() string {
 func (*ListHostIPv4Request) ProtoMessage() {}
 
 func (x *ListHostIPv4Request) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[43]
+	mi := &file_vm_v3_host_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3890,7 +4019,7 @@ func (x *ListHostIPv4Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostIPv4Request.ProtoReflect.Descriptor instead.
 func (*ListHostIPv4Request) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{43}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListHostIPv4Request) GetId() int32 {
@@ -3919,7 +4048,7 @@ type ListHostIPv4Response struct {
 
 func (x *ListHostIPv4Response) Reset() {
 	*x = ListHostIPv4Response{}
-	mi := &file_vm_v3_host_proto_msgTypes[44]
+	mi := &file_vm_v3_host_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4060,7 @@ func (x *ListHostIPv4Response) String() string {
 func (*ListHostIPv4Response) ProtoMessage() {}
 
 func (x *ListHostIPv4Response) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[44]
+	mi := &file_vm_v3_host_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4073,7 @@ func (x *ListHostIPv4Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostIPv4Response.ProtoReflect.Descriptor instead.
 func (*ListHostIPv4Response) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{44}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListHostIPv4Response) GetLastNotify() int32 {
@@ -3996,7 +4125,7 @@ type HostIP struct {
 
 func (x *HostIP) Reset() {
 	*x = HostIP{}
-	mi := &file_vm_v3_host_proto_msgTypes[45]
+	mi := &file_vm_v3_host_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4008,7 +4137,7 @@ func (x *HostIP) String() string {
 func (*HostIP) ProtoMessage() {}
 
 func (x *HostIP) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[45]
+	mi := &file_vm_v3_host_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4021,7 +4150,7 @@ func (x *HostIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIP.ProtoReflect.Descriptor instead.
 func (*HostIP) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{45}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *HostIP) GetId() int32 {
@@ -4135,7 +4264,7 @@ type HostIPHost struct {
 
 func (x *HostIPHost) Reset() {
 	*x = HostIPHost{}
-	mi := &file_vm_v3_host_proto_msgTypes[46]
+	mi := &file_vm_v3_host_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4276,7 @@ func (x *HostIPHost) String() string {
 func (*HostIPHost) ProtoMessage() {}
 
 func (x *HostIPHost) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[46]
+	mi := &file_vm_v3_host_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4289,7 @@ func (x *HostIPHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIPHost.ProtoReflect.Descriptor instead.
 func (*HostIPHost) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{46}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HostIPHost) GetId() int32 {
@@ -4201,7 +4330,7 @@ type GetHostIPv6Request struct {
 
 func (x *GetHostIPv6Request) Reset() {
 	*x = GetHostIPv6Request{}
-	mi := &file_vm_v3_host_proto_msgTypes[47]
+	mi := &file_vm_v3_host_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4213,7 +4342,7 @@ func (x *GetHostIPv6Request) String() string {
 func (*GetHostIPv6Request) ProtoMessage() {}
 
 func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[47]
+	mi := &file_vm_v3_host_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4226,7 +4355,7 @@ func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostIPv6Request.ProtoReflect.Descriptor instead.
 func (*GetHostIPv6Request) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{47}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetHostIPv6Request) GetId() int32 {
@@ -4249,7 +4378,7 @@ type HostIPv6 struct {
 
 func (x *HostIPv6) Reset() {
 	*x = HostIPv6{}
-	mi := &file_vm_v3_host_proto_msgTypes[48]
+	mi := &file_vm_v3_host_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4261,7 +4390,7 @@ func (x *HostIPv6) String() string {
 func (*HostIPv6) ProtoMessage() {}
 
 func (x *HostIPv6) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[48]
+	mi := &file_vm_v3_host_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4274,7 +4403,7 @@ func (x *HostIPv6) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIPv6.ProtoReflect.Descriptor instead.
 func (*HostIPv6) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{48}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HostIPv6) GetIpv6Enabled() bool {
@@ -4324,7 +4453,7 @@ type AddHostIPRequest struct {
 
 func (x *AddHostIPRequest) Reset() {
 	*x = AddHostIPRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[49]
+	mi := &file_vm_v3_host_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4336,7 +4465,7 @@ func (x *AddHostIPRequest) String() string {
 func (*AddHostIPRequest) ProtoMessage() {}
 
 func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[49]
+	mi := &file_vm_v3_host_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4349,7 +4478,7 @@ func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddHostIPRequest.ProtoReflect.Descriptor instead.
 func (*AddHostIPRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{49}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AddHostIPRequest) GetId() int32 {
@@ -4436,7 +4565,7 @@ type RemoveHostIPRequest struct {
 
 func (x *RemoveHostIPRequest) Reset() {
 	*x = RemoveHostIPRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[50]
+	mi := &file_vm_v3_host_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4448,7 +4577,7 @@ func (x *RemoveHostIPRequest) String() string {
 func (*RemoveHostIPRequest) ProtoMessage() {}
 
 func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[50]
+	mi := &file_vm_v3_host_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4461,7 +4590,7 @@ func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostIPRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostIPRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{50}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RemoveHostIPRequest) GetIp() int32 {
@@ -4498,7 +4627,7 @@ type SetPTRRequest struct {
 
 func (x *SetPTRRequest) Reset() {
 	*x = SetPTRRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[51]
+	mi := &file_vm_v3_host_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4510,7 +4639,7 @@ func (x *SetPTRRequest) String() string {
 func (*SetPTRRequest) ProtoMessage() {}
 
 func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[51]
+	mi := &file_vm_v3_host_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4523,7 +4652,7 @@ func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPTRRequest.ProtoReflect.Descriptor instead.
 func (*SetPTRRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{51}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SetPTRRequest) GetId() int32 {
@@ -4550,7 +4679,7 @@ type SetPTRResponse struct {
 
 func (x *SetPTRResponse) Reset() {
 	*x = SetPTRResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[52]
+	mi := &file_vm_v3_host_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4562,7 +4691,7 @@ func (x *SetPTRResponse) String() string {
 func (*SetPTRResponse) ProtoMessage() {}
 
 func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[52]
+	mi := &file_vm_v3_host_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4575,7 +4704,7 @@ func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPTRResponse.ProtoReflect.Descriptor instead.
 func (*SetPTRResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{52}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SetPTRResponse) GetId() int32 {
@@ -4596,7 +4725,7 @@ type ListHostHistoryRequest struct {
 
 func (x *ListHostHistoryRequest) Reset() {
 	*x = ListHostHistoryRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[53]
+	mi := &file_vm_v3_host_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4608,7 +4737,7 @@ func (x *ListHostHistoryRequest) String() string {
 func (*ListHostHistoryRequest) ProtoMessage() {}
 
 func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[53]
+	mi := &file_vm_v3_host_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4621,7 +4750,7 @@ func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{53}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListHostHistoryRequest) GetId() int32 {
@@ -4650,7 +4779,7 @@ type ListHostHistoryResponse struct {
 
 func (x *ListHostHistoryResponse) Reset() {
 	*x = ListHostHistoryResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[54]
+	mi := &file_vm_v3_host_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4662,7 +4791,7 @@ func (x *ListHostHistoryResponse) String() string {
 func (*ListHostHistoryResponse) ProtoMessage() {}
 
 func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[54]
+	mi := &file_vm_v3_host_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4675,7 +4804,7 @@ func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{54}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListHostHistoryResponse) GetMaxId() int32 {
@@ -4716,7 +4845,7 @@ type HistoryItem struct {
 
 func (x *HistoryItem) Reset() {
 	*x = HistoryItem{}
-	mi := &file_vm_v3_host_proto_msgTypes[55]
+	mi := &file_vm_v3_host_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4728,7 +4857,7 @@ func (x *HistoryItem) String() string {
 func (*HistoryItem) ProtoMessage() {}
 
 func (x *HistoryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[55]
+	mi := &file_vm_v3_host_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4741,7 +4870,7 @@ func (x *HistoryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryItem.ProtoReflect.Descriptor instead.
 func (*HistoryItem) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{55}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *HistoryItem) GetId() int32 {
@@ -4791,7 +4920,7 @@ type GetHostConsoleRequest struct {
 
 func (x *GetHostConsoleRequest) Reset() {
 	*x = GetHostConsoleRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[56]
+	mi := &file_vm_v3_host_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4803,7 +4932,7 @@ func (x *GetHostConsoleRequest) String() string {
 func (*GetHostConsoleRequest) ProtoMessage() {}
 
 func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[56]
+	mi := &file_vm_v3_host_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4816,7 +4945,7 @@ func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostConsoleRequest.ProtoReflect.Descriptor instead.
 func (*GetHostConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{56}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetHostConsoleRequest) GetId() int32 {
@@ -4837,7 +4966,7 @@ var File_vm_v3_host_proto protoreflect.FileDescriptor
 
 const file_vm_v3_host_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xba\x13\n" +
+	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xaf\x13\n" +
 	"\x11CreateHostRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\x05R\x02os\x12 \n" +
@@ -4907,8 +5036,8 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\vexpand_part\x184 \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
 	"expandPart\x121\n" +
 	"\x11snapshots_allowed\x185 \x01(\bB\x04\xe2\xc8\x18\x00R\x10snapshotsAllowed\x12'\n" +
-	"\fsnapshot_ram\x186 \x01(\bB\x04\xe2\xc8\x18\x00R\vsnapshotRam\x12\x1d\n" +
-	"\x04tags\x187 \x03(\tB\t\xe2\xc8\x18\x05\x1a\x03tagR\x04tags\x12W\n" +
+	"\fsnapshot_ram\x186 \x01(\bB\x04\xe2\xc8\x18\x00R\vsnapshotRam\x12\x12\n" +
+	"\x04tags\x187 \x03(\tR\x04tags\x12W\n" +
 	"\tcustom_ns\x188 \x03(\tB:\xe2\xc8\x186*4name servers are those of the network or the clusterR\bcustomNsB\n" +
 	"\n" +
 	"\b_clusterB\a\n" +
@@ -4981,7 +5110,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\vrecipe_task\x18\x04 \x01(\x05R\n" +
 	"recipeTask\x12\x1d\n" +
 	"\n" +
-	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"\x85\x14\n" +
+	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"\xa3\x14\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -5067,7 +5196,8 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x12linked_clone_image\x18D \x01(\v2\x10.vm.v3.HostImageR\x10linkedCloneImage\x12\x1f\n" +
 	"\vexpand_part\x18E \x01(\tR\n" +
 	"expandPart\x12B\n" +
-	"\x10vm5_restrictions\x18F \x01(\v2\x17.vm.v3.HostRestrictionsR\x0fvm5RestrictionsJ\x04\b$\x10%\"A\n" +
+	"\x10vm5_restrictions\x18F \x01(\v2\x17.vm.v3.HostRestrictionsR\x0fvm5Restrictions\x12\x1c\n" +
+	"\tautostart\x18P \x01(\bR\tautostartJ\x04\b$\x10%\"A\n" +
 	"\tHostVxlan\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -5173,7 +5303,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x11MetadataResources\x12\x1d\n" +
 	"\n" +
 	"cpu_number\x18\x01 \x01(\x05R\tcpuNumber\x12\x17\n" +
-	"\aram_mib\x18\x02 \x01(\x05R\x06ramMib\"\xc9\x03\n" +
+	"\aram_mib\x18\x02 \x01(\x05R\x06ramMib\"\xb3\x04\n" +
 	"\x11UpdateHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1d\n" +
@@ -5183,13 +5313,19 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x12ha_restore_on_fail\x18\x05 \x01(\bB\x04\xe2\xc8\x18\x00R\x0fhaRestoreOnFail\x124\n" +
 	"\x13ha_restore_priority\x18\x06 \x01(\x05B\x04\xe2\xc8\x18\x00R\x11haRestorePriority\x12%\n" +
 	"\vexpand_part\x18\a \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
-	"expandPart\x12O\n" +
+	"expandPart\x12&\n" +
+	"\fis_protected\x18\n" +
+	" \x01(\bH\x04R\visProtected\x88\x01\x01\x12!\n" +
+	"\tautostart\x18\v \x01(\bH\x05R\tautostart\x88\x01\x01\x12O\n" +
 	"\x06values\x18\b \x01(\v2\x11.vm.v3.HostValuesB$\xe2\xc8\x18 *\x1ethese values cannot be changedR\x06valuesB\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
 	"\b_commentB\x10\n" +
 	"\x0e_anti_spoofingB\x10\n" +
-	"\x0e_balancer_mode\"\xf6\x01\n" +
+	"\x0e_balancer_modeB\x0f\n" +
+	"\r_is_protectedB\f\n" +
+	"\n" +
+	"_autostart\"\xf6\x01\n" +
 	"\n" +
 	"HostValues\x12 \n" +
 	"\bpassword\x18\x01 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12'\n" +
@@ -5200,7 +5336,12 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"guestAgent\x12\x19\n" +
 	"\bvnc_port\x18\x06 \x01(\x05R\avncPort\x12\x1d\n" +
 	"\n" +
-	"start_date\x18\a \x01(\x05R\tstartDate\"$\n" +
+	"start_date\x18\a \x01(\x05R\tstartDate\"8\n" +
+	"\x12SetHostTagsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04tags\x18\x02 \x03(\tR\x04tags\"%\n" +
+	"\x13SetHostTagsResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
 	"\x12UpdateHostResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"A\n" +
 	"\x11DeleteHostRequest\x12\x0e\n" +
@@ -5301,7 +5442,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"dateCreate\"=\n" +
 	"\x15GetHostConsoleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\x8c\x10\n" +
+	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\x93\x11\n" +
 	"\vHostService\x12\x7f\n" +
 	"\n" +
 	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"<\xea\xc7\x18\x16\b\x02\x12\x04prov\"\n" +
@@ -5313,7 +5454,10 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\n" +
 	"UpdateHost\x12\x18.vm.v3.UpdateHostRequest\x1a\x19.vm.v3.UpdateHostResponse\":\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/vm/v3/host/{id}\x12x\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/vm/v3/host/{id}\x12\x84\x01\n" +
+	"\vSetHostTags\x12\x19.vm.v3.SetHostTagsRequest\x1a\x1a.vm.v3.SetHostTagsResponse\">\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/vm/v3/host/{id}/tag\x12x\n" +
 	"\n" +
 	"DeleteHost\x12\x18.vm.v3.DeleteHostRequest\x1a\x10.op.v1.Operation\">\xea\xc7\x18\x14\b\x02\x12\x04prov\"\n" +
 	"vms.delete\xf2\xc7\x18\n" +
@@ -5352,7 +5496,7 @@ func file_vm_v3_host_proto_rawDescGZIP() []byte {
 	return file_vm_v3_host_proto_rawDescData
 }
 
-var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_vm_v3_host_proto_goTypes = []any{
 	(*CreateHostRequest)(nil),       // 0: vm.v3.CreateHostRequest
 	(*NewDisk)(nil),                 // 1: vm.v3.NewDisk
@@ -5391,30 +5535,32 @@ var file_vm_v3_host_proto_goTypes = []any{
 	(*MetadataResources)(nil),       // 34: vm.v3.MetadataResources
 	(*UpdateHostRequest)(nil),       // 35: vm.v3.UpdateHostRequest
 	(*HostValues)(nil),              // 36: vm.v3.HostValues
-	(*UpdateHostResponse)(nil),      // 37: vm.v3.UpdateHostResponse
-	(*DeleteHostRequest)(nil),       // 38: vm.v3.DeleteHostRequest
-	(*StartHostRequest)(nil),        // 39: vm.v3.StartHostRequest
-	(*StopHostRequest)(nil),         // 40: vm.v3.StopHostRequest
-	(*RestartHostRequest)(nil),      // 41: vm.v3.RestartHostRequest
-	(*RestartHostResponse)(nil),     // 42: vm.v3.RestartHostResponse
-	(*ListHostIPv4Request)(nil),     // 43: vm.v3.ListHostIPv4Request
-	(*ListHostIPv4Response)(nil),    // 44: vm.v3.ListHostIPv4Response
-	(*HostIP)(nil),                  // 45: vm.v3.HostIP
-	(*HostIPHost)(nil),              // 46: vm.v3.HostIPHost
-	(*GetHostIPv6Request)(nil),      // 47: vm.v3.GetHostIPv6Request
-	(*HostIPv6)(nil),                // 48: vm.v3.HostIPv6
-	(*AddHostIPRequest)(nil),        // 49: vm.v3.AddHostIPRequest
-	(*RemoveHostIPRequest)(nil),     // 50: vm.v3.RemoveHostIPRequest
-	(*SetPTRRequest)(nil),           // 51: vm.v3.SetPTRRequest
-	(*SetPTRResponse)(nil),          // 52: vm.v3.SetPTRResponse
-	(*ListHostHistoryRequest)(nil),  // 53: vm.v3.ListHostHistoryRequest
-	(*ListHostHistoryResponse)(nil), // 54: vm.v3.ListHostHistoryResponse
-	(*HistoryItem)(nil),             // 55: vm.v3.HistoryItem
-	(*GetHostConsoleRequest)(nil),   // 56: vm.v3.GetHostConsoleRequest
-	(*wrapperspb.Int32Value)(nil),   // 57: google.protobuf.Int32Value
-	(*v1.Query)(nil),                // 58: query.v1.Query
-	(*v11.Operation)(nil),           // 59: op.v1.Operation
-	(*httpbody.HttpBody)(nil),       // 60: google.api.HttpBody
+	(*SetHostTagsRequest)(nil),      // 37: vm.v3.SetHostTagsRequest
+	(*SetHostTagsResponse)(nil),     // 38: vm.v3.SetHostTagsResponse
+	(*UpdateHostResponse)(nil),      // 39: vm.v3.UpdateHostResponse
+	(*DeleteHostRequest)(nil),       // 40: vm.v3.DeleteHostRequest
+	(*StartHostRequest)(nil),        // 41: vm.v3.StartHostRequest
+	(*StopHostRequest)(nil),         // 42: vm.v3.StopHostRequest
+	(*RestartHostRequest)(nil),      // 43: vm.v3.RestartHostRequest
+	(*RestartHostResponse)(nil),     // 44: vm.v3.RestartHostResponse
+	(*ListHostIPv4Request)(nil),     // 45: vm.v3.ListHostIPv4Request
+	(*ListHostIPv4Response)(nil),    // 46: vm.v3.ListHostIPv4Response
+	(*HostIP)(nil),                  // 47: vm.v3.HostIP
+	(*HostIPHost)(nil),              // 48: vm.v3.HostIPHost
+	(*GetHostIPv6Request)(nil),      // 49: vm.v3.GetHostIPv6Request
+	(*HostIPv6)(nil),                // 50: vm.v3.HostIPv6
+	(*AddHostIPRequest)(nil),        // 51: vm.v3.AddHostIPRequest
+	(*RemoveHostIPRequest)(nil),     // 52: vm.v3.RemoveHostIPRequest
+	(*SetPTRRequest)(nil),           // 53: vm.v3.SetPTRRequest
+	(*SetPTRResponse)(nil),          // 54: vm.v3.SetPTRResponse
+	(*ListHostHistoryRequest)(nil),  // 55: vm.v3.ListHostHistoryRequest
+	(*ListHostHistoryResponse)(nil), // 56: vm.v3.ListHostHistoryResponse
+	(*HistoryItem)(nil),             // 57: vm.v3.HistoryItem
+	(*GetHostConsoleRequest)(nil),   // 58: vm.v3.GetHostConsoleRequest
+	(*wrapperspb.Int32Value)(nil),   // 59: google.protobuf.Int32Value
+	(*v1.Query)(nil),                // 60: query.v1.Query
+	(*v11.Operation)(nil),           // 61: op.v1.Operation
+	(*httpbody.HttpBody)(nil),       // 62: google.api.HttpBody
 }
 var file_vm_v3_host_proto_depIdxs = []int32{
 	1,  // 0: vm.v3.CreateHostRequest.disks:type_name -> vm.v3.NewDisk
@@ -5434,18 +5580,18 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	21, // 14: vm.v3.Host.ip4:type_name -> vm.v3.HostAddress
 	21, // 15: vm.v3.Host.ip6:type_name -> vm.v3.HostAddress
 	22, // 16: vm.v3.Host.interfaces:type_name -> vm.v3.HostInterface
-	57, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
+	59, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
 	11, // 18: vm.v3.Host.vxlan:type_name -> vm.v3.HostVxlan
 	12, // 19: vm.v3.Host.anti_spoofing_settings:type_name -> vm.v3.HostAntiSpoofing
 	13, // 20: vm.v3.Host.firewall_rules:type_name -> vm.v3.HostFirewallRule
 	14, // 21: vm.v3.Host.linked_clone_image:type_name -> vm.v3.HostImage
 	15, // 22: vm.v3.Host.vm5_restrictions:type_name -> vm.v3.HostRestrictions
-	58, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
+	60, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
 	10, // 24: vm.v3.ListHostsResponse.list:type_name -> vm.v3.Host
 	28, // 25: vm.v3.GetHostMetadataResponse.metadata:type_name -> vm.v3.HostMetadata
 	29, // 26: vm.v3.HostMetadata.os:type_name -> vm.v3.MetadataObject
 	29, // 27: vm.v3.HostMetadata.cluster:type_name -> vm.v3.MetadataObject
-	57, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
+	59, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
 	30, // 29: vm.v3.HostMetadata.node:type_name -> vm.v3.MetadataNode
 	29, // 30: vm.v3.HostMetadata.account:type_name -> vm.v3.MetadataObject
 	31, // 31: vm.v3.HostMetadata.disks:type_name -> vm.v3.MetadataDisk
@@ -5454,51 +5600,53 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	34, // 34: vm.v3.HostMetadata.base_resources:type_name -> vm.v3.MetadataResources
 	29, // 35: vm.v3.MetadataDisk.storage:type_name -> vm.v3.MetadataObject
 	36, // 36: vm.v3.UpdateHostRequest.values:type_name -> vm.v3.HostValues
-	58, // 37: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
-	45, // 38: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
-	46, // 39: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
+	60, // 37: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
+	47, // 38: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
+	48, // 39: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
 	11, // 40: vm.v3.HostIP.vxlan:type_name -> vm.v3.HostVxlan
-	45, // 41: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
+	47, // 41: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
 	2,  // 42: vm.v3.AddHostIPRequest.ip_addr:type_name -> vm.v3.NewAddress
 	2,  // 43: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
 	8,  // 44: vm.v3.AddHostIPRequest.interfaces:type_name -> vm.v3.NewInterfacePools
 	7,  // 45: vm.v3.AddHostIPRequest.vxlan:type_name -> vm.v3.NewVxlan
-	58, // 46: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
-	55, // 47: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
+	60, // 46: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
+	57, // 47: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
 	0,  // 48: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
 	23, // 49: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
 	25, // 50: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
 	26, // 51: vm.v3.HostService.GetHostMetadata:input_type -> vm.v3.GetHostMetadataRequest
 	35, // 52: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
-	38, // 53: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
-	39, // 54: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
-	40, // 55: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
-	41, // 56: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
-	43, // 57: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
-	47, // 58: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
-	49, // 59: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
-	50, // 60: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
-	51, // 61: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
-	53, // 62: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
-	56, // 63: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
-	9,  // 64: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
-	24, // 65: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
-	10, // 66: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
-	27, // 67: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
-	37, // 68: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
-	59, // 69: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
-	59, // 70: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
-	59, // 71: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
-	42, // 72: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
-	44, // 73: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
-	48, // 74: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
-	59, // 75: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
-	59, // 76: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
-	52, // 77: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
-	54, // 78: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
-	60, // 79: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
-	64, // [64:80] is the sub-list for method output_type
-	48, // [48:64] is the sub-list for method input_type
+	37, // 53: vm.v3.HostService.SetHostTags:input_type -> vm.v3.SetHostTagsRequest
+	40, // 54: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
+	41, // 55: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
+	42, // 56: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
+	43, // 57: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
+	45, // 58: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
+	49, // 59: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
+	51, // 60: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
+	52, // 61: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
+	53, // 62: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
+	55, // 63: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
+	58, // 64: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
+	9,  // 65: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
+	24, // 66: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
+	10, // 67: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
+	27, // 68: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
+	39, // 69: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
+	38, // 70: vm.v3.HostService.SetHostTags:output_type -> vm.v3.SetHostTagsResponse
+	61, // 71: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
+	61, // 72: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
+	61, // 73: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
+	44, // 74: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
+	46, // 75: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
+	50, // 76: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
+	61, // 77: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
+	61, // 78: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
+	54, // 79: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
+	56, // 80: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
+	62, // 81: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
+	65, // [65:82] is the sub-list for method output_type
+	48, // [48:65] is the sub-list for method input_type
 	48, // [48:48] is the sub-list for extension type_name
 	48, // [48:48] is the sub-list for extension extendee
 	0,  // [0:48] is the sub-list for field type_name
@@ -5512,14 +5660,14 @@ func file_vm_v3_host_proto_init() {
 	file_vm_v3_host_proto_msgTypes[0].OneofWrappers = []any{}
 	file_vm_v3_host_proto_msgTypes[3].OneofWrappers = []any{}
 	file_vm_v3_host_proto_msgTypes[35].OneofWrappers = []any{}
-	file_vm_v3_host_proto_msgTypes[49].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[51].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_host_proto_rawDesc), len(file_vm_v3_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

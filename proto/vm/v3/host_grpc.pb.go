@@ -26,6 +26,7 @@ const (
 	HostService_GetHost_FullMethodName         = "/vm.v3.HostService/GetHost"
 	HostService_GetHostMetadata_FullMethodName = "/vm.v3.HostService/GetHostMetadata"
 	HostService_UpdateHost_FullMethodName      = "/vm.v3.HostService/UpdateHost"
+	HostService_SetHostTags_FullMethodName     = "/vm.v3.HostService/SetHostTags"
 	HostService_DeleteHost_FullMethodName      = "/vm.v3.HostService/DeleteHost"
 	HostService_StartHost_FullMethodName       = "/vm.v3.HostService/StartHost"
 	HostService_StopHost_FullMethodName        = "/vm.v3.HostService/StopHost"
@@ -53,8 +54,10 @@ type HostServiceClient interface {
 	GetHost(ctx context.Context, in *GetHostRequest, opts ...grpc.CallOption) (*Host, error)
 	// GetHostMetadata reads what scripts that move a host to another installation need of it.
 	GetHostMetadata(ctx context.Context, in *GetHostMetadataRequest, opts ...grpc.CallOption) (*GetHostMetadataResponse, error)
-	// UpdateHost changes name, comment and what balancers may do.
+	// UpdateHost changes name, comment, protection, and what happens without its owner.
 	UpdateHost(ctx context.Context, in *UpdateHostRequest, opts ...grpc.CallOption) (*UpdateHostResponse, error)
+	// SetHostTags gives a host other tags.
+	SetHostTags(ctx context.Context, in *SetHostTagsRequest, opts ...grpc.CallOption) (*SetHostTagsResponse, error)
 	// DeleteHost removes a host with its disks and releases its addresses.
 	DeleteHost(ctx context.Context, in *DeleteHostRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// StartHost starts a stopped host.
@@ -136,6 +139,16 @@ func (c *hostServiceClient) UpdateHost(ctx context.Context, in *UpdateHostReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateHostResponse)
 	err := c.cc.Invoke(ctx, HostService_UpdateHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) SetHostTags(ctx context.Context, in *SetHostTagsRequest, opts ...grpc.CallOption) (*SetHostTagsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetHostTagsResponse)
+	err := c.cc.Invoke(ctx, HostService_SetHostTags_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -266,8 +279,10 @@ type HostServiceServer interface {
 	GetHost(context.Context, *GetHostRequest) (*Host, error)
 	// GetHostMetadata reads what scripts that move a host to another installation need of it.
 	GetHostMetadata(context.Context, *GetHostMetadataRequest) (*GetHostMetadataResponse, error)
-	// UpdateHost changes name, comment and what balancers may do.
+	// UpdateHost changes name, comment, protection, and what happens without its owner.
 	UpdateHost(context.Context, *UpdateHostRequest) (*UpdateHostResponse, error)
+	// SetHostTags gives a host other tags.
+	SetHostTags(context.Context, *SetHostTagsRequest) (*SetHostTagsResponse, error)
 	// DeleteHost removes a host with its disks and releases its addresses.
 	DeleteHost(context.Context, *DeleteHostRequest) (*v1.Operation, error)
 	// StartHost starts a stopped host.
@@ -319,6 +334,9 @@ func (UnimplementedHostServiceServer) GetHostMetadata(context.Context, *GetHostM
 }
 func (UnimplementedHostServiceServer) UpdateHost(context.Context, *UpdateHostRequest) (*UpdateHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateHost not implemented")
+}
+func (UnimplementedHostServiceServer) SetHostTags(context.Context, *SetHostTagsRequest) (*SetHostTagsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetHostTags not implemented")
 }
 func (UnimplementedHostServiceServer) DeleteHost(context.Context, *DeleteHostRequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteHost not implemented")
@@ -460,6 +478,24 @@ func _HostService_UpdateHost_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(HostServiceServer).UpdateHost(ctx, req.(*UpdateHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_SetHostTags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetHostTagsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).SetHostTags(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_SetHostTags_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).SetHostTags(ctx, req.(*SetHostTagsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -688,6 +724,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateHost",
 			Handler:    _HostService_UpdateHost_Handler,
+		},
+		{
+			MethodName: "SetHostTags",
+			Handler:    _HostService_SetHostTags_Handler,
 		},
 		{
 			MethodName: "DeleteHost",

@@ -61,6 +61,17 @@ func Transfer(ctx context.Context, tx *unit.Tx, from, to int32, share Usage) err
 	return err
 }
 
+// Give is Transfer for an account that takes the share only if its limits allow that. It names the limit that is in the way.
+func Give(ctx context.Context, tx *unit.Tx, from, to int32, share Usage) error {
+	if err := Transfer(ctx, tx, from, to, Usage{}); err != nil { // locks both rows
+		return err
+	}
+	if err := Allow(ctx, tx, to, share); err != nil {
+		return err
+	}
+	return Transfer(ctx, tx, from, to, share)
+}
+
 // heirOf returns the heir of an account. left is false while the account has not left.
 func heirOf(ctx context.Context, db *unit.DB, id int32) (heir int32, left bool, err error) {
 	err = db.QueryRow(ctx, `

@@ -23,7 +23,9 @@ import (
 	"slipway.dev/services/vm/internal/ipchange"
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
+	"slipway.dev/services/vm/internal/tag"
 	"slipway.dev/services/vm/internal/task"
 	"slipway.dev/services/vm/internal/watch"
 )
@@ -47,6 +49,7 @@ type (
 	nodeServer     = node.Server
 	leftoverServer = leftover.Server
 	watchServer    = watch.Server
+	ownerServer    = owner.Server
 )
 
 // hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
@@ -57,6 +60,12 @@ type hosts struct {
 	*addressServer
 	*ipchangeServer
 	*consoleServer
+}
+
+// upkeep answers vm.v3.UpkeepService.
+type upkeep struct {
+	vmpb.UnsafeUpkeepServiceServer
+	*ownerServer
 }
 
 // nodes answers vm.v3.NodeService.
@@ -87,6 +96,8 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		powerServer: power.NewServer(db), addressServer: address.NewServer(db),
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
 	})
+	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
+	vmpb.RegisterUpkeepServiceServer(r, upkeep{ownerServer: owner.NewServer(db, accounts)})
 	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {
 		conn := rpc.OnBehalf(s.Conn)

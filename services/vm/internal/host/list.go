@@ -50,6 +50,9 @@ type item struct {
 	Balancer     string
 	Uptime       int32
 	Synced       bool
+	Protected    bool `db:"is_protected"`
+	Autostart    bool
+	Tags         []string
 }
 
 // balancerMode is the SQL of what balancers may do with the host h.
@@ -77,7 +80,8 @@ var hostList = query.List{
 		 ORDER BY j.id LIMIT 1) AS task,
 		` + balancerMode + ` AS balancer,
 		CASE WHEN h.state = 'active' THEN coalesce(extract(epoch FROM now() - h.started_at), 0)::int ELSE 0 END AS uptime,
-		NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active') AS synced`,
+		NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active') AS synced,
+		h.is_protected, h.autostart, h.tags`,
 	LastNotify: listing.Now,
 	Counters: []query.Counter{
 		{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}},
@@ -114,6 +118,9 @@ var hostList = query.List{
 		"internal_name":         {SQL: "h.uuid::text", Type: query.Text},
 		"disk.disk_mib":         {SQL: "d.size_mib", Type: query.Int, Null: true, Needs: "d"},
 		"disk_count":            {SQL: "coalesce(d.disk_count, 0)", Type: query.Int, Needs: "d"},
+		"is_protected":          {SQL: "h.is_protected", Type: query.Bool},
+		"autostart":             {SQL: "h.autostart", Type: query.Bool},
+		"tags":                  {SQL: "tag", Type: query.Text, Each: "unnest(h.tags) AS tag WHERE true"},
 		"mac":                   {SQL: "h.mac::text", Type: query.Text},
 		"ip4":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding'"},
 		"ip6":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding'"},

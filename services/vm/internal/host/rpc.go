@@ -58,7 +58,8 @@ func (s *Server) ListHostHistory(ctx context.Context, r *vmpb.ListHostHistoryReq
 	return task.History(ctx, s.db, r.GetQuery(), r.GetId())
 }
 
-// UpdateHost changes name, comment and what balancers may do. Nothing on the node depends on them, so there is no task.
+// UpdateHost changes name, comment, protection, and what happens without the owner. Nothing on the node depends on them, so
+// there is no task.
 func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vmpb.UpdateHostResponse, error) {
 	if r.Name != nil {
 		if err := checkName(r.GetName()); err != nil {
@@ -94,6 +95,12 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 		if r.BalancerMode != nil {
 			h.Balanced = balance
 		}
+		if r.IsProtected != nil {
+			h.Protected = r.GetIsProtected()
+		}
+		if r.Autostart != nil {
+			h.Autostart = r.GetAutostart()
+		}
 		if err := Save(ctx, tx, h); err != nil {
 			return err
 		}
@@ -108,7 +115,9 @@ func (s *Server) UpdateHost(ctx context.Context, r *vmpb.UpdateHostRequest) (*vm
 
 // auditable returns what an update may change of a host.
 func auditable(h *Host) map[string]any {
-	m := map[string]any{"name": h.Name, "comment": h.Comment, "balanced": h.Balanced}
+	m := map[string]any{
+		"name": h.Name, "comment": h.Comment, "balanced": h.Balanced, "is_protected": h.Protected, "autostart": h.Autostart,
+	}
 	if h.Limited != nil {
 		m["anti_spoofing"] = *h.Limited
 	}

@@ -76,6 +76,7 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 		IPv4Number: 1, IPv4Pools: r.GetIpv4Pool(), Address: r.GetIpAddr().GetName(), Network: r.GetIpAddr().GetIpNetwork(),
 		IPv6: r.GetIpv6Enabled(), IPv6Pools: r.GetIpv6Pool(), IPv6Prefix: r.GetIpv6Prefix(),
 		Balancer: r.GetBalancerMode(), AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
+		Tags: r.GetTags(),
 	}
 	if r.Ipv4Number != nil {
 		s.IPv4Number, s.IPv4Given = r.GetIpv4Number(), true
@@ -160,6 +161,7 @@ func (s *createSpec) host(owner int32, hash string, p placement) *Host {
 		UUID: id, Name: s.Name, Comment: s.Comment, State: Creating, Wanted: WantActive,
 		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: s.CPUs, MAC: s.MAC,
 		AntiSpoofing: p.AntiSpoofing || s.AntiSpoofing, PasswordHash: hash, SSHKeys: s.SSHKeys, Balanced: s.Balancer != balancerOff,
+		Autostart: true, Tags: s.Tags,
 	}
 	if s.AntiSpoofing {
 		h.Limited = &s.AntiSpoofing

@@ -30,6 +30,7 @@ func render(h *item) *vmpb.Host {
 		AntiSpoofing: h.AntiSpoofing, AntiSpoofingSettings: &vmpb.HostAntiSpoofing{},
 		CreateDate: stamp.Text(h.CreatedAt), InternalName: h.UUID.String(), CpuMode: "default",
 		Uptime: h.Uptime, BalancerMode: h.Balancer, Vm5Restrictions: &vmpb.HostRestrictions{},
+		IsProtected: h.Protected, Autostart: h.Autostart, Tags: h.Tags,
 	}
 	if h.Task != nil {
 		p.Task = wrapperspb.Int32(*h.Task)

@@ -44,6 +44,9 @@ const (
 // ErrDeleting refuses every change of a host that is being deleted.
 var ErrDeleting = fault.New(codes.FailedPrecondition, "HOST_DELETING", "the host is being deleted")
 
+// ErrProtected refuses to destroy what a protected host holds.
+var ErrProtected = fault.New(codes.FailedPrecondition, "HOST_PROTECTED", "the host is protected")
+
 // Host is a virtual machine as vm keeps it.
 type Host struct {
 	ID           int32
@@ -67,12 +70,26 @@ type Host struct {
 	SSHKeys      []string
 	CreatedAt    time.Time
 	Balanced     bool // balancers may move the host
+	Protected    bool // neither deleted nor reinstalled
+	Autostart    bool // runs again after a reboot of its node
+	Tags         []string
+}
+
+// Unprotected refuses a protected host.
+func (h *Host) Unprotected() error {
+	if h.Protected {
+		return ErrProtected.With("host %d is protected: set is_protected to false first", h.ID).On("is_protected")
+	}
+	return nil
 }
 
 // MarkDeleting records that the host is to be deleted. A second delete is refused while the first is carried out.
 func (h *Host) MarkDeleting() error {
 	if h.State == Deleting {
 		return ErrDeleting.With("host %d is being deleted already", h.ID)
+	}
+	if err := h.Unprotected(); err != nil {
+		return err
 	}
 	h.State, h.Wanted = Deleting, WantAbsent
 	return nil

@@ -18,6 +18,7 @@ import (
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/tag"
 )
 
 // Limits of one host. Sources: the dialect's hot-resize limits for CPUs, KVM's practice for the rest.
@@ -55,6 +56,7 @@ type createSpec struct {
 	Balancer               string
 	AntiSpoofing           bool
 	SSHKeys                []string
+	Tags                   []string
 }
 
 // check refuses a host that no installation could make, and names the field at fault.
@@ -84,6 +86,10 @@ func (s *createSpec) check() error {
 		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
 	}
 	if _, err := balanced(s.Balancer); err != nil {
+		return err
+	}
+	var err error
+	if s.Tags, err = tag.Sorted(s.Tags); err != nil {
 		return err
 	}
 	if err := s.takeInterface(); err != nil {

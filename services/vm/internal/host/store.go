@@ -18,10 +18,12 @@ import (
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/tag"
 )
 
 const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at, balanced`
+	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at, balanced,
+	is_protected, autostart, tags`
 
 type hostRow struct {
 	ID           int32
@@ -45,6 +47,9 @@ type hostRow struct {
 	SSHKeys      []string  `db:"ssh_keys"`
 	CreatedAt    time.Time `db:"created_at"`
 	Balanced     bool
+	Protected    bool `db:"is_protected"`
+	Autostart    bool
+	Tags         []string
 }
 
 // Lock loads and locks a host for this unit of work. A host of another owner is not found; owner 0 sees all.
@@ -71,8 +76,9 @@ const startedAt = `CASE WHEN $4 = 'active' AND state NOT IN ('active', 'paused',
 func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE host SET name = $2, comment = $3, state = $4, wanted = $5, balanced = $6, anti_spoofing_own = $7, changed_at = now(),
-			started_at = `+startedAt+`
-		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted, h.Balanced, h.Limited)
+			is_protected = $8, autostart = $9, tags = $10, started_at = `+startedAt+`
+		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted, h.Balanced, h.Limited, h.Protected, h.Autostart,
+		append([]string{}, h.Tags...))
 	return err
 }
 
@@ -89,15 +95,18 @@ func SetDomain(ctx context.Context, tx *unit.Tx, h *Host, domain string) error {
 	return Emit(ctx, tx, h, "updated")
 }
 
-// Rebooted records that the machines of a node were off a moment ago, and returns the hosts that are to run again.
+// Rebooted records that the machines of a node were off a moment ago, and returns the hosts that are to run again. Those
+// without autostart are not to run any more.
 func Rebooted(ctx context.Context, tx *unit.Tx, nodeID int32) ([]int32, error) {
 	rows, err := tx.Query(ctx, `
-		UPDATE host SET started_at = now()
-		WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting') RETURNING id`, nodeID)
+		UPDATE host SET started_at = CASE WHEN autostart THEN now() END, wanted = CASE WHEN autostart THEN wanted ELSE 'stopped' END
+		WHERE node_id = $1 AND wanted = 'active' AND state NOT IN ('creating', 'deleting')
+		RETURNING CASE WHEN autostart THEN id ELSE 0 END`, nodeID)
 	if err != nil {
 		return nil, err
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	ids = slices.DeleteFunc(ids, func(id int32) bool { return id == 0 })
 	slices.Sort(ids)
 	return ids, err
 }
@@ -115,13 +124,17 @@ func (t rows) SaveHost(ctx context.Context, h *Host) error { return Save(ctx, t.
 
 // InsertHost stores a new host and gives it its id. Disks and addresses follow at the end of the unit of work.
 func (t rows) InsertHost(ctx context.Context, h *Host, disks []disk.Disk, addrs []address.Address) error {
+	if err := tag.Hold(ctx, t.Tx, h.Tags); err != nil {
+		return err
+	}
 	err := t.QueryRow(ctx, `
 		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, balanced, anti_spoofing_own)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, balanced, anti_spoofing_own, tags)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		RETURNING id, created_at`,
 		h.UUID, h.Name, h.Comment, h.Domain, h.Hostname, h.State, h.Wanted, h.AccountID, h.ClusterID, h.NodeID, h.OSID,
-		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...), h.Balanced, h.Limited).
+		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...), h.Balanced, h.Limited,
+		append([]string{}, h.Tags...)).
 		Scan(&h.ID, &h.CreatedAt)
 	if pg.IsUnique(err, "host_mac_key") {
 		return fault.Conflict.With("another host has the hardware address %s", h.MAC).On(card{}.on("mac"))

@@ -14,6 +14,19 @@ import (
 // for each; ip books their addresses by it. No limit of the new account stands in the way. Hosts of other accounts
 // among the ids stay, and moving again changes nothing. It returns the hosts that it moved.
 func Move(ctx context.Context, tx *unit.Tx, ids []int32, from, to int32) ([]Host, error) {
+	return move(ctx, tx, ids, from, to, account.Transfer)
+}
+
+// Give moves a locked host to another account as Move does, unless a limit of that account is in the way.
+func Give(ctx context.Context, tx *unit.Tx, h *Host, to int32) error {
+	_, err := move(ctx, tx, []int32{h.ID}, h.AccountID, to, account.Give)
+	return err
+}
+
+// move is Move with the way in which the share of the hosts changes its account.
+func move(ctx context.Context, tx *unit.Tx, ids []int32, from, to int32,
+	transfer func(ctx context.Context, tx *unit.Tx, from, to int32, share account.Usage) error,
+) ([]Host, error) {
 	ids, err := lockOwned(ctx, tx, from, ids)
 	if err != nil || len(ids) == 0 || from == to {
 		return nil, err
@@ -22,7 +35,7 @@ func Move(ctx context.Context, tx *unit.Tx, ids []int32, from, to int32) ([]Host
 	if err != nil {
 		return nil, err
 	}
-	if err := account.Transfer(ctx, tx, from, to, share); err != nil {
+	if err := transfer(ctx, tx, from, to, share); err != nil {
 		return nil, err
 	}
 	rows, err := tx.Query(ctx, `UPDATE host SET account_id = $2 WHERE id = ANY($1) RETURNING `+hostColumns, ids, to)

@@ -18,6 +18,7 @@ import (
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/node"
+	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/watch"
 )
@@ -61,6 +62,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	power.Register(r, rows.Power, steps)
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	image.Register(r, rows.DB, dial)
+	owner.Register(r)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
 	return &Worker{watch.New(rows.Watch, reaper, dial, rows.Guard, rows.Histories, log), reaper}
 }

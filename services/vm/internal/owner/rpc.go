@@ -1,0 +1,83 @@
+// Package owner gives a host to another account.
+package owner
+
+import (
+	"context"
+	"errors"
+
+	oppb "slipway.dev/proto/op/v1"
+	vmpb "slipway.dev/proto/vm/v3"
+
+	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/crash"
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/listing"
+	"slipway.dev/services/vm/internal/task"
+)
+
+// pointMoved is where a host has its new owner, and the request is not yet answered.
+var pointMoved = crash.At("vm.owner.committed")
+
+// Server answers the part of vm.v3.UpkeepService that changes owners.
+type Server struct {
+	db       *unit.DB
+	accounts *account.Directory
+}
+
+// NewServer returns a Server.
+func NewServer(db *unit.DB, accounts *account.Directory) *Server { return &Server{db, accounts} }
+
+// SetHostOwner moves a host with its tasks and with what it counts for, in one unit of work; ip books its addresses by the
+// event. The task that it answers has nothing left to do: it ends when the tasks that were there before have ended.
+func (s *Server) SetHostOwner(ctx context.Context, r *vmpb.SetHostOwnerRequest) (op *oppb.Operation, err error) {
+	if err := s.find(ctx, r.GetAccount()); err != nil {
+		return nil, err
+	}
+	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+		h, err := host.Lock(ctx, tx, r.GetId(), listing.Owner(ctx))
+		if err != nil {
+			return err
+		}
+		if h.State == host.Deleting {
+			return host.ErrDeleting.With("host %d is being deleted", h.ID)
+		}
+		if err := task.Admit(ctx, tx, h.ID); err != nil {
+			return err
+		}
+		if err := host.Give(ctx, tx, h, r.GetAccount()); err != nil {
+			return err
+		}
+		audit.Of(ctx).Change(map[string]any{"account": h.AccountID}, map[string]any{"account": r.GetAccount()})
+		job, err := task.Enqueue(ctx, tx, moveKind, task.HostKey(h.ID), r.GetAccount(), h.NodeID, h.Args(false))
+		if err != nil {
+			return err
+		}
+		op = task.Operation(h.ID, job)
+		return tx.Answer(ctx, op)
+	})
+	if errors.Is(err, account.ErrLeft) {
+		return nil, missing(r.GetAccount())
+	}
+	if err != nil {
+		return nil, err
+	}
+	pointMoved.Hit()
+	return op, nil
+}
+
+// find refuses an account that does not exist.
+func (s *Server) find(ctx context.Context, id int32) error {
+	if id <= 0 {
+		return fault.Invalid.With("required, the id of the account that gets the host").On("account")
+	}
+	err := s.accounts.Find(ctx, id)
+	if f, ok := fault.From(err); ok && errors.Is(f, fault.NotFound) {
+		return missing(id)
+	}
+	return err
+}
+
+func missing(id int32) error { return fault.Invalid.With("there is no account %d", id).On("account") }
