@@ -4,7 +4,7 @@ package arch
 // with a host.
 var vm = house{
 	service: "vm",
-	order: "listing task account cluster node image disk address machine tag host power ipchange console leftover watch fsck owner " +
+	order: "listing task account cluster node image disk address machine tag host power ipchange console leftover watch fsck owner reinstall " +
 		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
@@ -15,8 +15,10 @@ var vm = house{
 		"image":   "os os_node",
 		"disk":    "disk",
 		"tag":     "tag",
-		"address": "host_address network",
-		"host":    "host host_count host_count_of host_total host_share host_change tombstone",
+		// A row lives as long as its job.
+		"reinstall": "reinstall",
+		"address":   "host_address network",
+		"host":      "host host_count host_count_of host_total host_share host_change tombstone",
 		// The breaker of a node is a part of the node's row.
 		"leftover": "stranger reaped",
 	},
@@ -34,6 +36,7 @@ var vm = house{
 		"host/list.go":          "account cluster node os disk host_address",
 		"host/list_metadata.go": "node disk host_address",
 		"host/build.go":         "cluster os account_usage disk host_address node",
+		"reinstall/build.go":    "host disk os os_node",
 		"ipchange/list.go":      "host",
 		"console/list.go":       "host node",
 		"watch/list.go":         "host host_address tombstone",

@@ -54,6 +54,12 @@ var scenarios = []scenario{
 	{name: "address kept", points: []string{
 		"job.ip_delete.address.undo", "job.ip_delete.seed.undo", "job.ip_delete.define.undo", "job.ip_delete.failed",
 	}, fail: "job.ip_delete.define.after", state: "active", method: "DELETE", path: "/%d/ip/{ip}?force=true"},
+	{name: "reinstallation taken back", points: []string{
+		"job.host_reinstall.disk.undo", "job.host_reinstall.stop.undo", "job.host_reinstall.seed.undo", "job.host_reinstall.define.undo",
+		"job.host_reinstall.start.undo", "job.host_reinstall.failed",
+	}, fail: "job.host_reinstall.start.after", state: "active", method: "POST", path: "/%d/reinstall", body: object{"os": 1}},
+	{name: "reinstallation", points: []string{"job.host_reinstall", "job.disk_free", "vm.reinstall", "node.disk-remove"}, state: "active", method: "POST", path: "/%d/reinstall", body: object{"os": 1, "password": "another"}},
+	{name: "owner", points: []string{"job.host_account", "vm.owner"}, state: "active", method: "POST", path: "/%d/account", body: object{"account": 1}},
 	{name: "more addresses", points: []string{"job.ip_change"}, state: "active", method: "POST", path: "/%d/ip", body: object{"ipv4_number": 1}},
 	{name: "address removed", points: []string{"job.ip_delete", "job.ip_free"}, state: "active", method: "DELETE", path: "/%d/ip/{ip}?force=true"},
 	{name: "delete", points: []string{"job.host_delete", "vm.delete", "ip.release", "node.remove", "node.libvirt.undefined"}, state: "active", method: "DELETE", path: "/%d"},

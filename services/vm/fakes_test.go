@@ -2,7 +2,9 @@ package vm_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -190,7 +192,9 @@ func (p *fakePools) SetPoolClusters(_ context.Context, r *ippb.SetPoolClustersRe
 type fakeMachine struct {
 	fence    int64
 	disks    int
-	template string // that the first disk begins as
+	template string            // that the first disk begins as
+	files    map[string]string // disks, with what they begin as
+	has      []string          // disks of the definition
 	seed     *nodepb.EnsureSeedRequest
 	defined  bool
 	guarded  bool     // anti-spoofing
@@ -267,7 +271,9 @@ func (f *fakeAgent) machine(uuid string) fakeMachine {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if m := f.machines[uuid]; m != nil {
-		return *m
+		c := *m
+		c.files = maps.Clone(m.files)
+		return c
 	}
 	return fakeMachine{}
 }
@@ -296,10 +302,34 @@ func (f *fakeAgent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest)
 	}
 	return &nodepb.EnsureDiskResponse{}, f.on("EnsureDisk", r.GetCommand(), func(m *fakeMachine) {
 		m.disks++
+		if m.files == nil {
+			m.files = map[string]string{}
+		}
+		m.files[r.GetDisk().GetName()] = r.GetDisk().GetTemplate()
 		if r.GetDisk().GetName() == "disk0" {
 			m.template = r.GetDisk().GetTemplate()
 		}
 	})
+}
+
+func (f *fakeAgent) RemoveDisk(_ context.Context, r *nodepb.RemoveDiskRequest) (*nodepb.RemoveDiskResponse, error) {
+	var err error
+	failed := f.on("RemoveDisk", r.GetCommand(), func(m *fakeMachine) {
+		if slices.Contains(m.has, r.GetName()) {
+			err = fault.New(codes.FailedPrecondition, "DISK_IN_USE", "the machine uses the disk")
+			return
+		}
+		delete(m.files, r.GetName())
+	})
+	return &nodepb.RemoveDiskResponse{}, errors.Join(failed, err)
+}
+
+// define keeps the disks of a definition.
+func (m *fakeMachine) define(r *nodepb.DefineMachineRequest) {
+	m.has = nil
+	for _, d := range r.GetDisks() {
+		m.has = append(m.has, d.GetName())
+	}
 }
 
 func (f *fakeAgent) EnsureSeed(_ context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
@@ -310,6 +340,7 @@ func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequ
 	return &nodepb.DefineMachineResponse{}, f.on("DefineMachine", r.GetCommand(), func(m *fakeMachine) {
 		m.defined, m.allowed, m.guarded = true, r.GetLinks()[0].GetAddresses(), r.GetLinks()[0].GetAntiSpoofing()
 		m.says = says{stackID, nodeUUID, r.GetHostId(), r.GetCommand().GetFence()}
+		m.define(r)
 	})
 }
 
@@ -318,6 +349,7 @@ func (f *fakeAgent) StartMachine(_ context.Context, r *nodepb.StartMachineReques
 	return resp, f.on("StartMachine", r.GetCommand(), func(m *fakeMachine) {
 		resp.Running = m.state == nodepb.MachineState_MACHINE_STATE_RUNNING
 		if d := r.GetMachine(); d != nil && !resp.Running {
+			m.define(d)
 			m.seed, m.allowed, m.guarded = r.GetSeed(), d.GetLinks()[0].GetAddresses(), d.GetLinks()[0].GetAntiSpoofing()
 		}
 		m.state = nodepb.MachineState_MACHINE_STATE_RUNNING

@@ -131,7 +131,9 @@ func TestAutostart(t *testing.T) {
 	}
 	w.agent.powerCut()
 	w.register("boot-2")
-	w.wait("the host runs again", func() bool { return w.state(on.GetId()) == "active" && w.agent.running(w.read(on.GetId()).GetInternalName()) })
+	w.wait("the host runs again", func() bool {
+		return w.state(on.GetId()) == "active" && w.agent.running(w.read(on.GetId()).GetInternalName())
+	})
 	w.wait("the other is known to be off", func() bool { return w.state(off.GetId()) == "stopped" })
 	if w.agent.running(w.read(off.GetId()).GetInternalName()) || w.read(off.GetId()).GetAutostart() {
 		t.Error("the host without autostart was started")

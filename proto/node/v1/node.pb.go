@@ -738,6 +738,96 @@ func (*EnsureDiskResponse) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
+// RemoveDiskRequest names a disk.
+type RemoveDiskRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDiskRequest) Reset() {
+	*x = RemoveDiskRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDiskRequest) ProtoMessage() {}
+
+func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDiskRequest.ProtoReflect.Descriptor instead.
+func (*RemoveDiskRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RemoveDiskRequest) GetCommand() *Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *RemoveDiskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RemoveDiskResponse is empty.
+type RemoveDiskResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDiskResponse) Reset() {
+	*x = RemoveDiskResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDiskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDiskResponse) ProtoMessage() {}
+
+func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDiskResponse.ProtoReflect.Descriptor instead.
+func (*RemoveDiskResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
 // Link is a network interface with the configuration for the guest.
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -756,7 +846,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_node_v1_node_proto_msgTypes[9]
+	mi := &file_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +858,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[9]
+	mi := &file_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +871,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Link) GetMac() string {
@@ -839,7 +929,7 @@ type NodeSide struct {
 
 func (x *NodeSide) Reset() {
 	*x = NodeSide{}
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +941,7 @@ func (x *NodeSide) String() string {
 func (*NodeSide) ProtoMessage() {}
 
 func (x *NodeSide) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +954,7 @@ func (x *NodeSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSide.ProtoReflect.Descriptor instead.
 func (*NodeSide) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NodeSide) GetAddresses() []string {
@@ -898,7 +988,7 @@ type EnsureSeedRequest struct {
 
 func (x *EnsureSeedRequest) Reset() {
 	*x = EnsureSeedRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1000,7 @@ func (x *EnsureSeedRequest) String() string {
 func (*EnsureSeedRequest) ProtoMessage() {}
 
 func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1013,7 @@ func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedRequest.ProtoReflect.Descriptor instead.
 func (*EnsureSeedRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EnsureSeedRequest) GetCommand() *Command {
@@ -984,7 +1074,7 @@ type EnsureSeedResponse struct {
 
 func (x *EnsureSeedResponse) Reset() {
 	*x = EnsureSeedResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1086,7 @@ func (x *EnsureSeedResponse) String() string {
 func (*EnsureSeedResponse) ProtoMessage() {}
 
 func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1099,7 @@ func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedResponse.ProtoReflect.Descriptor instead.
 func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 // DefineMachineRequest describes a machine.
@@ -1030,7 +1120,7 @@ type DefineMachineRequest struct {
 
 func (x *DefineMachineRequest) Reset() {
 	*x = DefineMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1132,7 @@ func (x *DefineMachineRequest) String() string {
 func (*DefineMachineRequest) ProtoMessage() {}
 
 func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1145,7 @@ func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineRequest.ProtoReflect.Descriptor instead.
 func (*DefineMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DefineMachineRequest) GetCommand() *Command {
@@ -1116,7 +1206,7 @@ type DefineMachineResponse struct {
 
 func (x *DefineMachineResponse) Reset() {
 	*x = DefineMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1218,7 @@ func (x *DefineMachineResponse) String() string {
 func (*DefineMachineResponse) ProtoMessage() {}
 
 func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1231,7 @@ func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineResponse.ProtoReflect.Descriptor instead.
 func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 // StartMachineRequest names the machine.
@@ -1158,7 +1248,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1260,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1273,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StartMachineRequest) GetCommand() *Command {
@@ -1218,7 +1308,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1320,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1333,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StartMachineResponse) GetRunning() bool {
@@ -1267,7 +1357,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1369,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1382,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StopMachineRequest) GetCommand() *Command {
@@ -1327,7 +1417,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1429,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1442,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopMachineResponse) GetForced() bool {
@@ -1374,7 +1464,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1476,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1489,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -1430,7 +1520,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1532,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1545,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Proof) GetStackId() string {
@@ -1488,7 +1578,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1590,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1603,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 // ListMachinesRequest names the last list that the caller has.
@@ -1532,7 +1622,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1634,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1647,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListMachinesRequest) GetAsOf() string {
@@ -1597,7 +1687,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1699,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1712,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -1675,7 +1765,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1777,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1790,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Machine) GetUuid() string {
@@ -1768,7 +1858,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1870,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1883,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 // ListTracesResponse lists the traces.
@@ -1806,7 +1896,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1908,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1921,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -1863,7 +1953,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +1965,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +1978,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Trace) GetUuid() string {
@@ -1959,7 +2049,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2061,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2074,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -2011,7 +2101,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2113,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2126,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -2063,7 +2153,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2165,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2178,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -2150,7 +2240,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2252,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2265,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -2243,7 +2333,11 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11EnsureDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12!\n" +
 	"\x04disk\x18\x02 \x01(\v2\r.node.v1.DiskR\x04disk\"\x14\n" +
-	"\x12EnsureDiskResponse\"\xc1\x01\n" +
+	"\x12EnsureDiskResponse\"S\n" +
+	"\x11RemoveDiskRequest\x12*\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x14\n" +
+	"\x12RemoveDiskResponse\"\xc1\x01\n" +
 	"\x04Link\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x1a\n" +
@@ -2344,13 +2438,16 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\x9d\t\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\xfc\t\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\anetwork(\x01\x12]\n" +
 	"\n" +
 	"EnsureDisk\x12\x1a.node.v1.EnsureDiskRequest\x1a\x1b.node.v1.EnsureDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
+	"\x04disk(\x01\x12]\n" +
+	"\n" +
+	"RemoveDisk\x12\x1a.node.v1.RemoveDiskRequest\x1a\x1b.node.v1.RemoveDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
 	"\x04disk(\x01\x12`\n" +
 	"\n" +
 	"EnsureSeed\x12\x1a.node.v1.EnsureSeedRequest\x1a\x1b.node.v1.EnsureSeedResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
@@ -2383,7 +2480,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),              // 0: node.v1.MachineState
 	(*Command)(nil),                // 1: node.v1.Command
@@ -2395,81 +2492,86 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*Disk)(nil),                   // 7: node.v1.Disk
 	(*EnsureDiskRequest)(nil),      // 8: node.v1.EnsureDiskRequest
 	(*EnsureDiskResponse)(nil),     // 9: node.v1.EnsureDiskResponse
-	(*Link)(nil),                   // 10: node.v1.Link
-	(*NodeSide)(nil),               // 11: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),      // 12: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),     // 13: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),   // 14: node.v1.DefineMachineRequest
-	(*DefineMachineResponse)(nil),  // 15: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),    // 16: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),   // 17: node.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),     // 18: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),    // 19: node.v1.StopMachineResponse
-	(*RemoveMachineRequest)(nil),   // 20: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                  // 21: node.v1.Proof
-	(*RemoveMachineResponse)(nil),  // 22: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),    // 23: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),   // 24: node.v1.ListMachinesResponse
-	(*Machine)(nil),                // 25: node.v1.Machine
-	(*ListTracesRequest)(nil),      // 26: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),     // 27: node.v1.ListTracesResponse
-	(*Trace)(nil),                  // 28: node.v1.Trace
-	(*ReadConsoleRequest)(nil),     // 29: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 30: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 31: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 32: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 33: google.protobuf.Timestamp
+	(*RemoveDiskRequest)(nil),      // 10: node.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil),     // 11: node.v1.RemoveDiskResponse
+	(*Link)(nil),                   // 12: node.v1.Link
+	(*NodeSide)(nil),               // 13: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),      // 14: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),     // 15: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),   // 16: node.v1.DefineMachineRequest
+	(*DefineMachineResponse)(nil),  // 17: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),    // 18: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),   // 19: node.v1.StartMachineResponse
+	(*StopMachineRequest)(nil),     // 20: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),    // 21: node.v1.StopMachineResponse
+	(*RemoveMachineRequest)(nil),   // 22: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                  // 23: node.v1.Proof
+	(*RemoveMachineResponse)(nil),  // 24: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),    // 25: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),   // 26: node.v1.ListMachinesResponse
+	(*Machine)(nil),                // 27: node.v1.Machine
+	(*ListTracesRequest)(nil),      // 28: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),     // 29: node.v1.ListTracesResponse
+	(*Trace)(nil),                  // 30: node.v1.Trace
+	(*ReadConsoleRequest)(nil),     // 31: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),    // 32: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),  // 33: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil), // 34: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),  // 35: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
 	1,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
 	7,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
-	11, // 3: node.v1.Link.node_side:type_name -> node.v1.NodeSide
-	1,  // 4: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	10, // 5: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
-	1,  // 6: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
-	7,  // 7: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	10, // 8: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	1,  // 9: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	12, // 10: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
-	14, // 11: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	1,  // 12: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 13: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	21, // 14: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	25, // 15: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 16: node.v1.Machine.state:type_name -> node.v1.MachineState
-	33, // 17: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	28, // 18: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 19: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 20: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 21: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 22: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	12, // 23: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	14, // 24: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	16, // 25: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	18, // 26: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	20, // 27: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	23, // 28: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	26, // 29: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	29, // 30: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	31, // 31: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 32: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 33: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 34: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	13, // 35: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	15, // 36: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	17, // 37: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	19, // 38: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	22, // 39: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	24, // 40: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	27, // 41: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	30, // 42: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	32, // 43: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	32, // [32:44] is the sub-list for method output_type
-	20, // [20:32] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	1,  // 3: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
+	13, // 4: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	1,  // 5: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
+	12, // 6: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	1,  // 7: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
+	7,  // 8: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
+	12, // 9: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	1,  // 10: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
+	14, // 11: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	16, // 12: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	1,  // 13: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	1,  // 14: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	23, // 15: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	27, // 16: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 17: node.v1.Machine.state:type_name -> node.v1.MachineState
+	35, // 18: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	30, // 19: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 20: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 21: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 22: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 23: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	10, // 24: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	14, // 25: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	16, // 26: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	18, // 27: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	20, // 28: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	22, // 29: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	25, // 30: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	28, // 31: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	31, // 32: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	33, // 33: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 34: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 35: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 36: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	11, // 37: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	15, // 38: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	17, // 39: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	19, // 40: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	21, // 41: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	24, // 42: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	26, // 43: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	29, // 44: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	32, // 45: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	34, // 46: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	34, // [34:47] is the sub-list for method output_type
+	21, // [21:34] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2483,7 +2585,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

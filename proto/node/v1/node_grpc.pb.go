@@ -24,6 +24,7 @@ const (
 	NodeService_Describe_FullMethodName       = "/node.v1.NodeService/Describe"
 	NodeService_EnsureNetwork_FullMethodName  = "/node.v1.NodeService/EnsureNetwork"
 	NodeService_EnsureDisk_FullMethodName     = "/node.v1.NodeService/EnsureDisk"
+	NodeService_RemoveDisk_FullMethodName     = "/node.v1.NodeService/RemoveDisk"
 	NodeService_EnsureSeed_FullMethodName     = "/node.v1.NodeService/EnsureSeed"
 	NodeService_DefineMachine_FullMethodName  = "/node.v1.NodeService/DefineMachine"
 	NodeService_StartMachine_FullMethodName   = "/node.v1.NodeService/StartMachine"
@@ -49,6 +50,9 @@ type NodeServiceClient interface {
 	EnsureNetwork(ctx context.Context, in *EnsureNetworkRequest, opts ...grpc.CallOption) (*EnsureNetworkResponse, error)
 	// EnsureDisk creates a disk over a template, or grows it.
 	EnsureDisk(ctx context.Context, in *EnsureDiskRequest, opts ...grpc.CallOption) (*EnsureDiskResponse, error)
+	// RemoveDisk removes a disk that the machine does not use. DISK_IN_USE if the machine is defined with the disk, or runs
+	// with it.
+	RemoveDisk(ctx context.Context, in *RemoveDiskRequest, opts ...grpc.CallOption) (*RemoveDiskResponse, error)
 	// EnsureSeed writes the NoCloud seed that the guest configures itself from.
 	EnsureSeed(ctx context.Context, in *EnsureSeedRequest, opts ...grpc.CallOption) (*EnsureSeedResponse, error)
 	// DefineMachine creates or changes the domain.
@@ -102,6 +106,16 @@ func (c *nodeServiceClient) EnsureDisk(ctx context.Context, in *EnsureDiskReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnsureDiskResponse)
 	err := c.cc.Invoke(ctx, NodeService_EnsureDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeServiceClient) RemoveDisk(ctx context.Context, in *RemoveDiskRequest, opts ...grpc.CallOption) (*RemoveDiskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveDiskResponse)
+	err := c.cc.Invoke(ctx, NodeService_RemoveDisk_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +226,9 @@ type NodeServiceServer interface {
 	EnsureNetwork(context.Context, *EnsureNetworkRequest) (*EnsureNetworkResponse, error)
 	// EnsureDisk creates a disk over a template, or grows it.
 	EnsureDisk(context.Context, *EnsureDiskRequest) (*EnsureDiskResponse, error)
+	// RemoveDisk removes a disk that the machine does not use. DISK_IN_USE if the machine is defined with the disk, or runs
+	// with it.
+	RemoveDisk(context.Context, *RemoveDiskRequest) (*RemoveDiskResponse, error)
 	// EnsureSeed writes the NoCloud seed that the guest configures itself from.
 	EnsureSeed(context.Context, *EnsureSeedRequest) (*EnsureSeedResponse, error)
 	// DefineMachine creates or changes the domain.
@@ -249,6 +266,9 @@ func (UnimplementedNodeServiceServer) EnsureNetwork(context.Context, *EnsureNetw
 }
 func (UnimplementedNodeServiceServer) EnsureDisk(context.Context, *EnsureDiskRequest) (*EnsureDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureDisk not implemented")
+}
+func (UnimplementedNodeServiceServer) RemoveDisk(context.Context, *RemoveDiskRequest) (*RemoveDiskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveDisk not implemented")
 }
 func (UnimplementedNodeServiceServer) EnsureSeed(context.Context, *EnsureSeedRequest) (*EnsureSeedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureSeed not implemented")
@@ -348,6 +368,24 @@ func _NodeService_EnsureDisk_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NodeServiceServer).EnsureDisk(ctx, req.(*EnsureDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NodeService_RemoveDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).RemoveDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_RemoveDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).RemoveDisk(ctx, req.(*RemoveDiskRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -532,6 +570,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EnsureDisk",
 			Handler:    _NodeService_EnsureDisk_Handler,
+		},
+		{
+			MethodName: "RemoveDisk",
+			Handler:    _NodeService_RemoveDisk_Handler,
 		},
 		{
 			MethodName: "EnsureSeed",

@@ -22,7 +22,7 @@ const (
 )
 
 // HostChanged is the new state of a host. Subjects vm.v3.host.created, .activated, .started, .stopped, .crashed,
-// .failed, .updated, .deleted, and .moved when it got another account.
+// .failed, .updated, .reinstalled, .deleted, and .moved when it got another account.
 type HostChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`

@@ -25,6 +25,207 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ReinstallHostRequest says with what a host begins again.
+type ReinstallHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// OS template, which the node of the host must hold.
+	Os int32 `protobuf:"varint,2,opt,name=os,proto3" json:"os,omitempty"`
+	// Root's password, 1 to 128 characters; it is stored only as a hash. Without one the host keeps its password.
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// The main disk of the host, which is the default.
+	Disk int32 `protobuf:"varint,4,opt,name=disk,proto3" json:"disk,omitempty"`
+	// An image instead of an OS template; null for none.
+	Image      int32        `protobuf:"varint,5,opt,name=image,proto3" json:"image,omitempty"`
+	RecipeList []*NewRecipe `protobuf:"bytes,6,rep,name=recipe_list,json=recipeList,proto3" json:"recipe_list,omitempty"`
+	// The spelling of older clients.
+	Recipe       int32             `protobuf:"varint,7,opt,name=recipe,proto3" json:"recipe,omitempty"`
+	RecipeParams []*NewRecipeParam `protobuf:"bytes,8,rep,name=recipe_params,json=recipeParams,proto3" json:"recipe_params,omitempty"`
+	// Without recipes there are no filters to ignore.
+	IgnoreRecipeFilters bool `protobuf:"varint,9,opt,name=ignore_recipe_filters,json=ignoreRecipeFilters,proto3" json:"ignore_recipe_filters,omitempty"`
+	// No mail is sent for a host.
+	SendEmailMode string `protobuf:"bytes,10,opt,name=send_email_mode,json=sendEmailMode,proto3" json:"send_email_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReinstallHostRequest) Reset() {
+	*x = ReinstallHostRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReinstallHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReinstallHostRequest) ProtoMessage() {}
+
+func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReinstallHostRequest.ProtoReflect.Descriptor instead.
+func (*ReinstallHostRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReinstallHostRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ReinstallHostRequest) GetOs() int32 {
+	if x != nil {
+		return x.Os
+	}
+	return 0
+}
+
+func (x *ReinstallHostRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *ReinstallHostRequest) GetDisk() int32 {
+	if x != nil {
+		return x.Disk
+	}
+	return 0
+}
+
+func (x *ReinstallHostRequest) GetImage() int32 {
+	if x != nil {
+		return x.Image
+	}
+	return 0
+}
+
+func (x *ReinstallHostRequest) GetRecipeList() []*NewRecipe {
+	if x != nil {
+		return x.RecipeList
+	}
+	return nil
+}
+
+func (x *ReinstallHostRequest) GetRecipe() int32 {
+	if x != nil {
+		return x.Recipe
+	}
+	return 0
+}
+
+func (x *ReinstallHostRequest) GetRecipeParams() []*NewRecipeParam {
+	if x != nil {
+		return x.RecipeParams
+	}
+	return nil
+}
+
+func (x *ReinstallHostRequest) GetIgnoreRecipeFilters() bool {
+	if x != nil {
+		return x.IgnoreRecipeFilters
+	}
+	return false
+}
+
+func (x *ReinstallHostRequest) GetSendEmailMode() string {
+	if x != nil {
+		return x.SendEmailMode
+	}
+	return ""
+}
+
+// ReinstallHostResponse names host and task.
+type ReinstallHostResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Task           int32                  `protobuf:"varint,2,opt,name=task,proto3" json:"task,omitempty"`
+	RecipeTaskList []int32                `protobuf:"varint,3,rep,packed,name=recipe_task_list,json=recipeTaskList,proto3" json:"recipe_task_list,omitempty"`
+	RecipeTask     int32                  `protobuf:"varint,4,opt,name=recipe_task,json=recipeTask,proto3" json:"recipe_task,omitempty"`
+	SpiceTask      int32                  `protobuf:"varint,5,opt,name=spice_task,json=spiceTask,proto3" json:"spice_task,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ReinstallHostResponse) Reset() {
+	*x = ReinstallHostResponse{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReinstallHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReinstallHostResponse) ProtoMessage() {}
+
+func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReinstallHostResponse.ProtoReflect.Descriptor instead.
+func (*ReinstallHostResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReinstallHostResponse) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ReinstallHostResponse) GetTask() int32 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *ReinstallHostResponse) GetRecipeTaskList() []int32 {
+	if x != nil {
+		return x.RecipeTaskList
+	}
+	return nil
+}
+
+func (x *ReinstallHostResponse) GetRecipeTask() int32 {
+	if x != nil {
+		return x.RecipeTask
+	}
+	return 0
+}
+
+func (x *ReinstallHostResponse) GetSpiceTask() int32 {
+	if x != nil {
+		return x.SpiceTask
+	}
+	return 0
+}
+
 // SetHostOwnerRequest names the new owner.
 type SetHostOwnerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +238,7 @@ type SetHostOwnerRequest struct {
 
 func (x *SetHostOwnerRequest) Reset() {
 	*x = SetHostOwnerRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +250,7 @@ func (x *SetHostOwnerRequest) String() string {
 func (*SetHostOwnerRequest) ProtoMessage() {}
 
 func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +263,7 @@ func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostOwnerRequest.ProtoReflect.Descriptor instead.
 func (*SetHostOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{0}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SetHostOwnerRequest) GetId() int32 {
@@ -83,14 +284,40 @@ var File_vm_v3_upkeep_proto protoreflect.FileDescriptor
 
 const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\n" +
-	"\x12vm/v3/upkeep.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x12rest/v1/rest.proto\"?\n" +
+	"\x12vm/v3/upkeep.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"\xb1\x03\n" +
+	"\x14ReinstallHostRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x0e\n" +
+	"\x02os\x18\x02 \x01(\x05R\x02os\x12 \n" +
+	"\bpassword\x18\x03 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\x12\x12\n" +
+	"\x04disk\x18\x04 \x01(\x05R\x04disk\x12\x14\n" +
+	"\x05image\x18\x05 \x01(\x05R\x05image\x12G\n" +
+	"\vrecipe_list\x18\x06 \x03(\v2\x10.vm.v3.NewRecipeB\x14\xe2\xc8\x18\x10\x1a\x06recipe\"\x06recipeR\n" +
+	"recipeList\x12$\n" +
+	"\x06recipe\x18\a \x01(\x05B\f\xe2\xc8\x18\b\x1a\x06recipeR\x06recipe\x12@\n" +
+	"\rrecipe_params\x18\b \x03(\v2\x15.vm.v3.NewRecipeParamB\x04\xe2\xc8\x18\x00R\frecipeParams\x12:\n" +
+	"\x15ignore_recipe_filters\x18\t \x01(\bB\x06\xe2\xc8\x18\x02\x10\x01R\x13ignoreRecipeFilters\x12@\n" +
+	"\x0fsend_email_mode\x18\n" +
+	" \x01(\tB\x18\xe2\xc8\x18\x14\n" +
+	"\adefault\n" +
+	"\tsaas_onlyR\rsendEmailMode\"\xa5\x01\n" +
+	"\x15ReinstallHostResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04task\x18\x02 \x01(\x05R\x04task\x12(\n" +
+	"\x10recipe_task_list\x18\x03 \x03(\x05R\x0erecipeTaskList\x12\x1f\n" +
+	"\vrecipe_task\x18\x04 \x01(\x05R\n" +
+	"recipeTask\x12\x1d\n" +
+	"\n" +
+	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"?\n" +
 	"\x13SetHostOwnerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\x05R\aaccount2\x94\x01\n" +
+	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xa9\x02\n" +
 	"\rUpkeepService\x12\x82\x01\n" +
 	"\fSetHostOwner\x12\x1a.vm.v3.SetHostOwnerRequest\x1a\x10.op.v1.Operation\"D\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/accountB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/account\x12\x92\x01\n" +
+	"\rReinstallHost\x12\x1b.vm.v3.ReinstallHostRequest\x1a\x1c.vm.v3.ReinstallHostResponse\"F\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/reinstallB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_upkeep_proto_rawDescOnce sync.Once
@@ -104,19 +331,27 @@ func file_vm_v3_upkeep_proto_rawDescGZIP() []byte {
 	return file_vm_v3_upkeep_proto_rawDescData
 }
 
-var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_vm_v3_upkeep_proto_goTypes = []any{
-	(*SetHostOwnerRequest)(nil), // 0: vm.v3.SetHostOwnerRequest
-	(*v1.Operation)(nil),        // 1: op.v1.Operation
+	(*ReinstallHostRequest)(nil),  // 0: vm.v3.ReinstallHostRequest
+	(*ReinstallHostResponse)(nil), // 1: vm.v3.ReinstallHostResponse
+	(*SetHostOwnerRequest)(nil),   // 2: vm.v3.SetHostOwnerRequest
+	(*NewRecipe)(nil),             // 3: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),        // 4: vm.v3.NewRecipeParam
+	(*v1.Operation)(nil),          // 5: op.v1.Operation
 }
 var file_vm_v3_upkeep_proto_depIdxs = []int32{
-	0, // 0: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
-	1, // 1: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	3, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	4, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	2, // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
+	0, // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
+	5, // 4: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
+	1, // 5: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_upkeep_proto_init() }
@@ -124,13 +359,14 @@ func file_vm_v3_upkeep_proto_init() {
 	if File_vm_v3_upkeep_proto != nil {
 		return
 	}
+	file_vm_v3_host_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_upkeep_proto_rawDesc), len(file_vm_v3_upkeep_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

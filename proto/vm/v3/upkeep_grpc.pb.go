@@ -20,7 +20,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UpkeepService_SetHostOwner_FullMethodName = "/vm.v3.UpkeepService/SetHostOwner"
+	UpkeepService_SetHostOwner_FullMethodName  = "/vm.v3.UpkeepService/SetHostOwner"
+	UpkeepService_ReinstallHost_FullMethodName = "/vm.v3.UpkeepService/ReinstallHost"
 )
 
 // UpkeepServiceClient is the client API for UpkeepService service.
@@ -32,6 +33,10 @@ type UpkeepServiceClient interface {
 	// SetHostOwner gives a host to another account: addresses, tasks and what the host counts for move at once, or the call
 	// is refused because a limit of that account is in the way. The task ends behind the other tasks of the host.
 	SetHostOwner(ctx context.Context, in *SetHostOwnerRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// ReinstallHost gives a host another main disk, which begins as an OS. Addresses, hardware address, owner, keys and the
+	// other disks stay. The old disk goes when the new one is complete and the machine has it; a task that fails leaves the
+	// old one. A host that ran runs again.
+	ReinstallHost(ctx context.Context, in *ReinstallHostRequest, opts ...grpc.CallOption) (*ReinstallHostResponse, error)
 }
 
 type upkeepServiceClient struct {
@@ -52,6 +57,16 @@ func (c *upkeepServiceClient) SetHostOwner(ctx context.Context, in *SetHostOwner
 	return out, nil
 }
 
+func (c *upkeepServiceClient) ReinstallHost(ctx context.Context, in *ReinstallHostRequest, opts ...grpc.CallOption) (*ReinstallHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReinstallHostResponse)
+	err := c.cc.Invoke(ctx, UpkeepService_ReinstallHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UpkeepServiceServer is the server API for UpkeepService service.
 // All implementations must embed UnimplementedUpkeepServiceServer
 // for forward compatibility.
@@ -61,6 +76,10 @@ type UpkeepServiceServer interface {
 	// SetHostOwner gives a host to another account: addresses, tasks and what the host counts for move at once, or the call
 	// is refused because a limit of that account is in the way. The task ends behind the other tasks of the host.
 	SetHostOwner(context.Context, *SetHostOwnerRequest) (*v1.Operation, error)
+	// ReinstallHost gives a host another main disk, which begins as an OS. Addresses, hardware address, owner, keys and the
+	// other disks stay. The old disk goes when the new one is complete and the machine has it; a task that fails leaves the
+	// old one. A host that ran runs again.
+	ReinstallHost(context.Context, *ReinstallHostRequest) (*ReinstallHostResponse, error)
 	mustEmbedUnimplementedUpkeepServiceServer()
 }
 
@@ -73,6 +92,9 @@ type UnimplementedUpkeepServiceServer struct{}
 
 func (UnimplementedUpkeepServiceServer) SetHostOwner(context.Context, *SetHostOwnerRequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetHostOwner not implemented")
+}
+func (UnimplementedUpkeepServiceServer) ReinstallHost(context.Context, *ReinstallHostRequest) (*ReinstallHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReinstallHost not implemented")
 }
 func (UnimplementedUpkeepServiceServer) mustEmbedUnimplementedUpkeepServiceServer() {}
 func (UnimplementedUpkeepServiceServer) testEmbeddedByValue()                       {}
@@ -113,6 +135,24 @@ func _UpkeepService_SetHostOwner_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpkeepService_ReinstallHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReinstallHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).ReinstallHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_ReinstallHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).ReinstallHost(ctx, req.(*ReinstallHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UpkeepService_ServiceDesc is the grpc.ServiceDesc for UpkeepService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -123,6 +163,10 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetHostOwner",
 			Handler:    _UpkeepService_SetHostOwner_Handler,
+		},
+		{
+			MethodName: "ReinstallHost",
+			Handler:    _UpkeepService_ReinstallHost_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

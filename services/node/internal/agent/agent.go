@@ -79,6 +79,13 @@ func (a *Agent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest) (*n
 	})
 }
 
+// RemoveDisk removes a disk that the machine does not use.
+func (a *Agent) RemoveDisk(ctx context.Context, r *nodepb.RemoveDiskRequest) (*nodepb.RemoveDiskResponse, error) {
+	return &nodepb.RemoveDiskResponse{}, a.command(ctx, atRemoveDisk, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+		return a.driver.RemoveDisk(ctx, id, r.GetName())
+	})
+}
+
 // EnsureSeed writes the seed.
 func (a *Agent) EnsureSeed(ctx context.Context, r *nodepb.EnsureSeedRequest) (*nodepb.EnsureSeedResponse, error) {
 	return &nodepb.EnsureSeedResponse{}, a.command(ctx, atSeed, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {

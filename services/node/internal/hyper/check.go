@@ -50,11 +50,20 @@ func (n Network) Check() error {
 	return nil
 }
 
+// CheckDiskName returns an error if no disk has this name.
+func CheckDiskName(name string) error {
+	if !diskName.MatchString(name) {
+		return ErrInvalid.With("a disk name is 1 to 32 of a-z, 0-9, dash").On("name")
+	}
+	return nil
+}
+
 // Check returns an error if d is not a valid disk.
 func (d Disk) Check() error {
+	if err := CheckDiskName(d.Name); err != nil {
+		return err
+	}
 	switch {
-	case !diskName.MatchString(d.Name):
-		return ErrInvalid.With("a disk name is 1 to 32 of a-z, 0-9, dash").On("name")
 	case d.SizeMiB < 1 || d.SizeMiB > MaxDiskMiB:
 		return ErrInvalid.With("a disk has 1 to %d MiB", MaxDiskMiB).On("size_mib")
 	case d.Template != "" && !sha256Hex.MatchString(d.Template):

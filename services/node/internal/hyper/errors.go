@@ -13,6 +13,7 @@ var (
 	ErrForeign      = fault.New(codes.FailedPrecondition, "MACHINE_NOT_OURS", "the machine belongs to another stack")
 	ErrNoDisk       = fault.New(codes.FailedPrecondition, "DISK_NOT_READY", "a disk of the machine is not there")
 	ErrDiskShrinks  = fault.New(codes.FailedPrecondition, "DISK_SHRINKS", "a disk never shrinks")
+	ErrDiskInUse    = fault.New(codes.FailedPrecondition, "DISK_IN_USE", "the machine uses the disk")
 	ErrNoTemplate   = fault.New(codes.FailedPrecondition, "TEMPLATE_NOT_INSTALLED", "the template is not installed on this node")
 	ErrNoNetwork    = fault.New(codes.FailedPrecondition, "NETWORK_NOT_READY", "the network is not there")
 	ErrNetworkInUse = fault.New(codes.FailedPrecondition, "NETWORK_IN_USE", "the network has machines plugged in")

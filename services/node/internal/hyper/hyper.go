@@ -32,6 +32,9 @@ type Driver interface {
 	// EnsureDisk makes the disk, or grows a smaller one. It returns ErrDiskShrinks for a larger disk, and ErrNoTemplate if the
 	// template is not installed here.
 	EnsureDisk(ctx context.Context, machine uuid.UUID, d Disk) error
+	// RemoveDisk removes a disk. It succeeds if there is none, and returns ErrDiskInUse if the machine is defined with the
+	// disk, or runs with it.
+	RemoveDisk(ctx context.Context, machine uuid.UUID, name string) error
 	// EnsureSeed writes the cloud-init seed. A running machine sees a changed seed at its next start.
 	EnsureSeed(ctx context.Context, machine uuid.UUID, s Seed) error
 	// Define makes the machine known to the hypervisor, or changes its definition. It never starts or stops it; what a

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Unknown", unknown, true},
 		{"Refuses", refuses, true},
 		{"Disks", disks, true},
+		{"RemoveDisk", removeDisk, true},
 		{"Redefine", redefine, true},
 		{"Cancelled", cancelled, true},
 		{"Traces", traces, true},

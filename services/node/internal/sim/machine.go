@@ -36,6 +36,25 @@ func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) 
 	})
 }
 
+// RemoveDisk forgets a disk.
+func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
+	if err := hyper.CheckDiskName(name); err != nil {
+		return err
+	}
+	return d.change(ctx, "RemoveDisk", id, func(m *machine) error {
+		if err := d.ours(m); err != nil {
+			return err
+		}
+		for _, def := range []*hyper.Machine{m.Def, m.Running} {
+			if def != nil && slices.ContainsFunc(def.Disks, func(k hyper.Disk) bool { return k.Name == name }) {
+				return hyper.ErrDiskInUse.With("the machine uses disk %s", name)
+			}
+		}
+		delete(m.Disks, name)
+		return nil
+	})
+}
+
 // EnsureSeed renders the seed, to refuse whatever a real driver refuses, and stores the source of the seed.
 func (d *Driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) error {
 	if _, err := seed.Render(s); err != nil {

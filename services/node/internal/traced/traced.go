@@ -42,6 +42,10 @@ func (d driver) EnsureDisk(ctx context.Context, id uuid.UUID, k hyper.Disk) erro
 	return d.span(ctx, "EnsureDisk", id, func(ctx context.Context) error { return d.Driver.EnsureDisk(ctx, id, k) })
 }
 
+func (d driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
+	return d.span(ctx, "RemoveDisk", id, func(ctx context.Context) error { return d.Driver.RemoveDisk(ctx, id, name) })
+}
+
 func (d driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) error {
 	return d.span(ctx, "EnsureSeed", id, func(ctx context.Context) error { return d.Driver.EnsureSeed(ctx, id, s) })
 }

@@ -25,6 +25,7 @@ import (
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
+	"slipway.dev/services/vm/internal/reinstall"
 	"slipway.dev/services/vm/internal/tag"
 	"slipway.dev/services/vm/internal/task"
 	"slipway.dev/services/vm/internal/watch"
@@ -50,6 +51,8 @@ type (
 	leftoverServer = leftover.Server
 	watchServer    = watch.Server
 	ownerServer    = owner.Server
+
+	reinstallServer = reinstall.Server
 )
 
 // hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
@@ -66,6 +69,7 @@ type hosts struct {
 type upkeep struct {
 	vmpb.UnsafeUpkeepServiceServer
 	*ownerServer
+	*reinstallServer
 }
 
 // nodes answers vm.v3.NodeService.
@@ -97,7 +101,9 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
 	})
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
-	vmpb.RegisterUpkeepServiceServer(r, upkeep{ownerServer: owner.NewServer(db, accounts)})
+	vmpb.RegisterUpkeepServiceServer(r, upkeep{
+		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db),
+	})
 	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {
 		conn := rpc.OnBehalf(s.Conn)

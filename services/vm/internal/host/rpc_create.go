@@ -133,7 +133,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place nod
 	if err := spec.addKeys(keys); err != nil {
 		return nil, place, err
 	}
-	hash, err := hashPassword(spec.Password)
+	hash, err := HashPassword(spec.Password)
 	if err != nil {
 		return nil, place, err
 	}
@@ -205,8 +205,8 @@ func (s *createSpec) ofOwner(err error) error {
 	}
 }
 
-// hashPassword returns the crypt(3) form that guests understand, "" for no password. The password itself is not kept.
-func hashPassword(password string) (string, error) {
+// HashPassword returns the crypt(3) form that guests understand, "" for no password. The password itself is not kept.
+func HashPassword(password string) (string, error) {
 	if password == "" {
 		return "", nil
 	}

@@ -82,8 +82,9 @@ func (s *createSpec) check() error {
 		return fault.Invalid.With("required, the id of an OS template of GET /vm/v3/os").On("os")
 	case s.Password == "" && len(s.SSHKeys) == 0:
 		return fault.Invalid.With("required").On("password")
-	case utf8.RuneCountInString(s.Password) > maxPassword || strings.ContainsAny(s.Password, "\x00\r\n"):
-		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
+	}
+	if err := CheckPassword(s.Password); err != nil {
+		return err
 	}
 	if _, err := balanced(s.Balancer); err != nil {
 		return err
@@ -105,6 +106,14 @@ func (s *createSpec) check() error {
 		return s.blame(err)
 	}
 	return s.checkKeys()
+}
+
+// CheckPassword refuses a password that a guest would not take.
+func CheckPassword(password string) error {
+	if utf8.RuneCountInString(password) > maxPassword || strings.ContainsAny(password, "\x00\r\n") {
+		return fault.Invalid.With("at most %d characters in one line", maxPassword).On("password")
+	}
+	return nil
 }
 
 // balanced reads what a request says of balancers: "on", which is the default, or "off".

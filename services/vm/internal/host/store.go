@@ -82,6 +82,12 @@ func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 	return err
 }
 
+// SetSystem records what is installed on a locked host, and the password with which it begins.
+func SetSystem(ctx context.Context, tx *unit.Tx, id, os int32, hash string) error {
+	_, err := tx.Exec(ctx, `UPDATE host SET os_id = $2, password_hash = $3 WHERE id = $1`, id, os, hash)
+	return err
+}
+
 // SetDomain gives a locked host another domain, and its guest the name that belongs to it. The guest has them from its next
 // start on.
 func SetDomain(ctx context.Context, tx *unit.Tx, h *Host, domain string) error {

@@ -51,6 +51,8 @@ type Machine struct {
 	Endpoint     string // of the agent
 	Bridge       string
 	DNS          []string // for networks that have none of their own
+	Wanted       bool     // the host is to run
+	Fresh        string   // the disk that the job makes; "" for none
 }
 
 // plan is a machine as it will be when the job is done.
@@ -59,6 +61,7 @@ type plan struct {
 	Addresses []address.Address // those that the host has then
 	before    []address.Address // those that it has until then
 	ran       bool              // the machine ran before it was to be started
+	was       *Machine          // the machine until then
 }
 
 // nameServers returns those of the addresses' networks, in the order of the addresses. A network that has none

@@ -30,13 +30,20 @@ type Steps struct {
 	read Reader
 	dial node.Dial
 	boot bool // the guest starts in the job
+	make Make // may be nil
 }
+
+// Make changes a machine as its host has it into what a job makes of it. The slices of the machine are those of the host.
+type Make func(ctx context.Context, run *jobs.Run, m *Machine) error
 
 // New returns Steps.
 func New(read Reader, dial node.Dial) *Steps { return &Steps{read: read, dial: dial} }
 
 // Booting returns the steps of jobs in which the guest starts: it reads its networks as they are then.
-func (s *Steps) Booting() *Steps { return &Steps{s.read, s.dial, true} }
+func (s *Steps) Booting() *Steps { return &Steps{s.read, s.dial, true, s.make} }
+
+// Making returns the steps of jobs that make another machine of a host's.
+func (s *Steps) Making(m Make) *Steps { return &Steps{s.read, s.dial, s.boot, m} }
 
 // Addresses returns the addresses that the host has when the job is done.
 func (s *Steps) Addresses(ctx context.Context, run *jobs.Run, a Args) ([]address.Address, error) {
@@ -56,7 +63,13 @@ func (s *Steps) plan(ctx context.Context, run *jobs.Run, a Args) (*plan, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{Machine: m}
+	was := *m
+	p := &plan{Machine: m, was: &was}
+	if s.make != nil {
+		if err := s.make(ctx, run, m); err != nil {
+			return nil, err
+		}
+	}
 	p.before, p.Addresses = address.During(m.Addresses, run.ID)
 	if s.boot {
 		p.Addresses, p.AntiSpoofing = address.AtStart(p.Addresses), p.Limited
@@ -81,7 +94,7 @@ func (s *Steps) before(ctx context.Context, run *jobs.Run, a Args) (*plan, nodep
 	if err != nil {
 		return nil, nil, err
 	}
-	return &plan{Machine: p.Machine, Addresses: p.before}, agent, nil
+	return &plan{Machine: p.was, Addresses: p.before}, agent, nil
 }
 
 // command fences an order to an agent: an order that comes late, from an attempt that lost its lease, is refused.
@@ -130,6 +143,37 @@ func (s *Steps) EnsureDisks(ctx context.Context, run *jobs.Run, a Args) error {
 		}
 	}
 	return nil
+}
+
+// MakeFresh makes the disk that the job makes. It may run twice, as EnsureDisks may.
+func (s *Steps) MakeFresh(ctx context.Context, run *jobs.Run, a Args) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	for _, d := range disks(p) {
+		if d.GetName() != p.Fresh {
+			continue
+		}
+		if _, err := agent.EnsureDisk(ctx, &nodepb.EnsureDiskRequest{Command: command(run, a), Disk: d}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveDisk removes a disk that the machine does not use. It may run twice: removing what is gone succeeds, and without a
+// row of the host there is nothing to remove.
+func (s *Steps) RemoveDisk(ctx context.Context, run *jobs.Run, a Args, name string) error {
+	_, agent, err := s.on(ctx, run, a)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = agent.RemoveDisk(ctx, &nodepb.RemoveDiskRequest{Command: command(run, a), Name: name})
+	return err
 }
 
 // EnsureSeed writes what the guest reads at its start. It may run twice: the seed is written anew from the same data.
@@ -195,6 +239,15 @@ func (s *Steps) Boot(ctx context.Context, run *jobs.Run, a Args) error {
 	resp, err := agent.StartMachine(ctx, &nodepb.StartMachineRequest{Command: c, Seed: seedOf(nil, p), Machine: definition(nil, p)})
 	p.ran = resp.GetRunning()
 	return err
+}
+
+// BootWanted is Boot for a host that is to run. Any other one stays off.
+func (s *Steps) BootWanted(ctx context.Context, run *jobs.Run, a Args) error {
+	p, err := s.plan(ctx, run, a)
+	if err != nil || !p.Wanted {
+		return err
+	}
+	return s.Boot(ctx, run, a)
 }
 
 // Booted is with what a machine was started.

@@ -20,6 +20,7 @@ import (
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
+	"slipway.dev/services/vm/internal/reinstall"
 	"slipway.dev/services/vm/internal/watch"
 )
 
@@ -29,6 +30,8 @@ type Rows struct {
 	Host      func(pgx.Tx) host.Tx
 	Power     func(pgx.Tx) power.Tx
 	IPChange  func(pgx.Tx) ipchange.Tx
+	Reinstall func(pgx.Tx) reinstall.Tx
+	Made      machine.Make // what a reinstallation makes of a machine
 	Leftovers leftover.Store
 	Watch     watch.Store
 	DB        *unit.DB  // for imports of images; simulations have none
@@ -43,6 +46,8 @@ func Tables(db *unit.DB) Rows {
 		Host:      func(tx pgx.Tx) host.Tx { return host.Rows(unit.In(tx)) },
 		Power:     func(tx pgx.Tx) power.Tx { return power.Rows(unit.In(tx)) },
 		IPChange:  func(tx pgx.Tx) ipchange.Tx { return ipchange.Rows(unit.In(tx)) },
+		Reinstall: func(tx pgx.Tx) reinstall.Tx { return reinstall.Rows(unit.In(tx)) },
+		Made:      reinstall.Make(db),
 		Leftovers: leftover.Tables(db),
 		Watch:     watch.Tables(db),
 		DB:        db,
@@ -61,6 +66,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	host.Register(r, rows.Host, steps, ip)
 	power.Register(r, rows.Power, steps)
 	ipchange.Register(r, rows.IPChange, steps, ip)
+	reinstall.Register(r, rows.Reinstall, rows.Made, steps)
 	image.Register(r, rows.DB, dial)
 	owner.Register(r)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
