@@ -4,8 +4,8 @@ package arch
 // with a host.
 var vm = house{
 	service: "vm",
-	order: "listing task account cluster node image disk address machine tag host power ipchange console leftover watch fsck owner reinstall " +
-		"events worker api",
+	order: "listing task account cluster node image disk address machine tag host power ipchange resource console leftover watch " +
+		"fsck owner reinstall events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
 	tables: map[string]string{
@@ -38,6 +38,7 @@ var vm = house{
 		"host/build.go":         "cluster os account_usage disk host_address node",
 		"reinstall/build.go":    "host disk os os_node",
 		"ipchange/list.go":      "host",
+		"resource/list.go":      "node os_node",
 		"console/list.go":       "host node",
 		"watch/list.go":         "host host_address tombstone",
 		"leftover/list.go":      "node installation host tombstone",

@@ -66,6 +66,8 @@ var scenarios = []scenario{
 	{name: "start", points: []string{"job.host_start", "vm.power"}, state: "stopped", method: "POST", path: "/%d/start"},
 	{name: "stop", points: []string{"job.host_stop", "node.stop"}, state: "active", method: "POST", path: "/%d/stop", body: object{"force": true}},
 	{name: "restart", points: []string{"job.host_restart"}, state: "active", method: "POST", path: "/%d/restart", body: object{"force": true}},
+	{name: "failed change of resources", points: []string{"job.host_change_params.machine.undo", "job.host_change_params.failed"}, fail: "job.host_change_params.machine.after", state: "active", method: "POST", path: "/%d/resource", body: object{"ram_mib": 384, "net_in_mbitps": 50}},
+	{name: "change of resources", points: []string{"job.host_change_params", "vm.resource", "node.adapt"}, state: "active", method: "POST", path: "/%d/resource", body: object{"ram_mib": 384}},
 	{name: "account", points: []string{"inbox."}, method: "POST", url: "/auth/v4/user"},
 	{name: "create", points: []string{"job.host_create", "job.claim", "vm.create", "ip.", "node.", "outbox."}, method: "POST"},
 }

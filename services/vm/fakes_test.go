@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	authpb "slipway.dev/proto/auth/v4"
 	ippb "slipway.dev/proto/ip/v3"
@@ -200,7 +201,9 @@ type fakeMachine struct {
 	guarded  bool     // anti-spoofing
 	allowed  []string // addresses of the card
 	state    nodepb.MachineState
-	says     says // metadata, from the last definition
+	says     says                         // metadata, from the last definition
+	def      *nodepb.DefineMachineRequest // the last one
+	runs     *nodepb.DefineMachineRequest // with which it was started, and what it was given since
 }
 
 // says is what a machine says of itself.
@@ -341,6 +344,31 @@ func (f *fakeAgent) DefineMachine(_ context.Context, r *nodepb.DefineMachineRequ
 		m.defined, m.allowed, m.guarded = true, r.GetLinks()[0].GetAddresses(), r.GetLinks()[0].GetAntiSpoofing()
 		m.says = says{stackID, nodeUUID, r.GetHostId(), r.GetCommand().GetFence()}
 		m.define(r)
+		m.def = r
+	})
+}
+
+// AdaptMachine gives a running machine its limits, and with live more CPUs and RAM, as agents do.
+func (f *fakeAgent) AdaptMachine(_ context.Context, r *nodepb.AdaptMachineRequest) (*nodepb.AdaptMachineResponse, error) {
+	resp := &nodepb.AdaptMachineResponse{}
+	return resp, f.on("AdaptMachine", r.GetCommand(), func(m *fakeMachine) {
+		resp.Running = m.state == nodepb.MachineState_MACHINE_STATE_RUNNING
+		if resp.GetRunning() && r.GetDeferred() {
+			return
+		}
+		m.def = r.GetMachine()
+		if !resp.GetRunning() {
+			return
+		}
+		now := proto.CloneOf(r.GetMachine())
+		if !r.GetLive() || !m.runs.GetGrowth() || now.GetCpuNumber() < m.runs.GetCpuNumber() {
+			now.CpuNumber = m.runs.GetCpuNumber()
+		}
+		if !r.GetLive() || !m.runs.GetGrowth() || now.GetRamMib() < m.runs.GetRamMib() {
+			now.RamMib = m.runs.GetRamMib()
+		}
+		now.Growth, m.runs = m.runs.GetGrowth(), now
+		resp.CpuNumber, resp.RamMib = now.GetCpuNumber(), now.GetRamMib()
 	})
 }
 
@@ -351,6 +379,10 @@ func (f *fakeAgent) StartMachine(_ context.Context, r *nodepb.StartMachineReques
 		if d := r.GetMachine(); d != nil && !resp.Running {
 			m.define(d)
 			m.seed, m.allowed, m.guarded = r.GetSeed(), d.GetLinks()[0].GetAddresses(), d.GetLinks()[0].GetAntiSpoofing()
+			m.def = d
+		}
+		if !resp.GetRunning() {
+			m.runs = m.def
 		}
 		m.state = nodepb.MachineState_MACHINE_STATE_RUNNING
 	})

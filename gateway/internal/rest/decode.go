@@ -295,6 +295,9 @@ func (c *checker) field(fd protoreflect.FieldDescriptor) error {
 		return err
 	}
 	mark, most := len(c.path), itemsOf(fd)
+	if other := emptied(fd); other != "" && !c.dec.More() {
+		return c.asEmptied(other)
+	}
 	for i := 0; c.dec.More(); i++ {
 		if i == most {
 			return tooMany(most).On(string(c.path))

@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	restpb "slipway.dev/proto/rest/v1"
 )
 
 // edit replaces a part of a body by the spelling that protojson reads.
@@ -44,6 +49,21 @@ func (c *checker) asEmptyObject() error {
 		return c.broken(err)
 	}
 	c.replace(int(c.dec.InputOffset())-from, "{}")
+	return nil
+}
+
+// emptied returns the field that says that a list is sent empty, "" for most lists, of which absence says the same.
+func emptied(fd protoreflect.FieldDescriptor) string {
+	name, _ := proto.GetExtension(fd.Options(), restpb.E_Emptied).(string)
+	return name
+}
+
+// asEmptied reads the end of an empty list and sets the field that says so.
+func (c *checker) asEmptied(field string) error {
+	if err := c.up(); err != nil {
+		return err
+	}
+	c.replace(len("]"), `],"`+field+`":true`)
 	return nil
 }
 

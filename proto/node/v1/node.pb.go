@@ -211,7 +211,9 @@ type Description struct {
 	// Name servers that guests get when the cluster names none.
 	Dns []string `protobuf:"bytes,17,rep,name=dns,proto3" json:"dns,omitempty"`
 	// Id of the installation that the agent belongs to.
-	StackId       string `protobuf:"bytes,18,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
+	StackId string `protobuf:"bytes,18,opt,name=stack_id,json=stackId,proto3" json:"stack_id,omitempty"`
+	// What the node can limit or give machines, such as "firewall", "bandwidth" or "cpu_mode:host-passthrough".
+	Features      []string `protobuf:"bytes,30,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,6 +372,13 @@ func (x *Description) GetStackId() string {
 		return x.StackId
 	}
 	return ""
+}
+
+func (x *Description) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
 }
 
 // Template is a disk image that machines are made from.
@@ -839,7 +848,12 @@ type Link struct {
 	Network      string `protobuf:"bytes,4,opt,name=network,proto3" json:"network,omitempty"`
 	AntiSpoofing bool   `protobuf:"varint,5,opt,name=anti_spoofing,json=antiSpoofing,proto3" json:"anti_spoofing,omitempty"`
 	// What the guest needs of the node; absent from older callers.
-	NodeSide      *NodeSide `protobuf:"bytes,6,opt,name=node_side,json=nodeSide,proto3" json:"node_side,omitempty"`
+	NodeSide *NodeSide `protobuf:"bytes,6,opt,name=node_side,json=nodeSide,proto3" json:"node_side,omitempty"`
+	// Limits of what the guest receives and sends, in Mbit/s; 0 for none.
+	InMbitps  int32 `protobuf:"varint,20,opt,name=in_mbitps,json=inMbitps,proto3" json:"in_mbitps,omitempty"`
+	OutMbitps int32 `protobuf:"varint,21,opt,name=out_mbitps,json=outMbitps,proto3" json:"out_mbitps,omitempty"`
+	// The first rule that a packet matches decides; a packet that none matches passes.
+	Firewall      []*FirewallRule `protobuf:"bytes,22,rep,name=firewall,proto3" json:"firewall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -916,6 +930,107 @@ func (x *Link) GetNodeSide() *NodeSide {
 	return nil
 }
 
+func (x *Link) GetInMbitps() int32 {
+	if x != nil {
+		return x.InMbitps
+	}
+	return 0
+}
+
+func (x *Link) GetOutMbitps() int32 {
+	if x != nil {
+		return x.OutMbitps
+	}
+	return 0
+}
+
+func (x *Link) GetFirewall() []*FirewallRule {
+	if x != nil {
+		return x.Firewall
+	}
+	return nil
+}
+
+// FirewallRule lets packets pass or drops them.
+type FirewallRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Drop  bool                   `protobuf:"varint,1,opt,name=drop,proto3" json:"drop,omitempty"`
+	// Packets from the guest; else those to it.
+	Out bool `protobuf:"varint,2,opt,name=out,proto3" json:"out,omitempty"`
+	// "tcp", "udp", "icmp"; none: all.
+	Protocols []string `protobuf:"bytes,3,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	// Ports of the destination; 0 to 0: all.
+	PortStart     int32 `protobuf:"varint,4,opt,name=port_start,json=portStart,proto3" json:"port_start,omitempty"`
+	PortEnd       int32 `protobuf:"varint,5,opt,name=port_end,json=portEnd,proto3" json:"port_end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirewallRule) Reset() {
+	*x = FirewallRule{}
+	mi := &file_node_v1_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirewallRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirewallRule) ProtoMessage() {}
+
+func (x *FirewallRule) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirewallRule.ProtoReflect.Descriptor instead.
+func (*FirewallRule) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *FirewallRule) GetDrop() bool {
+	if x != nil {
+		return x.Drop
+	}
+	return false
+}
+
+func (x *FirewallRule) GetOut() bool {
+	if x != nil {
+		return x.Out
+	}
+	return false
+}
+
+func (x *FirewallRule) GetProtocols() []string {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
+func (x *FirewallRule) GetPortStart() int32 {
+	if x != nil {
+		return x.PortStart
+	}
+	return 0
+}
+
+func (x *FirewallRule) GetPortEnd() int32 {
+	if x != nil {
+		return x.PortEnd
+	}
+	return 0
+}
+
 // NodeSide is what the guest of a link needs of the bridge, as long as the machine is defined.
 type NodeSide struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -929,7 +1044,7 @@ type NodeSide struct {
 
 func (x *NodeSide) Reset() {
 	*x = NodeSide{}
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1056,7 @@ func (x *NodeSide) String() string {
 func (*NodeSide) ProtoMessage() {}
 
 func (x *NodeSide) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1069,7 @@ func (x *NodeSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSide.ProtoReflect.Descriptor instead.
 func (*NodeSide) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NodeSide) GetAddresses() []string {
@@ -988,7 +1103,7 @@ type EnsureSeedRequest struct {
 
 func (x *EnsureSeedRequest) Reset() {
 	*x = EnsureSeedRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1115,7 @@ func (x *EnsureSeedRequest) String() string {
 func (*EnsureSeedRequest) ProtoMessage() {}
 
 func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1128,7 @@ func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedRequest.ProtoReflect.Descriptor instead.
 func (*EnsureSeedRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EnsureSeedRequest) GetCommand() *Command {
@@ -1074,7 +1189,7 @@ type EnsureSeedResponse struct {
 
 func (x *EnsureSeedResponse) Reset() {
 	*x = EnsureSeedResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1201,7 @@ func (x *EnsureSeedResponse) String() string {
 func (*EnsureSeedResponse) ProtoMessage() {}
 
 func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1214,7 @@ func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedResponse.ProtoReflect.Descriptor instead.
 func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 // DefineMachineRequest describes a machine.
@@ -1113,14 +1228,18 @@ type DefineMachineRequest struct {
 	Disks     []*Disk `protobuf:"bytes,5,rep,name=disks,proto3" json:"disks,omitempty"`
 	Links     []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
 	// Id of the host at vm.
-	HostId        int32 `protobuf:"varint,7,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	HostId     int32       `protobuf:"varint,7,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	Cpu        *CPULimits  `protobuf:"bytes,20,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	DiskLimits *DiskLimits `protobuf:"bytes,21,opt,name=disk_limits,json=diskLimits,proto3" json:"disk_limits,omitempty"`
+	// CPUs and memory can be added while the machine runs.
+	Growth        bool `protobuf:"varint,22,opt,name=growth,proto3" json:"growth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DefineMachineRequest) Reset() {
 	*x = DefineMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1251,7 @@ func (x *DefineMachineRequest) String() string {
 func (*DefineMachineRequest) ProtoMessage() {}
 
 func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1264,7 @@ func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineRequest.ProtoReflect.Descriptor instead.
 func (*DefineMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DefineMachineRequest) GetCommand() *Command {
@@ -1197,6 +1316,178 @@ func (x *DefineMachineRequest) GetHostId() int32 {
 	return 0
 }
 
+func (x *DefineMachineRequest) GetCpu() *CPULimits {
+	if x != nil {
+		return x.Cpu
+	}
+	return nil
+}
+
+func (x *DefineMachineRequest) GetDiskLimits() *DiskLimits {
+	if x != nil {
+		return x.DiskLimits
+	}
+	return nil
+}
+
+func (x *DefineMachineRequest) GetGrowth() bool {
+	if x != nil {
+		return x.Growth
+	}
+	return false
+}
+
+// CPULimits is how the CPUs of a machine look and how much of the node's they get.
+type CPULimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "default", "host-passthrough", "host-model" or "custom".
+	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Of the mode "custom".
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The guest may run machines of its own.
+	Nesting bool `protobuf:"varint,3,opt,name=nesting,proto3" json:"nesting,omitempty"`
+	// Share of the node's CPUs beside other machines; 0 for the usual one.
+	Weight        int32 `protobuf:"varint,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CPULimits) Reset() {
+	*x = CPULimits{}
+	mi := &file_node_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CPULimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CPULimits) ProtoMessage() {}
+
+func (x *CPULimits) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CPULimits.ProtoReflect.Descriptor instead.
+func (*CPULimits) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CPULimits) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *CPULimits) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CPULimits) GetNesting() bool {
+	if x != nil {
+		return x.Nesting
+	}
+	return false
+}
+
+func (x *CPULimits) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+// DiskLimits limit all disks of a machine together; 0 for none.
+type DiskLimits struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ReadMbitps  int32                  `protobuf:"varint,1,opt,name=read_mbitps,json=readMbitps,proto3" json:"read_mbitps,omitempty"`
+	WriteMbitps int32                  `protobuf:"varint,2,opt,name=write_mbitps,json=writeMbitps,proto3" json:"write_mbitps,omitempty"`
+	ReadIops    int32                  `protobuf:"varint,3,opt,name=read_iops,json=readIops,proto3" json:"read_iops,omitempty"`
+	WriteIops   int32                  `protobuf:"varint,4,opt,name=write_iops,json=writeIops,proto3" json:"write_iops,omitempty"`
+	// Share of the node's disks beside other machines; 0 for the usual one.
+	Weight        int32 `protobuf:"varint,5,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskLimits) Reset() {
+	*x = DiskLimits{}
+	mi := &file_node_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskLimits) ProtoMessage() {}
+
+func (x *DiskLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskLimits.ProtoReflect.Descriptor instead.
+func (*DiskLimits) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DiskLimits) GetReadMbitps() int32 {
+	if x != nil {
+		return x.ReadMbitps
+	}
+	return 0
+}
+
+func (x *DiskLimits) GetWriteMbitps() int32 {
+	if x != nil {
+		return x.WriteMbitps
+	}
+	return 0
+}
+
+func (x *DiskLimits) GetReadIops() int32 {
+	if x != nil {
+		return x.ReadIops
+	}
+	return 0
+}
+
+func (x *DiskLimits) GetWriteIops() int32 {
+	if x != nil {
+		return x.WriteIops
+	}
+	return 0
+}
+
+func (x *DiskLimits) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
 // DefineMachineResponse is empty.
 type DefineMachineResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1206,7 +1497,7 @@ type DefineMachineResponse struct {
 
 func (x *DefineMachineResponse) Reset() {
 	*x = DefineMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1509,7 @@ func (x *DefineMachineResponse) String() string {
 func (*DefineMachineResponse) ProtoMessage() {}
 
 func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1522,7 @@ func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineResponse.ProtoReflect.Descriptor instead.
 func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 // StartMachineRequest names the machine.
@@ -1248,7 +1539,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1551,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1564,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartMachineRequest) GetCommand() *Command {
@@ -1308,7 +1599,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1611,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1624,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartMachineResponse) GetRunning() bool {
@@ -1341,6 +1632,140 @@ func (x *StartMachineResponse) GetRunning() bool {
 		return x.Running
 	}
 	return false
+}
+
+// AdaptMachineRequest says what the machine is to be.
+type AdaptMachineRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// Its command is not used.
+	Machine *DefineMachineRequest `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	// Number of CPUs and memory of a running machine may change now.
+	Live bool `protobuf:"varint,3,opt,name=live,proto3" json:"live,omitempty"`
+	// A running machine is left as it is, and so is its definition.
+	Deferred      bool `protobuf:"varint,4,opt,name=deferred,proto3" json:"deferred,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdaptMachineRequest) Reset() {
+	*x = AdaptMachineRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdaptMachineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdaptMachineRequest) ProtoMessage() {}
+
+func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdaptMachineRequest.ProtoReflect.Descriptor instead.
+func (*AdaptMachineRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AdaptMachineRequest) GetCommand() *Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *AdaptMachineRequest) GetMachine() *DefineMachineRequest {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *AdaptMachineRequest) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+func (x *AdaptMachineRequest) GetDeferred() bool {
+	if x != nil {
+		return x.Deferred
+	}
+	return false
+}
+
+// AdaptMachineResponse says what the machine runs with.
+type AdaptMachineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The machine runs; else it has what the request says, and the sizes are 0.
+	Running       bool  `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
+	CpuNumber     int32 `protobuf:"varint,2,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
+	RamMib        int32 `protobuf:"varint,3,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdaptMachineResponse) Reset() {
+	*x = AdaptMachineResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdaptMachineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdaptMachineResponse) ProtoMessage() {}
+
+func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdaptMachineResponse.ProtoReflect.Descriptor instead.
+func (*AdaptMachineResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AdaptMachineResponse) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *AdaptMachineResponse) GetCpuNumber() int32 {
+	if x != nil {
+		return x.CpuNumber
+	}
+	return 0
+}
+
+func (x *AdaptMachineResponse) GetRamMib() int32 {
+	if x != nil {
+		return x.RamMib
+	}
+	return 0
 }
 
 // StopMachineRequest names the machine.
@@ -1357,7 +1782,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1794,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1807,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopMachineRequest) GetCommand() *Command {
@@ -1417,7 +1842,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1854,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1867,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StopMachineResponse) GetForced() bool {
@@ -1464,7 +1889,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1901,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1914,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -1520,7 +1945,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1957,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1970,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Proof) GetStackId() string {
@@ -1578,7 +2003,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +2015,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +2028,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 // ListMachinesRequest names the last list that the caller has.
@@ -1622,7 +2047,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +2059,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +2072,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListMachinesRequest) GetAsOf() string {
@@ -1687,7 +2112,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +2124,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +2137,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -1765,7 +2190,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2202,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2215,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Machine) GetUuid() string {
@@ -1858,7 +2283,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +2295,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +2308,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 // ListTracesResponse lists the traces.
@@ -1896,7 +2321,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2333,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2346,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -1953,7 +2378,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2390,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2403,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Trace) GetUuid() string {
@@ -2049,7 +2474,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2486,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2499,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -2101,7 +2526,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2538,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2551,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -2153,7 +2578,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2590,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2603,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -2240,7 +2665,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2252,7 +2677,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2690,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -2284,7 +2709,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x12\n" +
 	"\x04step\x18\x03 \x01(\x05R\x04step\"\x11\n" +
-	"\x0fDescribeRequest\"\xb4\x04\n" +
+	"\x0fDescribeRequest\"\xd0\x04\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x1d\n" +
@@ -2309,7 +2734,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\ttemplates\x18\x0f \x03(\v2\x11.node.v1.TemplateR\ttemplates\x12\x16\n" +
 	"\x06bridge\x18\x10 \x01(\tR\x06bridge\x12\x10\n" +
 	"\x03dns\x18\x11 \x03(\tR\x03dns\x12\x19\n" +
-	"\bstack_id\x18\x12 \x01(\tR\astackId\"\xdc\x01\n" +
+	"\bstack_id\x18\x12 \x01(\tR\astackId\x12\x1a\n" +
+	"\bfeatures\x18\x1e \x03(\tR\bfeatures\"\xdc\x01\n" +
 	"\bTemplate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x16\n" +
@@ -2337,14 +2763,25 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11RemoveDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x14\n" +
-	"\x12RemoveDiskResponse\"\xc1\x01\n" +
+	"\x12RemoveDiskResponse\"\xb0\x02\n" +
 	"\x04Link\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x1a\n" +
 	"\bgateways\x18\x03 \x03(\tR\bgateways\x12\x18\n" +
 	"\anetwork\x18\x04 \x01(\tR\anetwork\x12#\n" +
 	"\ranti_spoofing\x18\x05 \x01(\bR\fantiSpoofing\x12.\n" +
-	"\tnode_side\x18\x06 \x01(\v2\x11.node.v1.NodeSideR\bnodeSide\":\n" +
+	"\tnode_side\x18\x06 \x01(\v2\x11.node.v1.NodeSideR\bnodeSide\x12\x1b\n" +
+	"\tin_mbitps\x18\x14 \x01(\x05R\binMbitps\x12\x1d\n" +
+	"\n" +
+	"out_mbitps\x18\x15 \x01(\x05R\toutMbitps\x121\n" +
+	"\bfirewall\x18\x16 \x03(\v2\x15.node.v1.FirewallRuleR\bfirewall\"\x8c\x01\n" +
+	"\fFirewallRule\x12\x12\n" +
+	"\x04drop\x18\x01 \x01(\bR\x04drop\x12\x10\n" +
+	"\x03out\x18\x02 \x01(\bR\x03out\x12\x1c\n" +
+	"\tprotocols\x18\x03 \x03(\tR\tprotocols\x12\x1d\n" +
+	"\n" +
+	"port_start\x18\x04 \x01(\x05R\tportStart\x12\x19\n" +
+	"\bport_end\x18\x05 \x01(\x05R\aportEnd\":\n" +
 	"\bNodeSide\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x10\n" +
 	"\x03nat\x18\x02 \x03(\tR\x03nat\"\xec\x01\n" +
@@ -2356,7 +2793,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\bssh_keys\x18\x05 \x03(\tR\asshKeys\x12#\n" +
 	"\x05links\x18\x06 \x03(\v2\r.node.v1.LinkR\x05links\x12\x10\n" +
 	"\x03dns\x18\a \x03(\tR\x03dns\"\x14\n" +
-	"\x12EnsureSeedResponse\"\xf3\x01\n" +
+	"\x12EnsureSeedResponse\"\xe7\x02\n" +
 	"\x14DefineMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x1d\n" +
@@ -2365,14 +2802,42 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\aram_mib\x18\x04 \x01(\x05R\x06ramMib\x12#\n" +
 	"\x05disks\x18\x05 \x03(\v2\r.node.v1.DiskR\x05disks\x12#\n" +
 	"\x05links\x18\x06 \x03(\v2\r.node.v1.LinkR\x05links\x12\x17\n" +
-	"\ahost_id\x18\a \x01(\x05R\x06hostId\"\x17\n" +
+	"\ahost_id\x18\a \x01(\x05R\x06hostId\x12$\n" +
+	"\x03cpu\x18\x14 \x01(\v2\x12.node.v1.CPULimitsR\x03cpu\x124\n" +
+	"\vdisk_limits\x18\x15 \x01(\v2\x13.node.v1.DiskLimitsR\n" +
+	"diskLimits\x12\x16\n" +
+	"\x06growth\x18\x16 \x01(\bR\x06growth\"g\n" +
+	"\tCPULimits\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n" +
+	"\anesting\x18\x03 \x01(\bR\anesting\x12\x16\n" +
+	"\x06weight\x18\x04 \x01(\x05R\x06weight\"\xa4\x01\n" +
+	"\n" +
+	"DiskLimits\x12\x1f\n" +
+	"\vread_mbitps\x18\x01 \x01(\x05R\n" +
+	"readMbitps\x12!\n" +
+	"\fwrite_mbitps\x18\x02 \x01(\x05R\vwriteMbitps\x12\x1b\n" +
+	"\tread_iops\x18\x03 \x01(\x05R\breadIops\x12\x1d\n" +
+	"\n" +
+	"write_iops\x18\x04 \x01(\x05R\twriteIops\x12\x16\n" +
+	"\x06weight\x18\x05 \x01(\x05R\x06weight\"\x17\n" +
 	"\x15DefineMachineResponse\"\xaa\x01\n" +
 	"\x13StartMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12.\n" +
 	"\x04seed\x18\x02 \x01(\v2\x1a.node.v1.EnsureSeedRequestR\x04seed\x127\n" +
 	"\amachine\x18\x03 \x01(\v2\x1d.node.v1.DefineMachineRequestR\amachine\"0\n" +
 	"\x14StartMachineResponse\x12\x18\n" +
-	"\arunning\x18\x01 \x01(\bR\arunning\"{\n" +
+	"\arunning\x18\x01 \x01(\bR\arunning\"\xaa\x01\n" +
+	"\x13AdaptMachineRequest\x12*\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x127\n" +
+	"\amachine\x18\x02 \x01(\v2\x1d.node.v1.DefineMachineRequestR\amachine\x12\x12\n" +
+	"\x04live\x18\x03 \x01(\bR\x04live\x12\x1a\n" +
+	"\bdeferred\x18\x04 \x01(\bR\bdeferred\"h\n" +
+	"\x14AdaptMachineResponse\x12\x18\n" +
+	"\arunning\x18\x01 \x01(\bR\arunning\x12\x1d\n" +
+	"\n" +
+	"cpu_number\x18\x02 \x01(\x05R\tcpuNumber\x12\x17\n" +
+	"\aram_mib\x18\x03 \x01(\x05R\x06ramMib\"{\n" +
 	"\x12StopMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12#\n" +
@@ -2438,7 +2903,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xfc\t\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\xe4\n" +
+	"\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
@@ -2457,6 +2923,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\fStartMachine\x12\x1c.node.v1.StartMachineRequest\x1a\x1d.node.v1.StartMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\amachine(\x01\x12c\n" +
 	"\vStopMachine\x12\x1b.node.v1.StopMachineRequest\x1a\x1c.node.v1.StopMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12f\n" +
+	"\fAdaptMachine\x12\x1c.node.v1.AdaptMachineRequest\x1a\x1d.node.v1.AdaptMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\amachine(\x01\x12i\n" +
 	"\rRemoveMachine\x12\x1d.node.v1.RemoveMachineRequest\x1a\x1e.node.v1.RemoveMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\amachine(\x01\x12Y\n" +
@@ -2480,7 +2948,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),              // 0: node.v1.MachineState
 	(*Command)(nil),                // 1: node.v1.Command
@@ -2495,83 +2963,95 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*RemoveDiskRequest)(nil),      // 10: node.v1.RemoveDiskRequest
 	(*RemoveDiskResponse)(nil),     // 11: node.v1.RemoveDiskResponse
 	(*Link)(nil),                   // 12: node.v1.Link
-	(*NodeSide)(nil),               // 13: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),      // 14: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),     // 15: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),   // 16: node.v1.DefineMachineRequest
-	(*DefineMachineResponse)(nil),  // 17: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),    // 18: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),   // 19: node.v1.StartMachineResponse
-	(*StopMachineRequest)(nil),     // 20: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),    // 21: node.v1.StopMachineResponse
-	(*RemoveMachineRequest)(nil),   // 22: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                  // 23: node.v1.Proof
-	(*RemoveMachineResponse)(nil),  // 24: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),    // 25: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),   // 26: node.v1.ListMachinesResponse
-	(*Machine)(nil),                // 27: node.v1.Machine
-	(*ListTracesRequest)(nil),      // 28: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),     // 29: node.v1.ListTracesResponse
-	(*Trace)(nil),                  // 30: node.v1.Trace
-	(*ReadConsoleRequest)(nil),     // 31: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 32: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 33: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 34: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 35: google.protobuf.Timestamp
+	(*FirewallRule)(nil),           // 13: node.v1.FirewallRule
+	(*NodeSide)(nil),               // 14: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),      // 15: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),     // 16: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),   // 17: node.v1.DefineMachineRequest
+	(*CPULimits)(nil),              // 18: node.v1.CPULimits
+	(*DiskLimits)(nil),             // 19: node.v1.DiskLimits
+	(*DefineMachineResponse)(nil),  // 20: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),    // 21: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),   // 22: node.v1.StartMachineResponse
+	(*AdaptMachineRequest)(nil),    // 23: node.v1.AdaptMachineRequest
+	(*AdaptMachineResponse)(nil),   // 24: node.v1.AdaptMachineResponse
+	(*StopMachineRequest)(nil),     // 25: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),    // 26: node.v1.StopMachineResponse
+	(*RemoveMachineRequest)(nil),   // 27: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                  // 28: node.v1.Proof
+	(*RemoveMachineResponse)(nil),  // 29: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),    // 30: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),   // 31: node.v1.ListMachinesResponse
+	(*Machine)(nil),                // 32: node.v1.Machine
+	(*ListTracesRequest)(nil),      // 33: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),     // 34: node.v1.ListTracesResponse
+	(*Trace)(nil),                  // 35: node.v1.Trace
+	(*ReadConsoleRequest)(nil),     // 36: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),    // 37: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),  // 38: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil), // 39: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),  // 40: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
 	1,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
 	7,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
 	1,  // 3: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
-	13, // 4: node.v1.Link.node_side:type_name -> node.v1.NodeSide
-	1,  // 5: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	12, // 6: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
-	1,  // 7: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
-	7,  // 8: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	12, // 9: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	1,  // 10: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	14, // 11: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
-	16, // 12: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	1,  // 13: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 14: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	23, // 15: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	27, // 16: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 17: node.v1.Machine.state:type_name -> node.v1.MachineState
-	35, // 18: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	30, // 19: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 20: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 21: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 22: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 23: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	10, // 24: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	14, // 25: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	16, // 26: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	18, // 27: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	20, // 28: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	22, // 29: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	25, // 30: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	28, // 31: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	31, // 32: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	33, // 33: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 34: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 35: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 36: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	11, // 37: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	15, // 38: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	17, // 39: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	19, // 40: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	21, // 41: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	24, // 42: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	26, // 43: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	29, // 44: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	32, // 45: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	34, // 46: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	34, // [34:47] is the sub-list for method output_type
-	21, // [21:34] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	14, // 4: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	13, // 5: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
+	1,  // 6: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
+	12, // 7: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	1,  // 8: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
+	7,  // 9: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
+	12, // 10: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	18, // 11: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
+	19, // 12: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
+	1,  // 13: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
+	15, // 14: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	17, // 15: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	1,  // 16: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
+	17, // 17: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	1,  // 18: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	1,  // 19: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	28, // 20: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	32, // 21: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 22: node.v1.Machine.state:type_name -> node.v1.MachineState
+	40, // 23: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	35, // 24: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 25: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 26: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 27: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 28: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	10, // 29: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	15, // 30: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	17, // 31: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	21, // 32: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	25, // 33: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	23, // 34: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	27, // 35: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	30, // 36: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	33, // 37: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	36, // 38: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	38, // 39: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 40: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 41: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 42: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	11, // 43: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	16, // 44: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	20, // 45: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	22, // 46: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	26, // 47: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	24, // 48: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	29, // 49: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	31, // 50: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	34, // 51: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	37, // 52: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	39, // 53: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	40, // [40:54] is the sub-list for method output_type
+	26, // [26:40] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2585,7 +3065,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const (
 	NodeService_DefineMachine_FullMethodName  = "/node.v1.NodeService/DefineMachine"
 	NodeService_StartMachine_FullMethodName   = "/node.v1.NodeService/StartMachine"
 	NodeService_StopMachine_FullMethodName    = "/node.v1.NodeService/StopMachine"
+	NodeService_AdaptMachine_FullMethodName   = "/node.v1.NodeService/AdaptMachine"
 	NodeService_RemoveMachine_FullMethodName  = "/node.v1.NodeService/RemoveMachine"
 	NodeService_ListMachines_FullMethodName   = "/node.v1.NodeService/ListMachines"
 	NodeService_ListTraces_FullMethodName     = "/node.v1.NodeService/ListTraces"
@@ -61,6 +62,9 @@ type NodeServiceClient interface {
 	StartMachine(ctx context.Context, in *StartMachineRequest, opts ...grpc.CallOption) (*StartMachineResponse, error)
 	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(ctx context.Context, in *StopMachineRequest, opts ...grpc.CallOption) (*StopMachineResponse, error)
+	// AdaptMachine changes the domain, and makes a running machine like it as far as that goes without a restart. It says
+	// what the machine runs with then.
+	AdaptMachine(ctx context.Context, in *AdaptMachineRequest, opts ...grpc.CallOption) (*AdaptMachineResponse, error)
 	// RemoveMachine removes every trace of a machine: domain, disks, seed, console.
 	RemoveMachine(ctx context.Context, in *RemoveMachineRequest, opts ...grpc.CallOption) (*RemoveMachineResponse, error)
 	// ListMachines lists the machines on the node. A failure is an error, never an empty list.
@@ -162,6 +166,16 @@ func (c *nodeServiceClient) StopMachine(ctx context.Context, in *StopMachineRequ
 	return out, nil
 }
 
+func (c *nodeServiceClient) AdaptMachine(ctx context.Context, in *AdaptMachineRequest, opts ...grpc.CallOption) (*AdaptMachineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdaptMachineResponse)
+	err := c.cc.Invoke(ctx, NodeService_AdaptMachine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeServiceClient) RemoveMachine(ctx context.Context, in *RemoveMachineRequest, opts ...grpc.CallOption) (*RemoveMachineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveMachineResponse)
@@ -237,6 +251,9 @@ type NodeServiceServer interface {
 	StartMachine(context.Context, *StartMachineRequest) (*StartMachineResponse, error)
 	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(context.Context, *StopMachineRequest) (*StopMachineResponse, error)
+	// AdaptMachine changes the domain, and makes a running machine like it as far as that goes without a restart. It says
+	// what the machine runs with then.
+	AdaptMachine(context.Context, *AdaptMachineRequest) (*AdaptMachineResponse, error)
 	// RemoveMachine removes every trace of a machine: domain, disks, seed, console.
 	RemoveMachine(context.Context, *RemoveMachineRequest) (*RemoveMachineResponse, error)
 	// ListMachines lists the machines on the node. A failure is an error, never an empty list.
@@ -281,6 +298,9 @@ func (UnimplementedNodeServiceServer) StartMachine(context.Context, *StartMachin
 }
 func (UnimplementedNodeServiceServer) StopMachine(context.Context, *StopMachineRequest) (*StopMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopMachine not implemented")
+}
+func (UnimplementedNodeServiceServer) AdaptMachine(context.Context, *AdaptMachineRequest) (*AdaptMachineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdaptMachine not implemented")
 }
 func (UnimplementedNodeServiceServer) RemoveMachine(context.Context, *RemoveMachineRequest) (*RemoveMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveMachine not implemented")
@@ -462,6 +482,24 @@ func _NodeService_StopMachine_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_AdaptMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdaptMachineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).AdaptMachine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_AdaptMachine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).AdaptMachine(ctx, req.(*AdaptMachineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NodeService_RemoveMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveMachineRequest)
 	if err := dec(in); err != nil {
@@ -590,6 +628,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopMachine",
 			Handler:    _NodeService_StopMachine_Handler,
+		},
+		{
+			MethodName: "AdaptMachine",
+			Handler:    _NodeService_AdaptMachine_Handler,
 		},
 		{
 			MethodName: "RemoveMachine",

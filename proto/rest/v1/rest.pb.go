@@ -251,6 +251,14 @@ var file_rest_v1_rest_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,50316,opt,name=only",
 		Filename:      "rest/v1/rest.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*string)(nil),
+		Field:         50317,
+		Name:          "rest.v1.emptied",
+		Tag:           "bytes,50317,opt,name=emptied",
+		Filename:      "rest/v1/rest.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FileOptions.
@@ -288,6 +296,11 @@ var (
 	//
 	// optional rest.v1.Only only = 50316;
 	E_Only = &file_rest_v1_rest_proto_extTypes[5]
+	// For a list that changes nothing where it is absent: the field of the same message that is true when a client sends the
+	// list empty.
+	//
+	// optional string emptied = 50317;
+	E_Emptied = &file_rest_v1_rest_proto_extTypes[6]
 )
 
 var File_rest_v1_rest_proto protoreflect.FileDescriptor
@@ -314,7 +327,8 @@ const file_rest_v1_rest_proto_rawDesc = "" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\x89\x89\x03 \x01(\bR\x06secret:7\n" +
 	"\x06hidden\x12\x1d.google.protobuf.FieldOptions\x18\x8a\x89\x03 \x01(\bR\x06hidden:<\n" +
 	"\tmax_items\x12\x1d.google.protobuf.FieldOptions\x18\x8b\x89\x03 \x01(\x05R\bmaxItems:B\n" +
-	"\x04only\x12\x1d.google.protobuf.FieldOptions\x18\x8c\x89\x03 \x01(\v2\r.rest.v1.OnlyR\x04onlyB\"Z slipway.dev/proto/rest/v1;restpbb\x06proto3"
+	"\x04only\x12\x1d.google.protobuf.FieldOptions\x18\x8c\x89\x03 \x01(\v2\r.rest.v1.OnlyR\x04only:9\n" +
+	"\aemptied\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x89\x03 \x01(\tR\aemptiedB\"Z slipway.dev/proto/rest/v1;restpbb\x06proto3"
 
 var (
 	file_rest_v1_rest_proto_rawDescOnce sync.Once
@@ -343,12 +357,13 @@ var file_rest_v1_rest_proto_depIdxs = []int32{
 	4, // 3: rest.v1.hidden:extendee -> google.protobuf.FieldOptions
 	4, // 4: rest.v1.max_items:extendee -> google.protobuf.FieldOptions
 	4, // 5: rest.v1.only:extendee -> google.protobuf.FieldOptions
-	1, // 6: rest.v1.route:type_name -> rest.v1.Route
-	0, // 7: rest.v1.only:type_name -> rest.v1.Only
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	6, // [6:8] is the sub-list for extension type_name
-	0, // [0:6] is the sub-list for extension extendee
+	4, // 6: rest.v1.emptied:extendee -> google.protobuf.FieldOptions
+	1, // 7: rest.v1.route:type_name -> rest.v1.Route
+	0, // 8: rest.v1.only:type_name -> rest.v1.Only
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	7, // [7:9] is the sub-list for extension type_name
+	0, // [0:7] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -364,7 +379,7 @@ func file_rest_v1_rest_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rest_v1_rest_proto_rawDesc), len(file_rest_v1_rest_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   2,
-			NumExtensions: 6,
+			NumExtensions: 7,
 			NumServices:   0,
 		},
 		GoTypes:           file_rest_v1_rest_proto_goTypes,

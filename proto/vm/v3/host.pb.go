@@ -81,28 +81,36 @@ type CreateHostRequest struct {
 	// The interface of the host, at most one, instead of ipv4_number, ipv4_pool and ip_addr.
 	CustomInterfaces []*NewInterface `protobuf:"bytes,24,rep,name=custom_interfaces,json=customInterfaces,proto3" json:"custom_interfaces,omitempty"`
 	// "on" (default), or "off": balancers leave the host on its node.
-	BalancerMode   string `protobuf:"bytes,25,opt,name=balancer_mode,json=balancerMode,proto3" json:"balancer_mode,omitempty"`
-	CpuMode        string `protobuf:"bytes,26,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"`
+	BalancerMode string `protobuf:"bytes,25,opt,name=balancer_mode,json=balancerMode,proto3" json:"balancer_mode,omitempty"`
+	// "default", "host-model", "host-passthrough", or "custom" with cpu_custom_model.
+	CpuMode string `protobuf:"bytes,26,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"`
+	// A CPU model that the node can give, such as "Nehalem".
 	CpuCustomModel string `protobuf:"bytes,27,opt,name=cpu_custom_model,json=cpuCustomModel,proto3" json:"cpu_custom_model,omitempty"`
-	Nesting        bool   `protobuf:"varint,28,opt,name=nesting,proto3" json:"nesting,omitempty"`
-	HotPlug        bool   `protobuf:"varint,29,opt,name=hot_plug,json=hotPlug,proto3" json:"hot_plug,omitempty"`
-	LiveResize     bool   `protobuf:"varint,30,opt,name=live_resize,json=liveResize,proto3" json:"live_resize,omitempty"`
-	CpuWeight      int32  `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
-	IoWeight       int32  `protobuf:"varint,32,opt,name=io_weight,json=ioWeight,proto3" json:"io_weight,omitempty"`
-	IoReadMbitps   int32  `protobuf:"varint,33,opt,name=io_read_mbitps,json=ioReadMbitps,proto3" json:"io_read_mbitps,omitempty"`
-	IoWriteMbitps  int32  `protobuf:"varint,34,opt,name=io_write_mbitps,json=ioWriteMbitps,proto3" json:"io_write_mbitps,omitempty"`
-	IoReadIops     int32  `protobuf:"varint,35,opt,name=io_read_iops,json=ioReadIops,proto3" json:"io_read_iops,omitempty"`
-	IoWriteIops    int32  `protobuf:"varint,36,opt,name=io_write_iops,json=ioWriteIops,proto3" json:"io_write_iops,omitempty"`
-	// Limits of the bandwidth are not available: 0 for none.
-	NetBandwidthMbitps int32              `protobuf:"varint,37,opt,name=net_bandwidth_mbitps,json=netBandwidthMbitps,proto3" json:"net_bandwidth_mbitps,omitempty"`
-	NetInMbitps        int32              `protobuf:"varint,38,opt,name=net_in_mbitps,json=netInMbitps,proto3" json:"net_in_mbitps,omitempty"`
-	NetOutMbitps       int32              `protobuf:"varint,39,opt,name=net_out_mbitps,json=netOutMbitps,proto3" json:"net_out_mbitps,omitempty"`
-	NetWeight          int32              `protobuf:"varint,40,opt,name=net_weight,json=netWeight,proto3" json:"net_weight,omitempty"`
-	TcpConnectionsIn   int32              `protobuf:"varint,41,opt,name=tcp_connections_in,json=tcpConnectionsIn,proto3" json:"tcp_connections_in,omitempty"`
-	TcpConnectionsOut  int32              `protobuf:"varint,42,opt,name=tcp_connections_out,json=tcpConnectionsOut,proto3" json:"tcp_connections_out,omitempty"`
-	ProcessNumber      int32              `protobuf:"varint,43,opt,name=process_number,json=processNumber,proto3" json:"process_number,omitempty"`
-	FirewallRules      []*NewFirewallRule `protobuf:"bytes,44,rep,name=firewall_rules,json=firewallRules,proto3" json:"firewall_rules,omitempty"`
-	RecipeList         []*NewRecipe       `protobuf:"bytes,45,rep,name=recipe_list,json=recipeList,proto3" json:"recipe_list,omitempty"`
+	// The guest may run machines of its own.
+	Nesting bool `protobuf:"varint,28,opt,name=nesting,proto3" json:"nesting,omitempty"`
+	// CPUs and memory can be added while the guest runs. Either of hot_plug and live_resize is enough.
+	HotPlug    bool `protobuf:"varint,29,opt,name=hot_plug,json=hotPlug,proto3" json:"hot_plug,omitempty"`
+	LiveResize bool `protobuf:"varint,30,opt,name=live_resize,json=liveResize,proto3" json:"live_resize,omitempty"`
+	// Share of the node's CPUs beside other hosts, 1 to 10000; 0 for the usual one, which is 100.
+	CpuWeight int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	// Share of the node's disks beside other hosts, 10 to 1000; 0 for the usual one, which is 100.
+	IoWeight int32 `protobuf:"varint,32,opt,name=io_weight,json=ioWeight,proto3" json:"io_weight,omitempty"`
+	// Limits of all disks of the host together; 0 for none.
+	IoReadMbitps  int32 `protobuf:"varint,33,opt,name=io_read_mbitps,json=ioReadMbitps,proto3" json:"io_read_mbitps,omitempty"`
+	IoWriteMbitps int32 `protobuf:"varint,34,opt,name=io_write_mbitps,json=ioWriteMbitps,proto3" json:"io_write_mbitps,omitempty"`
+	IoReadIops    int32 `protobuf:"varint,35,opt,name=io_read_iops,json=ioReadIops,proto3" json:"io_read_iops,omitempty"`
+	IoWriteIops   int32 `protobuf:"varint,36,opt,name=io_write_iops,json=ioWriteIops,proto3" json:"io_write_iops,omitempty"`
+	// Limits of the bandwidth in Mbit/s, in each direction, to the guest and from it; 0 for none.
+	NetBandwidthMbitps int32 `protobuf:"varint,37,opt,name=net_bandwidth_mbitps,json=netBandwidthMbitps,proto3" json:"net_bandwidth_mbitps,omitempty"`
+	NetInMbitps        int32 `protobuf:"varint,38,opt,name=net_in_mbitps,json=netInMbitps,proto3" json:"net_in_mbitps,omitempty"`
+	NetOutMbitps       int32 `protobuf:"varint,39,opt,name=net_out_mbitps,json=netOutMbitps,proto3" json:"net_out_mbitps,omitempty"`
+	NetWeight          int32 `protobuf:"varint,40,opt,name=net_weight,json=netWeight,proto3" json:"net_weight,omitempty"`
+	TcpConnectionsIn   int32 `protobuf:"varint,41,opt,name=tcp_connections_in,json=tcpConnectionsIn,proto3" json:"tcp_connections_in,omitempty"`
+	TcpConnectionsOut  int32 `protobuf:"varint,42,opt,name=tcp_connections_out,json=tcpConnectionsOut,proto3" json:"tcp_connections_out,omitempty"`
+	ProcessNumber      int32 `protobuf:"varint,43,opt,name=process_number,json=processNumber,proto3" json:"process_number,omitempty"`
+	// At most 64, in force before the guest runs.
+	FirewallRules []*NewFirewallRule `protobuf:"bytes,44,rep,name=firewall_rules,json=firewallRules,proto3" json:"firewall_rules,omitempty"`
+	RecipeList    []*NewRecipe       `protobuf:"bytes,45,rep,name=recipe_list,json=recipeList,proto3" json:"recipe_list,omitempty"`
 	// The spelling of older clients.
 	Recipe       int32             `protobuf:"varint,46,opt,name=recipe,proto3" json:"recipe,omitempty"`
 	RecipeParams []*NewRecipeParam `protobuf:"bytes,47,rep,name=recipe_params,json=recipeParams,proto3" json:"recipe_params,omitempty"`
@@ -826,14 +834,20 @@ func (x *NewInterface) GetNoIp() bool {
 	return false
 }
 
-// NewFirewallRule is a rule of a firewall.
+// NewFirewallRule is a rule of a host's firewall. The first rule that a packet matches decides; a packet that none matches
+// passes. A rule for TCP decides who opens connections: packets of open ones pass, as do ARP and neighbour discovery.
 type NewFirewallRule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
-	Direction     string                 `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
-	Protocols     []string               `protobuf:"bytes,3,rep,name=protocols,proto3" json:"protocols,omitempty"`
-	Portstart     int32                  `protobuf:"varint,4,opt,name=portstart,proto3" json:"portstart,omitempty"`
-	Portend       int32                  `protobuf:"varint,5,opt,name=portend,proto3" json:"portend,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "accept" or "drop".
+	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// "in": to the guest; "out": from it.
+	Direction string `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	// "tcp", "udp", "icmp" (of IPv6 too); [] or ["any"] for all.
+	Protocols []string `protobuf:"bytes,3,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	// Ports of the destination, for TCP and UDP; 0 for all.
+	Portstart int32 `protobuf:"varint,4,opt,name=portstart,proto3" json:"portstart,omitempty"`
+	// The last port; 0: portstart alone.
+	Portend       int32 `protobuf:"varint,5,opt,name=portend,proto3" json:"portend,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3690,6 +3704,308 @@ func (x *UpdateHostResponse) GetId() int32 {
 	return 0
 }
 
+// ChangeHostResourcesRequest holds the fields to change; those that are absent stay as they are.
+type ChangeHostResourcesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// 1 to 240; 0 changes nothing. More CPUs reach a running guest if hot_plug or live_resize is on since its start.
+	CpuNumber int32 `protobuf:"varint,2,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
+	// In MiB; 0 changes nothing. More memory reaches a running guest in steps of 128 MiB if hot_plug or live_resize is on since
+	// its start.
+	RamMib int32 `protobuf:"varint,3,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
+	// Limit of the bandwidth in each direction, 1 to 100000 Mbit/s; 0 for none. Only an administrator raises or removes a limit.
+	NetBandwidthMbitps *int32 `protobuf:"varint,4,opt,name=net_bandwidth_mbitps,json=netBandwidthMbitps,proto3,oneof" json:"net_bandwidth_mbitps,omitempty"`
+	// Limit of what the guest receives.
+	NetInMbitps *int32 `protobuf:"varint,5,opt,name=net_in_mbitps,json=netInMbitps,proto3,oneof" json:"net_in_mbitps,omitempty"`
+	// Limit of what the guest sends. What is beyond it is dropped.
+	NetOutMbitps *int32 `protobuf:"varint,6,opt,name=net_out_mbitps,json=netOutMbitps,proto3,oneof" json:"net_out_mbitps,omitempty"`
+	// "default", "host-model", "host-passthrough", or "custom" with cpu_custom_model; from the next start on.
+	CpuMode *string `protobuf:"bytes,7,opt,name=cpu_mode,json=cpuMode,proto3,oneof" json:"cpu_mode,omitempty"`
+	// A CPU model that the node can give, such as "Nehalem".
+	CpuCustomModel *string `protobuf:"bytes,8,opt,name=cpu_custom_model,json=cpuCustomModel,proto3,oneof" json:"cpu_custom_model,omitempty"`
+	// The guest may run machines of its own; from the next start on.
+	Nesting *bool `protobuf:"varint,9,opt,name=nesting,proto3,oneof" json:"nesting,omitempty"`
+	// Share of the node's CPUs beside other hosts, 1 to 10000; 0 for the usual one, which is 100. Weights are for administrators.
+	CpuWeight *int32 `protobuf:"varint,10,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
+	// Share of the node's disks beside other hosts, 10 to 1000; 0 for the usual one.
+	IoWeight *int32 `protobuf:"varint,11,opt,name=io_weight,json=ioWeight,proto3,oneof" json:"io_weight,omitempty"`
+	// Limits of all disks of the host together, 1 to 100000 Mbit/s or 1 to 1000000 operations a second; 0 for none.
+	IoReadMbitps      *int32 `protobuf:"varint,12,opt,name=io_read_mbitps,json=ioReadMbitps,proto3,oneof" json:"io_read_mbitps,omitempty"`
+	IoWriteMbitps     *int32 `protobuf:"varint,13,opt,name=io_write_mbitps,json=ioWriteMbitps,proto3,oneof" json:"io_write_mbitps,omitempty"`
+	IoReadIops        *int32 `protobuf:"varint,14,opt,name=io_read_iops,json=ioReadIops,proto3,oneof" json:"io_read_iops,omitempty"`
+	IoWriteIops       *int32 `protobuf:"varint,15,opt,name=io_write_iops,json=ioWriteIops,proto3,oneof" json:"io_write_iops,omitempty"`
+	NetWeight         int32  `protobuf:"varint,16,opt,name=net_weight,json=netWeight,proto3" json:"net_weight,omitempty"`
+	TcpConnectionsIn  int32  `protobuf:"varint,17,opt,name=tcp_connections_in,json=tcpConnectionsIn,proto3" json:"tcp_connections_in,omitempty"`
+	TcpConnectionsOut int32  `protobuf:"varint,18,opt,name=tcp_connections_out,json=tcpConnectionsOut,proto3" json:"tcp_connections_out,omitempty"`
+	ProcessNumber     int32  `protobuf:"varint,19,opt,name=process_number,json=processNumber,proto3" json:"process_number,omitempty"`
+	// Whether the guest may use its own addresses alone, from its next start on. Only an administrator turns that off: the
+	// false of a user changes nothing.
+	AntiSpoofing *bool `protobuf:"varint,20,opt,name=anti_spoofing,json=antiSpoofing,proto3,oneof" json:"anti_spoofing,omitempty"`
+	// All rules of the host, in their order; at most 64. [] removes them.
+	FirewallRules []*NewFirewallRule `protobuf:"bytes,21,rep,name=firewall_rules,json=firewallRules,proto3" json:"firewall_rules,omitempty"`
+	// true: remove all rules, as an empty list does.
+	FirewallRulesNone bool `protobuf:"varint,22,opt,name=firewall_rules_none,json=firewallRulesNone,proto3" json:"firewall_rules_none,omitempty"`
+	// When the change takes effect; default: at once, as far as it can.
+	Defer *ResourceDefer `protobuf:"bytes,23,opt,name=defer,proto3" json:"defer,omitempty"`
+	// CPUs and memory can be added while the guest runs; from the next start on. Either of the two is enough.
+	HotPlug       *bool `protobuf:"varint,24,opt,name=hot_plug,json=hotPlug,proto3,oneof" json:"hot_plug,omitempty"`
+	LiveResize    *bool `protobuf:"varint,25,opt,name=live_resize,json=liveResize,proto3,oneof" json:"live_resize,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeHostResourcesRequest) Reset() {
+	*x = ChangeHostResourcesRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeHostResourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeHostResourcesRequest) ProtoMessage() {}
+
+func (x *ChangeHostResourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeHostResourcesRequest.ProtoReflect.Descriptor instead.
+func (*ChangeHostResourcesRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ChangeHostResourcesRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetCpuNumber() int32 {
+	if x != nil {
+		return x.CpuNumber
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetRamMib() int32 {
+	if x != nil {
+		return x.RamMib
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetNetBandwidthMbitps() int32 {
+	if x != nil && x.NetBandwidthMbitps != nil {
+		return *x.NetBandwidthMbitps
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetNetInMbitps() int32 {
+	if x != nil && x.NetInMbitps != nil {
+		return *x.NetInMbitps
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetNetOutMbitps() int32 {
+	if x != nil && x.NetOutMbitps != nil {
+		return *x.NetOutMbitps
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetCpuMode() string {
+	if x != nil && x.CpuMode != nil {
+		return *x.CpuMode
+	}
+	return ""
+}
+
+func (x *ChangeHostResourcesRequest) GetCpuCustomModel() string {
+	if x != nil && x.CpuCustomModel != nil {
+		return *x.CpuCustomModel
+	}
+	return ""
+}
+
+func (x *ChangeHostResourcesRequest) GetNesting() bool {
+	if x != nil && x.Nesting != nil {
+		return *x.Nesting
+	}
+	return false
+}
+
+func (x *ChangeHostResourcesRequest) GetCpuWeight() int32 {
+	if x != nil && x.CpuWeight != nil {
+		return *x.CpuWeight
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetIoWeight() int32 {
+	if x != nil && x.IoWeight != nil {
+		return *x.IoWeight
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetIoReadMbitps() int32 {
+	if x != nil && x.IoReadMbitps != nil {
+		return *x.IoReadMbitps
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetIoWriteMbitps() int32 {
+	if x != nil && x.IoWriteMbitps != nil {
+		return *x.IoWriteMbitps
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetIoReadIops() int32 {
+	if x != nil && x.IoReadIops != nil {
+		return *x.IoReadIops
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetIoWriteIops() int32 {
+	if x != nil && x.IoWriteIops != nil {
+		return *x.IoWriteIops
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetNetWeight() int32 {
+	if x != nil {
+		return x.NetWeight
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetTcpConnectionsIn() int32 {
+	if x != nil {
+		return x.TcpConnectionsIn
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetTcpConnectionsOut() int32 {
+	if x != nil {
+		return x.TcpConnectionsOut
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetProcessNumber() int32 {
+	if x != nil {
+		return x.ProcessNumber
+	}
+	return 0
+}
+
+func (x *ChangeHostResourcesRequest) GetAntiSpoofing() bool {
+	if x != nil && x.AntiSpoofing != nil {
+		return *x.AntiSpoofing
+	}
+	return false
+}
+
+func (x *ChangeHostResourcesRequest) GetFirewallRules() []*NewFirewallRule {
+	if x != nil {
+		return x.FirewallRules
+	}
+	return nil
+}
+
+func (x *ChangeHostResourcesRequest) GetFirewallRulesNone() bool {
+	if x != nil {
+		return x.FirewallRulesNone
+	}
+	return false
+}
+
+func (x *ChangeHostResourcesRequest) GetDefer() *ResourceDefer {
+	if x != nil {
+		return x.Defer
+	}
+	return nil
+}
+
+func (x *ChangeHostResourcesRequest) GetHotPlug() bool {
+	if x != nil && x.HotPlug != nil {
+		return *x.HotPlug
+	}
+	return false
+}
+
+func (x *ChangeHostResourcesRequest) GetLiveResize() bool {
+	if x != nil && x.LiveResize != nil {
+		return *x.LiveResize
+	}
+	return false
+}
+
+// ResourceDefer says when a change takes effect.
+type ResourceDefer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "host_stop": when the host stops next, and at once if it is stopped. A host whose guest powers off by itself has the
+	// change from its next start on.
+	Action        string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceDefer) Reset() {
+	*x = ResourceDefer{}
+	mi := &file_vm_v3_host_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceDefer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceDefer) ProtoMessage() {}
+
+func (x *ResourceDefer) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceDefer.ProtoReflect.Descriptor instead.
+func (*ResourceDefer) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ResourceDefer) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
 // DeleteHostRequest names a host.
 type DeleteHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3702,7 +4018,7 @@ type DeleteHostRequest struct {
 
 func (x *DeleteHostRequest) Reset() {
 	*x = DeleteHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[40]
+	mi := &file_vm_v3_host_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +4030,7 @@ func (x *DeleteHostRequest) String() string {
 func (*DeleteHostRequest) ProtoMessage() {}
 
 func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[40]
+	mi := &file_vm_v3_host_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +4043,7 @@ func (x *DeleteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteHostRequest.ProtoReflect.Descriptor instead.
 func (*DeleteHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{40}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeleteHostRequest) GetId() int32 {
@@ -3756,7 +4072,7 @@ type StartHostRequest struct {
 
 func (x *StartHostRequest) Reset() {
 	*x = StartHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[41]
+	mi := &file_vm_v3_host_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3768,7 +4084,7 @@ func (x *StartHostRequest) String() string {
 func (*StartHostRequest) ProtoMessage() {}
 
 func (x *StartHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[41]
+	mi := &file_vm_v3_host_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3781,7 +4097,7 @@ func (x *StartHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartHostRequest.ProtoReflect.Descriptor instead.
 func (*StartHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{41}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StartHostRequest) GetId() int32 {
@@ -3811,7 +4127,7 @@ type StopHostRequest struct {
 
 func (x *StopHostRequest) Reset() {
 	*x = StopHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[42]
+	mi := &file_vm_v3_host_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3823,7 +4139,7 @@ func (x *StopHostRequest) String() string {
 func (*StopHostRequest) ProtoMessage() {}
 
 func (x *StopHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[42]
+	mi := &file_vm_v3_host_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3836,7 +4152,7 @@ func (x *StopHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopHostRequest.ProtoReflect.Descriptor instead.
 func (*StopHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{42}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StopHostRequest) GetId() int32 {
@@ -3873,7 +4189,7 @@ type RestartHostRequest struct {
 
 func (x *RestartHostRequest) Reset() {
 	*x = RestartHostRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[43]
+	mi := &file_vm_v3_host_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3885,7 +4201,7 @@ func (x *RestartHostRequest) String() string {
 func (*RestartHostRequest) ProtoMessage() {}
 
 func (x *RestartHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[43]
+	mi := &file_vm_v3_host_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3898,7 +4214,7 @@ func (x *RestartHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartHostRequest.ProtoReflect.Descriptor instead.
 func (*RestartHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{43}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RestartHostRequest) GetId() int32 {
@@ -3934,7 +4250,7 @@ type RestartHostResponse struct {
 
 func (x *RestartHostResponse) Reset() {
 	*x = RestartHostResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[44]
+	mi := &file_vm_v3_host_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4262,7 @@ func (x *RestartHostResponse) String() string {
 func (*RestartHostResponse) ProtoMessage() {}
 
 func (x *RestartHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[44]
+	mi := &file_vm_v3_host_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4275,7 @@ func (x *RestartHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartHostResponse.ProtoReflect.Descriptor instead.
 func (*RestartHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{44}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RestartHostResponse) GetId() int32 {
@@ -3994,7 +4310,7 @@ type ListHostIPv4Request struct {
 
 func (x *ListHostIPv4Request) Reset() {
 	*x = ListHostIPv4Request{}
-	mi := &file_vm_v3_host_proto_msgTypes[45]
+	mi := &file_vm_v3_host_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4006,7 +4322,7 @@ func (x *ListHostIPv4Request) String() string {
 func (*ListHostIPv4Request) ProtoMessage() {}
 
 func (x *ListHostIPv4Request) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[45]
+	mi := &file_vm_v3_host_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4019,7 +4335,7 @@ func (x *ListHostIPv4Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostIPv4Request.ProtoReflect.Descriptor instead.
 func (*ListHostIPv4Request) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{45}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListHostIPv4Request) GetId() int32 {
@@ -4048,7 +4364,7 @@ type ListHostIPv4Response struct {
 
 func (x *ListHostIPv4Response) Reset() {
 	*x = ListHostIPv4Response{}
-	mi := &file_vm_v3_host_proto_msgTypes[46]
+	mi := &file_vm_v3_host_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4060,7 +4376,7 @@ func (x *ListHostIPv4Response) String() string {
 func (*ListHostIPv4Response) ProtoMessage() {}
 
 func (x *ListHostIPv4Response) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[46]
+	mi := &file_vm_v3_host_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4073,7 +4389,7 @@ func (x *ListHostIPv4Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostIPv4Response.ProtoReflect.Descriptor instead.
 func (*ListHostIPv4Response) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{46}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListHostIPv4Response) GetLastNotify() int32 {
@@ -4125,7 +4441,7 @@ type HostIP struct {
 
 func (x *HostIP) Reset() {
 	*x = HostIP{}
-	mi := &file_vm_v3_host_proto_msgTypes[47]
+	mi := &file_vm_v3_host_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4137,7 +4453,7 @@ func (x *HostIP) String() string {
 func (*HostIP) ProtoMessage() {}
 
 func (x *HostIP) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[47]
+	mi := &file_vm_v3_host_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4150,7 +4466,7 @@ func (x *HostIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIP.ProtoReflect.Descriptor instead.
 func (*HostIP) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{47}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HostIP) GetId() int32 {
@@ -4264,7 +4580,7 @@ type HostIPHost struct {
 
 func (x *HostIPHost) Reset() {
 	*x = HostIPHost{}
-	mi := &file_vm_v3_host_proto_msgTypes[48]
+	mi := &file_vm_v3_host_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4276,7 +4592,7 @@ func (x *HostIPHost) String() string {
 func (*HostIPHost) ProtoMessage() {}
 
 func (x *HostIPHost) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[48]
+	mi := &file_vm_v3_host_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4289,7 +4605,7 @@ func (x *HostIPHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIPHost.ProtoReflect.Descriptor instead.
 func (*HostIPHost) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{48}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HostIPHost) GetId() int32 {
@@ -4330,7 +4646,7 @@ type GetHostIPv6Request struct {
 
 func (x *GetHostIPv6Request) Reset() {
 	*x = GetHostIPv6Request{}
-	mi := &file_vm_v3_host_proto_msgTypes[49]
+	mi := &file_vm_v3_host_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4342,7 +4658,7 @@ func (x *GetHostIPv6Request) String() string {
 func (*GetHostIPv6Request) ProtoMessage() {}
 
 func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[49]
+	mi := &file_vm_v3_host_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4355,7 +4671,7 @@ func (x *GetHostIPv6Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostIPv6Request.ProtoReflect.Descriptor instead.
 func (*GetHostIPv6Request) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{49}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetHostIPv6Request) GetId() int32 {
@@ -4378,7 +4694,7 @@ type HostIPv6 struct {
 
 func (x *HostIPv6) Reset() {
 	*x = HostIPv6{}
-	mi := &file_vm_v3_host_proto_msgTypes[50]
+	mi := &file_vm_v3_host_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4390,7 +4706,7 @@ func (x *HostIPv6) String() string {
 func (*HostIPv6) ProtoMessage() {}
 
 func (x *HostIPv6) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[50]
+	mi := &file_vm_v3_host_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4403,7 +4719,7 @@ func (x *HostIPv6) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIPv6.ProtoReflect.Descriptor instead.
 func (*HostIPv6) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{50}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *HostIPv6) GetIpv6Enabled() bool {
@@ -4453,7 +4769,7 @@ type AddHostIPRequest struct {
 
 func (x *AddHostIPRequest) Reset() {
 	*x = AddHostIPRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[51]
+	mi := &file_vm_v3_host_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4465,7 +4781,7 @@ func (x *AddHostIPRequest) String() string {
 func (*AddHostIPRequest) ProtoMessage() {}
 
 func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[51]
+	mi := &file_vm_v3_host_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4478,7 +4794,7 @@ func (x *AddHostIPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddHostIPRequest.ProtoReflect.Descriptor instead.
 func (*AddHostIPRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{51}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AddHostIPRequest) GetId() int32 {
@@ -4565,7 +4881,7 @@ type RemoveHostIPRequest struct {
 
 func (x *RemoveHostIPRequest) Reset() {
 	*x = RemoveHostIPRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[52]
+	mi := &file_vm_v3_host_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4577,7 +4893,7 @@ func (x *RemoveHostIPRequest) String() string {
 func (*RemoveHostIPRequest) ProtoMessage() {}
 
 func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[52]
+	mi := &file_vm_v3_host_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4590,7 +4906,7 @@ func (x *RemoveHostIPRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostIPRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostIPRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{52}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RemoveHostIPRequest) GetIp() int32 {
@@ -4627,7 +4943,7 @@ type SetPTRRequest struct {
 
 func (x *SetPTRRequest) Reset() {
 	*x = SetPTRRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[53]
+	mi := &file_vm_v3_host_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4955,7 @@ func (x *SetPTRRequest) String() string {
 func (*SetPTRRequest) ProtoMessage() {}
 
 func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[53]
+	mi := &file_vm_v3_host_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4968,7 @@ func (x *SetPTRRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPTRRequest.ProtoReflect.Descriptor instead.
 func (*SetPTRRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{53}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetPTRRequest) GetId() int32 {
@@ -4679,7 +4995,7 @@ type SetPTRResponse struct {
 
 func (x *SetPTRResponse) Reset() {
 	*x = SetPTRResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[54]
+	mi := &file_vm_v3_host_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +5007,7 @@ func (x *SetPTRResponse) String() string {
 func (*SetPTRResponse) ProtoMessage() {}
 
 func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[54]
+	mi := &file_vm_v3_host_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +5020,7 @@ func (x *SetPTRResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPTRResponse.ProtoReflect.Descriptor instead.
 func (*SetPTRResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{54}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SetPTRResponse) GetId() int32 {
@@ -4725,7 +5041,7 @@ type ListHostHistoryRequest struct {
 
 func (x *ListHostHistoryRequest) Reset() {
 	*x = ListHostHistoryRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[55]
+	mi := &file_vm_v3_host_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4737,7 +5053,7 @@ func (x *ListHostHistoryRequest) String() string {
 func (*ListHostHistoryRequest) ProtoMessage() {}
 
 func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[55]
+	mi := &file_vm_v3_host_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4750,7 +5066,7 @@ func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{55}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListHostHistoryRequest) GetId() int32 {
@@ -4779,7 +5095,7 @@ type ListHostHistoryResponse struct {
 
 func (x *ListHostHistoryResponse) Reset() {
 	*x = ListHostHistoryResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[56]
+	mi := &file_vm_v3_host_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4791,7 +5107,7 @@ func (x *ListHostHistoryResponse) String() string {
 func (*ListHostHistoryResponse) ProtoMessage() {}
 
 func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[56]
+	mi := &file_vm_v3_host_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4804,7 +5120,7 @@ func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{56}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListHostHistoryResponse) GetMaxId() int32 {
@@ -4845,7 +5161,7 @@ type HistoryItem struct {
 
 func (x *HistoryItem) Reset() {
 	*x = HistoryItem{}
-	mi := &file_vm_v3_host_proto_msgTypes[57]
+	mi := &file_vm_v3_host_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4857,7 +5173,7 @@ func (x *HistoryItem) String() string {
 func (*HistoryItem) ProtoMessage() {}
 
 func (x *HistoryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[57]
+	mi := &file_vm_v3_host_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4870,7 +5186,7 @@ func (x *HistoryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryItem.ProtoReflect.Descriptor instead.
 func (*HistoryItem) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{57}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *HistoryItem) GetId() int32 {
@@ -4920,7 +5236,7 @@ type GetHostConsoleRequest struct {
 
 func (x *GetHostConsoleRequest) Reset() {
 	*x = GetHostConsoleRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[58]
+	mi := &file_vm_v3_host_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4932,7 +5248,7 @@ func (x *GetHostConsoleRequest) String() string {
 func (*GetHostConsoleRequest) ProtoMessage() {}
 
 func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[58]
+	mi := &file_vm_v3_host_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4945,7 +5261,7 @@ func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostConsoleRequest.ProtoReflect.Descriptor instead.
 func (*GetHostConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{58}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetHostConsoleRequest) GetId() int32 {
@@ -4966,7 +5282,7 @@ var File_vm_v3_host_proto protoreflect.FileDescriptor
 
 const file_vm_v3_host_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xaf\x13\n" +
+	"\x10vm/v3/host.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xd0\x14\n" +
 	"\x11CreateHostRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\x05R\x02os\x12 \n" +
@@ -4996,31 +5312,30 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"ipv6Prefix\x12\x18\n" +
 	"\astorage\x18\x17 \x01(\x05R\astorage\x12@\n" +
 	"\x11custom_interfaces\x18\x18 \x03(\v2\x13.vm.v3.NewInterfaceR\x10customInterfaces\x12#\n" +
-	"\rbalancer_mode\x18\x19 \x01(\tR\fbalancerMode\x12(\n" +
-	"\bcpu_mode\x18\x1a \x01(\tB\r\xe2\xc8\x18\t\n" +
-	"\adefaultR\acpuMode\x12.\n" +
-	"\x10cpu_custom_model\x18\x1b \x01(\tB\x04\xe2\xc8\x18\x00R\x0ecpuCustomModel\x12\x1e\n" +
-	"\anesting\x18\x1c \x01(\bB\x04\xe2\xc8\x18\x00R\anesting\x12\x1f\n" +
-	"\bhot_plug\x18\x1d \x01(\bB\x04\xe2\xc8\x18\x00R\ahotPlug\x12%\n" +
-	"\vlive_resize\x18\x1e \x01(\bB\x04\xe2\xc8\x18\x00R\n" +
-	"liveResize\x12#\n" +
+	"\rbalancer_mode\x18\x19 \x01(\tR\fbalancerMode\x12\x19\n" +
+	"\bcpu_mode\x18\x1a \x01(\tR\acpuMode\x12(\n" +
+	"\x10cpu_custom_model\x18\x1b \x01(\tR\x0ecpuCustomModel\x12\x18\n" +
+	"\anesting\x18\x1c \x01(\bR\anesting\x12\x19\n" +
+	"\bhot_plug\x18\x1d \x01(\bR\ahotPlug\x12\x1f\n" +
+	"\vlive_resize\x18\x1e \x01(\bR\n" +
+	"liveResize\x12\x1d\n" +
 	"\n" +
-	"cpu_weight\x18\x1f \x01(\x05B\x04\xe2\xc8\x18\x00R\tcpuWeight\x12!\n" +
-	"\tio_weight\x18  \x01(\x05B\x04\xe2\xc8\x18\x00R\bioWeight\x12*\n" +
-	"\x0eio_read_mbitps\x18! \x01(\x05B\x04\xe2\xc8\x18\x00R\fioReadMbitps\x12,\n" +
-	"\x0fio_write_mbitps\x18\" \x01(\x05B\x04\xe2\xc8\x18\x00R\rioWriteMbitps\x12&\n" +
-	"\fio_read_iops\x18# \x01(\x05B\x04\xe2\xc8\x18\x00R\n" +
-	"ioReadIops\x12(\n" +
-	"\rio_write_iops\x18$ \x01(\x05B\x04\xe2\xc8\x18\x00R\vioWriteIops\x126\n" +
-	"\x14net_bandwidth_mbitps\x18% \x01(\x05B\x04\xe2\xc8\x18\x00R\x12netBandwidthMbitps\x12(\n" +
-	"\rnet_in_mbitps\x18& \x01(\x05B\x04\xe2\xc8\x18\x00R\vnetInMbitps\x12*\n" +
-	"\x0enet_out_mbitps\x18' \x01(\x05B\x04\xe2\xc8\x18\x00R\fnetOutMbitps\x12#\n" +
+	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x1b\n" +
+	"\tio_weight\x18  \x01(\x05R\bioWeight\x12$\n" +
+	"\x0eio_read_mbitps\x18! \x01(\x05R\fioReadMbitps\x12&\n" +
+	"\x0fio_write_mbitps\x18\" \x01(\x05R\rioWriteMbitps\x12 \n" +
+	"\fio_read_iops\x18# \x01(\x05R\n" +
+	"ioReadIops\x12\"\n" +
+	"\rio_write_iops\x18$ \x01(\x05R\vioWriteIops\x120\n" +
+	"\x14net_bandwidth_mbitps\x18% \x01(\x05R\x12netBandwidthMbitps\x12\"\n" +
+	"\rnet_in_mbitps\x18& \x01(\x05R\vnetInMbitps\x12$\n" +
+	"\x0enet_out_mbitps\x18' \x01(\x05R\fnetOutMbitps\x12b\n" +
 	"\n" +
-	"net_weight\x18( \x01(\x05B\x04\xe2\xc8\x18\x00R\tnetWeight\x122\n" +
-	"\x12tcp_connections_in\x18) \x01(\x05B\x04\xe2\xc8\x18\x00R\x10tcpConnectionsIn\x124\n" +
-	"\x13tcp_connections_out\x18* \x01(\x05B\x04\xe2\xc8\x18\x00R\x11tcpConnectionsOut\x12+\n" +
-	"\x0eprocess_number\x18+ \x01(\x05B\x04\xe2\xc8\x18\x00R\rprocessNumber\x12C\n" +
-	"\x0efirewall_rules\x18, \x03(\v2\x16.vm.v3.NewFirewallRuleB\x04\xe2\xc8\x18\x00R\rfirewallRules\x12G\n" +
+	"net_weight\x18( \x01(\x05BC\xe2\xc8\x18?*=weights of the network are not available: limit the bandwidthR\tnetWeight\x12z\n" +
+	"\x12tcp_connections_in\x18) \x01(\x05BL\xe2\xc8\x18H*Fconnections are not counted: limit the bandwidth or use firewall_rulesR\x10tcpConnectionsIn\x12|\n" +
+	"\x13tcp_connections_out\x18* \x01(\x05BL\xe2\xc8\x18H*Fconnections are not counted: limit the bandwidth or use firewall_rulesR\x11tcpConnectionsOut\x12Z\n" +
+	"\x0eprocess_number\x18+ \x01(\x05B3\xe2\xc8\x18/*-a virtual machine counts its processes itselfR\rprocessNumber\x12C\n" +
+	"\x0efirewall_rules\x18, \x03(\v2\x16.vm.v3.NewFirewallRuleB\x04\xd8\xc8\x18@R\rfirewallRules\x12G\n" +
 	"\vrecipe_list\x18- \x03(\v2\x10.vm.v3.NewRecipeB\x14\xe2\xc8\x18\x10\x1a\x06recipe\"\x06recipeR\n" +
 	"recipeList\x12$\n" +
 	"\x06recipe\x18. \x01(\x05B\f\xe2\xc8\x18\b\x1a\x06recipeR\x06recipe\x12@\n" +
@@ -5082,11 +5397,11 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x05no_ip\x18\n" +
 	" \x01(\bR\x04noIpB\x12\n" +
 	"\x10_is_main_networkB\v\n" +
-	"\t_ip_count\"\x9d\x01\n" +
+	"\t_ip_count\"\xa3\x01\n" +
 	"\x0fNewFirewallRule\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x1c\n" +
-	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x1c\n" +
-	"\tprotocols\x18\x03 \x03(\tR\tprotocols\x12\x1c\n" +
+	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\"\n" +
+	"\tprotocols\x18\x03 \x03(\tB\x04\xd8\xc8\x18\bR\tprotocols\x12\x1c\n" +
 	"\tportstart\x18\x04 \x01(\x05R\tportstart\x12\x18\n" +
 	"\aportend\x18\x05 \x01(\x05R\aportend\"_\n" +
 	"\tNewRecipe\x12\x16\n" +
@@ -5343,7 +5658,59 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x13SetHostTagsResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
 	"\x12UpdateHostResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"A\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xaf\f\n" +
+	"\x1aChangeHostResourcesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1d\n" +
+	"\n" +
+	"cpu_number\x18\x02 \x01(\x05R\tcpuNumber\x12\x17\n" +
+	"\aram_mib\x18\x03 \x01(\x05R\x06ramMib\x125\n" +
+	"\x14net_bandwidth_mbitps\x18\x04 \x01(\x05H\x00R\x12netBandwidthMbitps\x88\x01\x01\x12'\n" +
+	"\rnet_in_mbitps\x18\x05 \x01(\x05H\x01R\vnetInMbitps\x88\x01\x01\x12)\n" +
+	"\x0enet_out_mbitps\x18\x06 \x01(\x05H\x02R\fnetOutMbitps\x88\x01\x01\x12\x1e\n" +
+	"\bcpu_mode\x18\a \x01(\tH\x03R\acpuMode\x88\x01\x01\x12-\n" +
+	"\x10cpu_custom_model\x18\b \x01(\tH\x04R\x0ecpuCustomModel\x88\x01\x01\x12\x1d\n" +
+	"\anesting\x18\t \x01(\bH\x05R\anesting\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"cpu_weight\x18\n" +
+	" \x01(\x05H\x06R\tcpuWeight\x88\x01\x01\x12 \n" +
+	"\tio_weight\x18\v \x01(\x05H\aR\bioWeight\x88\x01\x01\x12)\n" +
+	"\x0eio_read_mbitps\x18\f \x01(\x05H\bR\fioReadMbitps\x88\x01\x01\x12+\n" +
+	"\x0fio_write_mbitps\x18\r \x01(\x05H\tR\rioWriteMbitps\x88\x01\x01\x12%\n" +
+	"\fio_read_iops\x18\x0e \x01(\x05H\n" +
+	"R\n" +
+	"ioReadIops\x88\x01\x01\x12'\n" +
+	"\rio_write_iops\x18\x0f \x01(\x05H\vR\vioWriteIops\x88\x01\x01\x12b\n" +
+	"\n" +
+	"net_weight\x18\x10 \x01(\x05BC\xe2\xc8\x18?*=weights of the network are not available: limit the bandwidthR\tnetWeight\x12z\n" +
+	"\x12tcp_connections_in\x18\x11 \x01(\x05BL\xe2\xc8\x18H*Fconnections are not counted: limit the bandwidth or use firewall_rulesR\x10tcpConnectionsIn\x12|\n" +
+	"\x13tcp_connections_out\x18\x12 \x01(\x05BL\xe2\xc8\x18H*Fconnections are not counted: limit the bandwidth or use firewall_rulesR\x11tcpConnectionsOut\x12Z\n" +
+	"\x0eprocess_number\x18\x13 \x01(\x05B3\xe2\xc8\x18/*-a virtual machine counts its processes itselfR\rprocessNumber\x12(\n" +
+	"\ranti_spoofing\x18\x14 \x01(\bH\fR\fantiSpoofing\x88\x01\x01\x12Z\n" +
+	"\x0efirewall_rules\x18\x15 \x03(\v2\x16.vm.v3.NewFirewallRuleB\x1b\xd8\xc8\x18@\xea\xc8\x18\x13firewall_rules_noneR\rfirewallRules\x12.\n" +
+	"\x13firewall_rules_none\x18\x16 \x01(\bR\x11firewallRulesNone\x12*\n" +
+	"\x05defer\x18\x17 \x01(\v2\x14.vm.v3.ResourceDeferR\x05defer\x12\x1e\n" +
+	"\bhot_plug\x18\x18 \x01(\bH\rR\ahotPlug\x88\x01\x01\x12$\n" +
+	"\vlive_resize\x18\x19 \x01(\bH\x0eR\n" +
+	"liveResize\x88\x01\x01B\x17\n" +
+	"\x15_net_bandwidth_mbitpsB\x10\n" +
+	"\x0e_net_in_mbitpsB\x11\n" +
+	"\x0f_net_out_mbitpsB\v\n" +
+	"\t_cpu_modeB\x13\n" +
+	"\x11_cpu_custom_modelB\n" +
+	"\n" +
+	"\b_nestingB\r\n" +
+	"\v_cpu_weightB\f\n" +
+	"\n" +
+	"_io_weightB\x11\n" +
+	"\x0f_io_read_mbitpsB\x12\n" +
+	"\x10_io_write_mbitpsB\x0f\n" +
+	"\r_io_read_iopsB\x10\n" +
+	"\x0e_io_write_iopsB\x10\n" +
+	"\x0e_anti_spoofingB\v\n" +
+	"\t_hot_plugB\x0e\n" +
+	"\f_live_resize\"'\n" +
+	"\rResourceDefer\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\"A\n" +
 	"\x11DeleteHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
 	"\x05force\x18\x02 \x01(\bB\x06\xe2\xc8\x18\x02\x10\x01R\x05force\";\n" +
@@ -5442,7 +5809,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"dateCreate\"=\n" +
 	"\x15GetHostConsoleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\x93\x11\n" +
+	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xa7\x12\n" +
 	"\vHostService\x12\x7f\n" +
 	"\n" +
 	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"<\xea\xc7\x18\x16\b\x02\x12\x04prov\"\n" +
@@ -5471,7 +5838,10 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/vm/v3/host/{id}/stop\x12\x8a\x01\n" +
 	"\vRestartHost\x12\x19.vm.v3.RestartHostRequest\x1a\x1a.vm.v3.RestartHostResponse\"D\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/restart\x12x\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/restart\x12\x91\x01\n" +
+	"\x13ChangeHostResources\x12!.vm.v3.ChangeHostResourcesRequest\x1a\x10.op.v1.Operation\"E\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/vm/v3/host/{id}/resource\x12x\n" +
 	"\fListHostIPv4\x12\x1a.vm.v3.ListHostIPv4Request\x1a\x1b.vm.v3.ListHostIPv4Response\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv4\x12j\n" +
 	"\vGetHostIPv6\x12\x19.vm.v3.GetHostIPv6Request\x1a\x0f.vm.v3.HostIPv6\"/\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x17\x12\x15/vm/v3/host/{id}/ipv6\x12w\n" +
 	"\tAddHostIP\x12\x17.vm.v3.AddHostIPRequest\x1a\x10.op.v1.Operation\"?\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
@@ -5496,71 +5866,73 @@ func file_vm_v3_host_proto_rawDescGZIP() []byte {
 	return file_vm_v3_host_proto_rawDescData
 }
 
-var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_vm_v3_host_proto_goTypes = []any{
-	(*CreateHostRequest)(nil),       // 0: vm.v3.CreateHostRequest
-	(*NewDisk)(nil),                 // 1: vm.v3.NewDisk
-	(*NewAddress)(nil),              // 2: vm.v3.NewAddress
-	(*NewInterface)(nil),            // 3: vm.v3.NewInterface
-	(*NewFirewallRule)(nil),         // 4: vm.v3.NewFirewallRule
-	(*NewRecipe)(nil),               // 5: vm.v3.NewRecipe
-	(*NewRecipeParam)(nil),          // 6: vm.v3.NewRecipeParam
-	(*NewVxlan)(nil),                // 7: vm.v3.NewVxlan
-	(*NewInterfacePools)(nil),       // 8: vm.v3.NewInterfacePools
-	(*CreateHostResponse)(nil),      // 9: vm.v3.CreateHostResponse
-	(*Host)(nil),                    // 10: vm.v3.Host
-	(*HostVxlan)(nil),               // 11: vm.v3.HostVxlan
-	(*HostAntiSpoofing)(nil),        // 12: vm.v3.HostAntiSpoofing
-	(*HostFirewallRule)(nil),        // 13: vm.v3.HostFirewallRule
-	(*HostImage)(nil),               // 14: vm.v3.HostImage
-	(*HostRestrictions)(nil),        // 15: vm.v3.HostRestrictions
-	(*HostDisk)(nil),                // 16: vm.v3.HostDisk
-	(*HostCluster)(nil),             // 17: vm.v3.HostCluster
-	(*HostNode)(nil),                // 18: vm.v3.HostNode
-	(*HostAccount)(nil),             // 19: vm.v3.HostAccount
-	(*HostOS)(nil),                  // 20: vm.v3.HostOS
-	(*HostAddress)(nil),             // 21: vm.v3.HostAddress
-	(*HostInterface)(nil),           // 22: vm.v3.HostInterface
-	(*ListHostsRequest)(nil),        // 23: vm.v3.ListHostsRequest
-	(*ListHostsResponse)(nil),       // 24: vm.v3.ListHostsResponse
-	(*GetHostRequest)(nil),          // 25: vm.v3.GetHostRequest
-	(*GetHostMetadataRequest)(nil),  // 26: vm.v3.GetHostMetadataRequest
-	(*GetHostMetadataResponse)(nil), // 27: vm.v3.GetHostMetadataResponse
-	(*HostMetadata)(nil),            // 28: vm.v3.HostMetadata
-	(*MetadataObject)(nil),          // 29: vm.v3.MetadataObject
-	(*MetadataNode)(nil),            // 30: vm.v3.MetadataNode
-	(*MetadataDisk)(nil),            // 31: vm.v3.MetadataDisk
-	(*MetadataAddress)(nil),         // 32: vm.v3.MetadataAddress
-	(*MetadataState)(nil),           // 33: vm.v3.MetadataState
-	(*MetadataResources)(nil),       // 34: vm.v3.MetadataResources
-	(*UpdateHostRequest)(nil),       // 35: vm.v3.UpdateHostRequest
-	(*HostValues)(nil),              // 36: vm.v3.HostValues
-	(*SetHostTagsRequest)(nil),      // 37: vm.v3.SetHostTagsRequest
-	(*SetHostTagsResponse)(nil),     // 38: vm.v3.SetHostTagsResponse
-	(*UpdateHostResponse)(nil),      // 39: vm.v3.UpdateHostResponse
-	(*DeleteHostRequest)(nil),       // 40: vm.v3.DeleteHostRequest
-	(*StartHostRequest)(nil),        // 41: vm.v3.StartHostRequest
-	(*StopHostRequest)(nil),         // 42: vm.v3.StopHostRequest
-	(*RestartHostRequest)(nil),      // 43: vm.v3.RestartHostRequest
-	(*RestartHostResponse)(nil),     // 44: vm.v3.RestartHostResponse
-	(*ListHostIPv4Request)(nil),     // 45: vm.v3.ListHostIPv4Request
-	(*ListHostIPv4Response)(nil),    // 46: vm.v3.ListHostIPv4Response
-	(*HostIP)(nil),                  // 47: vm.v3.HostIP
-	(*HostIPHost)(nil),              // 48: vm.v3.HostIPHost
-	(*GetHostIPv6Request)(nil),      // 49: vm.v3.GetHostIPv6Request
-	(*HostIPv6)(nil),                // 50: vm.v3.HostIPv6
-	(*AddHostIPRequest)(nil),        // 51: vm.v3.AddHostIPRequest
-	(*RemoveHostIPRequest)(nil),     // 52: vm.v3.RemoveHostIPRequest
-	(*SetPTRRequest)(nil),           // 53: vm.v3.SetPTRRequest
-	(*SetPTRResponse)(nil),          // 54: vm.v3.SetPTRResponse
-	(*ListHostHistoryRequest)(nil),  // 55: vm.v3.ListHostHistoryRequest
-	(*ListHostHistoryResponse)(nil), // 56: vm.v3.ListHostHistoryResponse
-	(*HistoryItem)(nil),             // 57: vm.v3.HistoryItem
-	(*GetHostConsoleRequest)(nil),   // 58: vm.v3.GetHostConsoleRequest
-	(*wrapperspb.Int32Value)(nil),   // 59: google.protobuf.Int32Value
-	(*v1.Query)(nil),                // 60: query.v1.Query
-	(*v11.Operation)(nil),           // 61: op.v1.Operation
-	(*httpbody.HttpBody)(nil),       // 62: google.api.HttpBody
+	(*CreateHostRequest)(nil),          // 0: vm.v3.CreateHostRequest
+	(*NewDisk)(nil),                    // 1: vm.v3.NewDisk
+	(*NewAddress)(nil),                 // 2: vm.v3.NewAddress
+	(*NewInterface)(nil),               // 3: vm.v3.NewInterface
+	(*NewFirewallRule)(nil),            // 4: vm.v3.NewFirewallRule
+	(*NewRecipe)(nil),                  // 5: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),             // 6: vm.v3.NewRecipeParam
+	(*NewVxlan)(nil),                   // 7: vm.v3.NewVxlan
+	(*NewInterfacePools)(nil),          // 8: vm.v3.NewInterfacePools
+	(*CreateHostResponse)(nil),         // 9: vm.v3.CreateHostResponse
+	(*Host)(nil),                       // 10: vm.v3.Host
+	(*HostVxlan)(nil),                  // 11: vm.v3.HostVxlan
+	(*HostAntiSpoofing)(nil),           // 12: vm.v3.HostAntiSpoofing
+	(*HostFirewallRule)(nil),           // 13: vm.v3.HostFirewallRule
+	(*HostImage)(nil),                  // 14: vm.v3.HostImage
+	(*HostRestrictions)(nil),           // 15: vm.v3.HostRestrictions
+	(*HostDisk)(nil),                   // 16: vm.v3.HostDisk
+	(*HostCluster)(nil),                // 17: vm.v3.HostCluster
+	(*HostNode)(nil),                   // 18: vm.v3.HostNode
+	(*HostAccount)(nil),                // 19: vm.v3.HostAccount
+	(*HostOS)(nil),                     // 20: vm.v3.HostOS
+	(*HostAddress)(nil),                // 21: vm.v3.HostAddress
+	(*HostInterface)(nil),              // 22: vm.v3.HostInterface
+	(*ListHostsRequest)(nil),           // 23: vm.v3.ListHostsRequest
+	(*ListHostsResponse)(nil),          // 24: vm.v3.ListHostsResponse
+	(*GetHostRequest)(nil),             // 25: vm.v3.GetHostRequest
+	(*GetHostMetadataRequest)(nil),     // 26: vm.v3.GetHostMetadataRequest
+	(*GetHostMetadataResponse)(nil),    // 27: vm.v3.GetHostMetadataResponse
+	(*HostMetadata)(nil),               // 28: vm.v3.HostMetadata
+	(*MetadataObject)(nil),             // 29: vm.v3.MetadataObject
+	(*MetadataNode)(nil),               // 30: vm.v3.MetadataNode
+	(*MetadataDisk)(nil),               // 31: vm.v3.MetadataDisk
+	(*MetadataAddress)(nil),            // 32: vm.v3.MetadataAddress
+	(*MetadataState)(nil),              // 33: vm.v3.MetadataState
+	(*MetadataResources)(nil),          // 34: vm.v3.MetadataResources
+	(*UpdateHostRequest)(nil),          // 35: vm.v3.UpdateHostRequest
+	(*HostValues)(nil),                 // 36: vm.v3.HostValues
+	(*SetHostTagsRequest)(nil),         // 37: vm.v3.SetHostTagsRequest
+	(*SetHostTagsResponse)(nil),        // 38: vm.v3.SetHostTagsResponse
+	(*UpdateHostResponse)(nil),         // 39: vm.v3.UpdateHostResponse
+	(*ChangeHostResourcesRequest)(nil), // 40: vm.v3.ChangeHostResourcesRequest
+	(*ResourceDefer)(nil),              // 41: vm.v3.ResourceDefer
+	(*DeleteHostRequest)(nil),          // 42: vm.v3.DeleteHostRequest
+	(*StartHostRequest)(nil),           // 43: vm.v3.StartHostRequest
+	(*StopHostRequest)(nil),            // 44: vm.v3.StopHostRequest
+	(*RestartHostRequest)(nil),         // 45: vm.v3.RestartHostRequest
+	(*RestartHostResponse)(nil),        // 46: vm.v3.RestartHostResponse
+	(*ListHostIPv4Request)(nil),        // 47: vm.v3.ListHostIPv4Request
+	(*ListHostIPv4Response)(nil),       // 48: vm.v3.ListHostIPv4Response
+	(*HostIP)(nil),                     // 49: vm.v3.HostIP
+	(*HostIPHost)(nil),                 // 50: vm.v3.HostIPHost
+	(*GetHostIPv6Request)(nil),         // 51: vm.v3.GetHostIPv6Request
+	(*HostIPv6)(nil),                   // 52: vm.v3.HostIPv6
+	(*AddHostIPRequest)(nil),           // 53: vm.v3.AddHostIPRequest
+	(*RemoveHostIPRequest)(nil),        // 54: vm.v3.RemoveHostIPRequest
+	(*SetPTRRequest)(nil),              // 55: vm.v3.SetPTRRequest
+	(*SetPTRResponse)(nil),             // 56: vm.v3.SetPTRResponse
+	(*ListHostHistoryRequest)(nil),     // 57: vm.v3.ListHostHistoryRequest
+	(*ListHostHistoryResponse)(nil),    // 58: vm.v3.ListHostHistoryResponse
+	(*HistoryItem)(nil),                // 59: vm.v3.HistoryItem
+	(*GetHostConsoleRequest)(nil),      // 60: vm.v3.GetHostConsoleRequest
+	(*wrapperspb.Int32Value)(nil),      // 61: google.protobuf.Int32Value
+	(*v1.Query)(nil),                   // 62: query.v1.Query
+	(*v11.Operation)(nil),              // 63: op.v1.Operation
+	(*httpbody.HttpBody)(nil),          // 64: google.api.HttpBody
 }
 var file_vm_v3_host_proto_depIdxs = []int32{
 	1,  // 0: vm.v3.CreateHostRequest.disks:type_name -> vm.v3.NewDisk
@@ -5580,18 +5952,18 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	21, // 14: vm.v3.Host.ip4:type_name -> vm.v3.HostAddress
 	21, // 15: vm.v3.Host.ip6:type_name -> vm.v3.HostAddress
 	22, // 16: vm.v3.Host.interfaces:type_name -> vm.v3.HostInterface
-	59, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
+	61, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
 	11, // 18: vm.v3.Host.vxlan:type_name -> vm.v3.HostVxlan
 	12, // 19: vm.v3.Host.anti_spoofing_settings:type_name -> vm.v3.HostAntiSpoofing
 	13, // 20: vm.v3.Host.firewall_rules:type_name -> vm.v3.HostFirewallRule
 	14, // 21: vm.v3.Host.linked_clone_image:type_name -> vm.v3.HostImage
 	15, // 22: vm.v3.Host.vm5_restrictions:type_name -> vm.v3.HostRestrictions
-	60, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
+	62, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
 	10, // 24: vm.v3.ListHostsResponse.list:type_name -> vm.v3.Host
 	28, // 25: vm.v3.GetHostMetadataResponse.metadata:type_name -> vm.v3.HostMetadata
 	29, // 26: vm.v3.HostMetadata.os:type_name -> vm.v3.MetadataObject
 	29, // 27: vm.v3.HostMetadata.cluster:type_name -> vm.v3.MetadataObject
-	59, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
+	61, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
 	30, // 29: vm.v3.HostMetadata.node:type_name -> vm.v3.MetadataNode
 	29, // 30: vm.v3.HostMetadata.account:type_name -> vm.v3.MetadataObject
 	31, // 31: vm.v3.HostMetadata.disks:type_name -> vm.v3.MetadataDisk
@@ -5600,56 +5972,60 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	34, // 34: vm.v3.HostMetadata.base_resources:type_name -> vm.v3.MetadataResources
 	29, // 35: vm.v3.MetadataDisk.storage:type_name -> vm.v3.MetadataObject
 	36, // 36: vm.v3.UpdateHostRequest.values:type_name -> vm.v3.HostValues
-	60, // 37: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
-	47, // 38: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
-	48, // 39: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
-	11, // 40: vm.v3.HostIP.vxlan:type_name -> vm.v3.HostVxlan
-	47, // 41: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
-	2,  // 42: vm.v3.AddHostIPRequest.ip_addr:type_name -> vm.v3.NewAddress
-	2,  // 43: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
-	8,  // 44: vm.v3.AddHostIPRequest.interfaces:type_name -> vm.v3.NewInterfacePools
-	7,  // 45: vm.v3.AddHostIPRequest.vxlan:type_name -> vm.v3.NewVxlan
-	60, // 46: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
-	57, // 47: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
-	0,  // 48: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
-	23, // 49: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
-	25, // 50: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
-	26, // 51: vm.v3.HostService.GetHostMetadata:input_type -> vm.v3.GetHostMetadataRequest
-	35, // 52: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
-	37, // 53: vm.v3.HostService.SetHostTags:input_type -> vm.v3.SetHostTagsRequest
-	40, // 54: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
-	41, // 55: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
-	42, // 56: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
-	43, // 57: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
-	45, // 58: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
-	49, // 59: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
-	51, // 60: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
-	52, // 61: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
-	53, // 62: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
-	55, // 63: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
-	58, // 64: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
-	9,  // 65: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
-	24, // 66: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
-	10, // 67: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
-	27, // 68: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
-	39, // 69: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
-	38, // 70: vm.v3.HostService.SetHostTags:output_type -> vm.v3.SetHostTagsResponse
-	61, // 71: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
-	61, // 72: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
-	61, // 73: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
-	44, // 74: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
-	46, // 75: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
-	50, // 76: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
-	61, // 77: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
-	61, // 78: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
-	54, // 79: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
-	56, // 80: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
-	62, // 81: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
-	65, // [65:82] is the sub-list for method output_type
-	48, // [48:65] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	4,  // 37: vm.v3.ChangeHostResourcesRequest.firewall_rules:type_name -> vm.v3.NewFirewallRule
+	41, // 38: vm.v3.ChangeHostResourcesRequest.defer:type_name -> vm.v3.ResourceDefer
+	62, // 39: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
+	49, // 40: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
+	50, // 41: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
+	11, // 42: vm.v3.HostIP.vxlan:type_name -> vm.v3.HostVxlan
+	49, // 43: vm.v3.HostIPv6.list:type_name -> vm.v3.HostIP
+	2,  // 44: vm.v3.AddHostIPRequest.ip_addr:type_name -> vm.v3.NewAddress
+	2,  // 45: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
+	8,  // 46: vm.v3.AddHostIPRequest.interfaces:type_name -> vm.v3.NewInterfacePools
+	7,  // 47: vm.v3.AddHostIPRequest.vxlan:type_name -> vm.v3.NewVxlan
+	62, // 48: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
+	59, // 49: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
+	0,  // 50: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
+	23, // 51: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
+	25, // 52: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
+	26, // 53: vm.v3.HostService.GetHostMetadata:input_type -> vm.v3.GetHostMetadataRequest
+	35, // 54: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
+	37, // 55: vm.v3.HostService.SetHostTags:input_type -> vm.v3.SetHostTagsRequest
+	42, // 56: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
+	43, // 57: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
+	44, // 58: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
+	45, // 59: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
+	40, // 60: vm.v3.HostService.ChangeHostResources:input_type -> vm.v3.ChangeHostResourcesRequest
+	47, // 61: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
+	51, // 62: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
+	53, // 63: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
+	54, // 64: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
+	55, // 65: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
+	57, // 66: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
+	60, // 67: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
+	9,  // 68: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
+	24, // 69: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
+	10, // 70: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
+	27, // 71: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
+	39, // 72: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
+	38, // 73: vm.v3.HostService.SetHostTags:output_type -> vm.v3.SetHostTagsResponse
+	63, // 74: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
+	63, // 75: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
+	63, // 76: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
+	46, // 77: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
+	63, // 78: vm.v3.HostService.ChangeHostResources:output_type -> op.v1.Operation
+	48, // 79: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
+	52, // 80: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
+	63, // 81: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
+	63, // 82: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
+	56, // 83: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
+	58, // 84: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
+	64, // 85: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
+	68, // [68:86] is the sub-list for method output_type
+	50, // [50:68] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_host_proto_init() }
@@ -5660,14 +6036,15 @@ func file_vm_v3_host_proto_init() {
 	file_vm_v3_host_proto_msgTypes[0].OneofWrappers = []any{}
 	file_vm_v3_host_proto_msgTypes[3].OneofWrappers = []any{}
 	file_vm_v3_host_proto_msgTypes[35].OneofWrappers = []any{}
-	file_vm_v3_host_proto_msgTypes[51].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[40].OneofWrappers = []any{}
+	file_vm_v3_host_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_host_proto_rawDesc), len(file_vm_v3_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,23 +21,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	HostService_CreateHost_FullMethodName      = "/vm.v3.HostService/CreateHost"
-	HostService_ListHosts_FullMethodName       = "/vm.v3.HostService/ListHosts"
-	HostService_GetHost_FullMethodName         = "/vm.v3.HostService/GetHost"
-	HostService_GetHostMetadata_FullMethodName = "/vm.v3.HostService/GetHostMetadata"
-	HostService_UpdateHost_FullMethodName      = "/vm.v3.HostService/UpdateHost"
-	HostService_SetHostTags_FullMethodName     = "/vm.v3.HostService/SetHostTags"
-	HostService_DeleteHost_FullMethodName      = "/vm.v3.HostService/DeleteHost"
-	HostService_StartHost_FullMethodName       = "/vm.v3.HostService/StartHost"
-	HostService_StopHost_FullMethodName        = "/vm.v3.HostService/StopHost"
-	HostService_RestartHost_FullMethodName     = "/vm.v3.HostService/RestartHost"
-	HostService_ListHostIPv4_FullMethodName    = "/vm.v3.HostService/ListHostIPv4"
-	HostService_GetHostIPv6_FullMethodName     = "/vm.v3.HostService/GetHostIPv6"
-	HostService_AddHostIP_FullMethodName       = "/vm.v3.HostService/AddHostIP"
-	HostService_RemoveHostIP_FullMethodName    = "/vm.v3.HostService/RemoveHostIP"
-	HostService_SetPTR_FullMethodName          = "/vm.v3.HostService/SetPTR"
-	HostService_ListHostHistory_FullMethodName = "/vm.v3.HostService/ListHostHistory"
-	HostService_GetHostConsole_FullMethodName  = "/vm.v3.HostService/GetHostConsole"
+	HostService_CreateHost_FullMethodName          = "/vm.v3.HostService/CreateHost"
+	HostService_ListHosts_FullMethodName           = "/vm.v3.HostService/ListHosts"
+	HostService_GetHost_FullMethodName             = "/vm.v3.HostService/GetHost"
+	HostService_GetHostMetadata_FullMethodName     = "/vm.v3.HostService/GetHostMetadata"
+	HostService_UpdateHost_FullMethodName          = "/vm.v3.HostService/UpdateHost"
+	HostService_SetHostTags_FullMethodName         = "/vm.v3.HostService/SetHostTags"
+	HostService_DeleteHost_FullMethodName          = "/vm.v3.HostService/DeleteHost"
+	HostService_StartHost_FullMethodName           = "/vm.v3.HostService/StartHost"
+	HostService_StopHost_FullMethodName            = "/vm.v3.HostService/StopHost"
+	HostService_RestartHost_FullMethodName         = "/vm.v3.HostService/RestartHost"
+	HostService_ChangeHostResources_FullMethodName = "/vm.v3.HostService/ChangeHostResources"
+	HostService_ListHostIPv4_FullMethodName        = "/vm.v3.HostService/ListHostIPv4"
+	HostService_GetHostIPv6_FullMethodName         = "/vm.v3.HostService/GetHostIPv6"
+	HostService_AddHostIP_FullMethodName           = "/vm.v3.HostService/AddHostIP"
+	HostService_RemoveHostIP_FullMethodName        = "/vm.v3.HostService/RemoveHostIP"
+	HostService_SetPTR_FullMethodName              = "/vm.v3.HostService/SetPTR"
+	HostService_ListHostHistory_FullMethodName     = "/vm.v3.HostService/ListHostHistory"
+	HostService_GetHostConsole_FullMethodName      = "/vm.v3.HostService/GetHostConsole"
 )
 
 // HostServiceClient is the client API for HostService service.
@@ -66,6 +67,10 @@ type HostServiceClient interface {
 	StopHost(ctx context.Context, in *StopHostRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// RestartHost stops and starts a host.
 	RestartHost(ctx context.Context, in *RestartHostRequest, opts ...grpc.CallOption) (*RestartHostResponse, error)
+	// ChangeHostResources changes CPUs, RAM, limits and firewall rules of a host. Room and limits of the account are taken before
+	// the answer. What a running guest cannot be given waits for its next start: cpu_number_new and ram_mib_new of the host show
+	// that. A later change replaces what waits; one with the present values takes it back.
+	ChangeHostResources(ctx context.Context, in *ChangeHostResourcesRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// ListHostIPv4 lists the host's IPv4 addresses.
 	ListHostIPv4(ctx context.Context, in *ListHostIPv4Request, opts ...grpc.CallOption) (*ListHostIPv4Response, error)
 	// GetHostIPv6 reads whether the host has IPv6, and its prefix.
@@ -195,6 +200,16 @@ func (c *hostServiceClient) RestartHost(ctx context.Context, in *RestartHostRequ
 	return out, nil
 }
 
+func (c *hostServiceClient) ChangeHostResources(ctx context.Context, in *ChangeHostResourcesRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, HostService_ChangeHostResources_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostServiceClient) ListHostIPv4(ctx context.Context, in *ListHostIPv4Request, opts ...grpc.CallOption) (*ListHostIPv4Response, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListHostIPv4Response)
@@ -291,6 +306,10 @@ type HostServiceServer interface {
 	StopHost(context.Context, *StopHostRequest) (*v1.Operation, error)
 	// RestartHost stops and starts a host.
 	RestartHost(context.Context, *RestartHostRequest) (*RestartHostResponse, error)
+	// ChangeHostResources changes CPUs, RAM, limits and firewall rules of a host. Room and limits of the account are taken before
+	// the answer. What a running guest cannot be given waits for its next start: cpu_number_new and ram_mib_new of the host show
+	// that. A later change replaces what waits; one with the present values takes it back.
+	ChangeHostResources(context.Context, *ChangeHostResourcesRequest) (*v1.Operation, error)
 	// ListHostIPv4 lists the host's IPv4 addresses.
 	ListHostIPv4(context.Context, *ListHostIPv4Request) (*ListHostIPv4Response, error)
 	// GetHostIPv6 reads whether the host has IPv6, and its prefix.
@@ -349,6 +368,9 @@ func (UnimplementedHostServiceServer) StopHost(context.Context, *StopHostRequest
 }
 func (UnimplementedHostServiceServer) RestartHost(context.Context, *RestartHostRequest) (*RestartHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RestartHost not implemented")
+}
+func (UnimplementedHostServiceServer) ChangeHostResources(context.Context, *ChangeHostResourcesRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeHostResources not implemented")
 }
 func (UnimplementedHostServiceServer) ListHostIPv4(context.Context, *ListHostIPv4Request) (*ListHostIPv4Response, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHostIPv4 not implemented")
@@ -572,6 +594,24 @@ func _HostService_RestartHost_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_ChangeHostResources_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeHostResourcesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).ChangeHostResources(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_ChangeHostResources_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).ChangeHostResources(ctx, req.(*ChangeHostResourcesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HostService_ListHostIPv4_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListHostIPv4Request)
 	if err := dec(in); err != nil {
@@ -744,6 +784,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RestartHost",
 			Handler:    _HostService_RestartHost_Handler,
+		},
+		{
+			MethodName: "ChangeHostResources",
+			Handler:    _HostService_ChangeHostResources_Handler,
 		},
 		{
 			MethodName: "ListHostIPv4",

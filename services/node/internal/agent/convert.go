@@ -79,12 +79,18 @@ func seedOf(id uuid.UUID, r *nodepb.EnsureSeedRequest) (s hyper.Seed, err error)
 }
 
 func machine(id uuid.UUID, r *nodepb.DefineMachineRequest) (m hyper.Machine, err error) {
-	m = hyper.Machine{UUID: id, Name: r.GetTitle(), CPUs: int(r.GetCpuNumber()), MemoryMiB: int64(r.GetRamMib()), Seed: true}
+	m = hyper.Machine{
+		UUID: id, Name: r.GetTitle(), CPUs: int(r.GetCpuNumber()), MemoryMiB: int64(r.GetRamMib()), Seed: true,
+		Growth: r.GetGrowth(), CPU: cpu(r.GetCpu()), Throttle: throttle(r.GetDiskLimits()),
+	}
 	for _, d := range r.GetDisks() {
 		m.Disks = append(m.Disks, disk(d))
 	}
 	for _, l := range r.GetLinks() {
-		n := hyper.NIC{Network: l.GetNetwork(), AntiSpoofing: l.GetAntiSpoofing()}
+		n := hyper.NIC{
+			Network: l.GetNetwork(), AntiSpoofing: l.GetAntiSpoofing(),
+			InMbit: int(l.GetInMbitps()), OutMbit: int(l.GetOutMbitps()), Firewall: firewall(l.GetFirewall()),
+		}
 		if n.MAC, err = mac(l); err != nil {
 			return m, err
 		}
@@ -101,6 +107,26 @@ func machine(id uuid.UUID, r *nodepb.DefineMachineRequest) (m hyper.Machine, err
 		m.NICs = append(m.NICs, n)
 	}
 	return m, nil
+}
+
+func cpu(c *nodepb.CPULimits) hyper.CPU {
+	return hyper.CPU{Mode: c.GetMode(), Model: c.GetModel(), Nesting: c.GetNesting(), Weight: int(c.GetWeight())}
+}
+
+func throttle(t *nodepb.DiskLimits) hyper.Throttle {
+	return hyper.Throttle{
+		ReadMbit: int(t.GetReadMbitps()), WriteMbit: int(t.GetWriteMbitps()),
+		ReadIOPS: int(t.GetReadIops()), WriteIOPS: int(t.GetWriteIops()), Weight: int(t.GetWeight()),
+	}
+}
+
+func firewall(rules []*nodepb.FirewallRule) (list []hyper.Rule) {
+	for _, r := range rules {
+		list = append(list, hyper.Rule{
+			Drop: r.GetDrop(), Out: r.GetOut(), Protocols: r.GetProtocols(), From: int(r.GetPortStart()), To: int(r.GetPortEnd()),
+		})
+	}
+	return list
 }
 
 func mac(l *nodepb.Link) (net.HardwareAddr, error) {

@@ -33,6 +33,7 @@ func (a *Agent) Describe(ctx context.Context, _ *nodepb.DescribeRequest) (*nodep
 		RamMib: clamp.Int32(f.MemoryMiB), StorageMib: clamp.Int32(f.StorageTotalMiB), StorageFreeMib: clamp.Int32(f.StorageFreeMiB),
 		Hypervisor: f.Hypervisor, LibvirtVersion: f.Libvirt, QemuVersion: f.QEMU, KernelVersion: f.Kernel, OsVersion: f.OS,
 		Accel: string(f.Accel), BootId: f.BootID, Bridge: hyper.BridgeName(a.stackID, 0), Dns: nameservers(resolvConfs...),
+		Features: f.Features,
 	}
 	for _, o := range oses {
 		d.Templates = append(d.Templates, templateOf(o))

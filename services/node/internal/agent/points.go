@@ -13,6 +13,7 @@ var (
 	atDisk, atSeed, atDefine  = pointsOf("disk"), pointsOf("seed"), pointsOf("define")
 	atRemoveDisk              = pointsOf("disk-remove")
 	atStart, atStop, atRemove = pointsOf("start"), pointsOf("stop"), pointsOf("remove")
+	atAdapt                   = pointsOf("adapt")
 )
 
 func (p points) round(f func() error) error {

@@ -1,6 +1,7 @@
 package hyper
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"unicode"
@@ -88,6 +89,9 @@ func (m Machine) Check() error {
 	case len(m.NICs) > MaxNICs:
 		return ErrInvalid.With("a machine has at most %d cards", MaxNICs).On("nics")
 	}
+	if err := errors.Join(m.CPU.check(), m.Throttle.check()); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for i, d := range m.Disks {
 		if err := d.Check(); err != nil {
@@ -104,6 +108,9 @@ func (m Machine) Check() error {
 		}
 		if !bridgeName.MatchString(n.Network) {
 			return ErrInvalid.With("not a bridge name").On(fmt.Sprintf("nics[%d].network", i))
+		}
+		if err := n.checkLimits(); err != nil {
+			return ErrInvalid.With("%s", err).On(fmt.Sprintf("nics[%d]", i))
 		}
 		for _, a := range n.Addresses {
 			if !a.IsValid() || a.Zone() != "" || a.Is4In6() {

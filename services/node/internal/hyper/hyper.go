@@ -38,9 +38,15 @@ type Driver interface {
 	// EnsureSeed writes the cloud-init seed. A running machine sees a changed seed at its next start.
 	EnsureSeed(ctx context.Context, machine uuid.UUID, s Seed) error
 	// Define makes the machine known to the hypervisor, or changes its definition. It never starts or stops it; what a
-	// running machine cannot change takes effect at its next start. The addresses that a card may use change at once.
+	// running machine cannot change takes effect at its next start. The addresses that a card may use, its rules and its
+	// limits change at once.
 	// Define returns ErrNoDisk if a disk or the seed is missing.
 	Define(ctx context.Context, m Machine) error
+
+	// Adapt makes a running machine like its definition, as far as that goes without a restart: rules and limits of cards and
+	// disks, shares, and with live more CPUs and memory too. It returns what the machine runs with, the zero value if it does
+	// not run, and ErrNotDefined if it is unknown.
+	Adapt(ctx context.Context, machine uuid.UUID, live bool) (Resources, error)
 
 	// Start powers the machine on. It succeeds if the machine runs already. It returns ErrNotDefined if the machine is unknown,
 	// ErrNoDisk if a disk or the seed is missing, and ErrNoTemplate if the template that a disk starts from is missing.
@@ -98,6 +104,7 @@ type Facts struct {
 	Accel           Accel
 	AccelReason     string // why this accelerator, for people
 	BootID          string // changes when the node reboots
+	Features        []string
 }
 
 // Power is the coarse state of a machine.

@@ -46,6 +46,9 @@ type NIC struct {
 	AntiSpoofing bool
 	// NodeSide is what the guest needs of the bridge; nil where the definition does not say.
 	NodeSide *NodeSide
+	// InMbit and OutMbit limit what the guest receives and sends, in Mbit/s; 0 is no limit.
+	InMbit, OutMbit int
+	Firewall        []Rule
 }
 
 // NodeSide is what a guest needs of the node's side of its network.
@@ -64,6 +67,9 @@ type Machine struct {
 	Disks     []Disk // in boot order
 	NICs      []NIC
 	Seed      bool // a seed was ensured and is plugged in
+	Growth    bool // CPUs and memory can be added while it runs
+	CPU       CPU
+	Throttle  Throttle
 	Meta      Meta
 }
 

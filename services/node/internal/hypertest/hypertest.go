@@ -19,6 +19,8 @@ import (
 // Options say which features of a driver can be tested. A nil feature is not tested.
 type Options struct {
 	StackID string
+	// Growth says that a running machine can get more CPUs and memory.
+	Growth bool
 	// Network is a bridge that the suite may create and remove.
 	Network func(t *testing.T) hyper.Network
 	// Template is the SHA-256 of an installed template, TemplateMiB its virtual size.
@@ -65,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Disks", disks, true},
 		{"RemoveDisk", removeDisk, true},
 		{"Redefine", redefine, true},
+		{"Adapt", adapt, true},
 		{"Cancelled", cancelled, true},
 		{"Traces", traces, true},
 		{"Parallel", parallel, true},

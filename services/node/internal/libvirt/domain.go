@@ -7,7 +7,6 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
-	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/template"
 )
@@ -18,6 +17,8 @@ type host struct {
 	cache string // of disks: none where the file system can, else writeback
 	dir   string // of the machine
 	base  func(sha256 string) (template.Template, error)
+
+	groups2 bool // the node has the second version of control groups
 }
 
 const (
@@ -36,25 +37,22 @@ func render(m hyper.Machine, h host) (string, error) {
 	d := libvirtxml.Domain{
 		Type: h.kind, Name: hyper.DomainName(m.Meta.StackID, m.Meta.HostID, m.UUID), UUID: m.UUID.String(), Title: m.Name,
 		Metadata: &libvirtxml.DomainMetadata{XML: meta},
-		Memory:   &libvirtxml.DomainMemory{Value: clamp.Uint(m.MemoryMiB), Unit: "MiB"},
-		VCPU:     &libvirtxml.DomainVCPU{Placement: "static", Value: clamp.Uint(m.CPUs)},
 		OS: &libvirtxml.DomainOS{
 			Type:        &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
 			BootDevices: []libvirtxml.DomainBootDevice{{Dev: "hd"}},
 		},
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
-		CPU:      &libvirtxml.DomainCPU{Mode: "maximum"},
+		CPU:      cpu(m.CPU, h.kind),
 		Clock:    &libvirtxml.DomainClock{Offset: "utc"},
 		// A guest that powers off is off; a crashed guest is off with a reason in its state.
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Devices: &libvirtxml.DomainDeviceList{},
 	}
-	switch h.kind {
-	case "kvm":
-		d.CPU = &libvirtxml.DomainCPU{Mode: "host-passthrough", Check: "none", Migratable: "on"}
-	case "test":
-		d.CPU, d.OS.Type.Arch, d.OS.Type.Machine = nil, "", ""
+	if h.kind == "test" {
+		d.OS.Type.Arch, d.OS.Type.Machine = "", ""
 	}
+	sizes(&d, m, h)
+	weights(&d, m, h)
 	if err := disks(d.Devices, m, h); err != nil {
 		return "", err
 	}
@@ -104,6 +102,7 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 			BackingStore: &libvirtxml.DomainDiskBackingStore{},
 			Target:       &libvirtxml.DomainDiskTarget{Dev: target(i), Bus: "virtio"},
 			Serial:       serial(disk.Name),
+			IOTune:       throttle(m.Throttle),
 		}
 		if disk.Template != "" {
 			base, err := h.base(disk.Template)

@@ -32,6 +32,9 @@ type Driver struct {
 	cache   string
 	locks   locks
 
+	asking sync.Mutex
+	known  []string // features, once libvirt was asked
+
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	close func() error // once
@@ -206,8 +209,35 @@ func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
 		if f.Hypervisor == "qemu" {
 			f.QEMU = f.HypervisorVer
 		}
-		return nil
+		f.Features, err = d.features(c)
+		return err
 	})
+}
+
+// features returns what the node can give machines or limit.
+func (d *Driver) features(c *lv.Connect) ([]string, error) {
+	if d.kind == "test" {
+		return []string{hyper.FeatureThrottle}, nil
+	}
+	d.asking.Lock()
+	defer d.asking.Unlock()
+	if d.known != nil {
+		return d.known, nil
+	}
+	list := append([]string{hyper.FeatureGrowth, hyper.FeatureThrottle}, groupFeatures()...)
+	if d.kind == "qemu" || nests() {
+		list = append(list, hyper.FeatureNesting)
+	}
+	caps, err := c.GetDomainCapabilities("", "x86_64", "q35", d.kind, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read capabilities: %w", err)
+	}
+	modes, err := cpuFeatures(caps)
+	if err != nil {
+		return nil, err
+	}
+	d.known = append(list, modes...)
+	return d.known, nil
 }
 
 func version(v uint32) string { return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1000%1000, v%1000) }

@@ -123,7 +123,7 @@ func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
 			return hyper.ErrNoDisk.With("the seed is not there")
 		}
 		xml, err := render(m, host{
-			kind: d.kind, cache: d.cache, dir: d.files.path(m.UUID, ""), base: d.cfg.Templates.Get,
+			kind: d.kind, cache: d.cache, dir: d.files.path(m.UUID, ""), base: d.cfg.Templates.Get, groups2: groups2(),
 		})
 		if err != nil {
 			return fmt.Errorf("render domain: %w", err)

@@ -92,6 +92,39 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 	})
 }
 
+// Adapt gives a running machine the limits of its definition, and with live more CPUs and memory, as far as there is room.
+func (d *Driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Resources, err error) {
+	err = d.change(ctx, "Adapt", id, func(m *machine) error {
+		if m.Def == nil {
+			return hyper.ErrNotDefined
+		}
+		if err := d.ours(m); err != nil || m.Running == nil {
+			return err
+		}
+		running := *m.Running
+		running.NICs, running.Throttle, running.CPU.Weight = m.Def.NICs, m.Def.Throttle, m.Def.CPU.Weight
+		r = hyper.Resources{CPUs: running.CPUs, MemoryMiB: running.MemoryMiB}
+		if live {
+			r = hyper.Grown(r, hyper.Resources{CPUs: m.Def.CPUs, MemoryMiB: m.Def.MemoryMiB}, m.Most)
+		}
+		running.CPUs, running.MemoryMiB = r.CPUs, r.MemoryMiB
+		m.Running = &running
+		return nil
+	})
+	return r, err
+}
+
+// Ran returns with what a machine runs, nil if it does not. For tests.
+func (d *Driver) Ran(id uuid.UUID) *hyper.Machine {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m := d.machines[id]; m != nil && m.Running != nil {
+		running := *m.Running
+		return &running
+	}
+	return nil
+}
+
 // present returns ErrNoDisk if a disk or the seed of a definition is missing.
 func (m *machine) present(def hyper.Machine) error {
 	for _, disk := range def.Disks {
@@ -123,7 +156,7 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 			}
 		}
 		def := *m.Def
-		m.Running = &def
+		m.Running, m.Most = &def, def.Most()
 		d.enterState(m, hyper.Running, "booted")
 		m.Console += greeting(m.Seed)
 		if len(m.Console) > maxConsole {

@@ -10,6 +10,13 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
+// features of a simulated node: all, with some models of CPUs.
+var features = []string{
+	hyper.FeatureGrowth, hyper.FeatureThrottle, hyper.FeatureBandwidth, hyper.FeatureFirewall, hyper.FeatureCPUWeight,
+	hyper.FeatureIOWeight, hyper.FeatureNesting, hyper.FeatureMode + hyper.CPUPassthrough, hyper.FeatureMode + hyper.CPUHostModel,
+	hyper.FeatureMode + hyper.CPUCustom, hyper.FeatureModel + "Nehalem", hyper.FeatureModel + "EPYC",
+}
+
 // Facts returns the facts of the simulated node. Free storage shrinks with the disks.
 func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
 	if err := d.enter(ctx, "Facts", uuid.Nil); err != nil {
@@ -28,6 +35,7 @@ func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
 		StorageTotalMiB: d.cfg.StorageMiB, StorageFreeMiB: max(0, free),
 		Hypervisor: "sim", HypervisorVer: "1", Kernel: "sim", OS: "Slipway simulator",
 		Accel: hyper.AccelSim, AccelReason: "nothing is executed", BootID: "sim",
+		Features: features,
 	}, nil
 }
 

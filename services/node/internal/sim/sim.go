@@ -47,6 +47,7 @@ type machine struct {
 	Seed    *hyper.Seed           `json:"seed,omitempty"`
 	Def     *hyper.Machine        `json:"def,omitempty"`
 	Running *hyper.Machine        `json:"running,omitempty"` // the definition it was started with
+	Most    hyper.Resources       `json:"most,omitzero"`     // that it can have until its next start
 	Power   hyper.Power           `json:"power"`
 	Reason  string                `json:"reason,omitempty"`
 	Since   time.Time             `json:"since,omitzero"`

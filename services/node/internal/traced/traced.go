@@ -54,6 +54,13 @@ func (d driver) Define(ctx context.Context, m hyper.Machine) error {
 	return d.span(ctx, "Define", m.UUID, func(ctx context.Context) error { return d.Driver.Define(ctx, m) })
 }
 
+func (d driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Resources, err error) {
+	return r, d.span(ctx, "Adapt", id, func(ctx context.Context) error {
+		r, err = d.Driver.Adapt(ctx, id, live)
+		return err
+	})
+}
+
 func (d driver) Start(ctx context.Context, id uuid.UUID) error {
 	return d.span(ctx, "Start", id, func(ctx context.Context) error { return d.Driver.Start(ctx, id) })
 }

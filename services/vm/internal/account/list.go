@@ -26,7 +26,8 @@ type item struct {
 var accountList = query.List{
 	From: "account a",
 	Joins: []query.Join{{Alias: "v", SQL: `CROSS JOIN LATERAL (
-		SELECT count(*)::int AS hosts, coalesce(sum(h.cpu_number), 0)::int AS cpus, coalesce(sum(h.ram_mib), 0)::int AS ram
+		SELECT count(*)::int AS hosts, coalesce(sum(coalesce(h.cpu_sold, h.cpu_number)), 0)::int AS cpus,
+			coalesce(sum(coalesce(h.ram_sold, h.ram_mib)), 0)::int AS ram
 		FROM host h WHERE h.account_id = a.id) v`}},
 	Columns: `a.id, a.email, a.roles, a.state, v.hosts, v.cpus, v.ram,
 		(SELECT coalesce(sum(d.size_mib), 0)::int FROM disk d JOIN host h ON h.id = d.host_id WHERE h.account_id = a.id) AS disk`,

@@ -26,6 +26,7 @@ import (
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/reinstall"
+	"slipway.dev/services/vm/internal/resource"
 	"slipway.dev/services/vm/internal/tag"
 	"slipway.dev/services/vm/internal/task"
 	"slipway.dev/services/vm/internal/watch"
@@ -47,6 +48,7 @@ type (
 	addressServer  = address.Server
 	ipchangeServer = ipchange.Server
 	consoleServer  = console.Server
+	resourceServer = resource.Server
 	nodeServer     = node.Server
 	leftoverServer = leftover.Server
 	watchServer    = watch.Server
@@ -63,6 +65,7 @@ type hosts struct {
 	*addressServer
 	*ipchangeServer
 	*consoleServer
+	*resourceServer
 }
 
 // upkeep answers vm.v3.UpkeepService.
@@ -99,6 +102,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		hostServer:  host.NewServer(db, host.Peers{Accounts: accounts, Addresses: reserver}),
 		powerServer: power.NewServer(db), addressServer: address.NewServer(db),
 		ipchangeServer: ipchange.NewServer(db, reserver), consoleServer: console.NewServer(db, p.Dial),
+		resourceServer: resource.NewServer(db),
 	})
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{

@@ -105,6 +105,9 @@ func (c *comparison) machines(w World) {
 		if h.Busy {
 			continue
 		}
+		if h.Unsettled {
+			c.add(changeStuck, hostName(h), "has a change of its size that no task carries out, or room for one")
+		}
 		if slices.Contains(transitional, h.State) {
 			c.add(hostStuck, hostName(h), "is %s, and no task of it is under way", h.State)
 			continue

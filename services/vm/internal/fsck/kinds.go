@@ -12,6 +12,7 @@ const (
 	addressOrphan  = "address_orphan"  // an address is held by no host, or by one that does not use it
 	addressAccount = "address_account" // an address is booked for another account than its host's
 	counterWrong   = "counter_wrong"   // a counter differs from what it counts
+	changeStuck    = "change_stuck"    // a change of a host's size that no task will carry out, or room that is kept for none
 	hostStuck      = "host_stuck"      // a host is between two states and no job is under way
 	hostOwnerless  = "host_ownerless"  // a host belongs to an account that does not exist
 )
@@ -19,7 +20,7 @@ const (
 // Kinds lists what the check of an installation may find besides the kinds of pkg/fsck; address_overdue is ip's.
 var Kinds = []string{
 	machineMissing, machineOrphan, machineTwice, diskMissing, diskOrphan, filePartial, addressMissing, addressOrphan,
-	addressAccount, "address_overdue", counterWrong, hostStuck, hostOwnerless,
+	addressAccount, "address_overdue", counterWrong, changeStuck, hostStuck, hostOwnerless,
 }
 
 // Sorts of objects in the counts of a report.

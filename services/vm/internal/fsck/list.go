@@ -18,6 +18,7 @@ type Recorded struct {
 	AccountID int32 `db:"account_id"`
 	State     string
 	Busy      bool     // a job of it is under way, so nothing is certain
+	Unsettled bool     // a change of the size has no job, or room is kept for none
 	Disks     []string // names
 	Addresses []int32  // ids at ip
 }
@@ -26,6 +27,8 @@ type Recorded struct {
 func recorded(ctx context.Context, db *unit.DB) ([]Recorded, error) {
 	rows, err := db.Query(ctx, `
 		SELECT h.id, h.uuid, h.node_id, h.account_id, h.state,
+			h.resize_task IS NOT NULL OR (coalesce(h.cpu_sold, h.cpu_number), coalesce(h.ram_sold, h.ram_mib))
+				<> (greatest(h.cpu_number, h.cpu_number_new), greatest(h.ram_mib, h.ram_mib_new)) AS unsettled,
 			EXISTS (SELECT FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')) AS busy,
 			coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM disk d WHERE d.host_id = h.id), '{}') AS disks,
 			coalesce((SELECT array_agg(a.ip_id ORDER BY a.ip_id) FROM host_address a WHERE a.host_id = h.id), '{}') AS addresses
@@ -47,7 +50,7 @@ func wrongCounters(ctx context.Context, db *unit.DB) ([]Counter, error) {
 	rows, err := db.Query(ctx, `
 		SELECT 'node ' || n.id AS object, c.name, c.says, c.counted
 		FROM node n
-		LEFT JOIN (SELECT node_id, sum(cpu_number) AS cpu, sum(ram_mib) AS ram FROM host GROUP BY node_id) h ON h.node_id = n.id
+		LEFT JOIN (SELECT node_id, sum(coalesce(cpu_sold, cpu_number)) AS cpu, sum(coalesce(ram_sold, ram_mib)) AS ram FROM host GROUP BY node_id) h ON h.node_id = n.id
 		LEFT JOIN (SELECT o.node_id, sum(d.size_mib) AS disk FROM disk d JOIN host o ON o.id = d.host_id GROUP BY o.node_id) d ON d.node_id = n.id
 		CROSS JOIN LATERAL (VALUES
 			('cpu_allocated', n.cpu_allocated::bigint, coalesce(h.cpu, 0)::bigint),
@@ -57,7 +60,8 @@ func wrongCounters(ctx context.Context, db *unit.DB) ([]Counter, error) {
 		UNION ALL
 		SELECT 'account ' || u.account_id, c.name, c.says, c.counted
 		FROM account_usage u
-		LEFT JOIN (SELECT account_id, count(*) AS hosts, sum(cpu_number) AS cpu, sum(ram_mib) AS ram FROM host GROUP BY account_id) h
+		LEFT JOIN (SELECT account_id, count(*) AS hosts, sum(coalesce(cpu_sold, cpu_number)) AS cpu,
+				sum(coalesce(ram_sold, ram_mib)) AS ram FROM host GROUP BY account_id) h
 			ON h.account_id = u.account_id
 		LEFT JOIN (SELECT o.account_id, sum(d.size_mib) AS disk FROM disk d JOIN host o ON o.id = d.host_id GROUP BY o.account_id) d
 			ON d.account_id = u.account_id

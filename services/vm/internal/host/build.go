@@ -6,6 +6,7 @@ import (
 
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/machine"
 )
 
 // placement is what a new host is planned on. What is missing is 0.
@@ -34,8 +35,12 @@ func readPlacement(ctx context.Context, db *unit.DB, cluster, os, owner int32, a
 	return p, err
 }
 
-// Booted records whether the machine was started with its addresses alone; nil: as cluster and administrators say now.
-func Booted(ctx context.Context, tx *unit.Tx, id int32, limited *bool) error {
+// Booted records with which size the machine was started, and whether with its addresses alone; nil: as cluster and
+// administrators say now.
+func Booted(ctx context.Context, tx *unit.Tx, id int32, limited *bool, size machine.Size) error {
+	if err := started(ctx, tx, id, size); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `
 		UPDATE host h SET anti_spoofing = coalesce($2, h.anti_spoofing_own, c.anti_spoofing) FROM cluster c
 		WHERE h.id = $1 AND c.id = h.cluster_id AND h.anti_spoofing <> coalesce($2, h.anti_spoofing_own, c.anti_spoofing)`, id, limited)
@@ -53,7 +58,7 @@ func size(ctx context.Context, tx *unit.Tx, id int32) (disks, ipv4 int64, err er
 // usageOf returns what locked hosts use of the limits of their account.
 func usageOf(ctx context.Context, tx *unit.Tx, ids []int32) (u account.Usage, err error) {
 	err = tx.QueryRow(ctx, `
-		SELECT count(*), coalesce(sum(cpu_number), 0), coalesce(sum(ram_mib), 0),
+		SELECT count(*), coalesce(sum(coalesce(cpu_sold, cpu_number)), 0), coalesce(sum(coalesce(ram_sold, ram_mib)), 0),
 		       (SELECT coalesce(sum(size_mib), 0) FROM disk WHERE host_id = ANY($1)),
 		       (SELECT count(*) FROM host_address WHERE host_id = ANY($1) AND family = 4)
 		FROM host WHERE id = ANY($1)`, ids).Scan(

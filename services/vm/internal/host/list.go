@@ -13,6 +13,7 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/listing"
+	"slipway.dev/services/vm/internal/machine"
 )
 
 // item is a host as lists show it, in one row.
@@ -48,6 +49,10 @@ type item struct {
 	IP6          []string  `db:"ip6"`
 	Task         *int32    `db:"task"`
 	Balancer     string
+	NewCPUs      int32           `db:"cpu_number_new"`
+	NewRAM       int32           `db:"ram_mib_new"`
+	Limits       *machine.Limits `db:"limits"`
+	NewLimits    *machine.Limits `db:"limits_new"`
 	Uptime       int32
 	Synced       bool
 	Protected    bool `db:"is_protected"`
@@ -69,7 +74,8 @@ var hostList = query.List{
 			SELECT k.id, coalesce(nullif(k.label, ''), k.name) AS name, k.size_mib, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
 			FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order, k.id LIMIT 1) d ON true`},
 	},
-	Columns: `h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
+	Columns: `coalesce(h.cpu_number_new, h.cpu_number) AS cpu_number_new, coalesce(h.ram_mib_new, h.ram_mib) AS ram_mib_new,
+		h.limits, h.limits_new, h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
 		h.created_at, c.id AS cluster_id, c.name AS cluster_name, n.id AS node_id, n.name AS node_name, n.endpoint, n.bridge,
 		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, ` + image.Title + ` AS os_name, o.os_group,
 		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib,
@@ -89,7 +95,7 @@ var hostList = query.List{
 			"state", "cluster", "cluster.id", "cluster.name", "account", "account.id", "account.email",
 		}},
 	},
-	Fields: map[string]query.Field{
+	Fields: withLimits(map[string]query.Field{
 		"id":                    {SQL: "h.id", Type: query.Int},
 		"name":                  {SQL: "h.name", Type: query.Text},
 		"comment":               {SQL: "h.comment", Type: query.Text},
@@ -124,7 +130,22 @@ var hostList = query.List{
 		"mac":                   {SQL: "h.mac::text", Type: query.Text},
 		"ip4":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding'"},
 		"ip6":                   {SQL: "x.addr", Type: query.IP, Each: "host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding'"},
-	},
+		"cpu_number_new":        {SQL: "coalesce(h.cpu_number_new, h.cpu_number)", Type: query.Int},
+		"ram_mib_new":           {SQL: "coalesce(h.ram_mib_new, h.ram_mib)", Type: query.Int},
+		"cpu_mode":              {SQL: "coalesce(h.limits->>'cpu_mode', '" + machine.CPUDefault + "')", Type: query.Text},
+		"cpu_custom_model":      {SQL: "coalesce(h.limits->>'cpu_custom_model', '')", Type: query.Text},
+	}),
+}
+
+// withLimits adds the limits of hosts to the fields of a filter.
+func withLimits(fields map[string]query.Field) map[string]query.Field {
+	for _, name := range machine.Figures() {
+		fields[name] = query.Field{SQL: "coalesce((h.limits->>'" + name + "')::int, 0)", Type: query.Int}
+	}
+	for _, name := range []string{"nesting", "hot_plug", "live_resize"} {
+		fields[name] = query.Field{SQL: "coalesce((h.limits->>'" + name + "')::boolean, false)", Type: query.Bool}
+	}
+	return fields
 }
 
 // own returns the scope of the hosts of owner, of all for owner 0.

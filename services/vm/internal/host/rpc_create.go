@@ -21,6 +21,7 @@ import (
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/task"
 )
@@ -77,6 +78,13 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 		IPv6: r.GetIpv6Enabled(), IPv6Pools: r.GetIpv6Pool(), IPv6Prefix: r.GetIpv6Prefix(),
 		Balancer: r.GetBalancerMode(), AntiSpoofing: r.GetAntiSpoofing(), SSHKeys: r.GetSshKeys(),
 		Tags: r.GetTags(),
+		Limits: machine.Limits{
+			CPUMode: r.GetCpuMode(), CPUModel: r.GetCpuCustomModel(), Nesting: r.GetNesting(), HotPlug: r.GetHotPlug(),
+			LiveResize: r.GetLiveResize(), CPUWeight: r.GetCpuWeight(), IOWeight: r.GetIoWeight(),
+			IOReadMbit: r.GetIoReadMbitps(), IOWriteMbit: r.GetIoWriteMbitps(), IOReadIOPS: r.GetIoReadIops(),
+			IOWriteIOPS: r.GetIoWriteIops(), NetMbit: r.GetNetBandwidthMbitps(), NetInMbit: r.GetNetInMbitps(),
+			NetOutMbit: r.GetNetOutMbitps(), Firewall: RulesOf(r.GetFirewallRules()),
+		},
 	}
 	if r.Ipv4Number != nil {
 		s.IPv4Number, s.IPv4Given = r.GetIpv4Number(), true
@@ -120,7 +128,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place nod
 	// before it takes addresses from others.
 	place, err = node.Choose(ctx, s.db, p.ClusterID, spec.Node, p.OSID, spec.want())
 	if err != nil {
-		return nil, place, err
+		return nil, place, spec.unable(err)
 	}
 	four, _ := address.Asked(spec.claims())
 	if err := p.Limits.Allow(spec.on(place).usage(int64(four))); err != nil {
@@ -162,6 +170,9 @@ func (s *createSpec) host(owner int32, hash string, p placement) *Host {
 		AccountID: owner, ClusterID: p.ClusterID, OSID: p.OSID, CPUs: s.CPUs, MAC: s.MAC,
 		AntiSpoofing: p.AntiSpoofing || s.AntiSpoofing, PasswordHash: hash, SSHKeys: s.SSHKeys, Balanced: s.Balancer != balancerOff,
 		Autostart: true, Tags: s.Tags,
+	}
+	if !s.Limits.None() {
+		h.Limits = &s.Limits
 	}
 	if s.AntiSpoofing {
 		h.Limited = &s.AntiSpoofing
@@ -273,7 +284,7 @@ func (s *Server) record(
 			return resp, err
 		}
 		if place, err = node.Choose(ctx, s.db, h.ClusterID, spec.Node, h.OSID, spec.want()); err != nil {
-			return nil, err
+			return nil, spec.unable(err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/services/vm/internal/machine"
 )
 
 // State is the dialect's word for what a host does.
@@ -73,6 +74,13 @@ type Host struct {
 	Protected    bool // neither deleted nor reinstalled
 	Autostart    bool // runs again after a reboot of its node
 	Tags         []string
+	NewCPUs      *int32
+	NewRAM       *int32 // they wait for the next start
+	SoldCPUs     *int32
+	SoldRAM      *int32 // see Sold
+	ResizeTask   *int32 // the job that is to try the new size
+	Limits       *machine.Limits
+	NewLimits    *machine.Limits // they wait for the next stop
 }
 
 // Unprotected refuses a protected host.

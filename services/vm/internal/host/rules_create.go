@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/tag"
 )
@@ -57,6 +59,7 @@ type createSpec struct {
 	AntiSpoofing           bool
 	SSHKeys                []string
 	Tags                   []string
+	Limits                 machine.Limits
 }
 
 // check refuses a host that no installation could make, and names the field at fault.
@@ -160,10 +163,10 @@ func (s *createSpec) claims() []address.Claim {
 }
 
 func (s *createSpec) checkSize() error {
-	if err := between("cpu_number", s.CPUs, 0, maxCPUs); err != nil {
+	if err := CheckSize(machine.Size{CPUs: s.CPUs, RAM: s.RAM}); err != nil {
 		return err
 	}
-	if err := between("ram_mib", s.RAM, 0, maxRAMMiB); err != nil {
+	if err := s.Limits.Check(); err != nil {
 		return err
 	}
 	if err := between("ipv4_number", s.IPv4Number, 0, address.Max); err != nil {
@@ -253,7 +256,25 @@ func (s *createSpec) fill() (err error) {
 
 // want returns what the host asks of its node.
 func (s *createSpec) want() node.Want {
-	return node.Want{CPUs: s.CPUs, RAM: s.RAM, Boot: s.Disks[0].SizeMiB, More: disk.Total(s.Disks[1:])}
+	w := node.Want{CPUs: s.CPUs, RAM: s.RAM, Boot: s.Disks[0].SizeMiB, More: disk.Total(s.Disks[1:]), Features: []string{}}
+	for _, n := range s.Limits.Needs() {
+		w.Features = append(w.Features, n.Feature)
+	}
+	return w
+}
+
+// unable returns err as the caller understands it: what no node can do is asked for by a field.
+func (s *createSpec) unable(err error) error {
+	lacks, is := errors.AsType[*node.LacksError](err)
+	if !is {
+		return err
+	}
+	for _, n := range s.Limits.Needs() {
+		if n.Feature == lacks.Feature {
+			return fault.Invalid.With("no node in service can do that").On(n.Field)
+		}
+	}
+	return err
 }
 
 // on returns the spec as it is on a node: the host begins as the node's version of the OS, and gets what that needs.

@@ -17,13 +17,15 @@ import (
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
+	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/tag"
 )
 
 const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
 	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at, balanced,
-	is_protected, autostart, tags`
+	is_protected, autostart, tags,
+	cpu_number_new, ram_mib_new, cpu_sold, ram_sold, resize_task, limits, limits_new`
 
 type hostRow struct {
 	ID           int32
@@ -50,6 +52,13 @@ type hostRow struct {
 	Protected    bool `db:"is_protected"`
 	Autostart    bool
 	Tags         []string
+	NewCPUs      *int32 `db:"cpu_number_new"`
+	NewRAM       *int32 `db:"ram_mib_new"`
+	SoldCPUs     *int32 `db:"cpu_sold"`
+	SoldRAM      *int32 `db:"ram_sold"`
+	ResizeTask   *int32 `db:"resize_task"`
+	Limits       *machine.Limits
+	NewLimits    *machine.Limits `db:"limits_new"`
 }
 
 // Lock loads and locks a host for this unit of work. A host of another owner is not found; owner 0 sees all.
@@ -135,12 +144,14 @@ func (t rows) InsertHost(ctx context.Context, h *Host, disks []disk.Disk, addrs 
 	}
 	err := t.QueryRow(ctx, `
 		INSERT INTO host (uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
-			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, balanced, anti_spoofing_own, tags)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+			cpu_number, ram_mib, mac, anti_spoofing, password_hash, ssh_keys, balanced, anti_spoofing_own, tags,
+			limits)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+			$21)
 		RETURNING id, created_at`,
 		h.UUID, h.Name, h.Comment, h.Domain, h.Hostname, h.State, h.Wanted, h.AccountID, h.ClusterID, h.NodeID, h.OSID,
 		h.CPUs, h.RAM, h.MAC, h.AntiSpoofing, h.PasswordHash, append([]string{}, h.SSHKeys...), h.Balanced, h.Limited,
-		append([]string{}, h.Tags...)).
+		append([]string{}, h.Tags...), h.Limits).
 		Scan(&h.ID, &h.CreatedAt)
 	if pg.IsUnique(err, "host_mac_key") {
 		return fault.Conflict.With("another host has the hardware address %s", h.MAC).On(card{}.on("mac"))
@@ -192,12 +203,13 @@ func (t rows) DeleteHost(ctx context.Context, id int32) error {
 	if err != nil {
 		return err
 	}
+	cpus, ram := h.Sold()
 	b := &pgx.Batch{}
 	account.QueueRefund(b, h.AccountID, account.Usage{
-		account.HostCount: 1, account.CPUNumber: int64(h.CPUs), account.RAMMiB: int64(h.RAM), account.HDDMiB: disks,
+		account.HostCount: 1, account.CPUNumber: int64(cpus), account.RAMMiB: int64(ram), account.HDDMiB: disks,
 		account.IPv4Number: ipv4,
 	})
 	b.Queue(`DELETE FROM host WHERE id = $1`, id)
-	node.QueueRelease(b, h.NodeID, node.Size{CPUs: h.CPUs, RAM: h.RAM, Disk: disks})
+	node.QueueRelease(b, h.NodeID, node.Size{CPUs: cpus, RAM: ram, Disk: disks})
 	return t.SendBatch(ctx, b).Close()
 }

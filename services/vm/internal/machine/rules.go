@@ -53,6 +53,10 @@ type Machine struct {
 	DNS          []string // for networks that have none of their own
 	Wanted       bool     // the host is to run
 	Fresh        string   // the disk that the job makes; "" for none
+	Limits
+	NewCPUs   *int32  // from the next start on; nil: CPUs
+	NewRAM    *int32  // from the next start on; nil: RAM
+	NewLimits *Limits // from the next start on; nil: Limits
 }
 
 // plan is a machine as it will be when the job is done.
@@ -62,6 +66,21 @@ type plan struct {
 	before    []address.Address // those that it has until then
 	ran       bool              // the machine ran before it was to be started
 	was       *Machine          // the machine until then
+}
+
+// atStart is the machine with what waits for its next start.
+func (m Machine) atStart() *Machine {
+	if m.NewCPUs != nil {
+		m.CPUs = *m.NewCPUs
+	}
+	if m.NewRAM != nil {
+		m.RAM = *m.NewRAM
+	}
+	if m.NewLimits != nil {
+		m.Limits = *m.NewLimits
+	}
+	m.AntiSpoofing = m.Limited
+	return &m
 }
 
 // nameServers returns those of the addresses' networks, in the order of the addresses. A network that has none

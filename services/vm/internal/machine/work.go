@@ -72,7 +72,7 @@ func (s *Steps) plan(ctx context.Context, run *jobs.Run, a Args) (*plan, error) 
 	}
 	p.before, p.Addresses = address.During(m.Addresses, run.ID)
 	if s.boot {
-		p.Addresses, p.AntiSpoofing = address.AtStart(p.Addresses), p.Limited
+		p.Addresses, p.Machine = address.AtStart(p.Addresses), m.atStart()
 	}
 	run.Memo = p
 	return p, nil
@@ -212,10 +212,12 @@ func defineOn(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Com
 }
 
 func definition(c *nodepb.Command, p *plan) *nodepb.DefineMachineRequest {
-	return &nodepb.DefineMachineRequest{
+	r := &nodepb.DefineMachineRequest{
 		Command: c, Title: p.Name, CpuNumber: p.CPUs, RamMib: p.RAM,
 		Disks: disks(p), Links: links(p), HostId: p.ID,
 	}
+	p.define(r)
+	return r
 }
 
 // Start starts the machine. It may run twice: starting a running machine succeeds.
@@ -254,6 +256,7 @@ func (s *Steps) BootWanted(ctx context.Context, run *jobs.Run, a Args) error {
 type Booted struct {
 	Addresses    []address.Address
 	AntiSpoofing *bool
+	Size         Size
 }
 
 // Booted returns with what the attempt has started the machine: the zero value if an earlier attempt did. It returns false
@@ -263,7 +266,7 @@ func (s *Steps) Booted(run *jobs.Run) (b Booted, started bool) {
 	if !ok {
 		return b, true
 	}
-	return Booted{append([]address.Address{}, p.Addresses...), &p.AntiSpoofing}, !p.ran
+	return Booted{append([]address.Address{}, p.Addresses...), &p.AntiSpoofing, Size{p.CPUs, p.RAM}}, !p.ran
 }
 
 // Stop stops the machine. It may run twice: stopping a stopped machine succeeds.
@@ -311,6 +314,7 @@ func links(p *plan) []*nodepb.Link {
 			routed[a.Family] = true
 		}
 	}
+	p.card(l)
 	return []*nodepb.Link{l}
 }
 

@@ -27,6 +27,12 @@ var (
 	ErrRoomTaken = errors.New("other hosts took the room meanwhile")
 )
 
+// LacksError reports that no node in service can do something that the host needs.
+type LacksError struct{ Feature string }
+
+// Error returns the text of the error.
+func (e *LacksError) Error() string { return "no node in service can do " + e.Feature }
+
 // Description is what an agent says of its node.
 type Description struct {
 	StackID                                   string // "" from an older agent
@@ -36,6 +42,7 @@ type Description struct {
 	CPUModel, Hypervisor, Accel               string
 	Kernel, OS, QEMU, Libvirt, BootID, Bridge string
 	DNS                                       []string
+	Features                                  []string // what the node can give machines or limit
 }
 
 // CheckAgent returns a fault if the node that an agent's certificate names is not the node that the agent speaks of.
@@ -67,6 +74,7 @@ type Size struct {
 type Want struct {
 	CPUs, RAM, Boot int32 // Boot is the first disk
 	More            int64 // the other disks
+	Features        []string
 }
 
 // Place is a node with room for a host, what the OS is there, and what the host gets.

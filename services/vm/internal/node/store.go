@@ -24,12 +24,12 @@ type Known struct {
 const update = `
 	UPDATE node SET name = $2, endpoint = $3, cpu_number = $4, cpu_model = $5, ram_mib = $6, storage_mib = $7,
 		storage_free_mib = $8, hypervisor = $9, accel = $10, kernel_version = $11, os_version = $12, qemu_version = $13,
-		libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, seen_at = now()
+		libvirt_version = $14, boot_id = $15, bridge = $16, dns = $17, features = $18, seen_at = now()
 	WHERE uuid = $1`
 
 // Register stores a sign of life. Nearly all come from a known node that runs on at its place: one statement stores these.
 func Register(ctx context.Context, tx *unit.Tx, n Description) (k Known, err error) {
-	err = tx.QueryRow(ctx, update+` AND boot_id = $15 AND endpoint = $3 AND ($18::text = '' OR EXISTS (SELECT FROM installation WHERE id = $18))
+	err = tx.QueryRow(ctx, update+` AND boot_id = $15 AND endpoint = $3 AND ($19::text = '' OR EXISTS (SELECT FROM installation WHERE id = $19))
 		RETURNING id, templates`, append(n.columns(), n.StackID)...).Scan(&k.ID, &k.Templates)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return k, err
@@ -84,6 +84,7 @@ func (n Description) columns() []any {
 	return []any{
 		n.UUID, n.Name, n.Endpoint, n.CPUs, n.CPUModel, n.RAM, n.StorageMiB, n.StorageFreeMiB, n.Hypervisor, n.Accel,
 		n.Kernel, n.OS, n.QEMU, n.Libvirt, n.BootID, n.Bridge, append([]string{}, n.DNS...),
+		append([]string{}, n.Features...),
 	}
 }
 

@@ -28,6 +28,7 @@ const attempts = 8
 type Tx interface {
 	host.Tx
 	Booted(ctx context.Context, host int32, b machine.Booted) error
+	Stopped(ctx context.Context, host int32) error
 }
 
 // rows are the tables in a unit of work.
@@ -40,11 +41,13 @@ type rows struct {
 func Rows(tx *unit.Tx) Tx { return rows{host.Rows(tx), tx} }
 
 func (t rows) Booted(ctx context.Context, id int32, b machine.Booted) error {
-	if err := host.Booted(ctx, t.tx, id, b.AntiSpoofing); err != nil {
+	if err := host.Booted(ctx, t.tx, id, b.AntiSpoofing, b.Size); err != nil {
 		return err
 	}
 	return address.Booted(ctx, t.tx, id, b.Addresses)
 }
+
+func (t rows) Stopped(ctx context.Context, id int32) error { return host.Halted(ctx, t.tx, id) }
 
 type worker struct {
 	in    func(pgx.Tx) Tx
@@ -66,7 +69,7 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
 		Steps: []jobs.Step[machine.Args]{network, up}, Done: w.started, Failed: w.failed(host.Stopped),
 	})
 	handle(stopKind, jobs.Handler[machine.Args]{
-		Steps: []jobs.Step[machine.Args]{down}, Done: w.done(host.Stopped, "stopped"), Failed: w.failed(host.Unknown),
+		Steps: []jobs.Step[machine.Args]{down}, Done: w.stopped, Failed: w.failed(host.Unknown),
 	})
 	handle(restartKind, jobs.Handler[machine.Args]{
 		Steps: []jobs.Step[machine.Args]{down, network, up},
@@ -85,11 +88,13 @@ func (w *worker) started(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machin
 	return host.Settle(ctx, t, a.ID, host.Active, "started")
 }
 
-// done records the state that a job led to.
-func (w *worker) done(state host.State, verb string) func(context.Context, pgx.Tx, *jobs.Run, machine.Args) error {
-	return func(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a machine.Args) error {
-		return host.Settle(ctx, w.in(tx), a.ID, state, verb)
+// stopped records that the host is stopped, and has what waited for that.
+func (w *worker) stopped(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a machine.Args) error {
+	t := w.in(tx)
+	if err := t.Stopped(ctx, a.ID); err != nil {
+		return err
 	}
+	return host.Settle(ctx, t, a.ID, host.Stopped, "stopped")
 }
 
 // failed records the likely state after a job that failed; the next look at the node corrects it.

@@ -25,6 +25,7 @@ import (
 	"slipway.dev/services/vm/internal/machine"
 	nodes "slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/power"
+	"slipway.dev/services/vm/internal/resource"
 	"slipway.dev/services/vm/internal/task"
 	"slipway.dev/services/vm/internal/worker"
 )
@@ -107,6 +108,7 @@ func (r rows) all() worker.Rows {
 		Host:     func(t pgx.Tx) hosts.Tx { return in(t) },
 		Power:    func(t pgx.Tx) power.Tx { return in(t) },
 		IPChange: func(t pgx.Tx) ipchange.Tx { return in(t) },
+		Resource: func(t pgx.Tx) resource.Tx { return in(t) },
 	}
 }
 
@@ -325,6 +327,12 @@ func (t tx) ChangeAddresses(_ context.Context, id, job int32, add, remove []addr
 	set(t, t.hosts, id, h)
 	return nil
 }
+
+// Halted changes nothing: no size waits in the memory.
+func (t tx) Stopped(context.Context, int32) error { return nil }
+
+// Resized changes nothing: no request of the simulation changes resources.
+func (t tx) Resized(context.Context, int32, int32, func(*hosts.Host)) error { return nil }
 
 // Booted changes nothing: the networks of the memory do not change.
 func (t tx) Booted(context.Context, int32, machine.Booted) error { return nil }

@@ -56,6 +56,7 @@ func (s *Server) RegisterNode(ctx context.Context, r *vmpb.RegisterNodeRequest) 
 			StorageMiB: d.GetStorageMib(), StorageFreeMiB: d.GetStorageFreeMib(),
 			Hypervisor: d.GetHypervisor(), Accel: d.GetAccel(), Kernel: d.GetKernelVersion(), OS: d.GetOsVersion(),
 			QEMU: d.GetQemuVersion(), Libvirt: d.GetLibvirtVersion(), BootID: d.GetBootId(), Bridge: d.GetBridge(), DNS: d.GetDns(),
+			Features: d.GetFeatures(),
 		})
 		if err != nil {
 			return err

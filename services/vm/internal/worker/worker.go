@@ -21,6 +21,7 @@ import (
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/reinstall"
+	"slipway.dev/services/vm/internal/resource"
 	"slipway.dev/services/vm/internal/watch"
 )
 
@@ -32,6 +33,7 @@ type Rows struct {
 	IPChange  func(pgx.Tx) ipchange.Tx
 	Reinstall func(pgx.Tx) reinstall.Tx
 	Made      machine.Make // what a reinstallation makes of a machine
+	Resource  func(pgx.Tx) resource.Tx
 	Leftovers leftover.Store
 	Watch     watch.Store
 	DB        *unit.DB  // for imports of images; simulations have none
@@ -48,6 +50,7 @@ func Tables(db *unit.DB) Rows {
 		IPChange:  func(tx pgx.Tx) ipchange.Tx { return ipchange.Rows(unit.In(tx)) },
 		Reinstall: func(tx pgx.Tx) reinstall.Tx { return reinstall.Rows(unit.In(tx)) },
 		Made:      reinstall.Make(db),
+		Resource:  func(tx pgx.Tx) resource.Tx { return resource.Rows(unit.In(tx)) },
 		Leftovers: leftover.Tables(db),
 		Watch:     watch.Tables(db),
 		DB:        db,
@@ -67,6 +70,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	power.Register(r, rows.Power, steps)
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	reinstall.Register(r, rows.Reinstall, rows.Made, steps)
+	resource.Register(r, rows.Resource, steps)
 	image.Register(r, rows.DB, dial)
 	owner.Register(r)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
