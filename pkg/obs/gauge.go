@@ -6,18 +6,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Desc describes a gauge by its name, help text and labels.
+// Desc describes a gauge or a counter by its name, help text and labels.
 func Desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// Set sets a gauge in one scrape; labels are values in the order of the description.
+// Set sets a gauge or a counter in one scrape; labels are values in the order of the description.
 type Set func(d *prometheus.Desc, v float64, labels ...string)
 
 // Gauges adds gauges that read sets at every scrape. A gauge that read does not set is left out of the scrape.
 func (o *Obs) Gauges(read func(ctx context.Context, set Set) error) {
+	o.Metrics(func(ctx context.Context, gauge, _ Set) error { return read(ctx, gauge) })
+}
+
+// Metrics adds gauges and counters that read sets at every scrape. What read does not set is left out of the scrape.
+func (o *Obs) Metrics(read func(ctx context.Context, gauge, counter Set) error) {
 	o.registry.MustRegister(collector(func(ctx context.Context, c chan<- prometheus.Metric) error {
-		return read(ctx, func(d *prometheus.Desc, v float64, labels ...string) { gauge(c, d, v, labels...) })
+		set := func(t prometheus.ValueType) Set {
+			return func(d *prometheus.Desc, v float64, labels ...string) {
+				c <- prometheus.MustNewConstMetric(d, t, v, labels...)
+			}
+		}
+		return read(ctx, set(prometheus.GaugeValue), set(prometheus.CounterValue))
 	}))
 }
 

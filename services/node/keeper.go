@@ -75,4 +75,5 @@ func (s *Service) Observe(o *obs.Obs) {
 		set(leftOut, float64(s.damaged), "fence")
 		return nil
 	})
+	o.Metrics(s.usage)
 }

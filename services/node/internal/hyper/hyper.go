@@ -65,6 +65,9 @@ type Driver interface {
 	State(ctx context.Context, machine uuid.UUID) (State, error)
 	// List returns the defined machines that carry our stack id. A failure to list is an error, never an empty list.
 	List(ctx context.Context) ([]Observed, error)
+	// Usage returns what the running machines of our stack have used since they were started. A machine that cannot be asked
+	// at the moment, because another call works on it, is left out.
+	Usage(ctx context.Context) ([]Usage, error)
 	// Addresses returns the addresses that the guest may have: those in its seed, and those that its cards are limited to.
 	// It returns none for an unknown machine.
 	Addresses(ctx context.Context, machine uuid.UUID) ([]netip.Addr, error)

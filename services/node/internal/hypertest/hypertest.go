@@ -40,6 +40,8 @@ type Options struct {
 	Bridge func(t *testing.T, d hyper.Driver, name string) []netip.Prefix
 	// Steal removes the rules of the networks and of the running machines' cards, and a bridge, as another program may.
 	Steal func(t *testing.T, bridge string)
+	// Unsampled is true for a hypervisor that counts nothing, such as libvirt's test driver.
+	Unsampled bool
 	// Traces lists the remains of a machine apart from the driver's answers: files, taps, rules.
 	Traces func(t *testing.T, id uuid.UUID) []string
 }
@@ -69,6 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Redefine", redefine, true},
 		{"Adapt", adapt, true},
 		{"Cancelled", cancelled, true},
+		{"Usage", usage, !o.Unsampled},
 		{"Traces", traces, true},
 		{"Parallel", parallel, true},
 		{"Template", templates, o.Template != ""},

@@ -80,7 +80,8 @@ func fixed(l *libvirtxml.DomainDeviceList, h host) {
 		Log:    &libvirtxml.DomainChardevLog{File: filepath.Join(h.dir, consoleFile), Append: "on"},
 	}}
 	l.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "none"}}}
-	l.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "virtio", FreePageReporting: "on"}
+	// The guest says every ten seconds how much of its memory it uses.
+	l.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "virtio", FreePageReporting: "on", Stats: &libvirtxml.DomainMemBalloonStats{Period: 10}}
 	l.RNGs = []libvirtxml.DomainRNG{{
 		Model: "virtio",
 		Backend: &libvirtxml.DomainRNGBackend{

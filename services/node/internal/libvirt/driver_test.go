@@ -80,9 +80,10 @@ func TestSuite(t *testing.T) {
 		}
 	})
 	hypertest.Run(t, func(*testing.T) hyper.Driver { return d }, hypertest.Options{
-		StackID: stack,
-		Traces:  traces(root),
-		Lose:    lose(root),
+		StackID:   stack,
+		Traces:    traces(root),
+		Lose:      lose(root),
+		Unsampled: true,
 		Foreign: func(t *testing.T, _ hyper.Driver) uuid.UUID {
 			c, err := lv.NewConnect("test:///default")
 			if err != nil {
