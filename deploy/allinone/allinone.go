@@ -33,6 +33,9 @@ type Config struct {
 	Hypervisor, Accel string
 	// Metrics is the address of /metrics; if it is empty nothing is counted or served.
 	Metrics string
+	// MetricsServer is the URL of a server that answers Prometheus' HTTP API and scrapes Metrics; "auto" runs a private Prometheus
+	// if one is installed, "off" has none: requests for metrics of hosts are refused then.
+	MetricsServer string
 	// Templates is a directory of OS templates that are installed at start; empty for none.
 	Templates string
 	// AdminEmail and AdminPassword are of the first administrator; without a password one is made and kept in
@@ -58,6 +61,7 @@ type process struct {
 	node     *node.Service
 	gateway  *gateway.Gateway
 	obs      *obs.Obs // nil without metrics
+	private  *private // nil without a Prometheus of our own
 }
 
 // stopTime is how long requests under way may take when the process is asked to stop.
@@ -111,11 +115,14 @@ func (s *process) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.private, err = s.prometheus(); err != nil {
+		return err
+	}
 	// The lock on the data directory proves that the predecessor is dead: its jobs are taken over at once.
 	s.services, err = stack.New(ctx, stack.Config{
 		Pools: s.infra.pools, Guard: s.infra.guard, Bus: s.infra.bus, Log: s.log, Settings: settings(os.Environ(), map[string]string{
 			"SLIPWAY_AUTH_MASTER_KEY": master, "SLIPWAY_AUTH_ADMIN_EMAIL": s.cfg.AdminEmail, "SLIPWAY_AUTH_ADMIN_PASSWORD": password,
-			"SLIPWAY_VM_TAKE_OVER": "true",
+			"SLIPWAY_VM_TAKE_OVER": "true", "SLIPWAY_VM_METRICS_SERVER": s.metricsURL(),
 		}),
 	})
 	if err != nil {
@@ -150,7 +157,7 @@ func (s *process) edge() (gateway.Config, error) {
 	edge := gateway.Config{
 		PanelURL: s.cfg.PanelURL, Ready: []func(context.Context) error{s.infra.ready}, Changes: cfg.Changes, AdminChanges: cfg.AdminChanges,
 	}
-	if s.cfg.Metrics != "" {
+	if s.cfg.Metrics != "" || s.private != nil {
 		s.watch()
 		edge.Observe = s.obs.Request
 	}

@@ -4,8 +4,12 @@ package arch
 // with a host.
 var vm = house{
 	service: "vm",
-	order: "listing task account cluster node image disk address machine tag host power ipchange resource console leftover watch " +
-		"fsck owner reinstall events worker api",
+	order: "listing task account cluster node image disk address machine tag host " +
+		"power ipchange resource " +
+		"console metrics " +
+		"leftover watch fsck " +
+		"owner reinstall " +
+		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
 	tables: map[string]string{
@@ -40,6 +44,7 @@ var vm = house{
 		"ipchange/list.go":      "host",
 		"resource/list.go":      "node os_node",
 		"console/list.go":       "host node",
+		"metrics/list.go":       "host",
 		"watch/list.go":         "host host_address tombstone",
 		"leftover/list.go":      "node installation host tombstone",
 		"fsck/list.go":          "node host disk host_address account_usage host_count host_count_of",

@@ -71,7 +71,7 @@ func (b *bench) up(hypervisor, data, url string, env ...string) (*process, error
 	}
 	env = append(env, "SLIPWAY_ADMIN_PASSWORD=bench", "SLIPWAY_POSTGRES_URL="+url, "SLIPWAY_LOG=warn")
 	p, err := b.launch("slipway", say, env, "up", "--data", dir, "--listen", "127.0.0.1:0",
-		"--hypervisor", hypervisor, "--accel", "tcg")
+		"--hypervisor", hypervisor, "--accel", "tcg", "--metrics-server", "off")
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,6 @@ if wanted single; then
 	step "one of everything, with Prometheus and a collector of traces"
 	# The gateway believes the suite which client it is; the collector is a test in the gateway's network.
 	export SLIPWAY_TRUSTED_PROXIES=$(networks) OTEL_EXPORTER_OTLP_ENDPOINT=http://gateway:4317
-	export COMPOSE_PROFILES=observability
 	up deploy/compose/single.env gateway
 	step "one trace from the request to the hypervisor"
 	inside gateway TestTraces -test.v
@@ -98,7 +97,7 @@ if wanted single; then
 	go test -count=1 -tags 'libvirt_dlopen e2e remote containers' -timeout 15m slipway.dev/deploy/e2e -run TestMemory -v
 	rest
 	down
-	unset OTEL_EXPORTER_OTLP_ENDPOINT COMPOSE_PROFILES SLIPWAY_TRUSTED_PROXIES
+	unset OTEL_EXPORTER_OTLP_ENDPOINT SLIPWAY_TRUSTED_PROXIES
 fi
 
 if wanted ha; then

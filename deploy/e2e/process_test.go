@@ -131,7 +131,8 @@ func (s *stack) fsck() {
 func (s *stack) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(program(s.t), "up", "--data", s.data, "--listen", "127.0.0.1:0", "--hypervisor", s.hypervisor, "--accel", "tcg")
-	s.cmd.Env = append(append(os.Environ(), "SLIPWAY_ADMIN_EMAIL="+adminEmail, "SLIPWAY_ADMIN_PASSWORD="+adminPassword), s.env...)
+	s.cmd.Env = append(append(os.Environ(), "SLIPWAY_ADMIN_EMAIL="+adminEmail, "SLIPWAY_ADMIN_PASSWORD="+adminPassword,
+		"SLIPWAY_METRICS_SERVER=off"), s.env...)
 	s.cmd.Stderr = s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := s.cmd.StdoutPipe()

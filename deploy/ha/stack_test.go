@@ -101,7 +101,8 @@ func templates(t *testing.T) string {
 
 func (s *stack) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(program(s.t), "up", "--data", s.data, "--listen", "127.0.0.1:0", "--hypervisor", "sim", "--templates", templates(s.t))
+	s.cmd = exec.Command(program(s.t), "up", "--data", s.data, "--listen", "127.0.0.1:0", "--hypervisor", "sim", "--templates", templates(s.t),
+		"--metrics-server", "off")
 	s.cmd.Env = append(os.Environ(), s.env...)
 	s.cmd.Stderr = s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

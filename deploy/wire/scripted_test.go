@@ -107,8 +107,8 @@ func TestEveryAnswer(t *testing.T) {
 	list := paths()
 	for _, name := range list {
 		method, path, _ := strings.Cut(name, " ")
-		if strings.HasSuffix(path, "/console") {
-			continue // text
+		if strings.HasSuffix(path, "/console") || strings.HasSuffix(path, "/metrics") {
+			continue // as the service writes it
 		}
 		path = variable.ReplaceAllString(path, "7")
 		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)

@@ -31,6 +31,7 @@ import (
 	"slipway.dev/services/vm/internal/events"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
 	"slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/metrics"
 	"slipway.dev/services/vm/internal/schema"
 	"slipway.dev/services/vm/internal/watch"
 	"slipway.dev/services/vm/internal/worker"
@@ -62,6 +63,9 @@ type Config struct {
 	// Cluster and DomainTemplate are those of the cluster that the first start makes.
 	Cluster        string `env:"CLUSTER"         envDefault:"default"`
 	DomainTemplate string `env:"DOMAIN_TEMPLATE" envDefault:"{name}.slipway.internal"`
+	// MetricsServer is the URL of the metrics server, which answers the HTTP API of Prometheus and scrapes the agents of the nodes.
+	// Without one, requests for metrics are refused.
+	MetricsServer string `env:"METRICS_SERVER"`
 	// Lists bounds what a list may cost: LIST_MAX_ROWS and LIST_TIMEOUT.
 	Lists query.Limits `envPrefix:"LIST_"`
 }
@@ -123,7 +127,13 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	s.fsck = fsck.NewChecker(fsck.Config{
 		World: world.Compare, Kinds: vmfsck.Kinds, Services: services,
 	}, k.Log)
-	api.Register(k.Server, k.DB, api.Peers{Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck})
+	source, err := metrics.NewSource(s.cfg.MetricsServer, k.Log)
+	if err != nil {
+		return service.Parts{}, err
+	}
+	api.Register(k.Server, k.DB, api.Peers{
+		Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck, Metrics: source,
+	})
 	return service.Parts{
 		Consumers: events.Consumers,
 		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery), {Name: "watch", Run: s.watch}, host.CountDuty(k.DB)},

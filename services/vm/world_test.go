@@ -46,8 +46,10 @@ type world struct {
 	svc    *vm.Service
 	bus    *bus.Bus
 	nodeID int32
-	deps   service.Deps
-	stop   func() // the vm that was started last
+	// metrics is the URL of the metrics server that vm has at its next start.
+	metrics string
+	deps    service.Deps
+	stop    func() // the vm that was started last
 	// url and schema are where vm's tables are.
 	url, schema string
 
@@ -105,6 +107,7 @@ func (w *world) start() {
 	w.Helper()
 	svc, err := vm.New(w.Context(), vm.Config{
 		Name: "test", Workers: 8, WatchEvery: 50 * time.Millisecond, Cluster: "default", DomainTemplate: "{name}.test",
+		MetricsServer: w.metrics,
 	}, w.deps)
 	if err != nil {
 		w.Fatal(err)

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,7 @@ Environment:
   SLIPWAY_IP_DNS_SERVER   tell this name server PTR records, by dynamic update (default: they are only kept), with the
                           key SLIPWAY_IP_DNS_TSIG_NAME and the secret in the file SLIPWAY_IP_DNS_TSIG_SECRET_FILE
   SLIPWAY_IP_DNS_RESOLVER  find there the CNAMEs by which other servers delegate parts of reverse zones to it
+  SLIPWAY_METRICS_SERVER  the default of --metrics-server: a private Prometheus in DATA/prometheus, if one is installed
   SLIPWAY_LOG             debug, info, warn or error`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -95,6 +97,8 @@ Environment:
 	f.StringVar(&cfg.Hypervisor, "hypervisor", "auto", "auto, libvirt or sim (simulated machines)")
 	f.StringVar(&cfg.Accel, "accel", "auto", "auto, kvm or tcg (emulation)")
 	f.StringVar(&cfg.Metrics, "metrics", "", "address of /metrics for Prometheus (default none)")
+	f.StringVar(&cfg.MetricsServer, "metrics-server", cmp.Or(os.Getenv("SLIPWAY_METRICS_SERVER"), "auto"),
+		"URL of a Prometheus, or of what answers its API, that scrapes /metrics; auto runs a private one if prometheus is installed; off")
 	f.StringVar(&cfg.Templates, "templates", defaultTemplates(), "directory of OS templates to install")
 	return c
 }

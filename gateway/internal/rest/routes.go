@@ -89,6 +89,9 @@ func (r Route) Status() int {
 	return 200
 }
 
+// MediaType returns the media type of an answer that is a google.api.HttpBody, or "".
+func (r Route) MediaType() string { return access.RestOf(r.RPC).GetMediaType() }
+
 // Brief lists the fields of the answer of which the route shows the id alone.
 func (r Route) Brief() []string { return access.RestOf(r.RPC).GetIds() }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"slipway.dev/pkg/child"
 	"slipway.dev/pkg/durable"
 	"slipway.dev/pkg/pg"
 )
@@ -43,7 +44,7 @@ type Config struct {
 // Server is a running PostgreSQL.
 type Server struct {
 	cfg      Config
-	who      account
+	who      child.Account
 	bin      string
 	data     string
 	socket   string
@@ -104,7 +105,7 @@ func (s *Server) prepare() error {
 	if s.bin, err = binaries(strings.TrimSpace(string(major))); err != nil {
 		return err
 	}
-	if s.who, err = pick(s.data); err != nil {
+	if s.who, err = child.Pick(s.data, "postgres", "nobody"); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
@@ -113,10 +114,10 @@ func (s *Server) prepare() error {
 	if s.lock, err = lock(s.cfg.Dir); err != nil {
 		return err
 	}
-	if err := s.who.own(s.cfg.Dir); err != nil {
+	if err := s.who.Own(s.cfg.Dir); err != nil {
 		return err
 	}
-	return s.who.checkReach(s.bin, s.cfg.Dir)
+	return s.who.CheckReach(filepath.Join(s.bin, "postgres"), s.cfg.Dir)
 }
 
 // initData makes the data in another directory and renames that, so that a crash leaves no half-made database in place.
@@ -137,7 +138,7 @@ func (s *Server) initData(ctx context.Context) error {
 	}
 	cmd := s.command(ctx, "initdb", args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
-	if out, err := output(cmd); err != nil {
+	if out, err := child.Output(cmd); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return durable.Rename(partial, s.data)
@@ -148,7 +149,7 @@ func (s *Server) initData(ctx context.Context) error {
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.cfg.Dir
-	cmd.SysProcAttr = s.who.attr(syscall.SIGKILL)
+	cmd.SysProcAttr = s.who.Attr(syscall.SIGKILL)
 	return cmd
 }
 
@@ -158,9 +159,9 @@ func (s *Server) launch() error {
 	cmd.Dir = s.cfg.Dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	cmd.SysProcAttr = s.who.attr(s.endSignal())
+	cmd.SysProcAttr = s.who.Attr(s.endSignal())
 	started := make(chan error)
-	go onThread(func() {
+	go child.OnThread(func() {
 		err := cmd.Start()
 		if err == nil {
 			s.cmd = cmd

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"slipway.dev/pkg/child"
 )
 
 const (
@@ -13,13 +15,13 @@ const (
 )
 
 // socketDir makes the directory of the socket: in dir, or, if that path is too long for a socket, a short temporary one.
-func socketDir(dir string, a account) (path string, temp bool, err error) {
+func socketDir(dir string, a child.Account) (path string, temp bool, err error) {
 	path = filepath.Join(dir, "socket")
 	if len(path)+1+len(socketName) <= maxSocket {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return "", false, err
 		}
-		return path, false, a.own(path)
+		return path, false, a.Own(path)
 	}
 	if path, err = os.MkdirTemp("", socketPrefix); err != nil {
 		return "", false, err
@@ -30,7 +32,7 @@ func socketDir(dir string, a account) (path string, temp bool, err error) {
 			return "", false, err
 		}
 	}
-	return path, true, a.own(path)
+	return path, true, a.Own(path)
 }
 
 // removeSocketDir removes the short directory of a server that was killed; line 5 of postmaster.pid names it.

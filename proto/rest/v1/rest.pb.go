@@ -125,7 +125,9 @@ type Route struct {
 	// The longest time of the request in seconds; the dialect's limit where it is 0, none (streams, WebSockets) where it is negative.
 	MaxSeconds int32 `protobuf:"varint,5,opt,name=max_seconds,json=maxSeconds,proto3" json:"max_seconds,omitempty"`
 	// Fields of the answer that are messages with an id, of which this route shows the id alone.
-	Ids           []string `protobuf:"bytes,6,rep,name=ids,proto3" json:"ids,omitempty"`
+	Ids []string `protobuf:"bytes,6,rep,name=ids,proto3" json:"ids,omitempty"`
+	// The media type of an answer that is a google.api.HttpBody, for documents; text/plain where it is empty.
+	MediaType     string `protobuf:"bytes,7,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,6 +202,13 @@ func (x *Route) GetIds() []string {
 		return x.Ids
 	}
 	return nil
+}
+
+func (x *Route) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
 }
 
 var file_rest_v1_rest_proto_extTypes = []protoimpl.ExtensionInfo{
@@ -313,7 +322,7 @@ const file_rest_v1_rest_proto_rawDesc = "" +
 	"\x03any\x18\x02 \x01(\bR\x03any\x12\x12\n" +
 	"\x04noun\x18\x03 \x01(\tR\x04noun\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\tR\x03key\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x97\x01\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\xb6\x01\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x12\n" +
 	"\x04acts\x18\x02 \x01(\bR\x04acts\x12\x14\n" +
@@ -321,7 +330,9 @@ const file_rest_v1_rest_proto_rawDesc = "" +
 	"\bmax_body\x18\x04 \x01(\x03R\amaxBody\x12\x1f\n" +
 	"\vmax_seconds\x18\x05 \x01(\x05R\n" +
 	"maxSeconds\x12\x10\n" +
-	"\x03ids\x18\x06 \x03(\tR\x03ids:8\n" +
+	"\x03ids\x18\x06 \x03(\tR\x03ids\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\a \x01(\tR\tmediaType:8\n" +
 	"\adialect\x12\x1c.google.protobuf.FileOptions\x18\x87\x89\x03 \x01(\tR\adialect:F\n" +
 	"\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x88\x89\x03 \x01(\v2\x0e.rest.v1.RouteR\x05route:7\n" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\x89\x89\x03 \x01(\bR\x06secret:7\n" +

@@ -124,6 +124,9 @@ func (b *builder) operation(r rest.Route, id string) object {
 func (b *builder) answer(r rest.Route) object {
 	md := r.RPC.Output()
 	if md.FullName() == "google.api.HttpBody" {
+		if media := r.MediaType(); media != "" {
+			return object{"description": "Done.", "content": object{media: object{"schema": object{}}}}
+		}
 		return object{"description": "Text.", "content": object{"text/plain": object{"schema": object{"type": "string"}}}}
 	}
 	ref := b.ref(md)

@@ -22,6 +22,7 @@ import (
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/ipchange"
 	"slipway.dev/services/vm/internal/leftover"
+	"slipway.dev/services/vm/internal/metrics"
 	"slipway.dev/services/vm/internal/node"
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
@@ -39,6 +40,7 @@ type Peers struct {
 	Services []fsck.Service
 	Dial     node.Dial
 	Fsck     *fsck.Checker
+	Metrics  metrics.Source
 }
 
 // Names of the rooms' servers where several answer one service.
@@ -108,6 +110,8 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db),
 	})
+	vmpb.RegisterUpkeepServiceServer(r, upkeep{ownerServer: owner.NewServer(db, accounts)})
+	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))
 	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {
 		conn := rpc.OnBehalf(s.Conn)

@@ -1,4 +1,4 @@
-package pgembed
+package child
 
 import (
 	"os/exec"
@@ -21,7 +21,7 @@ func TestChildOutlivesOtherThreads(t *testing.T) {
 			for range 5 {
 				cmd := exec.Command("sleep", "0.05")
 				cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-				if _, err := output(cmd); err != nil {
+				if _, err := Output(cmd); err != nil {
 					t.Errorf("a child was ended by the end of a thread: %v", err)
 				}
 			}
