@@ -43,11 +43,20 @@ func TestSpanIsRefused(t *testing.T) {
 		field string
 	}{
 		{ask{output: "png"}, "output"},
-		{ask{from: "yesterday"}, "from"}, {ask{from: "25:00_20260101"}, "from"}, {ask{from: "-1"}, "from"}, {ask{from: "-24x"}, "from"},
-		{ask{from: "-1h", until: "-2h"}, "from"}, {ask{from: "-3y"}, "from"}, {ask{from: "99999999999999"}, "from"},
+		{ask{from: "yesterday"}, "from"},
+		{ask{from: "25:00_20260101"}, "from"},
+		{ask{from: "-1"}, "from"},
+		{ask{from: "-24x"}, "from"},
+		{ask{from: "-1h", until: "-2h"}, "from"},
+		{ask{from: "-3y"}, "from"},
+		{ask{from: "99999999999999"}, "from"},
 		{ask{until: "-"}, "until"},
-		{ask{interval: "month"}, "interval"}, {ask{interval: "0h"}, "interval"}, {ask{interval: "-1h"}, "interval"},
-		{ask{interval: "1h", from: "-1h"}, "interval"}, {ask{interval: "999999999y"}, "interval"}, {ask{interval: "5"}, "interval"},
+		{ask{interval: "month"}, "interval"},
+		{ask{interval: "0h"}, "interval"},
+		{ask{interval: "-1h"}, "interval"},
+		{ask{interval: "1h", from: "-1h"}, "interval"},
+		{ask{interval: "999999999y"}, "interval"},
+		{ask{interval: "5"}, "interval"},
 	} {
 		if _, err := tt.ask.span(now); err == nil || !strings.Contains(err.Error(), tt.field) {
 			t.Errorf("%+v: %v", tt.ask, err)
