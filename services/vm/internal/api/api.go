@@ -110,7 +110,6 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db),
 	})
-	vmpb.RegisterUpkeepServiceServer(r, upkeep{ownerServer: owner.NewServer(db, accounts)})
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))
 	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {
