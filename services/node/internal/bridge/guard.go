@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -10,15 +11,34 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
-// The guard is a table of the bridge family: a map from tap to its own chain, so that the cost does not grow with the
-// number of machines and no machine's rules can break another's. Rules only drop: a frame that none of them drops passes.
+// The guard is a table of the bridge family with two chains that the kernel asks: for what comes from a tap and for what goes
+// to one. Each has a map from tap to a chain of the tap's own, so that the cost does not grow with the number of machines and
+// no machine's rules can break another's. A frame that no rule drops passes.
 const (
 	guardChain = "guard"
 	guardMap   = "taps"
+	enterChain = "enter"
+	enterMap   = "inward"
 )
 
-// Guard limits the tap to its own MAC and addresses: Ethernet, IPv4, IPv6, ARP, neighbour discovery; no DHCP server, no
-// router, no other protocols. It may be called before the tap exists.
+// side is one direction of the guard.
+type side struct {
+	chain, names string // the chain that the kernel asks, and its map
+	hook         *nftables.ChainHook
+	key          expr.MetaKey
+	own          func(tap string) string // the chain of a tap
+	rules        func(hyper.NIC) []rule
+}
+
+// sides are the directions: from the guest, before the bridge learns the sender; and to it, also from the node itself.
+var sides = []side{
+	{guardChain, guardMap, nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME, func(tap string) string { return tap }, outRules},
+	{enterChain, enterMap, nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME, func(tap string) string { return tap + "-in" }, inRules},
+}
+
+// Guard gives the tap the rules of its card: its own MAC and addresses alone (Ethernet, IPv4, IPv6, ARP, neighbour discovery;
+// no DHCP server, no router, no other protocols) where the card is limited to them, its firewall, and the bandwidth of what it
+// sends. All of them change at once. It may be called before the tap exists.
 func (b *Bridges) Guard(tap string, n hyper.NIC) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -30,46 +50,54 @@ func (b *Bridges) guard(tap string, n hyper.NIC) error {
 	if err != nil {
 		return err
 	}
-	taps := b.taps()
-	c.AddTable(taps.Table)
+	table := c.AddTable(b.guardTable())
+	for _, s := range sides {
+		if err := s.guard(c, table, tap, n); err != nil {
+			return err
+		}
+	}
+	return c.Flush()
+}
+
+// guard queues the rules of one direction.
+func (s side) guard(c *nftables.Conn, table *nftables.Table, tap string, n hyper.NIC) error {
+	taps := s.taps(table)
 	if err := c.AddSet(taps, nil); err != nil {
 		return err
 	}
 	accept := nftables.ChainPolicyAccept
 	base := c.AddChain(&nftables.Chain{
-		Name: guardChain, Table: taps.Table, Type: nftables.ChainTypeFilter, Policy: &accept,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(-300),
+		Name: s.chain, Table: table, Type: nftables.ChainTypeFilter, Policy: &accept,
+		Hooknum: s.hook, Priority: nftables.ChainPriorityRef(-300),
 	})
-	chain := c.AddChain(&nftables.Chain{Name: tap, Table: taps.Table})
+	chain := c.AddChain(&nftables.Chain{Name: s.own(tap), Table: table})
 	c.FlushChain(base)
 	c.FlushChain(chain)
-	err = add(c, base, dispatch(taps))
-	for _, r := range guardRules(n) {
+	err := add(c, base, s.dispatch(taps))
+	for _, r := range s.rules(n) {
 		err = errors.Join(err, add(c, chain, r))
 	}
 	if err != nil {
 		return err
 	}
-	if err := c.SetAddElements(taps, []nftables.SetElement{{
-		Key: ifname(tap), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: tap},
-	}}); err != nil {
-		return err
-	}
-	return c.Flush()
+	return c.SetAddElements(taps, []nftables.SetElement{s.element(tap)})
 }
 
 // taps is the map from tap to chain.
-func (b *Bridges) taps() *nftables.Set {
+func (s side) taps(table *nftables.Table) *nftables.Set {
 	return &nftables.Set{
-		Table: &nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table},
-		Name:  guardMap, IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeVerdict,
+		Table: table, Name: s.names, IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeVerdict,
 	}
 }
 
+func (s side) element(tap string) nftables.SetElement {
+	return nftables.SetElement{Key: ifname(tap), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: s.own(tap)}}
+}
+
 // dispatch sends a frame to the chain of its tap.
-func dispatch(taps *nftables.Set) rule {
+func (s side) dispatch(taps *nftables.Set) rule {
 	return rule{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Meta{Key: s.key, Register: 1},
 		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: taps.Name, SetID: taps.ID},
 	}
 }
@@ -91,22 +119,43 @@ func (b *Bridges) unguard(tap string) error {
 	if err != nil {
 		return err
 	}
-	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table}
+	table := b.guardTable()
 	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
-	if err != nil || !slices.ContainsFunc(chains, func(ch *nftables.Chain) bool { return ch.Name == tap }) {
-		return err
-	}
-	taps, err := c.GetSetByName(table, guardMap)
 	if err != nil {
 		return err
 	}
-	if err := c.SetDeleteElements(taps, []nftables.SetElement{{
-		Key: ifname(tap), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: tap},
-	}}); err != nil {
-		return err
+	for _, s := range sides {
+		if !slices.ContainsFunc(chains, func(ch *nftables.Chain) bool { return ch.Name == s.own(tap) }) {
+			continue
+		}
+		taps, err := c.GetSetByName(table, s.names)
+		if err != nil {
+			return err
+		}
+		if err := c.SetDeleteElements(taps, []nftables.SetElement{s.element(tap)}); err != nil {
+			return err
+		}
+		c.DelChain(&nftables.Chain{Name: s.own(tap), Table: table})
 	}
-	c.DelChain(&nftables.Chain{Name: tap, Table: table})
 	return c.Flush()
+}
+
+// Guarded lists the taps that have rules, by the chains in the kernel.
+func (b *Bridges) Guarded() (taps []string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
+	for _, ch := range chains {
+		if ch.Hooknum == nil {
+			taps = append(taps, strings.TrimSuffix(ch.Name, "-in"))
+		}
+	}
+	slices.Sort(taps)
+	return slices.Compact(taps), explain("list the guard", err)
 }
 
 // dropIdleGuard removes the guard's table if it guards no tap.
@@ -116,9 +165,9 @@ func (b *Bridges) dropIdleGuard() error {
 		return err
 	}
 	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
-	if err != nil || len(chains) != 1 {
-		return err // none: no table; more: a tap is guarded
+	if err != nil || len(chains) == 0 || slices.ContainsFunc(chains, func(ch *nftables.Chain) bool { return ch.Hooknum == nil }) {
+		return err // none: no table; one without a hook: a tap is guarded
 	}
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table})
+	c.DelTable(b.guardTable())
 	return c.Flush()
 }

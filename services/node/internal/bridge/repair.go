@@ -52,8 +52,8 @@ func (b *Bridges) Plug(tap, name string) (bool, error) {
 
 // Guards is what the kernel had of the guard when it was looked at.
 type Guards struct {
-	base bool            // the kernel asks the guard for each frame
-	taps map[string]bool // that the guard sends to a chain of their own
+	base bool              // the kernel asks the guard for each frame
+	taps []map[string]bool // that each of the sides sends to a chain of their own
 }
 
 // Guards looks at the guard.
@@ -68,28 +68,53 @@ func (b *Bridges) Guards() (*Guards, error) {
 }
 
 func (b *Bridges) lookAtGuards(c *nftables.Conn) (*Guards, error) {
-	g := &Guards{taps: map[string]bool{}}
+	g := &Guards{}
 	chains, err := b.chainsOf(c, nftables.TableFamilyBridge)
-	if err != nil || !hooked(chains, guardChain) {
+	if err != nil {
 		return g, err
 	}
-	taps := b.taps()
-	if g.base, err = has(c, taps.Table, guardChain, []rule{dispatch(taps)}); err != nil || !g.base {
-		return g, err
+	table := b.guardTable()
+	for _, s := range sides {
+		if !hooked(chains, s.chain) {
+			return g, nil
+		}
+		taps := s.taps(table)
+		if good, err := has(c, table, s.chain, []rule{s.dispatch(taps)}); err != nil || !good {
+			return g, err
+		}
+		elements, err := c.GetSetElements(taps)
+		if err != nil {
+			return g, err
+		}
+		names := map[string]bool{}
+		for _, e := range elements {
+			names[nameOf(e.Key)] = true
+		}
+		g.taps = append(g.taps, names)
 	}
-	elements, err := c.GetSetElements(taps)
-	for _, e := range elements {
-		g.taps[nameOf(e.Key)] = true
-	}
-	return g, err
+	g.base = true
+	return g, nil
 }
 
-// holds reports whether the guard lets the tap use the card's own addresses alone.
+// guardTable is the table of the guard.
+func (b *Bridges) guardTable() *nftables.Table {
+	return &nftables.Table{Family: nftables.TableFamilyBridge, Name: b.table}
+}
+
+// holds reports whether the tap has exactly the rules of its card.
 func (g *Guards) holds(c *nftables.Conn, table *nftables.Table, tap string, n hyper.NIC) (bool, error) {
-	if !g.base || !g.taps[tap] {
+	if !g.base {
 		return false, nil
 	}
-	return has(c, table, tap, guardRules(n))
+	for i, s := range sides {
+		if !g.taps[i][tap] {
+			return false, nil
+		}
+		if good, err := has(c, table, s.own(tap), s.rules(n)); err != nil || !good {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // Mend guards a tap again that the guard has lost since Guard, and reports whether it had. seen is an earlier look,
@@ -101,7 +126,7 @@ func (b *Bridges) Mend(seen *Guards, tap string, n hyper.NIC) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	table := b.taps().Table
+	table := b.guardTable()
 	good, err := seen.holds(c, table, tap, n)
 	if err == nil && !good {
 		var now *Guards // the earlier look may be from before Guard

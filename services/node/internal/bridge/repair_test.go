@@ -94,7 +94,7 @@ func TestRepair(t *testing.T) {
 		Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
 		NAT:       []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	}
-	nic := hyper.NIC{MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}
+	nic := hyper.NIC{AntiSpoofing: true, MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}
 	for _, by := range []string{"repair", "ensure"} {
 		b := open(t, t.TempDir(), "m")
 		ok(t, b.Ensure(n))

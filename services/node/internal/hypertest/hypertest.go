@@ -36,6 +36,8 @@ type Options struct {
 	Reopen func(t *testing.T, d hyper.Driver) hyper.Driver
 	// Allowed lists the addresses that the rules of a running machine's card let it use at this moment.
 	Allowed func(t *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr
+	// Limits says how the card of a running machine is limited at this moment.
+	Limits func(t *testing.T, d hyper.Driver, id uuid.UUID) Limited
 	// Bridge lists the addresses that a bridge has at this moment.
 	Bridge func(t *testing.T, d hyper.Driver, name string) []netip.Prefix
 	// Steal removes the rules of the networks and of the running machines' cards, and a bridge, as another program may.
@@ -77,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Template", templates, o.Template != ""},
 		{"Network", network, o.Network != nil},
 		{"Addresses", addresses, o.Network != nil && o.Allowed != nil},
+		{"Limits", limits, o.Network != nil && o.Limits != nil},
 		{"Bridge", bridge, o.Network != nil && o.Bridge != nil},
 		{"Repair", repair, o.Network != nil && o.Steal != nil && o.Allowed != nil},
 		{"Crash", crash, o.Crash != nil},

@@ -54,11 +54,18 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	bare := sample()
 	bare.Disks, bare.NICs, bare.Seed, bare.Name = nil, nil, false, ""
+	grows := sample()
+	grows.Growth, grows.CPU = true, hyper.CPU{Mode: hyper.CPUCustom, Model: "Nehalem", Nesting: true, Weight: 50}
+	grows.Throttle = hyper.Throttle{ReadMbit: 80, WriteIOPS: 300, Weight: 200}
+	grows.NICs[0].InMbit, grows.NICs[0].OutMbit, grows.NICs[0].AntiSpoofing = 100, 50, false
+	grows.NICs[0].Firewall = []hyper.Rule{
+		{Protocols: []string{hyper.TCP, hyper.UDP}, From: 80, To: 90}, {Drop: true}, {Drop: true, Out: true, Protocols: []string{hyper.ICMP}},
+	}
 	for _, tt := range []struct {
 		name, kind string
 		m          hyper.Machine
 	}{
-		{"kvm", "kvm", sample()}, {"tcg", "qemu", sample()}, {"bare", "kvm", bare}, {"test", "test", sample()},
+		{"kvm", "kvm", sample()}, {"tcg", "qemu", sample()}, {"bare", "kvm", bare}, {"test", "test", sample()}, {"grows", "kvm", grows},
 	} {
 		got, err := render(tt.m, sampleHost(tt.kind))
 		if err != nil {

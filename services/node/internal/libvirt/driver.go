@@ -228,6 +228,9 @@ func (d *Driver) features(c *lv.Connect) ([]string, error) {
 	if d.kind == "qemu" || nests() {
 		list = append(list, hyper.FeatureNesting)
 	}
+	if d.bridges != nil {
+		list = append(list, hyper.FeatureFirewall, hyper.FeatureBandwidth)
+	}
 	caps, err := c.GetDomainCapabilities("", "x86_64", "q35", d.kind, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read capabilities: %w", err)

@@ -27,6 +27,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/uuid"
+	"github.com/vishvananda/netlink"
 
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/hypertest"
@@ -86,6 +87,9 @@ func TestEmbedded(t *testing.T) {
 		Allowed: func(t *testing.T, _ hyper.Driver, id uuid.UUID) []netip.Addr {
 			return allowed(t, hyper.NFTable(stack), hyper.TapName(stack, id, 0))
 		},
+		Limits: func(t *testing.T, _ hyper.Driver, id uuid.UUID) hypertest.Limited {
+			return limited(t, hyper.NFTable(stack), hyper.TapName(stack, id, 0))
+		},
 		Bridge: func(t *testing.T, _ hyper.Driver, name string) (list []netip.Prefix) {
 			i, err := net.InterfaceByName(name)
 			if err != nil {
@@ -132,6 +136,43 @@ func TestEmbedded(t *testing.T) {
 	})
 	t.Run("Floor", func(t *testing.T) { floor(t, d) })
 	t.Run("SideBySide", func(t *testing.T) { sideBySide(t, d) })
+}
+
+// limited reads from the kernel how a tap is limited.
+func limited(t *testing.T, table, tap string) (l hypertest.Limited) {
+	t.Helper()
+	link, err := netlink.LinkByName(tap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues, err := netlink.QdiscList(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range queues {
+		if tbf, ok := q.(*netlink.Tbf); ok {
+			l.InMbit = int(tbf.Rate * 8 / 1_000_000)
+		}
+	}
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := &nftables.Table{Family: nftables.TableFamilyBridge, Name: table}
+	for _, chain := range []string{tap, tap + "-in"} {
+		rules, err := c.GetRules(tab, &nftables.Chain{Table: tab, Name: chain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rules {
+			if limit, ok := r.Exprs[0].(*expr.Limit); ok {
+				l.OutMbit = int(limit.Rate * 8 / 1_000_000)
+				continue
+			}
+			l.In, l.Out = l.In || chain != tap, l.Out || chain == tap
+		}
+	}
+	return l
 }
 
 // allowed reads from the kernel which addresses a tap's rules compare with.

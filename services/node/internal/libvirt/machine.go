@@ -163,7 +163,11 @@ func (d *Driver) guardAgain(dom *lv.Domain, id uuid.UUID, m metadata) error {
 	if !active {
 		return nil // at its next start
 	}
-	return d.guard(id, m)
+	if err := d.guard(id, m); err != nil {
+		return err
+	}
+	_, err = d.shape(id, m)
+	return err
 }
 
 // Start powers a machine on, or resumes a paused one.
@@ -178,7 +182,8 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 		}
 		switch state {
 		case lv.DOMAIN_RUNNING, lv.DOMAIN_BLOCKED:
-			return nil
+			_, err := d.shape(id, dom.meta) // an earlier call may have ended before
+			return err
 		case lv.DOMAIN_PAUSED:
 			if err := dom.Resume(); err != nil {
 				return fmt.Errorf("resume domain: %w", err)
@@ -198,7 +203,8 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 		if err := dom.Create(); err != nil {
 			return fmt.Errorf("start domain: %w", err)
 		}
-		return nil
+		_, err = d.shape(id, dom.meta)
+		return err
 	})
 }
 
@@ -237,6 +243,28 @@ func (d *Driver) guard(id uuid.UUID, m metadata) error {
 		}
 	}
 	return nil
+}
+
+// shape limits what the cards of a running machine receive, as its definition says, and returns how many had other limits. A
+// tap has its limit only once it is there; what a guest sends is limited before it runs, by the guard.
+func (d *Driver) shape(id uuid.UUID, m metadata) (changed int, err error) {
+	if d.bridges == nil {
+		return 0, nil
+	}
+	for i := range m.Bridges {
+		tap, limit := hyper.TapName(m.Stack, id, i), 0
+		if at := slices.IndexFunc(m.Guards, func(g guard) bool { return g.Tap == tap }); at >= 0 {
+			limit = m.Guards[at].In
+		}
+		set, err := d.bridges.Shape(tap, limit)
+		if err != nil {
+			return changed, err
+		}
+		if set {
+			changed++
+		}
+	}
+	return changed, nil
 }
 
 // Shutdown asks the guest to stop.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"slipway.dev/services/node/internal/hyper"
 )
@@ -31,11 +32,24 @@ type card struct {
 	NAT       []string `xml:"nat"`
 }
 
-// guard is a card that may only use its own addresses. It is stored in the definition, so that every start can set the rules.
+// guard is a card with rules or limits. It is stored in the definition, so that every start can set them.
 type guard struct {
 	Tap       string   `xml:"tap,attr"`
 	MAC       string   `xml:"mac,attr"`
+	Free      bool     `xml:"free,attr,omitempty"` // it may use other addresses than its own
+	In        int      `xml:"in,attr,omitempty"`   // Mbit/s
+	Out       int      `xml:"out,attr,omitempty"`
 	Addresses []string `xml:"address"`
+	Rules     []ruling `xml:"rule"`
+}
+
+// ruling is a rule of a card's firewall.
+type ruling struct {
+	Drop      bool   `xml:"drop,attr,omitempty"`
+	Out       bool   `xml:"out,attr,omitempty"`
+	Protocols string `xml:"protocols,attr,omitempty"` // with spaces between
+	From      int    `xml:"from,attr,omitempty"`
+	To        int    `xml:"to,attr,omitempty"`
 }
 
 func newMetadata(m hyper.Machine) metadata {
@@ -43,10 +57,15 @@ func newMetadata(m hyper.Machine) metadata {
 	for i, n := range m.NICs {
 		out.Bridges = append(out.Bridges, n.Network)
 		out.Cards = append(out.Cards, newCard(n))
-		if !n.AntiSpoofing {
+		if !n.AntiSpoofing && n.InMbit+n.OutMbit+len(n.Firewall) == 0 {
 			continue
 		}
-		g := guard{Tap: hyper.TapName(m.Meta.StackID, m.UUID, i), MAC: n.MAC.String()}
+		g := guard{
+			Tap: hyper.TapName(m.Meta.StackID, m.UUID, i), MAC: n.MAC.String(), Free: !n.AntiSpoofing, In: n.InMbit, Out: n.OutMbit,
+		}
+		for _, r := range n.Firewall {
+			g.Rules = append(g.Rules, ruling{r.Drop, r.Out, strings.Join(r.Protocols, " "), r.From, r.To})
+		}
 		for _, a := range n.Addresses {
 			g.Addresses = append(g.Addresses, a.String())
 		}
@@ -77,7 +96,12 @@ func (g guard) nic() (hyper.NIC, error) {
 	if err != nil {
 		return hyper.NIC{}, err
 	}
-	n := hyper.NIC{MAC: mac, AntiSpoofing: true}
+	n := hyper.NIC{MAC: mac, AntiSpoofing: !g.Free, InMbit: g.In, OutMbit: g.Out}
+	for _, r := range g.Rules {
+		n.Firewall = append(n.Firewall, hyper.Rule{
+			Drop: r.Drop, Out: r.Out, Protocols: strings.Fields(r.Protocols), From: r.From, To: r.To,
+		})
+	}
 	for _, s := range g.Addresses {
 		a, err := netip.ParseAddr(s)
 		if err != nil {

@@ -131,5 +131,9 @@ func (d *Driver) mendCards(id uuid.UUID, m metadata, seen *bridge.Guards, done h
 			done["guard"]++
 		}
 	}
-	return nil
+	shaped, err := d.shape(id, m)
+	if shaped > 0 {
+		done["limit"] += shaped
+	}
+	return err
 }

@@ -51,6 +51,15 @@ func TestSuite(t *testing.T) {
 			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
 		},
 		Allowed: func(_ *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr { return d.(*sim.Driver).Allowed(id) },
+		Limits: func(_ *testing.T, d hyper.Driver, id uuid.UUID) (l hypertest.Limited) {
+			for _, n := range d.(*sim.Driver).Ran(id).NICs {
+				l.InMbit, l.OutMbit = n.InMbit, n.OutMbit
+				for _, r := range n.Firewall {
+					l.In, l.Out = l.In || !r.Out, l.Out || r.Out
+				}
+			}
+			return l
+		},
 		Bridge: func(_ *testing.T, d hyper.Driver, name string) []netip.Prefix {
 			for _, n := range d.(*sim.Driver).Networks() {
 				if n.Name == name {
