@@ -31,8 +31,9 @@ func sizes(d *libvirtxml.Domain, m hyper.Machine, h host) {
 	}}}
 }
 
-// virtual are the features by which a guest runs machines of its own.
-var virtual = map[string][]string{"kvm": {"vmx", "svm"}, "qemu": {"svm"}}
+// virtual are the features by which a guest runs machines of its own. Emulated CPUs keep theirs: without svm, the largest one of
+// QEMU 7.2 does not run programs of Debian.
+var virtual = map[string][]string{"kvm": {"vmx", "svm"}}
 
 // cpu returns how the CPUs look, nil for libvirt's own choice.
 func cpu(c hyper.CPU, kind string) *libvirtxml.DomainCPU {

@@ -225,7 +225,7 @@ func (d *Driver) features(c *lv.Connect) ([]string, error) {
 		return d.known, nil
 	}
 	list := append([]string{hyper.FeatureGrowth, hyper.FeatureThrottle}, groupFeatures()...)
-	if d.kind == "qemu" || nests() {
+	if d.kind == "kvm" && nests() {
 		list = append(list, hyper.FeatureNesting)
 	}
 	if d.bridges != nil {
