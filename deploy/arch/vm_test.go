@@ -5,7 +5,7 @@ package arch
 var vm = house{
 	service: "vm",
 	order: "listing task account cluster node image disk address machine tag host " +
-		"power ipchange resource " +
+		"power ipchange resource volume " +
 		"console metrics " +
 		"leftover watch fsck " +
 		"owner reinstall " +
@@ -45,6 +45,8 @@ var vm = house{
 		"resource/list.go":      "node os_node",
 		"console/list.go":       "host node",
 		"metrics/list.go":       "host",
+		"volume/list.go":        "disk host node cluster account",
+		"disk/list.go":          "host",
 		"watch/list.go":         "host host_address tombstone",
 		"leftover/list.go":      "node installation host tombstone",
 		"fsck/list.go":          "node host disk host_address account_usage host_count host_count_of",

@@ -195,6 +195,7 @@ type fakeMachine struct {
 	disks    int
 	template string            // that the first disk begins as
 	files    map[string]string // disks, with what they begin as
+	sizes    map[string]int32  // of the disks, in MiB
 	has      []string          // disks of the definition
 	seed     *nodepb.EnsureSeedRequest
 	defined  bool
@@ -306,8 +307,9 @@ func (f *fakeAgent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest)
 	return &nodepb.EnsureDiskResponse{}, f.on("EnsureDisk", r.GetCommand(), func(m *fakeMachine) {
 		m.disks++
 		if m.files == nil {
-			m.files = map[string]string{}
+			m.files, m.sizes = map[string]string{}, map[string]int32{}
 		}
+		m.sizes[r.GetDisk().GetName()] = r.GetDisk().GetSizeMib()
 		m.files[r.GetDisk().GetName()] = r.GetDisk().GetTemplate()
 		if r.GetDisk().GetName() == "disk0" {
 			m.template = r.GetDisk().GetTemplate()

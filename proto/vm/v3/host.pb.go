@@ -2157,7 +2157,7 @@ type HostDisk struct {
 	Id      int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	DiskMib int32                  `protobuf:"varint,2,opt,name=disk_mib,json=diskMib,proto3" json:"disk_mib,omitempty"`
 	Name    string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// The size after the next start: no change waits for a restart.
+	// The size when the task that enlarges the disk is done.
 	DiskMibNew    int32 `protobuf:"varint,4,opt,name=disk_mib_new,json=diskMibNew,proto3" json:"disk_mib_new,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,6 +30,7 @@ import (
 	"slipway.dev/services/vm/internal/resource"
 	"slipway.dev/services/vm/internal/tag"
 	"slipway.dev/services/vm/internal/task"
+	"slipway.dev/services/vm/internal/volume"
 	"slipway.dev/services/vm/internal/watch"
 )
 
@@ -110,6 +111,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db),
 	})
+	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db))
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))
 	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {

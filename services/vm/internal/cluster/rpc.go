@@ -22,6 +22,9 @@ const (
 	DatacenterType     = "common"
 )
 
+// StorageName is what that storage is called.
+const StorageName = "local"
+
 // StorageID returns the id of a cluster's only storage, the directories of its nodes.
 func StorageID(cluster int32) int32 { return cluster }
 
@@ -93,7 +96,7 @@ func (s *Server) UpdateCluster(ctx context.Context, r *vmpb.UpdateClusterRequest
 // storage renders the storage of a cluster.
 func storage(cluster int32) *vmpb.ClusterStorage {
 	return &vmpb.ClusterStorage{
-		Id: StorageID(cluster), Name: "local", Type: "dir", Enabled: true, IsMain: true, VirtPool: &vmpb.StoragePool{},
+		Id: StorageID(cluster), Name: StorageName, Type: "dir", Enabled: true, IsMain: true, VirtPool: &vmpb.StoragePool{},
 	}
 }
 

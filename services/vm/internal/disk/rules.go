@@ -33,12 +33,28 @@ func Check(disks []Disk) error {
 		return fault.Invalid.With("at most %d", maxDisks).On("disks")
 	}
 	for i, d := range disks {
-		if !labelForm.MatchString(d.Label) {
-			return fault.Invalid.With("at most 63 letters, digits, dots, dashes, underscores or spaces").On(fmt.Sprintf("disks[%d].name", i))
+		if err := CheckLabel(d.Label, fmt.Sprintf("disks[%d].name", i)); err != nil {
+			return err
 		}
-		if d.SizeMiB < 0 || d.SizeMiB > maxMiB {
-			return fault.Invalid.With("%d is not between %d and %d", d.SizeMiB, 1, maxMiB).On("hdd_mib")
+		if err := CheckSize(d.SizeMiB, "hdd_mib"); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// CheckLabel refuses what no client may call a disk. field is where the request says it.
+func CheckLabel(label, field string) error {
+	if !labelForm.MatchString(label) {
+		return fault.Invalid.With("at most 63 letters, digits, dots, dashes, underscores or spaces").On(field)
+	}
+	return nil
+}
+
+// CheckSize refuses a size that no disk has; 0 is not given. field is where the request says it.
+func CheckSize(mib int32, field string) error {
+	if mib < 0 || mib > maxMiB {
+		return fault.Invalid.With("%d is not between %d and %d", mib, 1, maxMiB).On(field)
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ type item struct {
 	DiskID       int32     `db:"disk_id"`
 	DiskName     string    `db:"disk_name"`
 	DiskMiB      int32     `db:"disk_mib"`
+	DiskMiBNew   int32     `db:"disk_mib_new"`
 	DiskCount    int32     `db:"disk_count"`
 	IP4          []string  `db:"ip4"`
 	IP6          []string  `db:"ip6"`
@@ -71,14 +72,15 @@ var hostList = query.List{
 		{Alias: "o", SQL: "JOIN os o ON o.id = h.os_id"},
 		{Alias: "a", SQL: "LEFT JOIN account a ON a.id = h.account_id"},
 		{Alias: "d", SQL: `LEFT JOIN LATERAL (
-			SELECT k.id, coalesce(nullif(k.label, ''), k.name) AS name, k.size_mib, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
+			SELECT k.id, coalesce(nullif(k.label, ''), k.name) AS name, coalesce(k.had_mib, k.size_mib) AS size_mib, k.size_mib AS size_mib_new,
+				(SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
 			FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order, k.id LIMIT 1) d ON true`},
 	},
 	Columns: `coalesce(h.cpu_number_new, h.cpu_number) AS cpu_number_new, coalesce(h.ram_mib_new, h.ram_mib) AS ram_mib_new,
 		h.limits, h.limits_new, h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
 		h.created_at, c.id AS cluster_id, c.name AS cluster_name, n.id AS node_id, n.name AS node_name, n.endpoint, n.bridge,
 		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, ` + image.Title + ` AS os_name, o.os_group,
-		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib,
+		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib, coalesce(d.size_mib_new, 0) AS disk_mib_new,
 		coalesce(d.disk_count, 0) AS disk_count,
 		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 4 AND x.state <> 'adding' ORDER BY x.position) AS ip4,
 		ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 6 AND x.state <> 'adding' ORDER BY x.position) AS ip6,
@@ -123,6 +125,7 @@ var hostList = query.List{
 		"os_group":              {SQL: "o.os_group", Type: query.Text, Needs: "o"},
 		"internal_name":         {SQL: "h.uuid::text", Type: query.Text},
 		"disk.disk_mib":         {SQL: "d.size_mib", Type: query.Int, Null: true, Needs: "d"},
+		"disk.disk_mib_new":     {SQL: "d.size_mib_new", Type: query.Int, Null: true, Needs: "d"},
 		"disk_count":            {SQL: "coalesce(d.disk_count, 0)", Type: query.Int, Needs: "d"},
 		"is_protected":          {SQL: "h.is_protected", Type: query.Bool},
 		"autostart":             {SQL: "h.autostart", Type: query.Bool},

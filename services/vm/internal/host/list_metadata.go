@@ -44,7 +44,7 @@ func findWhole(ctx context.Context, db *unit.DB, id, owner int32) (whole, error)
 	rows, err := db.Query(ctx, `
 		SELECT h.id, h.uuid, h.name, h.domain, h.state, h.os_id, h.cluster_id, h.node_id, n.endpoint, h.account_id, h.cpu_number, h.ram_mib,
 		       (SELECT coalesce(jsonb_agg(v), '[]') FROM (
-		            SELECT k.id, coalesce(nullif(k.label, ''), k.name) AS name, k.size_mib, k.boot_order
+		            SELECT k.id, coalesce(nullif(k.label, ''), k.name) AS name, coalesce(k.had_mib, k.size_mib) AS size_mib, k.boot_order
 		            FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order, k.id) v) AS disks,
 		       (SELECT coalesce(jsonb_agg(v), '[]') FROM (
 		            SELECT host(x.addr) AS addr, x.pool_id FROM host_address x

@@ -17,7 +17,7 @@ func render(h *item) *vmpb.Host {
 	p := &vmpb.Host{
 		Id: h.ID, Name: h.Name, Comment: h.Comment, State: h.State, Domain: h.Domain,
 		CpuNumber: h.CPUs, CpuNumberNew: h.NewCPUs, RamMib: h.RAM, RamMibNew: h.NewRAM,
-		Disk: &vmpb.HostDisk{Id: h.DiskID, DiskMib: h.DiskMiB, DiskMibNew: h.DiskMiB, Name: h.DiskName}, DiskCount: h.DiskCount,
+		Disk: &vmpb.HostDisk{Id: h.DiskID, DiskMib: h.DiskMiB, DiskMibNew: h.DiskMiBNew, Name: h.DiskName}, DiskCount: h.DiskCount,
 		Cluster: &vmpb.HostCluster{
 			Id: h.ClusterID, Name: h.Cluster,
 			DatacenterType: cluster.DatacenterType, VirtualizationType: cluster.VirtualizationType,

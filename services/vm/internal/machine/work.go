@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	ippb "slipway.dev/proto/ip/v3"
@@ -12,6 +13,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/node"
 )
 
@@ -143,6 +145,24 @@ func (s *Steps) EnsureDisks(ctx context.Context, run *jobs.Run, a Args) error {
 		}
 	}
 	return nil
+}
+
+// GrowDisk enlarges a disk to a size in MiB, also of a running machine. It may run twice: a disk that has the size already is
+// left alone.
+func (s *Steps) GrowDisk(ctx context.Context, run *jobs.Run, a Args, id, size int32) error {
+	p, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(p.Disks, func(d disk.Disk) bool { return d.ID == id })
+	if i < 0 {
+		return fault.NotFound.With("the host has no disk %d any more", id)
+	}
+	d := p.Disks[i]
+	_, err = agent.EnsureDisk(ctx, &nodepb.EnsureDiskRequest{
+		Command: command(run, a), Disk: &nodepb.Disk{Name: d.Name, SizeMib: size, Template: d.Template},
+	})
+	return err
 }
 
 // MakeFresh makes the disk that the job makes. It may run twice, as EnsureDisks may.

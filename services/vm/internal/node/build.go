@@ -65,10 +65,12 @@ func QueueTake(b *pgx.Batch, cluster, node, os int32, s Size, done *bool) {
 // A node with maintenance gives its hosts more all the same.
 func QueueGrow(b *pgx.Batch, id int32, more Size, done *bool) {
 	b.Queue(`
-		UPDATE node n SET cpu_allocated = n.cpu_allocated + $2, ram_allocated = n.ram_allocated + $3
+		UPDATE node n SET cpu_allocated = n.cpu_allocated + $2, ram_allocated = n.ram_allocated + $3,
+			storage_allocated = n.storage_allocated + $4
 		FROM cluster c
-		WHERE n.id = $1 AND c.id = n.cluster_id AND ($3::integer = 0 OR n.ram_allocated + $3::integer <= n.ram_mib * c.overselling)`,
-		id, more.CPUs, more.RAM).
+		WHERE n.id = $1 AND c.id = n.cluster_id AND ($3::integer = 0 OR n.ram_allocated + $3::integer <= n.ram_mib * c.overselling)
+		  AND ($4::bigint = 0 OR n.storage_allocated + $4::bigint <= n.storage_mib AND n.storage_free_mib > $4::bigint / 10)`,
+		id, more.CPUs, more.RAM, more.Disk).
 		Exec(func(tag pgconn.CommandTag) error { *done = tag.RowsAffected() > 0; return nil })
 }
 

@@ -22,6 +22,7 @@ import (
 	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/reinstall"
 	"slipway.dev/services/vm/internal/resource"
+	"slipway.dev/services/vm/internal/volume"
 	"slipway.dev/services/vm/internal/watch"
 )
 
@@ -71,6 +72,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	reinstall.Register(r, rows.Reinstall, rows.Made, steps)
 	resource.Register(r, rows.Resource, steps)
+	volume.Register(r, steps)
 	image.Register(r, rows.DB, dial)
 	owner.Register(r)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
