@@ -20,7 +20,7 @@ func TestFsckFindsDamage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	ids, uuids := map[string]int32{}, map[string]string{}
-	for _, name := range []string{"well", "row", "machine", "address", "stuck", "disk", "owner", "booked"} {
+	for _, name := range []string{"well", "row", "machine", "address", "stuck", "disk", "owner", "booked", "resize"} {
 		made, err := w.create(w.admin(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -92,6 +92,9 @@ func TestFsckFindsDamage(t *testing.T) {
 
 	w.exec("vm", `UPDATE host SET state = 'starting' WHERE id = $1`, ids["stuck"])
 	expect("host_stuck", "host %d", ids["stuck"])
+
+	w.exec("vm", `UPDATE host SET resize_task = 4711 WHERE id = $1`, ids["resize"])
+	expect("change_stuck", "host %d", ids["resize"])
 
 	w.exec("vm", `INSERT INTO job (kind, key, args, state, started_at, locked_by, lease_until)
 		VALUES ('host_start', 'host/999', '{}', 'running', now() - interval '2 days', 'nobody', now() + interval '1 day')`)

@@ -2313,8 +2313,10 @@ func (*ListTracesRequest) Descriptor() ([]byte, []int) {
 
 // ListTracesResponse lists the traces.
 type ListTracesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Traces        []*Trace               `protobuf:"bytes,1,rep,name=traces,proto3" json:"traces,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Traces []*Trace               `protobuf:"bytes,1,rep,name=traces,proto3" json:"traces,omitempty"`
+	// Cards that have rules and belong to no machine, by the names of their taps.
+	Rules         []string `protobuf:"bytes,20,rep,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2352,6 +2354,13 @@ func (*ListTracesResponse) Descriptor() ([]byte, []int) {
 func (x *ListTracesResponse) GetTraces() []*Trace {
 	if x != nil {
 		return x.Traces
+	}
+	return nil
+}
+
+func (x *ListTracesResponse) GetRules() []string {
+	if x != nil {
+		return x.Rules
 	}
 	return nil
 }
@@ -2870,9 +2879,10 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12\x14\n" +
 	"\x05fence\x18\a \x01(\x03R\x05fence\x12\x1c\n" +
 	"\taddresses\x18\b \x03(\tR\taddresses\"\x13\n" +
-	"\x11ListTracesRequest\"<\n" +
+	"\x11ListTracesRequest\"R\n" +
 	"\x12ListTracesResponse\x12&\n" +
-	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\"\xc3\x01\n" +
+	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\x12\x14\n" +
+	"\x05rules\x18\x14 \x03(\tR\x05rules\"\xc3\x01\n" +
 	"\x05Trace\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x18\n" +
 	"\adefined\x18\x02 \x01(\bR\adefined\x12\x18\n" +

@@ -295,7 +295,11 @@ func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*n
 	if err != nil {
 		return nil, err
 	}
-	resp := &nodepb.ListTracesResponse{}
+	orphans, err := a.driver.Orphans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &nodepb.ListTracesResponse{Rules: orphans}
 	for _, t := range list {
 		resp.Traces = append(resp.Traces, &nodepb.Trace{
 			Uuid: t.UUID.String(), Defined: t.Defined, Running: t.Running, Disks: t.Disks, Seed: t.Seed, Partial: t.Partial,

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -205,6 +206,9 @@ func TestFirewall(t *testing.T) {
 		hyper.Rule{Drop: true, Out: true, Protocols: []string{hyper.TCP}, From: 1, To: 79})
 	open("names alone", false, false, false, true, true)
 	guard()
+	if taps, err := g.b.Guarded(); err != nil || !slices.Equal(taps, []string{g.tap}) {
+		t.Errorf("guarded are %v %v", taps, err)
+	}
 	open("without rules again", true, true, true, true, true)
 }
 

@@ -74,6 +74,8 @@ type Driver interface {
 	// Traces lists all traces of machines of our stack, also incomplete ones: a directory without a definition, a definition
 	// without a disk. A trace that cannot be read is an error.
 	Traces(ctx context.Context) ([]Trace, error)
+	// Orphans lists the cards that have rules and belong to no defined machine, by the names of their taps.
+	Orphans(ctx context.Context) ([]string, error)
 	// Console returns the last maxBytes of the serial console, nothing if there is none.
 	Console(ctx context.Context, machine uuid.UUID, maxBytes int) ([]byte, error)
 

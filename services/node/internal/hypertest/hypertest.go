@@ -203,6 +203,9 @@ func (s suite) clean(id uuid.UUID) {
 	if b, err := s.d.Console(context.Background(), id, 1<<20); err != nil || len(b) > 0 {
 		s.Errorf("removed, and the console says %q, %v", b, err)
 	}
+	if left, err := s.d.Orphans(context.Background()); err != nil || len(left) > 0 {
+		s.Errorf("removed, and cards without a machine have rules: %v, %v", left, err)
+	}
 	if s.o.Traces != nil {
 		if left := s.o.Traces(s.T, id); len(left) > 0 {
 			s.Errorf("removed, and left behind %v", left)

@@ -312,11 +312,34 @@ func (d *Driver) Remove(ctx context.Context, id uuid.UUID) error {
 			}
 			pointUndefined.Hit()
 		}
+		if err := d.unguard(id); err != nil {
+			return err
+		}
 		if err := d.use(id, nil); err != nil {
 			return err
 		}
 		return d.files.remove(id)
 	})
+}
+
+// unguard removes the rules of a machine's cards, whatever its definition says of them: an earlier Remove may have ended before
+// it did.
+func (d *Driver) unguard(id uuid.UUID) error {
+	if d.bridges == nil {
+		return nil
+	}
+	guarded, err := d.bridges.Guarded()
+	if err != nil {
+		return err
+	}
+	for i := range hyper.MaxNICs {
+		if tap := hyper.TapName(d.cfg.StackID, id, i); slices.Contains(guarded, tap) {
+			if err := d.bridges.Unguard(tap); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (d *Driver) undefine(dom *domain) error {
@@ -333,13 +356,6 @@ func (d *Driver) undefine(dom *domain) error {
 	}
 	if err := dom.UndefineFlags(flags); err != nil && !is(err, lv.ERR_NO_DOMAIN) {
 		return fmt.Errorf("undefine domain: %w", err)
-	}
-	if d.bridges != nil {
-		for _, g := range dom.meta.Guards {
-			if err := d.bridges.Unguard(g.Tap); err != nil {
-				return err
-			}
-		}
 	}
 	if embedded(d.conn.uri) {
 		err := os.Remove(filepath.Join(d.cfg.libvirtDir(), "log", "qemu", name+".log"))

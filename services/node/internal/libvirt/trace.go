@@ -33,6 +33,29 @@ func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
 	return slices.Collect(maps.Values(all)), nil
 }
 
+// Orphans lists the taps that have rules and belong to no defined machine. The rules are read first: a machine that is
+// defined meanwhile is known then.
+func (d *Driver) Orphans(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil || d.bridges == nil {
+		return nil, err
+	}
+	taps, err := d.bridges.Guarded()
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, m := range list {
+		for i := range hyper.MaxNICs {
+			known[hyper.TapName(d.cfg.StackID, m.UUID, i)] = true
+		}
+	}
+	return slices.DeleteFunc(taps, func(tap string) bool { return known[tap] }), nil
+}
+
 // traces reads the machines' directories. It ignores other directories.
 func (f *files) traces() (map[uuid.UUID]hyper.Trace, error) {
 	dirs, err := fs.ReadDir(f.root.FS(), ".")

@@ -10,6 +10,11 @@ import (
 	"slipway.dev/services/node/internal/hyper"
 )
 
+// Orphans lists nothing: the rules of a simulated card are a part of its machine.
+func (d *Driver) Orphans(ctx context.Context) ([]string, error) {
+	return nil, d.enter(ctx, "Orphans", uuid.Nil)
+}
+
 // Traces lists every machine with any trace.
 func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
 	if err := d.enter(ctx, "Traces", uuid.Nil); err != nil {

@@ -17,7 +17,8 @@ import (
 // World is what was read, within a moment.
 type World struct {
 	Hosts    []Recorded
-	Traces   map[int32][]Trace // by node; a node that did not answer has no entry
+	Traces   map[int32][]Trace  // by node; a node that did not answer has no entry
+	Rules    map[int32][]string // by node: cards that have rules and no machine
 	Held     []Held
 	HeldSeen bool           // ip answered
 	Accounts map[int32]bool // ids of those that exist; nil if auth did not answer
@@ -99,6 +100,11 @@ func (c *comparison) machines(w World) {
 			case h.NodeID == node:
 				there[t.UUID] = t
 			}
+		}
+	}
+	for node, cards := range w.Rules {
+		for _, card := range cards {
+			c.add(rulesOrphan, "card "+card, "has rules on node %d, and no machine", node)
 		}
 	}
 	for _, h := range w.Hosts {

@@ -35,7 +35,7 @@ type Reader struct {
 // Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like
 // an orphan, and no longer does at the next look.
 func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
-	w := World{Traces: map[int32][]Trace{}}
+	w := World{Traces: map[int32][]Trace{}, Rules: map[int32][]string{}}
 	if w.Hosts, err = recorded(ctx, r.DB); err != nil {
 		return rep, err
 	}
@@ -53,7 +53,7 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", id, of.err))
 			continue
 		}
-		w.Traces[id] = of.traces
+		w.Traces[id], w.Rules[id] = of.traces, of.rules
 		rep.Counts[Machines] += len(of.traces)
 	}
 	if w.Held, err = r.held(ctx); err != nil {
@@ -71,6 +71,7 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 // answer is what a node has, or why it did not say so.
 type answer struct {
 	traces []Trace
+	rules  []string
 	err    error
 }
 
@@ -83,7 +84,7 @@ func (r Reader) everyTrace(ctx context.Context, agents []node.Agent) []answer {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			list[i].traces, list[i].err = r.traces(ctx, x)
+			list[i] = r.traces(ctx, x)
 		})
 	}
 	all.Wait()
@@ -91,26 +92,26 @@ func (r Reader) everyTrace(ctx context.Context, agents []node.Agent) []answer {
 }
 
 // traces lists what a node has.
-func (r Reader) traces(ctx context.Context, x node.Agent) ([]Trace, error) {
+func (r Reader) traces(ctx context.Context, x node.Agent) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
 	agent, err := r.Dial.Agent(x.UUID, x.Endpoint)
 	if err != nil {
-		return nil, err
+		return answer{err: err}
 	}
 	resp, err := agent.ListTraces(ctx, &nodepb.ListTracesRequest{})
 	if err != nil {
-		return nil, err
+		return answer{err: err}
 	}
-	list := make([]Trace, 0, len(resp.GetTraces()))
+	a.rules = resp.GetRules()
 	for _, t := range resp.GetTraces() {
 		id, err := uuid.Parse(t.GetUuid())
 		if err != nil {
-			return nil, fmt.Errorf("the agent lists %.40q", t.GetUuid())
+			return answer{err: fmt.Errorf("the agent lists %.40q", t.GetUuid())}
 		}
-		list = append(list, Trace{UUID: id, Defined: t.GetDefined(), Disks: t.GetDisks(), Seed: t.GetSeed(), Partial: t.GetPartial()})
+		a.traces = append(a.traces, Trace{UUID: id, Defined: t.GetDefined(), Disks: t.GetDisks(), Seed: t.GetSeed(), Partial: t.GetPartial()})
 	}
-	return list, nil
+	return a
 }
 
 // held lists all addresses that have an owner, page by page.
