@@ -116,6 +116,18 @@ func Cancel(ctx context.Context, tx pgx.Tx, key string) (int, error) {
 	return int(tag.RowsAffected()), nil
 }
 
+// Stop asks one job to end, and returns false if the job is over or ends already. Other than Cancel, it leaves everything to the
+// runner, also for a job that never ran: when its turn comes, Failed is called and the job is canceled.
+func Stop(ctx context.Context, tx pgx.Tx, id int32) (bool, error) {
+	tag, err := tx.Exec(ctx, `
+		UPDATE job SET cancel_requested = true, run_at = least(run_at, now())
+		WHERE id = $1 AND state IN ('queued', 'running') AND NOT cancel_requested`, id)
+	if err != nil {
+		return false, fmt.Errorf("stop job: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
 // Get returns one job.
 func Get(ctx context.Context, db pg.DB, id int32) (Job, error) {
 	rows, err := db.Query(ctx, `SELECT `+tables.Columns+` FROM job WHERE id = $1`, id)

@@ -123,6 +123,12 @@ func (t *Tx) Cancel(ctx context.Context, key string) error {
 	return err
 }
 
+// StopJob asks one job to end, and returns false if the job is over or ends already.
+func (t *Tx) StopJob(ctx context.Context, id int32) (bool, error) {
+	t.jobs = true
+	return jobs.Stop(ctx, t.tx, id)
+}
+
 // Reassign gives jobs of an account to another one: those of these keys, or all if keys is nil.
 func (t *Tx) Reassign(ctx context.Context, from, to int32, keys []string) error {
 	return jobs.Reassign(ctx, t.tx, from, to, keys)

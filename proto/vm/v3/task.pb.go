@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	v11 "slipway.dev/proto/op/v1"
 	v1 "slipway.dev/proto/query/v1"
 	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
@@ -318,6 +319,51 @@ func (x *GetTaskRequest) GetId() int32 {
 	return 0
 }
 
+// AbortTaskRequest names a task.
+type AbortTaskRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortTaskRequest) Reset() {
+	*x = AbortTaskRequest{}
+	mi := &file_vm_v3_task_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortTaskRequest) ProtoMessage() {}
+
+func (x *AbortTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_task_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortTaskRequest.ProtoReflect.Descriptor instead.
+func (*AbortTaskRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AbortTaskRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // GetTaskResponse holds a task twice: flat and nested.
 type GetTaskResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -337,7 +383,7 @@ type GetTaskResponse struct {
 
 func (x *GetTaskResponse) Reset() {
 	*x = GetTaskResponse{}
-	mi := &file_vm_v3_task_proto_msgTypes[4]
+	mi := &file_vm_v3_task_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +395,7 @@ func (x *GetTaskResponse) String() string {
 func (*GetTaskResponse) ProtoMessage() {}
 
 func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_task_proto_msgTypes[4]
+	mi := &file_vm_v3_task_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +408,7 @@ func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_task_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetTaskResponse) GetTask() *Task {
@@ -447,7 +493,7 @@ type TaskStep struct {
 
 func (x *TaskStep) Reset() {
 	*x = TaskStep{}
-	mi := &file_vm_v3_task_proto_msgTypes[5]
+	mi := &file_vm_v3_task_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +505,7 @@ func (x *TaskStep) String() string {
 func (*TaskStep) ProtoMessage() {}
 
 func (x *TaskStep) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_task_proto_msgTypes[5]
+	mi := &file_vm_v3_task_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +518,7 @@ func (x *TaskStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStep.ProtoReflect.Descriptor instead.
 func (*TaskStep) Descriptor() ([]byte, []int) {
-	return file_vm_v3_task_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TaskStep) GetName() string {
@@ -493,7 +539,7 @@ var File_vm_v3_task_proto protoreflect.FileDescriptor
 
 const file_vm_v3_task_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/task.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xcb\x02\n" +
+	"\x10vm/v3/task.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\"\xcb\x02\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1b\n" +
 	"\tconsul_id\x18\x02 \x01(\x05R\bconsulId\x12\x12\n" +
@@ -517,6 +563,8 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\v.vm.v3.TaskR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\" \n" +
 	"\x0eGetTaskRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\"\n" +
+	"\x10AbortTaskRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\xb3\x02\n" +
 	"\x0fGetTaskResponse\x12\x1f\n" +
 	"\x04task\x18\x01 \x01(\v2\v.vm.v3.TaskR\x04task\x12\x0e\n" +
@@ -532,10 +580,13 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	" \x03(\v2\x0f.vm.v3.TaskStepR\x05steps\"4\n" +
 	"\bTaskStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05state\x18\x02 \x01(\tR\x05state2\xdc\x01\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state2\xd8\x02\n" +
 	"\vTaskService\x12f\n" +
 	"\tListTasks\x12\x17.vm.v3.ListTasksRequest\x1a\x18.vm.v3.ListTasksResponse\"&\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/task\x12e\n" +
-	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}B+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}\x12z\n" +
+	"\tAbortTask\x12\x17.vm.v3.AbortTaskRequest\x1a\x10.op.v1.Operation\"B\xea\xc7\x18\x0f\b\x02\"\vjobs.cancel\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04task\x12\x02id\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/task/{id}/abortB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_task_proto_rawDescOnce sync.Once
@@ -549,27 +600,31 @@ func file_vm_v3_task_proto_rawDescGZIP() []byte {
 	return file_vm_v3_task_proto_rawDescData
 }
 
-var file_vm_v3_task_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_vm_v3_task_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_vm_v3_task_proto_goTypes = []any{
 	(*Task)(nil),              // 0: vm.v3.Task
 	(*ListTasksRequest)(nil),  // 1: vm.v3.ListTasksRequest
 	(*ListTasksResponse)(nil), // 2: vm.v3.ListTasksResponse
 	(*GetTaskRequest)(nil),    // 3: vm.v3.GetTaskRequest
-	(*GetTaskResponse)(nil),   // 4: vm.v3.GetTaskResponse
-	(*TaskStep)(nil),          // 5: vm.v3.TaskStep
-	(*v1.Query)(nil),          // 6: query.v1.Query
+	(*AbortTaskRequest)(nil),  // 4: vm.v3.AbortTaskRequest
+	(*GetTaskResponse)(nil),   // 5: vm.v3.GetTaskResponse
+	(*TaskStep)(nil),          // 6: vm.v3.TaskStep
+	(*v1.Query)(nil),          // 7: query.v1.Query
+	(*v11.Operation)(nil),     // 8: op.v1.Operation
 }
 var file_vm_v3_task_proto_depIdxs = []int32{
-	6, // 0: vm.v3.ListTasksRequest.query:type_name -> query.v1.Query
+	7, // 0: vm.v3.ListTasksRequest.query:type_name -> query.v1.Query
 	0, // 1: vm.v3.ListTasksResponse.list:type_name -> vm.v3.Task
 	0, // 2: vm.v3.GetTaskResponse.task:type_name -> vm.v3.Task
-	5, // 3: vm.v3.GetTaskResponse.steps:type_name -> vm.v3.TaskStep
+	6, // 3: vm.v3.GetTaskResponse.steps:type_name -> vm.v3.TaskStep
 	1, // 4: vm.v3.TaskService.ListTasks:input_type -> vm.v3.ListTasksRequest
 	3, // 5: vm.v3.TaskService.GetTask:input_type -> vm.v3.GetTaskRequest
-	2, // 6: vm.v3.TaskService.ListTasks:output_type -> vm.v3.ListTasksResponse
-	4, // 7: vm.v3.TaskService.GetTask:output_type -> vm.v3.GetTaskResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
+	4, // 6: vm.v3.TaskService.AbortTask:input_type -> vm.v3.AbortTaskRequest
+	2, // 7: vm.v3.TaskService.ListTasks:output_type -> vm.v3.ListTasksResponse
+	5, // 8: vm.v3.TaskService.GetTask:output_type -> vm.v3.GetTaskResponse
+	8, // 9: vm.v3.TaskService.AbortTask:output_type -> op.v1.Operation
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
@@ -586,7 +641,7 @@ func file_vm_v3_task_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_task_proto_rawDesc), len(file_vm_v3_task_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

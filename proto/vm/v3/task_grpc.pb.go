@@ -11,6 +11,7 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	v1 "slipway.dev/proto/op/v1"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -21,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	TaskService_ListTasks_FullMethodName = "/vm.v3.TaskService/ListTasks"
 	TaskService_GetTask_FullMethodName   = "/vm.v3.TaskService/GetTask"
+	TaskService_AbortTask_FullMethodName = "/vm.v3.TaskService/AbortTask"
 )
 
 // TaskServiceClient is the client API for TaskService service.
@@ -34,6 +36,10 @@ type TaskServiceClient interface {
 	// GetTask reads one task. The answer holds the task twice, flat and as a nested object, because clients read
 	// either.
 	GetTask(ctx context.Context, in *GetTaskRequest, opts ...grpc.CallOption) (*GetTaskResponse, error)
+	// AbortTask asks a task to end. What it has done so far is taken back, as after a failure, and its status becomes
+	// canceled; one that waits behind other tasks of its host ends when its turn comes. A task that removes or hands over
+	// something goes on: 400. A task that is over: 409.
+	AbortTask(ctx context.Context, in *AbortTaskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 }
 
 type taskServiceClient struct {
@@ -64,6 +70,16 @@ func (c *taskServiceClient) GetTask(ctx context.Context, in *GetTaskRequest, opt
 	return out, nil
 }
 
+func (c *taskServiceClient) AbortTask(ctx context.Context, in *AbortTaskRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, TaskService_AbortTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TaskServiceServer is the server API for TaskService service.
 // All implementations must embed UnimplementedTaskServiceServer
 // for forward compatibility.
@@ -75,6 +91,10 @@ type TaskServiceServer interface {
 	// GetTask reads one task. The answer holds the task twice, flat and as a nested object, because clients read
 	// either.
 	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
+	// AbortTask asks a task to end. What it has done so far is taken back, as after a failure, and its status becomes
+	// canceled; one that waits behind other tasks of its host ends when its turn comes. A task that removes or hands over
+	// something goes on: 400. A task that is over: 409.
+	AbortTask(context.Context, *AbortTaskRequest) (*v1.Operation, error)
 	mustEmbedUnimplementedTaskServiceServer()
 }
 
@@ -90,6 +110,9 @@ func (UnimplementedTaskServiceServer) ListTasks(context.Context, *ListTasksReque
 }
 func (UnimplementedTaskServiceServer) GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTask not implemented")
+}
+func (UnimplementedTaskServiceServer) AbortTask(context.Context, *AbortTaskRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbortTask not implemented")
 }
 func (UnimplementedTaskServiceServer) mustEmbedUnimplementedTaskServiceServer() {}
 func (UnimplementedTaskServiceServer) testEmbeddedByValue()                     {}
@@ -148,6 +171,24 @@ func _TaskService_GetTask_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TaskService_AbortTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).AbortTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_AbortTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).AbortTask(ctx, req.(*AbortTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TaskService_ServiceDesc is the grpc.ServiceDesc for TaskService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +203,10 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetTask",
 			Handler:    _TaskService_GetTask_Handler,
+		},
+		{
+			MethodName: "AbortTask",
+			Handler:    _TaskService_AbortTask_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	oppb "slipway.dev/proto/op/v1"
 	querypb "slipway.dev/proto/query/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
@@ -50,6 +51,28 @@ func (s *Server) GetTask(ctx context.Context, r *vmpb.GetTaskRequest) (*vmpb.Get
 		resp.Steps = append(resp.Steps, &vmpb.TaskStep{Name: st.Name, State: string(st.State)})
 	}
 	return resp, nil
+}
+
+// AbortTask asks a task to end.
+func (s *Server) AbortTask(ctx context.Context, r *vmpb.AbortTaskRequest) (*oppb.Operation, error) {
+	t, err := find(ctx, s.db, r.GetId(), listing.Owner(ctx))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAbort(&t); err != nil {
+		return nil, err
+	}
+	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
+		stopped, err := tx.StopJob(ctx, t.ID)
+		if err == nil && !stopped {
+			return errOver.With("task %d is over, or ends already", t.ID)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &oppb.Operation{Id: r.GetId(), Task: r.GetId()}, nil
 }
 
 func render(t *item) *vmpb.Task {
