@@ -16,19 +16,20 @@ import (
 // floorSQL reads what vm's own query for one host reads, in the same joins. It is the floor's: nothing else uses it.
 const floorSQL = `SELECT h.id, h.uuid::text, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text,
 	h.created_at, c.id, c.name, n.id, n.name, n.endpoint, n.bridge, n.maintenance, h.account_id, coalesce(a.email, ''), o.id, coalesce(nullif(o.title, ''), o.name),
-	o.os_group, d.id, d.name, d.size_mib, d.disk_count,
+	o.os_group, d.id, d.name, d.size_mib, d.size_mib_new, d.disk_count,
 	ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 4 ORDER BY x.position),
 	ARRAY(SELECT host(x.addr) FROM host_address x WHERE x.host_id = h.id AND x.family = 6 ORDER BY x.position),
 	(SELECT j.id FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing') ORDER BY j.id LIMIT 1),
 	CASE WHEN h.balanced THEN 'on' ELSE 'off' END, CASE WHEN h.state = 'active' THEN coalesce(extract(epoch FROM now() - h.started_at), 0)::int ELSE 0 END,
-	NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active')
+	NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active'), h.is_protected, h.autostart, h.tags,
+	coalesce(h.cpu_number_new, h.cpu_number), coalesce(h.ram_mib_new, h.ram_mib), h.limits, h.limits_new, 'growth' = ANY(n.features)
 	FROM host h
 	JOIN cluster c ON c.id = h.cluster_id
 	JOIN node n ON n.id = h.node_id
 	JOIN os o ON o.id = h.os_id
 	LEFT JOIN account a ON a.id = h.account_id
 	CROSS JOIN LATERAL (
-		SELECT k.id, k.name, k.size_mib, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
+		SELECT k.id, k.name, coalesce(k.had_mib, k.size_mib) AS size_mib, k.size_mib AS size_mib_new, (SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
 		FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order LIMIT 1) d
 	WHERE h.id = $2 AND ($1 = 0 OR h.account_id = $1)`
 
@@ -167,12 +168,13 @@ func scanFloor(row pgx.Row) (*floorHost, error) {
 	var created time.Time
 	var endpoint string
 	var ip4, ip6 []string
+	var limits []byte // the hosts of the bench have none
 	err := row.Scan(
 		&h.ID, &h.InternalName, &h.Name, &h.Comment, &h.State, &h.Domain, &h.CPUNumber, &h.RAMMiB, &h.AntiSpoofing, &h.Interfaces[0].MAC,
 		&created, &h.Cluster.ID, &h.Cluster.Name, &h.Node.ID, &h.Node.Name, &endpoint, &h.Interfaces[0].Bridge,
 		&h.Node.MaintenanceMode, &h.Account.ID, &h.Account.Email, &h.OS.ID, &h.OS.Name, &h.OSGroup, &h.Disk.ID, &h.Disk.Name,
-		&h.Disk.DiskMiB, &h.DiskCount, &ip4, &ip6, &h.Task, &h.BalancerMode, &h.Uptime, &h.NetIsSynced)
-	h.CPUNumberNew, h.RAMMiBNew, h.Disk.New = h.CPUNumber, h.RAMMiB, h.Disk.DiskMiB
+		&h.Disk.DiskMiB, &h.Disk.New, &h.DiskCount, &ip4, &ip6, &h.Task, &h.BalancerMode, &h.Uptime, &h.NetIsSynced, &h.IsProtected,
+		&h.Autostart, &h.Tags, &h.CPUNumberNew, &h.RAMMiBNew, &limits, &limits, &h.Node.HotPlugMemory)
 	h.IPSummary = strings.Join(append(ip4[:len(ip4):len(ip4)], ip6...), ", ")
 	h.OSName, h.CreateDate = h.OS.Name, created.UTC().Format(time.DateTime)
 	for _, ip := range ip4 {

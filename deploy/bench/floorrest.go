@@ -44,4 +44,5 @@ type floorRest struct {
 		ISO                bool `json:"iso"`
 		Snapshot           bool `json:"snapshot"`
 	} `json:"vm5_restrictions"`
+	Autostart bool `json:"autostart"`
 }

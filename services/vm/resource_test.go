@@ -264,6 +264,9 @@ func TestLimitsOfHost(t *testing.T) {
 		},
 	})
 	h := s.host()
+	if !h.GetNode().GetHotPlugMemory() {
+		t.Errorf("the node shows %v", h.GetNode())
+	}
 	if h.GetNetBandwidthMbitps() != 100 || h.GetNetOutMbitps() != 10 || h.GetIoWriteIops() != 300 || !h.GetNesting() ||
 		len(h.GetFirewallRules()) != 2 || h.GetFirewallRules()[0].GetPortend() != 22 || h.GetFirewallRules()[1].GetAction() != "drop" {
 		t.Errorf("the host shows %v", h)

@@ -2307,9 +2307,10 @@ type HostNode struct {
 	IpAddr               string                 `protobuf:"bytes,3,opt,name=ip_addr,json=ipAddr,proto3" json:"ip_addr,omitempty"`
 	MaintenanceMode      bool                   `protobuf:"varint,4,opt,name=maintenance_mode,json=maintenanceMode,proto3" json:"maintenance_mode,omitempty"`
 	LiveMigrationAllowed bool                   `protobuf:"varint,5,opt,name=live_migration_allowed,json=liveMigrationAllowed,proto3" json:"live_migration_allowed,omitempty"`
-	HotPlugMemory        bool                   `protobuf:"varint,6,opt,name=hot_plug_memory,json=hotPlugMemory,proto3" json:"hot_plug_memory,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// CPUs and memory of running hosts can be added.
+	HotPlugMemory bool `protobuf:"varint,6,opt,name=hot_plug_memory,json=hotPlugMemory,proto3" json:"hot_plug_memory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostNode) Reset() {

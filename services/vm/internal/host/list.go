@@ -50,6 +50,7 @@ type item struct {
 	IP6          []string  `db:"ip6"`
 	Task         *int32    `db:"task"`
 	Balancer     string
+	Growing      bool            `db:"growing"`
 	NewCPUs      int32           `db:"cpu_number_new"`
 	NewRAM       int32           `db:"ram_mib_new"`
 	Limits       *machine.Limits `db:"limits"`
@@ -76,8 +77,7 @@ var hostList = query.List{
 				(SELECT count(*)::int FROM disk z WHERE z.host_id = h.id) AS disk_count
 			FROM disk k WHERE k.host_id = h.id ORDER BY k.boot_order, k.id LIMIT 1) d ON true`},
 	},
-	Columns: `coalesce(h.cpu_number_new, h.cpu_number) AS cpu_number_new, coalesce(h.ram_mib_new, h.ram_mib) AS ram_mib_new,
-		h.limits, h.limits_new, h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
+	Columns: `h.id, h.uuid, h.name, h.comment, h.state, h.domain, h.cpu_number, h.ram_mib, h.anti_spoofing, h.mac::text AS mac,
 		h.created_at, c.id AS cluster_id, c.name AS cluster_name, n.id AS node_id, n.name AS node_name, n.endpoint, n.bridge,
 		n.maintenance, h.account_id, coalesce(a.email, '') AS email, o.id AS os_id, ` + image.Title + ` AS os_name, o.os_group,
 		coalesce(d.id, 0) AS disk_id, coalesce(d.name, '') AS disk_name, coalesce(d.size_mib, 0) AS disk_mib, coalesce(d.size_mib_new, 0) AS disk_mib_new,
@@ -89,7 +89,9 @@ var hostList = query.List{
 		` + balancerMode + ` AS balancer,
 		CASE WHEN h.state = 'active' THEN coalesce(extract(epoch FROM now() - h.started_at), 0)::int ELSE 0 END AS uptime,
 		NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active') AS synced,
-		h.is_protected, h.autostart, h.tags`,
+		h.is_protected, h.autostart, h.tags,
+		coalesce(h.cpu_number_new, h.cpu_number) AS cpu_number_new, coalesce(h.ram_mib_new, h.ram_mib) AS ram_mib_new,
+		h.limits, h.limits_new, 'growth' = ANY(n.features) AS growing`,
 	LastNotify: listing.Now,
 	Counters: []query.Counter{
 		{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}},

@@ -22,7 +22,7 @@ func render(h *item) *vmpb.Host {
 			Id: h.ClusterID, Name: h.Cluster,
 			DatacenterType: cluster.DatacenterType, VirtualizationType: cluster.VirtualizationType,
 		},
-		Node:    &vmpb.HostNode{Id: h.NodeID, Name: h.Node, IpAddr: node.HostOf(h.Endpoint), MaintenanceMode: h.Maintenance},
+		Node:    &vmpb.HostNode{Id: h.NodeID, Name: h.Node, IpAddr: node.HostOf(h.Endpoint), MaintenanceMode: h.Maintenance, HotPlugMemory: h.Growing},
 		Account: &vmpb.HostAccount{Id: h.AccountID, Email: h.Email},
 		Os:      &vmpb.HostOS{Id: h.OSID, Name: h.OS}, OsName: h.OS, OsGroup: h.OSGroup,
 		Ip4: renderAddresses(h.IP4), Ip6: renderAddresses(h.IP6),

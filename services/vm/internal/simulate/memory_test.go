@@ -328,7 +328,7 @@ func (t tx) ChangeAddresses(_ context.Context, id, job int32, add, remove []addr
 	return nil
 }
 
-// Halted changes nothing: no size waits in the memory.
+// Stopped changes nothing: no size waits in the memory.
 func (t tx) Stopped(context.Context, int32) error { return nil }
 
 // Resized changes nothing: no request of the simulation changes resources.
