@@ -8,7 +8,7 @@ var vm = house{
 		"power ipchange resource volume " +
 		"console metrics " +
 		"leftover watch fsck " +
-		"owner reinstall " +
+		"owner reinstall guest " +
 		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
@@ -19,8 +19,9 @@ var vm = house{
 		"image":   "os os_node",
 		"disk":    "disk",
 		"tag":     "tag",
-		// A row lives as long as its job.
+		// Their rows live as long as their jobs.
 		"reinstall": "reinstall",
+		"guest":     "password_change",
 		"address":   "host_address network",
 		"host":      "host host_count host_count_of host_total host_share host_change tombstone",
 		// The breaker of a node is a part of the node's row.

@@ -5,11 +5,13 @@ package guest_test
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/GehirnInc/crypt/sha512_crypt"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -96,6 +98,25 @@ ethernets:
 	v.wait(`Password: $`)
 	v.send(password)
 	v.wait(`root@web-1:~# `)
+
+	if got := v.agent(`{"execute":"guest-network-get-interfaces"}`); !strings.Contains(got, `"ip-address":"10.0.2.77"`) {
+		t.Errorf("the agent says %s", got)
+	}
+	later, err := sha512_crypt.New().Generate([]byte("later"), []byte("$6$slipwayslipway"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := fmt.Sprintf(`{"execute":"guest-set-user-password","arguments":{"username":"root","crypted":true,"password":%q}}`,
+		base64.StdEncoding.EncodeToString([]byte(later)))
+	if got := v.agent(set); got != "{\"return\":{}}\n" {
+		t.Errorf("the agent says %s", got)
+	}
+	if got, err := v.run(ssh.Password("later"), "hostname"); err != nil || got != "web-1" {
+		t.Errorf("hostname by the later password: %q, %v", got, err)
+	}
+	if _, err := v.run(ssh.Password(password), "true"); err == nil {
+		t.Error("the earlier password was let in")
+	}
 
 	v.qmp(`{"execute":"system_powerdown"}`)
 	v.waitExit(15 * time.Second)

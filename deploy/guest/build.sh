@@ -29,14 +29,14 @@ mbr=/usr/lib/syslinux/mbr/mbr.bin
 ldlinux=/usr/lib/syslinux/modules/bios/ldlinux.c32
 [ -f $mbr ] && [ -f $ldlinux ] || die "no $ldlinux: install the Debian package syslinux-common"
 
-version=1                # of our part; the kernel's is added
+version=2                # of our part; the kernel's is added
 size_mib=64              # of the disk
 min_ram_mib=128          # 96 boots, 80 does not
 export SOURCE_DATE_EPOCH=1700000000 # for every time stamp on the disk, so that equal inputs make equal disks
 cmdline="console=tty0 console=ttyS0,115200 quiet panic=1"
 
 # Loaded at boot, in this order, with what they depend on.
-boot_modules="virtio_pci virtio_blk virtio_net isofs virtio-rng virtio_balloon evdev button"
+boot_modules="virtio_pci virtio_blk virtio_net isofs virtio-rng virtio_balloon virtio_console evdev button"
 # Loaded when no virtio disk is the seed, and for a seed on FAT.
 scsi_modules="virtio_scsi ata_piix sr_mod sd_mod"
 vfat_modules="vfat nls_cp437 nls_ascii nls_utf8"

@@ -72,6 +72,8 @@ func start(t *testing.T, guestIP string, args ...string) *vm {
 		"-display", "none", "-serial", "stdio", "-no-reboot",
 		"-qmp", "unix:" + filepath.Join(v.dir, "qmp") + ",server=on,wait=off",
 		"-drive", "file=" + overlay + ",if=virtio",
+		"-device", "virtio-serial", "-chardev", "socket,id=agent,path=" + filepath.Join(v.dir, "agent") + ",server=on,wait=off",
+		"-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
 		"-netdev", netdev, "-device", "virtio-net-pci,netdev=n0,mac=" + mac,
 	}, args...)...)
 	if v.serial, err = v.cmd.StdinPipe(); err != nil {
@@ -155,6 +157,30 @@ func (v *vm) qmp(command string) {
 			}
 		}
 	}
+}
+
+// agent runs one command of the guest agent, after it has agreed with the agent where answers begin.
+func (v *vm) agent(command string) string {
+	v.t.Helper()
+	c, err := net.Dial("unix", filepath.Join(v.dir, "agent"))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	fmt.Fprintf(c, "\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":77}}\n")
+	if _, err := r.ReadString(0xff); err != nil {
+		v.t.Fatal(err)
+	}
+	if line, err := r.ReadString('\n'); err != nil || line != "{\"return\":77}\n" {
+		v.t.Fatalf("sync: %q, %v", line, err)
+	}
+	fmt.Fprintln(c, command)
+	line, err := r.ReadString('\n')
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return line
 }
 
 func (v *vm) waitExit(limit time.Duration) {

@@ -134,6 +134,11 @@ func (t *Tx) Reassign(ctx context.Context, from, to int32, keys []string) error 
 	return jobs.Reassign(ctx, t.tx, from, to, keys)
 }
 
+// Remark keeps what a job says of its end.
+func (t *Tx) Remark(ctx context.Context, job int32, text string) error {
+	return jobs.Remark(ctx, t.tx, job, text)
+}
+
 // Together sends the statements that f leaves for later, events among them, in one round trip.
 func (t *Tx) Together(ctx context.Context, f func() error) error {
 	outer := t.later

@@ -197,6 +197,7 @@ type fakeMachine struct {
 	files    map[string]string // disks, with what they begin as
 	sizes    map[string]int32  // of the disks, in MiB
 	has      []string          // disks of the definition
+	login    string            // root's password in the guest, as the guest agent has set it
 	seed     *nodepb.EnsureSeedRequest
 	defined  bool
 	guarded  bool     // anti-spoofing
@@ -327,6 +328,28 @@ func (f *fakeAgent) RemoveDisk(_ context.Context, r *nodepb.RemoveDiskRequest) (
 		delete(m.files, r.GetName())
 	})
 	return &nodepb.RemoveDiskResponse{}, errors.Join(failed, err)
+}
+
+// errSilent is the refusal of an agent whose guest has none.
+var errSilent = fault.New(codes.FailedPrecondition, "GUEST_AGENT_SILENT", "the guest agent does not answer")
+
+func (f *fakeAgent) SetGuestPassword(_ context.Context, r *nodepb.SetGuestPasswordRequest) (*nodepb.SetGuestPasswordResponse, error) {
+	var err error
+	failed := f.on("SetGuestPassword", r.GetCommand(), func(m *fakeMachine) {
+		if m.state != nodepb.MachineState_MACHINE_STATE_RUNNING {
+			err = errSilent
+			return
+		}
+		m.login = r.GetPasswordHash()
+	})
+	return &nodepb.SetGuestPasswordResponse{}, errors.Join(failed, err)
+}
+
+func (f *fakeAgent) AskGuest(_ context.Context, r *nodepb.AskGuestRequest) (*nodepb.AskGuestResponse, error) {
+	if !f.running(r.GetMachine()) {
+		return nil, errSilent
+	}
+	return &nodepb.AskGuestResponse{}, nil
 }
 
 // define keeps the disks of a definition.

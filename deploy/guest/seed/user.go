@@ -149,6 +149,9 @@ func (s *Seed) addUser(n *yaml.Node) []error {
 // line.
 var cryptHash = regexp.MustCompile(`^\$(1|2[aby]|5|6|y|gy|7)\$[./A-Za-z0-9$=,]{8,300}$`)
 
+// IsHash reports whether a text is a hash of crypt(3).
+func IsHash(text string) bool { return cryptHash.MatchString(text) }
+
 // setPassword accepts the kinds hash and text; without a kind it inspects the password, as cloud-init does.
 func (s *Seed) setPassword(key, password, kind string) []error {
 	if kind == "" {

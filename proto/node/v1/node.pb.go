@@ -1093,12 +1093,14 @@ type EnsureSeedRequest struct {
 	Hostname string                 `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	Fqdn     string                 `protobuf:"bytes,3,opt,name=fqdn,proto3" json:"fqdn,omitempty"`
 	// crypt(3) hash of root's password; empty: no password login.
-	PasswordHash  string   `protobuf:"bytes,4,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
-	SshKeys       []string `protobuf:"bytes,5,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
-	Links         []*Link  `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
-	Dns           []string `protobuf:"bytes,7,rep,name=dns,proto3" json:"dns,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PasswordHash string   `protobuf:"bytes,4,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
+	SshKeys      []string `protobuf:"bytes,5,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
+	Links        []*Link  `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	Dns          []string `protobuf:"bytes,7,rep,name=dns,proto3" json:"dns,omitempty"`
+	// Of a password that a guest which was installed before takes at its next start, once for each number; 0 for none.
+	PasswordSerial int32 `protobuf:"varint,8,opt,name=password_serial,json=passwordSerial,proto3" json:"password_serial,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *EnsureSeedRequest) Reset() {
@@ -1178,6 +1180,13 @@ func (x *EnsureSeedRequest) GetDns() []string {
 		return x.Dns
 	}
 	return nil
+}
+
+func (x *EnsureSeedRequest) GetPasswordSerial() int32 {
+	if x != nil {
+		return x.PasswordSerial
+	}
+	return 0
 }
 
 // EnsureSeedResponse is empty.
@@ -1877,6 +1886,188 @@ func (x *StopMachineResponse) GetForced() bool {
 	return false
 }
 
+// AskGuestRequest names the machine.
+type AskGuestRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskGuestRequest) Reset() {
+	*x = AskGuestRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskGuestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskGuestRequest) ProtoMessage() {}
+
+func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskGuestRequest.ProtoReflect.Descriptor instead.
+func (*AskGuestRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AskGuestRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+// AskGuestResponse is what the guest agent says.
+type AskGuestResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The addresses of the guest's cards, without prefix lengths.
+	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskGuestResponse) Reset() {
+	*x = AskGuestResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskGuestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskGuestResponse) ProtoMessage() {}
+
+func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskGuestResponse.ProtoReflect.Descriptor instead.
+func (*AskGuestResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AskGuestResponse) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// SetGuestPasswordRequest names the machine.
+type SetGuestPasswordRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// crypt(3) hash of root's password.
+	PasswordHash  string `protobuf:"bytes,2,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetGuestPasswordRequest) Reset() {
+	*x = SetGuestPasswordRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetGuestPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetGuestPasswordRequest) ProtoMessage() {}
+
+func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetGuestPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetGuestPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SetGuestPasswordRequest) GetCommand() *Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *SetGuestPasswordRequest) GetPasswordHash() string {
+	if x != nil {
+		return x.PasswordHash
+	}
+	return ""
+}
+
+// SetGuestPasswordResponse is empty.
+type SetGuestPasswordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetGuestPasswordResponse) Reset() {
+	*x = SetGuestPasswordResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetGuestPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetGuestPasswordResponse) ProtoMessage() {}
+
+func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetGuestPasswordResponse.ProtoReflect.Descriptor instead.
+func (*SetGuestPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
 // RemoveMachineRequest names the machine.
 type RemoveMachineRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1889,7 +2080,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +2092,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2105,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -1945,7 +2136,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2148,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2161,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Proof) GetStackId() string {
@@ -2003,7 +2194,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2206,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2219,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 // ListMachinesRequest names the last list that the caller has.
@@ -2047,7 +2238,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2250,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2263,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListMachinesRequest) GetAsOf() string {
@@ -2112,7 +2303,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2315,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2328,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -2190,7 +2381,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2393,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2406,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Machine) GetUuid() string {
@@ -2283,7 +2474,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2486,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2499,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 // ListTracesResponse lists the traces.
@@ -2323,7 +2514,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2526,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2539,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -2387,7 +2578,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2590,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2603,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Trace) GetUuid() string {
@@ -2483,7 +2674,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2686,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2699,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -2535,7 +2726,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2547,7 +2738,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2560,7 +2751,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -2587,7 +2778,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2790,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2803,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -2674,7 +2865,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2877,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2890,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -2793,7 +2984,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\bport_end\x18\x05 \x01(\x05R\aportEnd\":\n" +
 	"\bNodeSide\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x10\n" +
-	"\x03nat\x18\x02 \x03(\tR\x03nat\"\xec\x01\n" +
+	"\x03nat\x18\x02 \x03(\tR\x03nat\"\x95\x02\n" +
 	"\x11EnsureSeedRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x12\n" +
@@ -2801,7 +2992,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\rpassword_hash\x18\x04 \x01(\tB\x04\xc8\xc8\x18\x01R\fpasswordHash\x12\x19\n" +
 	"\bssh_keys\x18\x05 \x03(\tR\asshKeys\x12#\n" +
 	"\x05links\x18\x06 \x03(\v2\r.node.v1.LinkR\x05links\x12\x10\n" +
-	"\x03dns\x18\a \x03(\tR\x03dns\"\x14\n" +
+	"\x03dns\x18\a \x03(\tR\x03dns\x12'\n" +
+	"\x0fpassword_serial\x18\b \x01(\x05R\x0epasswordSerial\"\x14\n" +
 	"\x12EnsureSeedResponse\"\xe7\x02\n" +
 	"\x14DefineMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x14\n" +
@@ -2852,7 +3044,15 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12#\n" +
 	"\rgrace_seconds\x18\x03 \x01(\x05R\fgraceSeconds\"-\n" +
 	"\x13StopMachineResponse\x12\x16\n" +
-	"\x06forced\x18\x01 \x01(\bR\x06forced\"h\n" +
+	"\x06forced\x18\x01 \x01(\bR\x06forced\"+\n" +
+	"\x0fAskGuestRequest\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\"0\n" +
+	"\x10AskGuestResponse\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"p\n" +
+	"\x17SetGuestPasswordRequest\x12*\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12)\n" +
+	"\rpassword_hash\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\fpasswordHash\"\x1a\n" +
+	"\x18SetGuestPasswordResponse\"h\n" +
 	"\x14RemoveMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12$\n" +
 	"\x05proof\x18\x02 \x01(\v2\x0e.node.v1.ProofR\x05proof\"S\n" +
@@ -2913,8 +3113,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xe4\n" +
-	"\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\xa7\f\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
@@ -2933,6 +3132,9 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\fStartMachine\x12\x1c.node.v1.StartMachineRequest\x1a\x1d.node.v1.StartMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\amachine(\x01\x12c\n" +
 	"\vStopMachine\x12\x1b.node.v1.StopMachineRequest\x1a\x1c.node.v1.StopMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
+	"\amachine(\x01\x12M\n" +
+	"\bAskGuest\x12\x18.node.v1.AskGuestRequest\x1a\x19.node.v1.AskGuestResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12r\n" +
+	"\x10SetGuestPassword\x12 .node.v1.SetGuestPasswordRequest\x1a!.node.v1.SetGuestPasswordResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\amachine(\x01\x12f\n" +
 	"\fAdaptMachine\x12\x1c.node.v1.AdaptMachineRequest\x1a\x1d.node.v1.AdaptMachineResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\amachine(\x01\x12i\n" +
@@ -2958,49 +3160,53 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_node_v1_node_proto_goTypes = []any{
-	(MachineState)(0),              // 0: node.v1.MachineState
-	(*Command)(nil),                // 1: node.v1.Command
-	(*DescribeRequest)(nil),        // 2: node.v1.DescribeRequest
-	(*Description)(nil),            // 3: node.v1.Description
-	(*Template)(nil),               // 4: node.v1.Template
-	(*EnsureNetworkRequest)(nil),   // 5: node.v1.EnsureNetworkRequest
-	(*EnsureNetworkResponse)(nil),  // 6: node.v1.EnsureNetworkResponse
-	(*Disk)(nil),                   // 7: node.v1.Disk
-	(*EnsureDiskRequest)(nil),      // 8: node.v1.EnsureDiskRequest
-	(*EnsureDiskResponse)(nil),     // 9: node.v1.EnsureDiskResponse
-	(*RemoveDiskRequest)(nil),      // 10: node.v1.RemoveDiskRequest
-	(*RemoveDiskResponse)(nil),     // 11: node.v1.RemoveDiskResponse
-	(*Link)(nil),                   // 12: node.v1.Link
-	(*FirewallRule)(nil),           // 13: node.v1.FirewallRule
-	(*NodeSide)(nil),               // 14: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),      // 15: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),     // 16: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),   // 17: node.v1.DefineMachineRequest
-	(*CPULimits)(nil),              // 18: node.v1.CPULimits
-	(*DiskLimits)(nil),             // 19: node.v1.DiskLimits
-	(*DefineMachineResponse)(nil),  // 20: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),    // 21: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),   // 22: node.v1.StartMachineResponse
-	(*AdaptMachineRequest)(nil),    // 23: node.v1.AdaptMachineRequest
-	(*AdaptMachineResponse)(nil),   // 24: node.v1.AdaptMachineResponse
-	(*StopMachineRequest)(nil),     // 25: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),    // 26: node.v1.StopMachineResponse
-	(*RemoveMachineRequest)(nil),   // 27: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                  // 28: node.v1.Proof
-	(*RemoveMachineResponse)(nil),  // 29: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),    // 30: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),   // 31: node.v1.ListMachinesResponse
-	(*Machine)(nil),                // 32: node.v1.Machine
-	(*ListTracesRequest)(nil),      // 33: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),     // 34: node.v1.ListTracesResponse
-	(*Trace)(nil),                  // 35: node.v1.Trace
-	(*ReadConsoleRequest)(nil),     // 36: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),    // 37: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),  // 38: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil), // 39: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),  // 40: google.protobuf.Timestamp
+	(MachineState)(0),                // 0: node.v1.MachineState
+	(*Command)(nil),                  // 1: node.v1.Command
+	(*DescribeRequest)(nil),          // 2: node.v1.DescribeRequest
+	(*Description)(nil),              // 3: node.v1.Description
+	(*Template)(nil),                 // 4: node.v1.Template
+	(*EnsureNetworkRequest)(nil),     // 5: node.v1.EnsureNetworkRequest
+	(*EnsureNetworkResponse)(nil),    // 6: node.v1.EnsureNetworkResponse
+	(*Disk)(nil),                     // 7: node.v1.Disk
+	(*EnsureDiskRequest)(nil),        // 8: node.v1.EnsureDiskRequest
+	(*EnsureDiskResponse)(nil),       // 9: node.v1.EnsureDiskResponse
+	(*RemoveDiskRequest)(nil),        // 10: node.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil),       // 11: node.v1.RemoveDiskResponse
+	(*Link)(nil),                     // 12: node.v1.Link
+	(*FirewallRule)(nil),             // 13: node.v1.FirewallRule
+	(*NodeSide)(nil),                 // 14: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),        // 15: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),       // 16: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),     // 17: node.v1.DefineMachineRequest
+	(*CPULimits)(nil),                // 18: node.v1.CPULimits
+	(*DiskLimits)(nil),               // 19: node.v1.DiskLimits
+	(*DefineMachineResponse)(nil),    // 20: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),      // 21: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),     // 22: node.v1.StartMachineResponse
+	(*AdaptMachineRequest)(nil),      // 23: node.v1.AdaptMachineRequest
+	(*AdaptMachineResponse)(nil),     // 24: node.v1.AdaptMachineResponse
+	(*StopMachineRequest)(nil),       // 25: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),      // 26: node.v1.StopMachineResponse
+	(*AskGuestRequest)(nil),          // 27: node.v1.AskGuestRequest
+	(*AskGuestResponse)(nil),         // 28: node.v1.AskGuestResponse
+	(*SetGuestPasswordRequest)(nil),  // 29: node.v1.SetGuestPasswordRequest
+	(*SetGuestPasswordResponse)(nil), // 30: node.v1.SetGuestPasswordResponse
+	(*RemoveMachineRequest)(nil),     // 31: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                    // 32: node.v1.Proof
+	(*RemoveMachineResponse)(nil),    // 33: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),      // 34: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),     // 35: node.v1.ListMachinesResponse
+	(*Machine)(nil),                  // 36: node.v1.Machine
+	(*ListTracesRequest)(nil),        // 37: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),       // 38: node.v1.ListTracesResponse
+	(*Trace)(nil),                    // 39: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 40: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 41: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 42: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 43: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 44: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -3022,46 +3228,51 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 16: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
 	17, // 17: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
 	1,  // 18: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 19: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	28, // 20: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	32, // 21: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 22: node.v1.Machine.state:type_name -> node.v1.MachineState
-	40, // 23: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	35, // 24: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 25: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 26: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 27: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 28: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	10, // 29: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	15, // 30: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	17, // 31: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	21, // 32: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	25, // 33: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	23, // 34: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	27, // 35: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	30, // 36: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	33, // 37: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	36, // 38: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	38, // 39: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 40: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 41: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 42: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	11, // 43: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	16, // 44: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	20, // 45: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	22, // 46: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	26, // 47: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	24, // 48: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	29, // 49: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	31, // 50: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	34, // 51: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	37, // 52: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	39, // 53: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	40, // [40:54] is the sub-list for method output_type
-	26, // [26:40] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	1,  // 19: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
+	1,  // 20: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	32, // 21: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	36, // 22: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 23: node.v1.Machine.state:type_name -> node.v1.MachineState
+	44, // 24: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	39, // 25: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 26: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 27: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 28: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 29: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	10, // 30: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	15, // 31: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	17, // 32: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	21, // 33: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	25, // 34: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	27, // 35: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	29, // 36: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	23, // 37: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	31, // 38: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	34, // 39: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	37, // 40: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	40, // 41: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	42, // 42: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 43: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 44: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 45: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	11, // 46: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	16, // 47: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	20, // 48: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	22, // 49: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	26, // 50: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	28, // 51: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	30, // 52: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	24, // 53: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	33, // 54: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	35, // 55: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	38, // 56: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	41, // 57: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	43, // 58: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	43, // [43:59] is the sub-list for method output_type
+	27, // [27:43] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -3075,7 +3286,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   39,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,20 +21,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeService_Describe_FullMethodName       = "/node.v1.NodeService/Describe"
-	NodeService_EnsureNetwork_FullMethodName  = "/node.v1.NodeService/EnsureNetwork"
-	NodeService_EnsureDisk_FullMethodName     = "/node.v1.NodeService/EnsureDisk"
-	NodeService_RemoveDisk_FullMethodName     = "/node.v1.NodeService/RemoveDisk"
-	NodeService_EnsureSeed_FullMethodName     = "/node.v1.NodeService/EnsureSeed"
-	NodeService_DefineMachine_FullMethodName  = "/node.v1.NodeService/DefineMachine"
-	NodeService_StartMachine_FullMethodName   = "/node.v1.NodeService/StartMachine"
-	NodeService_StopMachine_FullMethodName    = "/node.v1.NodeService/StopMachine"
-	NodeService_AdaptMachine_FullMethodName   = "/node.v1.NodeService/AdaptMachine"
-	NodeService_RemoveMachine_FullMethodName  = "/node.v1.NodeService/RemoveMachine"
-	NodeService_ListMachines_FullMethodName   = "/node.v1.NodeService/ListMachines"
-	NodeService_ListTraces_FullMethodName     = "/node.v1.NodeService/ListTraces"
-	NodeService_ReadConsole_FullMethodName    = "/node.v1.NodeService/ReadConsole"
-	NodeService_ImportTemplate_FullMethodName = "/node.v1.NodeService/ImportTemplate"
+	NodeService_Describe_FullMethodName         = "/node.v1.NodeService/Describe"
+	NodeService_EnsureNetwork_FullMethodName    = "/node.v1.NodeService/EnsureNetwork"
+	NodeService_EnsureDisk_FullMethodName       = "/node.v1.NodeService/EnsureDisk"
+	NodeService_RemoveDisk_FullMethodName       = "/node.v1.NodeService/RemoveDisk"
+	NodeService_EnsureSeed_FullMethodName       = "/node.v1.NodeService/EnsureSeed"
+	NodeService_DefineMachine_FullMethodName    = "/node.v1.NodeService/DefineMachine"
+	NodeService_StartMachine_FullMethodName     = "/node.v1.NodeService/StartMachine"
+	NodeService_StopMachine_FullMethodName      = "/node.v1.NodeService/StopMachine"
+	NodeService_AskGuest_FullMethodName         = "/node.v1.NodeService/AskGuest"
+	NodeService_SetGuestPassword_FullMethodName = "/node.v1.NodeService/SetGuestPassword"
+	NodeService_AdaptMachine_FullMethodName     = "/node.v1.NodeService/AdaptMachine"
+	NodeService_RemoveMachine_FullMethodName    = "/node.v1.NodeService/RemoveMachine"
+	NodeService_ListMachines_FullMethodName     = "/node.v1.NodeService/ListMachines"
+	NodeService_ListTraces_FullMethodName       = "/node.v1.NodeService/ListTraces"
+	NodeService_ReadConsole_FullMethodName      = "/node.v1.NodeService/ReadConsole"
+	NodeService_ImportTemplate_FullMethodName   = "/node.v1.NodeService/ImportTemplate"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -62,6 +64,11 @@ type NodeServiceClient interface {
 	StartMachine(ctx context.Context, in *StartMachineRequest, opts ...grpc.CallOption) (*StartMachineResponse, error)
 	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(ctx context.Context, in *StopMachineRequest, opts ...grpc.CallOption) (*StopMachineResponse, error)
+	// AskGuest asks the guest agent, the program in the guest, what it knows. GUEST_AGENT_SILENT if there is no answer within
+	// seconds, or the machine is off.
+	AskGuest(ctx context.Context, in *AskGuestRequest, opts ...grpc.CallOption) (*AskGuestResponse, error)
+	// SetGuestPassword has the guest agent set root's password. GUEST_AGENT_SILENT as for AskGuest.
+	SetGuestPassword(ctx context.Context, in *SetGuestPasswordRequest, opts ...grpc.CallOption) (*SetGuestPasswordResponse, error)
 	// AdaptMachine changes the domain, and makes a running machine like it as far as that goes without a restart. It says
 	// what the machine runs with then.
 	AdaptMachine(ctx context.Context, in *AdaptMachineRequest, opts ...grpc.CallOption) (*AdaptMachineResponse, error)
@@ -166,6 +173,26 @@ func (c *nodeServiceClient) StopMachine(ctx context.Context, in *StopMachineRequ
 	return out, nil
 }
 
+func (c *nodeServiceClient) AskGuest(ctx context.Context, in *AskGuestRequest, opts ...grpc.CallOption) (*AskGuestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AskGuestResponse)
+	err := c.cc.Invoke(ctx, NodeService_AskGuest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeServiceClient) SetGuestPassword(ctx context.Context, in *SetGuestPasswordRequest, opts ...grpc.CallOption) (*SetGuestPasswordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetGuestPasswordResponse)
+	err := c.cc.Invoke(ctx, NodeService_SetGuestPassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeServiceClient) AdaptMachine(ctx context.Context, in *AdaptMachineRequest, opts ...grpc.CallOption) (*AdaptMachineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AdaptMachineResponse)
@@ -251,6 +278,11 @@ type NodeServiceServer interface {
 	StartMachine(context.Context, *StartMachineRequest) (*StartMachineResponse, error)
 	// StopMachine asks the guest to shut down and waits, then cuts the power; with force it cuts the power at once.
 	StopMachine(context.Context, *StopMachineRequest) (*StopMachineResponse, error)
+	// AskGuest asks the guest agent, the program in the guest, what it knows. GUEST_AGENT_SILENT if there is no answer within
+	// seconds, or the machine is off.
+	AskGuest(context.Context, *AskGuestRequest) (*AskGuestResponse, error)
+	// SetGuestPassword has the guest agent set root's password. GUEST_AGENT_SILENT as for AskGuest.
+	SetGuestPassword(context.Context, *SetGuestPasswordRequest) (*SetGuestPasswordResponse, error)
 	// AdaptMachine changes the domain, and makes a running machine like it as far as that goes without a restart. It says
 	// what the machine runs with then.
 	AdaptMachine(context.Context, *AdaptMachineRequest) (*AdaptMachineResponse, error)
@@ -298,6 +330,12 @@ func (UnimplementedNodeServiceServer) StartMachine(context.Context, *StartMachin
 }
 func (UnimplementedNodeServiceServer) StopMachine(context.Context, *StopMachineRequest) (*StopMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopMachine not implemented")
+}
+func (UnimplementedNodeServiceServer) AskGuest(context.Context, *AskGuestRequest) (*AskGuestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AskGuest not implemented")
+}
+func (UnimplementedNodeServiceServer) SetGuestPassword(context.Context, *SetGuestPasswordRequest) (*SetGuestPasswordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetGuestPassword not implemented")
 }
 func (UnimplementedNodeServiceServer) AdaptMachine(context.Context, *AdaptMachineRequest) (*AdaptMachineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdaptMachine not implemented")
@@ -482,6 +520,42 @@ func _NodeService_StopMachine_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_AskGuest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AskGuestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).AskGuest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_AskGuest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).AskGuest(ctx, req.(*AskGuestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NodeService_SetGuestPassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetGuestPasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).SetGuestPassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_SetGuestPassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).SetGuestPassword(ctx, req.(*SetGuestPasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NodeService_AdaptMachine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AdaptMachineRequest)
 	if err := dec(in); err != nil {
@@ -628,6 +702,14 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopMachine",
 			Handler:    _NodeService_StopMachine_Handler,
+		},
+		{
+			MethodName: "AskGuest",
+			Handler:    _NodeService_AskGuest_Handler,
+		},
+		{
+			MethodName: "SetGuestPassword",
+			Handler:    _NodeService_SetGuestPassword_Handler,
 		},
 		{
 			MethodName: "AdaptMachine",

@@ -41,7 +41,7 @@ type Task struct {
 	RunningTime int32 `protobuf:"varint,6,opt,name=running_time,json=runningTime,proto3" json:"running_time,omitempty"`
 	// Seconds between creation and start.
 	WaitingTime int32 `protobuf:"varint,7,opt,name=waiting_time,json=waitingTime,proto3" json:"waiting_time,omitempty"`
-	// Why the task failed, for people.
+	// Why the task failed, or what it says of its end, for people.
 	Output string `protobuf:"bytes,8,opt,name=output,proto3" json:"output,omitempty"`
 	// The steps of the task, for people.
 	Progress string `protobuf:"bytes,9,opt,name=progress,proto3" json:"progress,omitempty"`

@@ -25,6 +25,105 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SetHostPasswordRequest holds the new password.
+type SetHostPasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Root's password, 1 to 128 characters; it is stored only as a hash.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostPasswordRequest) Reset() {
+	*x = SetHostPasswordRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostPasswordRequest) ProtoMessage() {}
+
+func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetHostPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SetHostPasswordRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetHostPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// CheckGuestAgentRequest names a host.
+type CheckGuestAgentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckGuestAgentRequest) Reset() {
+	*x = CheckGuestAgentRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckGuestAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckGuestAgentRequest) ProtoMessage() {}
+
+func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckGuestAgentRequest.ProtoReflect.Descriptor instead.
+func (*CheckGuestAgentRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CheckGuestAgentRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // ReinstallHostRequest says with what a host begins again.
 type ReinstallHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -51,7 +150,7 @@ type ReinstallHostRequest struct {
 
 func (x *ReinstallHostRequest) Reset() {
 	*x = ReinstallHostRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -63,7 +162,7 @@ func (x *ReinstallHostRequest) String() string {
 func (*ReinstallHostRequest) ProtoMessage() {}
 
 func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -76,7 +175,7 @@ func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostRequest.ProtoReflect.Descriptor instead.
 func (*ReinstallHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{0}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReinstallHostRequest) GetId() int32 {
@@ -163,7 +262,7 @@ type ReinstallHostResponse struct {
 
 func (x *ReinstallHostResponse) Reset() {
 	*x = ReinstallHostResponse{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -175,7 +274,7 @@ func (x *ReinstallHostResponse) String() string {
 func (*ReinstallHostResponse) ProtoMessage() {}
 
 func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -188,7 +287,7 @@ func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostResponse.ProtoReflect.Descriptor instead.
 func (*ReinstallHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReinstallHostResponse) GetId() int32 {
@@ -238,7 +337,7 @@ type SetHostOwnerRequest struct {
 
 func (x *SetHostOwnerRequest) Reset() {
 	*x = SetHostOwnerRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +349,7 @@ func (x *SetHostOwnerRequest) String() string {
 func (*SetHostOwnerRequest) ProtoMessage() {}
 
 func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +362,7 @@ func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostOwnerRequest.ProtoReflect.Descriptor instead.
 func (*SetHostOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SetHostOwnerRequest) GetId() int32 {
@@ -284,7 +383,12 @@ var File_vm_v3_upkeep_proto protoreflect.FileDescriptor
 
 const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\n" +
-	"\x12vm/v3/upkeep.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"\xb1\x03\n" +
+	"\x12vm/v3/upkeep.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"J\n" +
+	"\x16SetHostPasswordRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12 \n" +
+	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\"(\n" +
+	"\x16CheckGuestAgentRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xb1\x03\n" +
 	"\x14ReinstallHostRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\x05R\x02os\x12 \n" +
@@ -310,14 +414,20 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"?\n" +
 	"\x13SetHostOwnerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xa9\x02\n" +
+	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xc4\x04\n" +
 	"\rUpkeepService\x12\x82\x01\n" +
 	"\fSetHostOwner\x12\x1a.vm.v3.SetHostOwnerRequest\x1a\x10.op.v1.Operation\"D\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/vm/v3/host/{id}/account\x12\x92\x01\n" +
 	"\rReinstallHost\x12\x1b.vm.v3.ReinstallHostRequest\x1a\x1c.vm.v3.ReinstallHostResponse\"F\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/reinstallB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/reinstall\x12\x89\x01\n" +
+	"\x0fSetHostPassword\x12\x1d.vm.v3.SetHostPasswordRequest\x1a\x10.op.v1.Operation\"E\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/vm/v3/host/{id}/password\x12\x8c\x01\n" +
+	"\x0fCheckGuestAgent\x12\x1d.vm.v3.CheckGuestAgentRequest\x1a\x10.op.v1.Operation\"H\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/guest_agentB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_upkeep_proto_rawDescOnce sync.Once
@@ -331,24 +441,30 @@ func file_vm_v3_upkeep_proto_rawDescGZIP() []byte {
 	return file_vm_v3_upkeep_proto_rawDescData
 }
 
-var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_vm_v3_upkeep_proto_goTypes = []any{
-	(*ReinstallHostRequest)(nil),  // 0: vm.v3.ReinstallHostRequest
-	(*ReinstallHostResponse)(nil), // 1: vm.v3.ReinstallHostResponse
-	(*SetHostOwnerRequest)(nil),   // 2: vm.v3.SetHostOwnerRequest
-	(*NewRecipe)(nil),             // 3: vm.v3.NewRecipe
-	(*NewRecipeParam)(nil),        // 4: vm.v3.NewRecipeParam
-	(*v1.Operation)(nil),          // 5: op.v1.Operation
+	(*SetHostPasswordRequest)(nil), // 0: vm.v3.SetHostPasswordRequest
+	(*CheckGuestAgentRequest)(nil), // 1: vm.v3.CheckGuestAgentRequest
+	(*ReinstallHostRequest)(nil),   // 2: vm.v3.ReinstallHostRequest
+	(*ReinstallHostResponse)(nil),  // 3: vm.v3.ReinstallHostResponse
+	(*SetHostOwnerRequest)(nil),    // 4: vm.v3.SetHostOwnerRequest
+	(*NewRecipe)(nil),              // 5: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),         // 6: vm.v3.NewRecipeParam
+	(*v1.Operation)(nil),           // 7: op.v1.Operation
 }
 var file_vm_v3_upkeep_proto_depIdxs = []int32{
-	3, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
-	4, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
-	2, // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
-	0, // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
-	5, // 4: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
-	1, // 5: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
+	5, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	6, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	4, // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
+	2, // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
+	0, // 4: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
+	1, // 5: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
+	7, // 6: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
+	3, // 7: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
+	7, // 8: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
+	7, // 9: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -366,7 +482,7 @@ func file_vm_v3_upkeep_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_upkeep_proto_rawDesc), len(file_vm_v3_upkeep_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,8 +20,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UpkeepService_SetHostOwner_FullMethodName  = "/vm.v3.UpkeepService/SetHostOwner"
-	UpkeepService_ReinstallHost_FullMethodName = "/vm.v3.UpkeepService/ReinstallHost"
+	UpkeepService_SetHostOwner_FullMethodName    = "/vm.v3.UpkeepService/SetHostOwner"
+	UpkeepService_ReinstallHost_FullMethodName   = "/vm.v3.UpkeepService/ReinstallHost"
+	UpkeepService_SetHostPassword_FullMethodName = "/vm.v3.UpkeepService/SetHostPassword"
+	UpkeepService_CheckGuestAgent_FullMethodName = "/vm.v3.UpkeepService/CheckGuestAgent"
 )
 
 // UpkeepServiceClient is the client API for UpkeepService service.
@@ -37,6 +39,12 @@ type UpkeepServiceClient interface {
 	// other disks stay. The old disk goes when the new one is complete and the machine has it; a task that fails leaves the
 	// old one. A host that ran runs again.
 	ReinstallHost(ctx context.Context, in *ReinstallHostRequest, opts ...grpc.CallOption) (*ReinstallHostResponse, error)
+	// SetHostPassword sets root's password: by the agent in the guest if it answers, and else when the guest starts the next
+	// time. The output of the task says which.
+	SetHostPassword(ctx context.Context, in *SetHostPasswordRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// CheckGuestAgent asks the agent in the guest. The task fails with GUEST_AGENT_SILENT if there is no answer: the guest
+	// needs the package qemu-guest-agent, and a host that was made before there were agents needs to be restarted.
+	CheckGuestAgent(ctx context.Context, in *CheckGuestAgentRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 }
 
 type upkeepServiceClient struct {
@@ -67,6 +75,26 @@ func (c *upkeepServiceClient) ReinstallHost(ctx context.Context, in *ReinstallHo
 	return out, nil
 }
 
+func (c *upkeepServiceClient) SetHostPassword(ctx context.Context, in *SetHostPasswordRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_SetHostPassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upkeepServiceClient) CheckGuestAgent(ctx context.Context, in *CheckGuestAgentRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_CheckGuestAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UpkeepServiceServer is the server API for UpkeepService service.
 // All implementations must embed UnimplementedUpkeepServiceServer
 // for forward compatibility.
@@ -80,6 +108,12 @@ type UpkeepServiceServer interface {
 	// other disks stay. The old disk goes when the new one is complete and the machine has it; a task that fails leaves the
 	// old one. A host that ran runs again.
 	ReinstallHost(context.Context, *ReinstallHostRequest) (*ReinstallHostResponse, error)
+	// SetHostPassword sets root's password: by the agent in the guest if it answers, and else when the guest starts the next
+	// time. The output of the task says which.
+	SetHostPassword(context.Context, *SetHostPasswordRequest) (*v1.Operation, error)
+	// CheckGuestAgent asks the agent in the guest. The task fails with GUEST_AGENT_SILENT if there is no answer: the guest
+	// needs the package qemu-guest-agent, and a host that was made before there were agents needs to be restarted.
+	CheckGuestAgent(context.Context, *CheckGuestAgentRequest) (*v1.Operation, error)
 	mustEmbedUnimplementedUpkeepServiceServer()
 }
 
@@ -95,6 +129,12 @@ func (UnimplementedUpkeepServiceServer) SetHostOwner(context.Context, *SetHostOw
 }
 func (UnimplementedUpkeepServiceServer) ReinstallHost(context.Context, *ReinstallHostRequest) (*ReinstallHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReinstallHost not implemented")
+}
+func (UnimplementedUpkeepServiceServer) SetHostPassword(context.Context, *SetHostPasswordRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetHostPassword not implemented")
+}
+func (UnimplementedUpkeepServiceServer) CheckGuestAgent(context.Context, *CheckGuestAgentRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckGuestAgent not implemented")
 }
 func (UnimplementedUpkeepServiceServer) mustEmbedUnimplementedUpkeepServiceServer() {}
 func (UnimplementedUpkeepServiceServer) testEmbeddedByValue()                       {}
@@ -153,6 +193,42 @@ func _UpkeepService_ReinstallHost_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpkeepService_SetHostPassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetHostPasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).SetHostPassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_SetHostPassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).SetHostPassword(ctx, req.(*SetHostPasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpkeepService_CheckGuestAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckGuestAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).CheckGuestAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_CheckGuestAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).CheckGuestAgent(ctx, req.(*CheckGuestAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UpkeepService_ServiceDesc is the grpc.ServiceDesc for UpkeepService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -167,6 +243,14 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReinstallHost",
 			Handler:    _UpkeepService_ReinstallHost_Handler,
+		},
+		{
+			MethodName: "SetHostPassword",
+			Handler:    _UpkeepService_SetHostPassword_Handler,
+		},
+		{
+			MethodName: "CheckGuestAgent",
+			Handler:    _UpkeepService_CheckGuestAgent_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -71,13 +71,21 @@ func applyLogin(s seed.Seed) {
 	if hash == "" {
 		hash = "!"
 	}
-	must("shadow", os.WriteFile("/etc/shadow", []byte("root:"+hash+":19700:0:99999:7:::\n"), 0o600))
+	must("shadow", setHash(hash))
 	if len(s.Keys) == 0 {
 		return
 	}
 	must("authorized_keys", os.MkdirAll("/root/.ssh", 0o700))
 	keys := strings.Join(s.Keys, "\n") + "\n"
 	must("authorized_keys", os.WriteFile("/root/.ssh/authorized_keys", []byte(keys), 0o600))
+}
+
+// setHash sets root's password by its hash. A login meanwhile sees the old one or the new one.
+func setHash(hash string) error {
+	if err := os.WriteFile("/etc/shadow+", []byte("root:"+hash+":19700:0:99999:7:::\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename("/etc/shadow+", "/etc/shadow")
 }
 
 // hashPassword passes the password over a pipe, because an argument could be read in /proc.

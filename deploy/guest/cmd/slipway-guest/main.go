@@ -19,6 +19,10 @@ func main() {
 		runCommands()
 		return
 	}
+	if len(os.Args) == 2 && os.Args[1] == "agent" {
+		runAgent()
+		return
+	}
 	loadModules("boot")
 	// Started here, not by init: a press of the power button before acpid listens is lost, and a client that reads
 	// "ready" may press it.
@@ -34,6 +38,7 @@ func main() {
 	applyFiles(s.Files)
 	applyLogin(s)
 	must("host key", <-hostKey)
+	must("agent", startAgent())
 	must("sshd", startSSH(s))
 	say("slipway-guest ready %s %s", s.Hostname, firstAddress())
 	must("runcmd", startCommands(s.Commands))

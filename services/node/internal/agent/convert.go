@@ -57,7 +57,7 @@ func disk(d *nodepb.Disk) hyper.Disk {
 func seedOf(id uuid.UUID, r *nodepb.EnsureSeedRequest) (s hyper.Seed, err error) {
 	s = hyper.Seed{
 		InstanceID: id.String(), Hostname: r.GetHostname(), FQDN: r.GetFqdn(),
-		PasswordHash: r.GetPasswordHash(), SSHKeys: r.GetSshKeys(),
+		PasswordHash: r.GetPasswordHash(), SSHKeys: r.GetSshKeys(), PasswordSerial: r.GetPasswordSerial(),
 	}
 	if s.DNS, err = each("dns", r.GetDns(), netip.ParseAddr); err != nil {
 		return s, err

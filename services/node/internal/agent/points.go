@@ -11,7 +11,7 @@ func pointsOf(command string) points {
 
 var (
 	atDisk, atSeed, atDefine  = pointsOf("disk"), pointsOf("seed"), pointsOf("define")
-	atRemoveDisk              = pointsOf("disk-remove")
+	atRemoveDisk, atPassword  = pointsOf("disk-remove"), pointsOf("password")
 	atStart, atStop, atRemove = pointsOf("start"), pointsOf("stop"), pointsOf("remove")
 	atAdapt                   = pointsOf("adapt")
 )

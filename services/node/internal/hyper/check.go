@@ -126,6 +126,17 @@ func (m Machine) Check() error {
 	return nil
 }
 
+// cryptHash is the form of a crypt(3) hash.
+var cryptHash = regexp.MustCompile(`^\$[a-z0-9]{1,10}\$[A-Za-z0-9./,=$+_-]{1,500}$`)
+
+// CheckHash returns an error if text is no crypt(3) hash.
+func CheckHash(text string) error {
+	if !cryptHash.MatchString(text) {
+		return ErrInvalid.With("not a crypt(3) hash").On("password_hash")
+	}
+	return nil
+}
+
 func printable(s string) bool {
 	if len(s) > 255 || !utf8.ValidString(s) {
 		return false

@@ -22,5 +22,7 @@ var (
 	ErrNoSpace      = fault.New(codes.ResourceExhausted, "STORAGE_FULL", "the node has no room left")
 	ErrNoTool       = fault.New(codes.FailedPrecondition, "TOOL_MISSING", "a program that the agent needs is not installed")
 	ErrNotAllowed   = fault.New(codes.FailedPrecondition, "PRIVILEGE_MISSING", "the agent lacks a privilege")
+	ErrNoAgent      = fault.New(codes.FailedPrecondition, "GUEST_AGENT_SILENT", "the guest agent does not answer")
+	ErrGuestRefuses = fault.New(codes.FailedPrecondition, "GUEST_REFUSES", "the guest agent refuses")
 	ErrUnavailable  = fault.New(codes.Unavailable, "HYPERVISOR_UNAVAILABLE", "the hypervisor does not answer")
 )

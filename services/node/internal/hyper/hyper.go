@@ -54,6 +54,12 @@ type Driver interface {
 	// Shutdown asks the guest to stop (ACPI) and returns at once. It succeeds if the machine is off, and returns ErrNotDefined if
 	// it is unknown.
 	Shutdown(ctx context.Context, machine uuid.UUID) error
+	// GuestAddresses asks the agent in the guest for the addresses of its cards. It returns ErrNoAgent if there is no answer
+	// within seconds, and if the machine is off or unknown.
+	GuestAddresses(ctx context.Context, machine uuid.UUID) ([]netip.Addr, error)
+	// SetGuestPassword has the agent in the guest set root's password, given as a crypt(3) hash. It returns ErrNoAgent as
+	// GuestAddresses does, and ErrGuestRefuses if the agent cannot do it.
+	SetGuestPassword(ctx context.Context, machine uuid.UUID, hash string) error
 	// PowerOff powers the machine off at once. It succeeds if the machine is off or unknown, and returns ErrForeign if the machine
 	// is not of our stack.
 	PowerOff(ctx context.Context, machine uuid.UUID) error

@@ -78,11 +78,14 @@ type Seed struct {
 	InstanceID   string // a new one makes cloud-init run again
 	Hostname     string
 	FQDN         string
-	PasswordHash string   // of root, crypt(3) format; empty locks password login
-	SSHKeys      []string // of root, one authorized_keys line each
-	Links        []Link
-	DNS          []netip.Addr
-	Search       []string
+	PasswordHash string // of root, crypt(3) format; empty locks password login
+	// PasswordSerial is not 0 for a password that a guest which was installed before takes at its next start, once for each
+	// number.
+	PasswordSerial int32
+	SSHKeys        []string // of root, one authorized_keys line each
+	Links          []Link
+	DNS            []netip.Addr
+	Search         []string
 	// UserData is the customer's document, applied beside ours: a shell script or a #cloud-config document.
 	UserData string
 }

@@ -44,6 +44,10 @@ type Options struct {
 	Steal func(t *testing.T, bridge string)
 	// Unsampled is true for a hypervisor that counts nothing, such as libvirt's test driver.
 	Unsampled bool
+	// Mute makes the agent in a machine's guest silent. Without it no guest has an agent.
+	Mute func(t *testing.T, d hyper.Driver, id uuid.UUID)
+	// Login returns the hash of root's password in a running guest, which has an agent.
+	Login func(t *testing.T, d hyper.Driver, id uuid.UUID) string
 	// Traces lists the remains of a machine apart from the driver's answers: files, taps, rules.
 	Traces func(t *testing.T, id uuid.UUID) []string
 }
@@ -70,6 +74,8 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Refuses", refuses, true},
 		{"Disks", disks, true},
 		{"RemoveDisk", removeDisk, true},
+		{"Silent", silent, true},
+		{"Guest", guest, o.Login != nil},
 		{"Redefine", redefine, true},
 		{"Adapt", adapt, true},
 		{"Cancelled", cancelled, true},

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/template"
@@ -102,6 +104,19 @@ func (c *Config) link() error {
 		err = hyper.ErrForeign.With("%s leads to %s", c.shortcut(), to)
 	}
 	return err
+}
+
+// agentSocket returns the short name of the socket of a machine's guest agent, which lies in the machine's directory. A
+// libvirtd has short names of its own.
+func (c *Config) agentSocket(machine uuid.UUID, uri string) string {
+	if !embedded(uri) {
+		return ""
+	}
+	root := c.Root
+	if len(root) > MaxRoot {
+		root = c.shortcut() + "/.." // the parent of what the link leads to
+	}
+	return root + "/machines/" + machine.String() + "/agent"
 }
 
 func (c *Config) libvirtDir() string { return filepath.Join(c.Root, "libvirt") }

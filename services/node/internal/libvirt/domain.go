@@ -16,6 +16,7 @@ type host struct {
 	kind  string // kvm, qemu or test: libvirt's domain types
 	cache string // of disks: none where the file system can, else writeback
 	dir   string // of the machine
+	agent string // the socket of the guest agent; "" lets libvirt choose
 	base  func(sha256 string) (template.Template, error)
 
 	groups2 bool // the node has the second version of control groups
@@ -70,7 +71,8 @@ func render(m hyper.Machine, h host) (string, error) {
 	return d.Marshal()
 }
 
-// fixed returns the devices of every machine: a console with a log, entropy, a balloon; no USB, no screen.
+// fixed returns the devices of every machine: a console with a log, a channel for the guest agent, entropy, a balloon; no
+// USB, no screen.
 func fixed(l *libvirtxml.DomainDeviceList, h host) {
 	port := uint(0)
 	l.Controllers = []libvirtxml.DomainController{{Type: "usb", Model: "none"}}
@@ -78,6 +80,14 @@ func fixed(l *libvirtxml.DomainDeviceList, h host) {
 		Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
 		Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: &port},
 		Log:    &libvirtxml.DomainChardevLog{File: filepath.Join(h.dir, consoleFile), Append: "on"},
+	}}
+	socket := &libvirtxml.DomainChardevSourceUNIX{}
+	if h.agent != "" {
+		socket.Mode, socket.Path = "bind", h.agent
+	}
+	l.Channels = []libvirtxml.DomainChannel{{
+		Source: &libvirtxml.DomainChardevSource{UNIX: socket},
+		Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: "org.qemu.guest_agent.0"}},
 	}}
 	l.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "none"}}}
 	// The guest says every ten seconds how much of its memory it uses.

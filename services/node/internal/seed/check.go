@@ -19,7 +19,6 @@ const (
 var (
 	instanceID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 	label      = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
-	crypted    = regexp.MustCompile(`^\$[a-z0-9]{1,10}\$[A-Za-z0-9./,=$+_-]{1,500}$`)
 )
 
 func check(s hyper.Seed) error {
@@ -30,8 +29,10 @@ func check(s hyper.Seed) error {
 		return bad("hostname", "a host name is 1 to 63 letters, digits and inner dashes")
 	case s.FQDN != "" && !domain(s.FQDN):
 		return bad("fqdn", "not a domain name")
-	case s.PasswordHash != "" && !crypted.MatchString(s.PasswordHash):
+	case s.PasswordHash != "" && hyper.CheckHash(s.PasswordHash) != nil:
 		return bad("password_hash", "not a crypt(3) hash")
+	case s.PasswordSerial < 0 || s.PasswordSerial > 0 && s.PasswordHash == "":
+		return bad("password_serial", "a number of a password")
 	case len(s.SSHKeys) > sshline.Max:
 		return bad("ssh_keys", "more than %d keys", sshline.Max)
 	case len(s.Links) > maxLinks:

@@ -197,7 +197,7 @@ func TestDecodeEqualsInput(t *testing.T) {
 		var keys map[string]any
 		must(t, json.Unmarshal(bytes.TrimPrefix(ours, []byte("#cloud-config\n")), &keys))
 		for k := range keys {
-			if !slices.Contains([]string{"hostname", "fqdn", "manage_etc_hosts", "preserve_hostname", "disable_root", "ssh_pwauth", "users", "chpasswd", "updates"}, k) {
+			if !slices.Contains([]string{"hostname", "fqdn", "manage_etc_hosts", "preserve_hostname", "disable_root", "ssh_pwauth", "users", "chpasswd", "updates", "bootcmd"}, k) {
 				t.Fatalf("key %q appeared", k)
 			}
 		}
@@ -295,6 +295,36 @@ func TestImage(t *testing.T) {
 			if err != nil || !strings.Contains(string(out), want) {
 				t.Fatalf("xorriso: %v\n%s", err, out)
 			}
+		}
+	}
+}
+
+// TestLaterPassword: a password that came after the guest was installed is set by a command, once for each number, which
+// gets the hash as an argument.
+func TestLaterPassword(t *testing.T) {
+	t.Parallel()
+	s := full()
+	s.PasswordHash, s.PasswordSerial = "$6$abcdefgh$xyz", 7
+	f, err := seed.Render(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Early [][]string `yaml:"bootcmd"`
+	}
+	if err := yaml.Unmarshal(f.UserData, &doc); err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{{
+		"cloud-init-per", "once", "slipway-password-7", "sh", "-c", `printf 'root:%s\n' "$1" | chpasswd -e`, "sh", "$6$abcdefgh$xyz",
+	}}
+	if diff := cmp.Diff(want, doc.Early); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []int32{-1, 7} {
+		s.PasswordHash, s.PasswordSerial = "", bad
+		if _, err := seed.Render(s); err == nil {
+			t.Errorf("the number %d of no password was taken", bad)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package seed
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"mime/multipart"
 	"net/textproto"
 	"strings"
@@ -21,6 +22,9 @@ type cloudConfig struct {
 	SSHPasswords   bool      `json:"ssh_pwauth"`
 	Users          []user    `json:"users"`
 	Passwords      *chpasswd `json:"chpasswd,omitempty"`
+	// Early are commands of every boot. cloud-init sets passwords at the first boot of an instance only: a later password is
+	// set by a command, once.
+	Early [][]string `json:"bootcmd,omitempty"`
 	// Updates makes cloud-init configure the network at every boot, because addresses change. A new instance id would do that,
 	// too, but would make everything else run again.
 	Updates updates `json:"updates"`
@@ -59,6 +63,12 @@ func userData(s hyper.Seed) ([]byte, error) {
 	c.Updates.Network.When = []string{"boot"}
 	if s.PasswordHash != "" {
 		c.Passwords = &chpasswd{Users: []password{{Name: "root", Password: s.PasswordHash, Type: "hash"}}}
+	}
+	if s.PasswordSerial != 0 {
+		c.Early = [][]string{{
+			"cloud-init-per", "once", fmt.Sprintf("slipway-password-%d", s.PasswordSerial),
+			"sh", "-c", `printf 'root:%s\n' "$1" | chpasswd -e`, "sh", s.PasswordHash,
+		}}
 	}
 	body, err := encode(c)
 	if err != nil {

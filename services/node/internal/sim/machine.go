@@ -159,6 +159,10 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 		m.Running, m.Most = &def, def.Most()
 		d.enterState(m, hyper.Running, "booted")
 		m.Console += greeting(m.Seed)
+		m.Login = ""
+		if m.Seed != nil {
+			m.Login = m.Seed.PasswordHash
+		}
 		if len(m.Console) > maxConsole {
 			m.Console = m.Console[len(m.Console)-maxConsole/2:]
 		}

@@ -52,6 +52,7 @@ type machine struct {
 	Reason  string                `json:"reason,omitempty"`
 	Since   time.Time             `json:"since,omitzero"`
 	Console string                `json:"console,omitempty"`
+	Login   string                `json:"login,omitempty"` // the hash of root's password in the guest
 }
 
 // Driver is a simulated node.
@@ -65,6 +66,7 @@ type Driver struct {
 	log      *os.File // nil: nothing is kept
 	size     int64    // of the log, up to its last whole line
 	closed   bool
+	mute     map[uuid.UUID]bool // guests without an agent
 }
 
 var _ hyper.Driver = (*Driver)(nil)

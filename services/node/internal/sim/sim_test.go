@@ -50,6 +50,8 @@ func TestSuite(t *testing.T) {
 		Network: func(*testing.T) hyper.Network {
 			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
 		},
+		Mute:    func(_ *testing.T, d hyper.Driver, id uuid.UUID) { d.(*sim.Driver).Mute(id) },
+		Login:   func(_ *testing.T, d hyper.Driver, id uuid.UUID) string { return d.(*sim.Driver).Login(id) },
 		Allowed: func(_ *testing.T, d hyper.Driver, id uuid.UUID) []netip.Addr { return d.(*sim.Driver).Allowed(id) },
 		Limits: func(_ *testing.T, d hyper.Driver, id uuid.UUID) (l hypertest.Limited) {
 			for _, n := range d.(*sim.Driver).Ran(id).NICs {

@@ -69,6 +69,10 @@ func (d driver) Shutdown(ctx context.Context, id uuid.UUID) error {
 	return d.span(ctx, "Shutdown", id, func(ctx context.Context) error { return d.Driver.Shutdown(ctx, id) })
 }
 
+func (d driver) SetGuestPassword(ctx context.Context, id uuid.UUID, hash string) error {
+	return d.span(ctx, "SetGuestPassword", id, func(ctx context.Context) error { return d.Driver.SetGuestPassword(ctx, id, hash) })
+}
+
 func (d driver) PowerOff(ctx context.Context, id uuid.UUID) error {
 	return d.span(ctx, "PowerOff", id, func(ctx context.Context) error { return d.Driver.PowerOff(ctx, id) })
 }

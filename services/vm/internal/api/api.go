@@ -18,6 +18,7 @@ import (
 	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/console"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
+	"slipway.dev/services/vm/internal/guest"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/ipchange"
@@ -58,6 +59,7 @@ type (
 	ownerServer    = owner.Server
 
 	reinstallServer = reinstall.Server
+	guestServer     = guest.Server
 )
 
 // hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
@@ -76,6 +78,7 @@ type upkeep struct {
 	vmpb.UnsafeUpkeepServiceServer
 	*ownerServer
 	*reinstallServer
+	*guestServer
 }
 
 // nodes answers vm.v3.NodeService.
@@ -109,7 +112,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	})
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
-		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db),
+		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db), guestServer: guest.NewServer(db),
 	})
 	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db))
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))

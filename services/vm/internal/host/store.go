@@ -91,9 +91,15 @@ func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 	return err
 }
 
+// SetPassword records the password of a locked host. serial is not 0 if the guest takes it at its next start.
+func SetPassword(ctx context.Context, tx *unit.Tx, id int32, hash string, serial int32) error {
+	_, err := tx.Exec(ctx, `UPDATE host SET password_hash = $2, password_serial = $3 WHERE id = $1`, id, hash, serial)
+	return err
+}
+
 // SetSystem records what is installed on a locked host, and the password with which it begins.
 func SetSystem(ctx context.Context, tx *unit.Tx, id, os int32, hash string) error {
-	_, err := tx.Exec(ctx, `UPDATE host SET os_id = $2, password_hash = $3 WHERE id = $1`, id, os, hash)
+	_, err := tx.Exec(ctx, `UPDATE host SET os_id = $2, password_hash = $3, password_serial = 0 WHERE id = $1`, id, os, hash)
 	return err
 }
 

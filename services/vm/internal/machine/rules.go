@@ -44,6 +44,7 @@ type Machine struct {
 	AntiSpoofing bool // since the last start
 	Limited      bool // AntiSpoofing from the next start on
 	PasswordHash string
+	Serial       int32 // of a password that the guest takes at its next start; 0 for none
 	SSHKeys      []string
 	Disks        []disk.Disk
 	Addresses    []address.Address // in all states
@@ -66,6 +67,7 @@ type plan struct {
 	before    []address.Address // those that it has until then
 	ran       bool              // the machine ran before it was to be started
 	was       *Machine          // the machine until then
+	answered  bool              // the guest agent did what the job asked
 }
 
 // atStart is the machine with what waits for its next start.

@@ -213,7 +213,7 @@ func writeSeed(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Co
 func seedOf(c *nodepb.Command, p *plan) *nodepb.EnsureSeedRequest {
 	return &nodepb.EnsureSeedRequest{
 		Command: c, Hostname: p.Hostname, Fqdn: p.Domain, PasswordHash: p.PasswordHash,
-		SshKeys: p.SSHKeys, Links: links(p), Dns: p.nameServers(),
+		SshKeys: p.SSHKeys, Links: links(p), Dns: p.nameServers(), PasswordSerial: p.Serial,
 	}
 }
 

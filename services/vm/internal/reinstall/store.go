@@ -55,7 +55,7 @@ func Make(db *unit.DB) machine.Make {
 			return fault.NotFound.With("the host has no disk %d any more", c.Disk)
 		}
 		m.Disks[i].Name, m.Disks[i].Template, m.Fresh = c.Name, c.Template, c.Name
-		if c.Hash != "" {
+		if m.Serial = 0; c.Hash != "" {
 			m.PasswordHash = c.Hash
 		}
 		return nil

@@ -38,7 +38,7 @@ func columns(status string) string {
 	return `j.id, j.kind AS name, ` + status + ` AS status, ` + taskHost + ` AS host, coalesce(j.account_id, 0) AS account,
 		coalesce(extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at), 0)::int AS running,
 		extract(epoch FROM coalesce(j.started_at, j.finished_at, now()) - j.created_at)::int AS waiting,
-		j.error AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`
+		CASE j.state WHEN 'done' THEN j.remark ELSE j.error END AS output, (SELECT count(*)::int FROM job_step s WHERE s.job_id = j.id AND s.state = 'done') AS done, j.created_at`
 }
 
 // statusField returns the field of a status.

@@ -12,6 +12,7 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/guest"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/ipchange"
@@ -35,6 +36,8 @@ type Rows struct {
 	Reinstall func(pgx.Tx) reinstall.Tx
 	Made      machine.Make // what a reinstallation makes of a machine
 	Resource  func(pgx.Tx) resource.Tx
+	Guest     func(pgx.Tx) guest.Tx
+	Passed    machine.Make // what a change of the password makes of a machine
 	Leftovers leftover.Store
 	Watch     watch.Store
 	DB        *unit.DB  // for imports of images; simulations have none
@@ -52,6 +55,8 @@ func Tables(db *unit.DB) Rows {
 		Reinstall: func(tx pgx.Tx) reinstall.Tx { return reinstall.Rows(unit.In(tx)) },
 		Made:      reinstall.Make(db),
 		Resource:  func(tx pgx.Tx) resource.Tx { return resource.Rows(unit.In(tx)) },
+		Guest:     func(tx pgx.Tx) guest.Tx { return guest.Rows(unit.In(tx)) },
+		Passed:    guest.Make(db),
 		Leftovers: leftover.Tables(db),
 		Watch:     watch.Tables(db),
 		DB:        db,
@@ -73,6 +78,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	reinstall.Register(r, rows.Reinstall, rows.Made, steps)
 	resource.Register(r, rows.Resource, steps)
 	volume.Register(r, steps)
+	guest.Register(r, rows.Guest, rows.Passed, steps)
 	image.Register(r, rows.DB, dial)
 	owner.Register(r)
 	reaper := leftover.New(r, rows.Leftovers, dial, log)
