@@ -8,7 +8,7 @@ var vm = house{
 		"power ipchange resource volume " +
 		"console metrics " +
 		"leftover watch fsck " +
-		"owner reinstall guest " +
+		"owner reinstall guest rescue " +
 		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
@@ -42,6 +42,7 @@ var vm = house{
 		"host/list_metadata.go": "node disk host_address",
 		"host/build.go":         "cluster os account_usage disk host_address node",
 		"reinstall/build.go":    "host disk os os_node",
+		"rescue/build.go":       "host os os_node",
 		"ipchange/list.go":      "host",
 		"resource/list.go":      "node os_node",
 		"console/list.go":       "host node",

@@ -33,7 +33,7 @@ type scenario struct {
 	name   string
 	points []string // prefixes
 	fail   string   // the point that fails, so that what was done is taken back
-	state  string   // of the host that is there before; "" for none
+	state  string   // of the host that is there before, which may be "rescued"; "" for none
 	method string
 	path   string // after /vm/v3/host, with %d for the host and {ip} for its address
 	url    string // another one than that of hosts
@@ -62,6 +62,16 @@ var scenarios = []scenario{
 	{name: "password taken back", points: []string{"job.host_password.seed.undo", "job.host_password.failed"}, fail: "job.host_password.agent.after", state: "active", method: "POST", path: "/%d/password", body: object{"password": "another"}},
 	{name: "password", points: []string{"job.host_password", "vm.guest", "node.password"}, state: "active", method: "POST", path: "/%d/password", body: object{"password": "another"}},
 	{name: "guest agent", points: []string{"job.host_guest_agent"}, state: "active", method: "POST", path: "/%d/guest_agent", body: object{}},
+	{name: "rescue taken back", points: []string{
+		"job.host_rescue.disk.undo", "job.host_rescue.stop.undo", "job.host_rescue.seed.undo", "job.host_rescue.define.undo",
+		"job.host_rescue.start.undo", "job.host_rescue.failed",
+	}, fail: "job.host_rescue.start.after", state: "active", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": true}},
+	{name: "rescue end taken back", points: []string{
+		"job.host_rescue_end.stop.undo", "job.host_rescue_end.seed.undo", "job.host_rescue_end.define.undo", "job.host_rescue_end.start.undo",
+		"job.host_rescue_end.failed",
+	}, fail: "job.host_rescue_end.start.after", state: "rescued", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": false}},
+	{name: "rescue end", points: []string{"job.host_rescue_end"}, state: "rescued", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": false}},
+	{name: "rescue", points: []string{"job.host_rescue.", "vm.rescue"}, state: "active", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": true}},
 	{name: "owner", points: []string{"job.host_account", "vm.owner"}, state: "active", method: "POST", path: "/%d/account", body: object{"account": 1}},
 	{name: "more addresses", points: []string{"job.ip_change"}, state: "active", method: "POST", path: "/%d/ip", body: object{"ipv4_number": 1}},
 	{name: "address removed", points: []string{"job.ip_delete", "job.ip_free"}, state: "active", method: "DELETE", path: "/%d/ip/{ip}?force=true"},
@@ -211,6 +221,9 @@ func (k *killer) round(sc scenario, point string, round int) {
 		if sc.state == "stopped" {
 			k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/stop", host), object{"force": true}))
 		}
+	}
+	if sc.state == "rescued" {
+		k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/rescue_mode", host), object{"rescue_mode": true}))
 	}
 	k.stop()
 	k.stack.env = append(append([]string{}, k.env...), crash.Env+"="+point, crash.EnvWhen+"="+k.when, crash.EnvFail+"="+sc.fail)

@@ -196,4 +196,5 @@ var needs = map[string][]string{
 	"CreateToken":     {`"expires_at":"2030-01-01 00:00:00"`},
 	"ReinstallHost":   {`"os":99`},
 	"SetHostPassword": {`"password":"x"`},
+	"SetRescueMode":   {`"rescue_mode":true`},
 }

@@ -25,6 +25,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SetRescueModeRequest says with what a host is to run.
+type SetRescueModeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// true: with the rescue system; false: with its own disks.
+	RescueMode    *bool `protobuf:"varint,2,opt,name=rescue_mode,json=rescueMode,proto3,oneof" json:"rescue_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRescueModeRequest) Reset() {
+	*x = SetRescueModeRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRescueModeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRescueModeRequest) ProtoMessage() {}
+
+func (x *SetRescueModeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRescueModeRequest.ProtoReflect.Descriptor instead.
+func (*SetRescueModeRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SetRescueModeRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetRescueModeRequest) GetRescueMode() bool {
+	if x != nil && x.RescueMode != nil {
+		return *x.RescueMode
+	}
+	return false
+}
+
 // SetHostPasswordRequest holds the new password.
 type SetHostPasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +91,7 @@ type SetHostPasswordRequest struct {
 
 func (x *SetHostPasswordRequest) Reset() {
 	*x = SetHostPasswordRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +103,7 @@ func (x *SetHostPasswordRequest) String() string {
 func (*SetHostPasswordRequest) ProtoMessage() {}
 
 func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[0]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +116,7 @@ func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetHostPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{0}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *SetHostPasswordRequest) GetId() int32 {
@@ -89,7 +143,7 @@ type CheckGuestAgentRequest struct {
 
 func (x *CheckGuestAgentRequest) Reset() {
 	*x = CheckGuestAgentRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -101,7 +155,7 @@ func (x *CheckGuestAgentRequest) String() string {
 func (*CheckGuestAgentRequest) ProtoMessage() {}
 
 func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -114,7 +168,7 @@ func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckGuestAgentRequest.ProtoReflect.Descriptor instead.
 func (*CheckGuestAgentRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CheckGuestAgentRequest) GetId() int32 {
@@ -150,7 +204,7 @@ type ReinstallHostRequest struct {
 
 func (x *ReinstallHostRequest) Reset() {
 	*x = ReinstallHostRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +216,7 @@ func (x *ReinstallHostRequest) String() string {
 func (*ReinstallHostRequest) ProtoMessage() {}
 
 func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +229,7 @@ func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostRequest.ProtoReflect.Descriptor instead.
 func (*ReinstallHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReinstallHostRequest) GetId() int32 {
@@ -262,7 +316,7 @@ type ReinstallHostResponse struct {
 
 func (x *ReinstallHostResponse) Reset() {
 	*x = ReinstallHostResponse{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +328,7 @@ func (x *ReinstallHostResponse) String() string {
 func (*ReinstallHostResponse) ProtoMessage() {}
 
 func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +341,7 @@ func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostResponse.ProtoReflect.Descriptor instead.
 func (*ReinstallHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReinstallHostResponse) GetId() int32 {
@@ -337,7 +391,7 @@ type SetHostOwnerRequest struct {
 
 func (x *SetHostOwnerRequest) Reset() {
 	*x = SetHostOwnerRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +403,7 @@ func (x *SetHostOwnerRequest) String() string {
 func (*SetHostOwnerRequest) ProtoMessage() {}
 
 func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +416,7 @@ func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostOwnerRequest.ProtoReflect.Descriptor instead.
 func (*SetHostOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SetHostOwnerRequest) GetId() int32 {
@@ -383,7 +437,12 @@ var File_vm_v3_upkeep_proto protoreflect.FileDescriptor
 
 const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\n" +
-	"\x12vm/v3/upkeep.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"J\n" +
+	"\x12vm/v3/upkeep.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x0eop/v1/op.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"\\\n" +
+	"\x14SetRescueModeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12$\n" +
+	"\vrescue_mode\x18\x02 \x01(\bH\x00R\n" +
+	"rescueMode\x88\x01\x01B\x0e\n" +
+	"\f_rescue_mode\"J\n" +
 	"\x16SetHostPasswordRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12 \n" +
 	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\"(\n" +
@@ -414,7 +473,7 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"?\n" +
 	"\x13SetHostOwnerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xc4\x04\n" +
+	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xcf\x05\n" +
 	"\rUpkeepService\x12\x82\x01\n" +
 	"\fSetHostOwner\x12\x1a.vm.v3.SetHostOwnerRequest\x1a\x10.op.v1.Operation\"D\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
@@ -427,7 +486,10 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/vm/v3/host/{id}/password\x12\x8c\x01\n" +
 	"\x0fCheckGuestAgent\x12\x1d.vm.v3.CheckGuestAgentRequest\x1a\x10.op.v1.Operation\"H\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/guest_agentB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/guest_agent\x12\x88\x01\n" +
+	"\rSetRescueMode\x12\x1b.vm.v3.SetRescueModeRequest\x1a\x10.op.v1.Operation\"H\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/rescue_modeB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_upkeep_proto_rawDescOnce sync.Once
@@ -441,30 +503,33 @@ func file_vm_v3_upkeep_proto_rawDescGZIP() []byte {
 	return file_vm_v3_upkeep_proto_rawDescData
 }
 
-var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_vm_v3_upkeep_proto_goTypes = []any{
-	(*SetHostPasswordRequest)(nil), // 0: vm.v3.SetHostPasswordRequest
-	(*CheckGuestAgentRequest)(nil), // 1: vm.v3.CheckGuestAgentRequest
-	(*ReinstallHostRequest)(nil),   // 2: vm.v3.ReinstallHostRequest
-	(*ReinstallHostResponse)(nil),  // 3: vm.v3.ReinstallHostResponse
-	(*SetHostOwnerRequest)(nil),    // 4: vm.v3.SetHostOwnerRequest
-	(*NewRecipe)(nil),              // 5: vm.v3.NewRecipe
-	(*NewRecipeParam)(nil),         // 6: vm.v3.NewRecipeParam
-	(*v1.Operation)(nil),           // 7: op.v1.Operation
+	(*SetRescueModeRequest)(nil),   // 0: vm.v3.SetRescueModeRequest
+	(*SetHostPasswordRequest)(nil), // 1: vm.v3.SetHostPasswordRequest
+	(*CheckGuestAgentRequest)(nil), // 2: vm.v3.CheckGuestAgentRequest
+	(*ReinstallHostRequest)(nil),   // 3: vm.v3.ReinstallHostRequest
+	(*ReinstallHostResponse)(nil),  // 4: vm.v3.ReinstallHostResponse
+	(*SetHostOwnerRequest)(nil),    // 5: vm.v3.SetHostOwnerRequest
+	(*NewRecipe)(nil),              // 6: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),         // 7: vm.v3.NewRecipeParam
+	(*v1.Operation)(nil),           // 8: op.v1.Operation
 }
 var file_vm_v3_upkeep_proto_depIdxs = []int32{
-	5, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
-	6, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
-	4, // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
-	2, // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
-	0, // 4: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
-	1, // 5: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
-	7, // 6: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
-	3, // 7: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
-	7, // 8: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
-	7, // 9: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
+	6, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	7, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	5, // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
+	3, // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
+	1, // 4: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
+	2, // 5: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
+	0, // 6: vm.v3.UpkeepService.SetRescueMode:input_type -> vm.v3.SetRescueModeRequest
+	8, // 7: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
+	4, // 8: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
+	8, // 9: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
+	8, // 10: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
+	8, // 11: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
+	7, // [7:12] is the sub-list for method output_type
+	2, // [2:7] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -476,13 +541,14 @@ func file_vm_v3_upkeep_proto_init() {
 		return
 	}
 	file_vm_v3_host_proto_init()
+	file_vm_v3_upkeep_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_upkeep_proto_rawDesc), len(file_vm_v3_upkeep_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	UpkeepService_ReinstallHost_FullMethodName   = "/vm.v3.UpkeepService/ReinstallHost"
 	UpkeepService_SetHostPassword_FullMethodName = "/vm.v3.UpkeepService/SetHostPassword"
 	UpkeepService_CheckGuestAgent_FullMethodName = "/vm.v3.UpkeepService/CheckGuestAgent"
+	UpkeepService_SetRescueMode_FullMethodName   = "/vm.v3.UpkeepService/SetRescueMode"
 )
 
 // UpkeepServiceClient is the client API for UpkeepService service.
@@ -45,6 +46,9 @@ type UpkeepServiceClient interface {
 	// CheckGuestAgent asks the agent in the guest. The task fails with GUEST_AGENT_SILENT if there is no answer: the guest
 	// needs the package qemu-guest-agent, and a host that was made before there were agents needs to be restarted.
 	CheckGuestAgent(ctx context.Context, in *CheckGuestAgentRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// SetRescueMode starts a host with a rescue system, the OS of its node that is named rescue, or else tiny, on a disk before
+	// its own ones, with its addresses and its password; or it starts the host from its own disks again, if it is to run.
+	SetRescueMode(ctx context.Context, in *SetRescueModeRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 }
 
 type upkeepServiceClient struct {
@@ -95,6 +99,16 @@ func (c *upkeepServiceClient) CheckGuestAgent(ctx context.Context, in *CheckGues
 	return out, nil
 }
 
+func (c *upkeepServiceClient) SetRescueMode(ctx context.Context, in *SetRescueModeRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_SetRescueMode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UpkeepServiceServer is the server API for UpkeepService service.
 // All implementations must embed UnimplementedUpkeepServiceServer
 // for forward compatibility.
@@ -114,6 +128,9 @@ type UpkeepServiceServer interface {
 	// CheckGuestAgent asks the agent in the guest. The task fails with GUEST_AGENT_SILENT if there is no answer: the guest
 	// needs the package qemu-guest-agent, and a host that was made before there were agents needs to be restarted.
 	CheckGuestAgent(context.Context, *CheckGuestAgentRequest) (*v1.Operation, error)
+	// SetRescueMode starts a host with a rescue system, the OS of its node that is named rescue, or else tiny, on a disk before
+	// its own ones, with its addresses and its password; or it starts the host from its own disks again, if it is to run.
+	SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error)
 	mustEmbedUnimplementedUpkeepServiceServer()
 }
 
@@ -135,6 +152,9 @@ func (UnimplementedUpkeepServiceServer) SetHostPassword(context.Context, *SetHos
 }
 func (UnimplementedUpkeepServiceServer) CheckGuestAgent(context.Context, *CheckGuestAgentRequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckGuestAgent not implemented")
+}
+func (UnimplementedUpkeepServiceServer) SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRescueMode not implemented")
 }
 func (UnimplementedUpkeepServiceServer) mustEmbedUnimplementedUpkeepServiceServer() {}
 func (UnimplementedUpkeepServiceServer) testEmbeddedByValue()                       {}
@@ -229,6 +249,24 @@ func _UpkeepService_CheckGuestAgent_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpkeepService_SetRescueMode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRescueModeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).SetRescueMode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_SetRescueMode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).SetRescueMode(ctx, req.(*SetRescueModeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UpkeepService_ServiceDesc is the grpc.ServiceDesc for UpkeepService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -251,6 +289,10 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckGuestAgent",
 			Handler:    _UpkeepService_CheckGuestAgent_Handler,
+		},
+		{
+			MethodName: "SetRescueMode",
+			Handler:    _UpkeepService_SetRescueMode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

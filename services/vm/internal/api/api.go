@@ -28,6 +28,7 @@ import (
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/reinstall"
+	"slipway.dev/services/vm/internal/rescue"
 	"slipway.dev/services/vm/internal/resource"
 	"slipway.dev/services/vm/internal/tag"
 	"slipway.dev/services/vm/internal/task"
@@ -60,6 +61,7 @@ type (
 
 	reinstallServer = reinstall.Server
 	guestServer     = guest.Server
+	rescueServer    = rescue.Server
 )
 
 // hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
@@ -79,6 +81,7 @@ type upkeep struct {
 	*ownerServer
 	*reinstallServer
 	*guestServer
+	*rescueServer
 }
 
 // nodes answers vm.v3.NodeService.
@@ -113,6 +116,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db), guestServer: guest.NewServer(db),
+		rescueServer: rescue.NewServer(db),
 	})
 	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db))
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))

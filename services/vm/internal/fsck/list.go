@@ -30,7 +30,8 @@ func recorded(ctx context.Context, db *unit.DB) ([]Recorded, error) {
 			h.resize_task IS NOT NULL OR (coalesce(h.cpu_sold, h.cpu_number), coalesce(h.ram_sold, h.ram_mib))
 				<> (greatest(h.cpu_number, h.cpu_number_new), greatest(h.ram_mib, h.ram_mib_new)) AS unsettled,
 			EXISTS (SELECT FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')) AS busy,
-			coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM disk d WHERE d.host_id = h.id), '{}') AS disks,
+			coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM disk d WHERE d.host_id = h.id), '{}')
+				|| array_remove(ARRAY[h.rescue_disk], '') AS disks,
 			coalesce((SELECT array_agg(a.ip_id ORDER BY a.ip_id) FROM host_address a WHERE a.host_id = h.id), '{}') AS addresses
 		FROM host h ORDER BY h.id`)
 	if err != nil {

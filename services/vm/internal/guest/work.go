@@ -23,7 +23,7 @@ const attempts = 8
 // What the task of a password says of its end.
 const (
 	inGuest = "The guest agent has set the password."
-	atStart = "The guest agent does not answer: the guest takes the password at its next start."
+	atStart = "The guest agent does not answer, or is that of a rescue system: the guest takes the password at its next start."
 )
 
 type worker struct {
@@ -62,7 +62,8 @@ func (w *worker) set(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine.Ar
 	if err != nil {
 		return err
 	}
-	answered, text := w.steps.Answered(run), atStart
+	// In rescue mode the agent is that of the rescue system: the host's own guest takes the password at its next start.
+	answered, text := w.steps.Answered(run) && h.Rescue == "", atStart
 	if answered {
 		text = inGuest
 	}

@@ -74,6 +74,7 @@ type Host struct {
 	Protected    bool // neither deleted nor reinstalled
 	Autostart    bool // runs again after a reboot of its node
 	Tags         []string
+	Rescue       string // the disk of the rescue system that the host is in; "" for none
 	NewCPUs      *int32
 	NewRAM       *int32 // they wait for the next start
 	SoldCPUs     *int32

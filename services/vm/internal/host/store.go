@@ -24,7 +24,7 @@ import (
 
 const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
 	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at, balanced,
-	is_protected, autostart, tags,
+	is_protected, autostart, tags, rescue_disk,
 	cpu_number_new, ram_mib_new, cpu_sold, ram_sold, resize_task, limits, limits_new`
 
 type hostRow struct {
@@ -52,6 +52,7 @@ type hostRow struct {
 	Protected    bool `db:"is_protected"`
 	Autostart    bool
 	Tags         []string
+	Rescue       string `db:"rescue_disk"`
 	NewCPUs      *int32 `db:"cpu_number_new"`
 	NewRAM       *int32 `db:"ram_mib_new"`
 	SoldCPUs     *int32 `db:"cpu_sold"`
@@ -88,6 +89,12 @@ func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 			is_protected = $8, autostart = $9, tags = $10, started_at = `+startedAt+`
 		WHERE id = $1`, h.ID, h.Name, h.Comment, h.State, h.Wanted, h.Balanced, h.Limited, h.Protected, h.Autostart,
 		append([]string{}, h.Tags...))
+	return err
+}
+
+// SetRescue records the rescue system that a locked host is in; name "" for none.
+func SetRescue(ctx context.Context, tx *unit.Tx, id int32, name, template string, sizeMiB int32) error {
+	_, err := tx.Exec(ctx, `UPDATE host SET rescue_disk = $2, rescue_template = $3, rescue_mib = $4 WHERE id = $1`, id, name, template, sizeMiB)
 	return err
 }
 

@@ -196,6 +196,16 @@ func (s *Steps) RemoveDisk(ctx context.Context, run *jobs.Run, a Args, name stri
 	return err
 }
 
+// RemoveRescue removes the disk of the rescue system that the machine has had until the job. It may run twice, as
+// RemoveDisk may.
+func (s *Steps) RemoveRescue(ctx context.Context, run *jobs.Run, a Args) error {
+	p, err := s.plan(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	return s.RemoveDisk(ctx, run, a, p.was.Disks[0].Name)
+}
+
 // EnsureSeed writes what the guest reads at its start. It may run twice: the seed is written anew from the same data.
 func (s *Steps) EnsureSeed(ctx context.Context, run *jobs.Run, a Args) error {
 	p, agent, err := s.on(ctx, run, a)

@@ -13,6 +13,9 @@ import (
 // errNotHere refuses an OS that the node of the host does not hold: hosts do not change their node for it.
 var errNotHere = fault.New(codes.FailedPrecondition, "OS_NOT_ON_NODE", "the node of the host does not hold the OS")
 
+// errRescue refuses to reinstall a host whose guest is a rescue system.
+var errRescue = fault.New(codes.FailedPrecondition, "RESCUE_MODE", "the host is in rescue mode")
+
 // wish is what a request asks for.
 type wish struct {
 	OS, Image, Disk int32

@@ -22,6 +22,7 @@ import (
 	"slipway.dev/services/vm/internal/owner"
 	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/reinstall"
+	"slipway.dev/services/vm/internal/rescue"
 	"slipway.dev/services/vm/internal/resource"
 	"slipway.dev/services/vm/internal/volume"
 	"slipway.dev/services/vm/internal/watch"
@@ -37,6 +38,7 @@ type Rows struct {
 	Made      machine.Make // what a reinstallation makes of a machine
 	Resource  func(pgx.Tx) resource.Tx
 	Guest     func(pgx.Tx) guest.Tx
+	Rescue    func(pgx.Tx) rescue.Tx
 	Passed    machine.Make // what a change of the password makes of a machine
 	Leftovers leftover.Store
 	Watch     watch.Store
@@ -57,6 +59,7 @@ func Tables(db *unit.DB) Rows {
 		Resource:  func(tx pgx.Tx) resource.Tx { return resource.Rows(unit.In(tx)) },
 		Guest:     func(tx pgx.Tx) guest.Tx { return guest.Rows(unit.In(tx)) },
 		Passed:    guest.Make(db),
+		Rescue:    func(tx pgx.Tx) rescue.Tx { return rescue.Rows(unit.In(tx)) },
 		Leftovers: leftover.Tables(db),
 		Watch:     watch.Tables(db),
 		DB:        db,
@@ -78,6 +81,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	reinstall.Register(r, rows.Reinstall, rows.Made, steps)
 	resource.Register(r, rows.Resource, steps)
 	volume.Register(r, steps)
+	rescue.Register(r, rows.Rescue, steps)
 	guest.Register(r, rows.Guest, rows.Passed, steps)
 	image.Register(r, rows.DB, dial)
 	owner.Register(r)

@@ -1,0 +1,132 @@
+package rescue
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/jobs"
+	"slipway.dev/services/vm/internal/host"
+	"slipway.dev/services/vm/internal/machine"
+)
+
+// Kinds of jobs, the dialect's names of the tasks.
+const (
+	enterKind = "host_rescue"
+	leaveKind = "host_rescue_end"
+)
+
+// attempts last some minutes with the runner's backoff, capped at 30 s.
+const attempts = 8
+
+type worker struct {
+	in           func(pgx.Tx) Tx
+	enter, leave *machine.Steps
+}
+
+// step is a step of any job of a host.
+type step func(context.Context, *jobs.Run, machine.Args) error
+
+// of returns the step for a job with other arguments.
+func (f step) of(ctx context.Context, run *jobs.Run, a args) error { return f(ctx, run, a.Args) }
+
+// Register registers the handlers that start hosts with a rescue system, and back. in returns the Tx of a job's
+// transaction. The host's own disks are only read and written by its guests.
+func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
+	w := &worker{
+		in: in,
+		enter: steps.Making(func(_ context.Context, run *jobs.Run, m *machine.Machine) error {
+			return into(m, run.ID, run.Args)
+		}).Booting(),
+		leave: steps.Making(func(_ context.Context, _ *jobs.Run, m *machine.Machine) error { return out(m) }).Booting(),
+	}
+	s := w.enter
+	jobs.Handle(r, enterKind, jobs.Handler[args]{
+		Steps: []jobs.Step[args]{
+			{Name: "network", Do: step(s.EnsureNetwork).of, Timeout: machine.StepTime},
+			{Name: "disk", Do: step(s.MakeFresh).of, Undo: step(s.Unmake).of, Timeout: machine.StepTime},
+			{Name: "stop", Do: step(s.Stop).of, Undo: step(s.Resume).of, Timeout: machine.StopTime},
+			{Name: "seed", Do: step(s.EnsureSeed).of, Undo: step(s.RestoreSeed).of, Timeout: machine.StepTime},
+			{Name: "define", Do: step(s.Define).of, Undo: step(s.RestoreDefinition).of, Timeout: machine.StepTime},
+			{Name: "start", Do: step(s.Boot).of, Undo: step(s.Halt).of, Timeout: machine.StopTime},
+		},
+		Done: w.entered, Failed: w.failed, Attempts: attempts,
+	})
+	s = w.leave
+	jobs.Handle(r, leaveKind, jobs.Handler[args]{
+		Steps: []jobs.Step[args]{
+			{Name: "network", Do: step(s.EnsureNetwork).of, Timeout: machine.StepTime},
+			{Name: "stop", Do: step(s.Stop).of, Undo: step(s.Resume).of, Timeout: machine.StopTime},
+			{Name: "seed", Do: step(s.EnsureSeed).of, Undo: step(s.RestoreSeed).of, Timeout: machine.StepTime},
+			{Name: "define", Do: step(s.Define).of, Undo: step(s.RestoreDefinition).of, Timeout: machine.StepTime},
+			{Name: "start", Do: step(s.BootWanted).of, Undo: step(s.Halt).of, Timeout: machine.StopTime},
+			{Name: "disk", Do: step(s.RemoveRescue).of, Timeout: machine.StepTime},
+		},
+		Done: w.left, Failed: w.failed, Attempts: attempts,
+	})
+}
+
+// entered records that the host runs with the rescue system.
+func (w *worker) entered(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) error {
+	t := w.in(tx)
+	h, err := t.Host(ctx, a.ID, 0)
+	if err != nil {
+		return err
+	}
+	if err := t.Rescued(ctx, a.ID, diskOf(run.ID), a.Template, a.SizeMiB); err != nil {
+		return err
+	}
+	if h.State != host.Deleting {
+		h.Wanted = host.WantActive
+		if err := t.SaveHost(ctx, h); err != nil {
+			return err
+		}
+	}
+	if b, started := w.enter.Booted(run); started {
+		if err := t.Booted(ctx, a.ID, b); err != nil {
+			return err
+		}
+	}
+	return host.Settle(ctx, t, a.ID, host.Active, "updated")
+}
+
+// left records that the host has its own disks alone.
+func (w *worker) left(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) error {
+	t := w.in(tx)
+	h, err := t.Host(ctx, a.ID, 0)
+	if err != nil {
+		return err
+	}
+	if err := t.Rescued(ctx, a.ID, "", "", 0); err != nil {
+		return err
+	}
+	if b, started := w.leave.Booted(run); started && h.Wanted == host.WantActive {
+		if err := t.Booted(ctx, a.ID, b); err != nil {
+			return err
+		}
+	}
+	return host.Settle(ctx, t, a.ID, resting(h), "updated")
+}
+
+// failed records the likely state of a host that is as it was.
+func (w *worker) failed(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a args, _ *fault.Fault) error {
+	t := w.in(tx)
+	h, err := t.Host(ctx, a.ID, 0)
+	if errors.Is(err, fault.NotFound) {
+		return nil // its create failed, and this job waited behind it
+	}
+	if err != nil {
+		return err
+	}
+	return host.Settle(ctx, t, a.ID, resting(h), "failed")
+}
+
+// resting is the likely state of a host after the job; the next look at the node corrects it.
+func resting(h *host.Host) host.State {
+	if h.Wanted == host.WantActive {
+		return host.Active
+	}
+	return host.Stopped
+}
