@@ -187,14 +187,15 @@ func rest(r route, but protoreflect.FieldDescriptor) (text string) {
 }
 
 var needs = map[string][]string{
-	"CreateHost":      {`"name":"x"`, `"os":99`, `"password":"x"`},
-	"CreateUser":      {`"email":"e@example.com"`, `"role":"@nothing"`, `"password":"xxxxxxxx"`},
-	"CreatePool":      {`"name":"p"`},
-	"AddRange":        {`"name":"192.0.2.1"`},
-	"BindPool":        {`"clusters":[{"id":1,"interface":0}]`},
-	"AddSSHKey":       {`"name":"k"`, `"ssh_pub_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnkVpSAl7ROV0kHzHfIhcfyqFUiVG6n4ZLEsF0+k1uw"`},
-	"CreateToken":     {`"expires_at":"2030-01-01 00:00:00"`},
-	"ReinstallHost":   {`"os":99`},
-	"SetHostPassword": {`"password":"x"`},
-	"SetRescueMode":   {`"rescue_mode":true`},
+	"CreateHost":          {`"name":"x"`, `"os":99`, `"password":"x"`},
+	"CreateUser":          {`"email":"e@example.com"`, `"role":"@nothing"`, `"password":"xxxxxxxx"`},
+	"CreatePool":          {`"name":"p"`},
+	"AddRange":            {`"name":"192.0.2.1"`},
+	"BindPool":            {`"clusters":[{"id":1,"interface":0}]`},
+	"AddSSHKey":           {`"name":"k"`, `"ssh_pub_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnkVpSAl7ROV0kHzHfIhcfyqFUiVG6n4ZLEsF0+k1uw"`},
+	"CreateToken":         {`"expires_at":"2030-01-01 00:00:00"`},
+	"ReinstallHost":       {`"os":99`},
+	"ChangeHostResources": {`"cpu_number":2`},
+	"SetHostPassword":     {`"password":"x"`},
+	"SetRescueMode":       {`"rescue_mode":true`},
 }
