@@ -18,13 +18,15 @@ var unreached = []string{
 	"POST /vm/v3/catalogue/{name}/import",          // downloads from the publisher
 	"POST /vm/v3/parked/{consumer}/{event}/replay", // needs an event that a service refused
 	"DELETE /vm/v3/parked/{consumer}/{event}",      // likewise
+	"GET /vm/v3/host/{id}/metrics",                 // needs a metrics server: TestHostMetrics
+	"POST /vm/v3/task/{id}/abort",                  // a task may be over by then: services/vm, TestAbort
 }
 
 // TestEveryRoute calls every route of the dialect once. What answers look like is compared with the table where they arrive.
 func TestEveryRoute(t *testing.T) {
 	s := newStack(t, "sim", "SLIPWAY_IP_QUARANTINE=1s")
 	c := s.login()
-	for _, walk := range []func(*client){everyAuth, everyTOTP, everyAccount, everyNetwork, everyHost} {
+	for _, walk := range []func(*client){everyAuth, everyTOTP, everyAccount, everyNetwork, everyHost, everyUpkeep} {
 		walk(c)
 	}
 	table, err := table()
@@ -215,4 +217,28 @@ func everyHost(c *client) {
 		c.complete(c.ok("DELETE", at(remove, l[len(l)-1]), nil))
 	}
 	c.complete(c.ok("DELETE", path+"?force=true", nil))
+}
+
+// everyUpkeep does to a host what is done to hosts later.
+func everyUpkeep(c *client) {
+	made := c.ok("POST", "/vm/v3/host", object{"name": "kept", "os": c.tiny(), "password": "x"})
+	c.complete(made)
+	path := at("/vm/v3/host/%d", made)
+	d := c.list(fmt.Sprintf("/vm/v3/disk?where=host+EQ+%d", number(made, "id")))[0]
+	disk := at("/vm/v3/disk/%d", d)
+	c.ok("GET", disk, nil)
+	c.complete(c.ok("POST", disk, object{"name": "root", "size_mib": number(d, "size_mib") + 64, "defer": nil}))
+	c.complete(c.ok("POST", path+"/resource", object{"cpu_number": 2, "ram_mib": 512, "cpu_mode": "default"}))
+	c.complete(c.ok("POST", path+"/password", object{"password": "another"}))
+	c.complete(c.ok("POST", path+"/guest_agent", object{}))
+	c.complete(c.ok("POST", path+"/rescue_mode", object{"rescue_mode": true}))
+	c.complete(c.ok("POST", path+"/rescue_mode", object{"rescue_mode": false}))
+	c.complete(c.ok("POST", path+"/reinstall", object{"os": c.tiny(), "password": "third", "send_email_mode": "default"}))
+	c.complete(c.ok("POST", path+"/account", object{"account": 1}))
+	tag := c.ok("POST", "/vm/v3/tag", object{"name": "every"})
+	c.ok("GET", "/vm/v3/tag", nil)
+	c.ok("POST", path+"/tag", object{"tags": []string{"every"}})
+	c.ok("POST", path+"/tag", object{"tags": []string{}})
+	c.ok("DELETE", at("/vm/v3/tag/%d", tag), nil)
+	c.complete(c.ok("DELETE", path, nil))
 }
