@@ -225,6 +225,7 @@ func (g *inmate) mend() bool {
 // TestFragmentsOfTCP: what a rule for TCP cannot see does not pass it.
 func TestFragmentsOfTCP(t *testing.T) {
 	g := newInmate(t, "p", "tparts")
+	countPassing(t, g.tap)
 	ip6, local := netip.MustParseAddr("2001:db8::10"), netip.MustParseAddr("fe80::5054:ff:fe00:7")
 	part := ipv4(netip.MustParseAddr(guestIP), 6, make([]byte, 8))
 	part[6] = 0x20 // more follows
@@ -234,18 +235,18 @@ func TestFragmentsOfTCP(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		frame []byte
-		drop  int
+		drop  bool
 	}{
-		{"a part of IPv4", ether(g.nic.MAC, 0x0800, part), 1},
-		{"a whole packet", ether(g.nic.MAC, 0x0800, whole), 0},
-		{"a part of IPv6", six(44, fragment(6, 0, make([]byte, 8))), 1},
-		{"a part of UDP", six(44, fragment(17, 0, udp(9, 25))), 0},
-		{"neighbour discovery", ether(g.nic.MAC, 0x86dd, ipv6(local, 58, icmp(135, ip6))), 0},
+		{"a part of IPv4", ether(g.nic.MAC, 0x0800, part), true},
+		{"a whole packet", ether(g.nic.MAC, 0x0800, whole), false},
+		{"a part of IPv6", six(44, fragment(6, 0, make([]byte, 8))), true},
+		{"a part of UDP", six(44, fragment(17, 0, udp(9, 25))), false},
+		{"neighbour discovery", ether(g.nic.MAC, 0x86dd, ipv6(local, 58, icmp(135, ip6))), false},
 	} {
 		ok(t, g.b.Guard(g.tap, g.nic)) // zeroes the counters
-		g.inside(func() error { inject(t, g.tap+"x", tt.frame); return nil })
-		if got := dropped(t, hyper.NFTable("p"), g.tap); got != tt.drop {
-			t.Errorf("%s: %d dropped, want %d", tt.name, got, tt.drop)
+		send := func() { g.inside(func() error { inject(t, g.tap+"x", tt.frame); return nil }) }
+		if got := drops(t, hyper.NFTable("p"), g.tap, send); got != tt.drop {
+			t.Errorf("%s: dropped: %v, want %v", tt.name, got, tt.drop)
 		}
 	}
 }
