@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +23,7 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/durable"
+	"slipway.dev/pkg/fetch"
 	"slipway.dev/pkg/rpc"
 	"slipway.dev/services/node/internal/agent"
 	"slipway.dev/services/node/internal/hyper"
@@ -59,6 +62,10 @@ type Config struct {
 	Hypervisor string `env:"HYPERVISOR" envDefault:"libvirt"`
 	// Accel is auto, kvm or tcg.
 	Accel string `env:"ACCEL" envDefault:"auto"`
+	// FetchNetworks are networks from which files are downloaded although they are not public: those of the operator's mirrors.
+	FetchNetworks []netip.Prefix `env:"FETCH_NETWORKS"`
+	// FetchProxy carries all downloads, and decides what they reach.
+	FetchProxy *url.URL `env:"FETCH_PROXY"`
 }
 
 // Service is an agent, ready to run.
@@ -112,7 +119,8 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if err := sameNode(ctx, s.driver, id); err != nil {
 		return nil, errors.Join(err, s.driver.Close())
 	}
-	s.agent = agent.New(cfg.StackID, id, traced.Driver(s.driver, cfg.Hypervisor), marks, oses)
+	s.agent = agent.New(cfg.StackID, id, traced.Driver(s.driver, cfg.Hypervisor), marks, oses,
+		fetch.Config{Allow: cfg.FetchNetworks, Proxy: cfg.FetchProxy})
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)
 	return s, s.server.Check()

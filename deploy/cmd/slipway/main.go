@@ -65,6 +65,8 @@ Environment:
   SLIPWAY_IP_DNS_SERVER   tell this name server PTR records, by dynamic update (default: they are only kept), with the
                           key SLIPWAY_IP_DNS_TSIG_NAME and the secret in the file SLIPWAY_IP_DNS_TSIG_SECRET_FILE
   SLIPWAY_IP_DNS_RESOLVER  find there the CNAMEs by which other servers delegate parts of reverse zones to it
+  SLIPWAY_NODE_FETCH_NETWORKS  networks from which files are downloaded although they are not public, such as 10.8.0.0/24
+  SLIPWAY_NODE_FETCH_PROXY  a proxy that carries all downloads and decides what they reach
   SLIPWAY_METRICS_SERVER  the default of --metrics-server: a private Prometheus in DATA/prometheus, if one is installed
   SLIPWAY_LOG             debug, info, warn or error`,
 		Args: cobra.NoArgs,

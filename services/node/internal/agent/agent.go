@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"time"
@@ -18,6 +17,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fetch"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/journal"
 	"slipway.dev/services/node/internal/ostemplate"
@@ -32,12 +32,12 @@ type Agent struct {
 	templates *ostemplate.Store
 	stackID   string
 	nodeID    string
-	web       *http.Client
+	web       *fetch.Client // https alone
 }
 
 // New makes the agent of a node.
-func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store) *Agent {
-	return &Agent{driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: ostemplate.Client()}
+func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store, downloads fetch.Config) *Agent {
+	return &Agent{driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: fetch.New(downloads)}
 }
 
 // command runs f for the machine of c, unless a newer command has overtaken c.

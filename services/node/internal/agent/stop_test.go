@@ -12,6 +12,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fetch"
 	"slipway.dev/services/node/internal/agent"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/journal"
@@ -50,7 +51,7 @@ func newAgent(t *testing.T, d hyper.Driver) (*agent.Agent, *journal.Journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return agent.New("s", "n", d, j, nil), j
+	return agent.New("s", "n", d, j, nil, fetch.Config{}), j
 }
 
 func commandFor(id uuid.UUID, fence int64) *nodepb.Command {

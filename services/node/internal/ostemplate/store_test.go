@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"slipway.dev/pkg/fault"
+	"slipway.dev/pkg/fetch"
 	"slipway.dev/services/node/internal/image"
 	"slipway.dev/services/node/internal/ostemplate"
 	"slipway.dev/services/node/internal/template"
@@ -237,8 +238,7 @@ func TestImport(t *testing.T) {
 	mux.Handle("/away/d.qcow2", http.RedirectHandler(plain.URL, http.StatusFound))
 	srv := httptest.NewTLSServer(mux)
 	defer srv.Close()
-	client := ostemplate.Client()
-	client.Transport = srv.Client().Transport
+	client := fetch.New(fetch.Config{Transport: srv.Client().Transport})
 
 	for _, tt := range []struct {
 		dir, sums string

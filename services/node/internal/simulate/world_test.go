@@ -15,6 +15,7 @@ import (
 
 	nodepb "slipway.dev/proto/node/v1"
 
+	"slipway.dev/pkg/fetch"
 	"slipway.dev/services/node/internal/agent"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/journal"
@@ -115,7 +116,7 @@ func (w *world) wake() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.agent = agent.New("s", "n", w.driver, j, nil)
+	w.agent = agent.New("s", "n", w.driver, j, nil, fetch.Config{})
 }
 
 // kill ends the agent; machines outlive it.
