@@ -76,7 +76,9 @@ func TestOpen(t *testing.T) {
 	mux.HandleFunc("/busy", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
 	mux.HandleFunc("/once", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/file", http.StatusFound) })
-	mux.HandleFunc("/scheme", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", http.StatusFound) })
+	mux.HandleFunc("/scheme", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+	})
 	mux.HandleFunc("/inner", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, strings.Replace(inner.URL, "127.0.0.1", "127.0.0.2", 1), http.StatusFound)
 	})
@@ -99,8 +101,14 @@ func TestOpen(t *testing.T) {
 		want error
 		text string
 	}{
-		{"/file", nil, "hello"}, {"/once", nil, "hello"}, {"/gone", ErrFailed, ""}, {"/busy", fault.Unavailable, ""},
-		{"/loop", ErrFailed, ""}, {"/scheme", ErrFailed, ""}, {"/inner", ErrReach, ""}, {"/half", fault.Unavailable, "half"},
+		{"/file", nil, "hello"},
+		{"/once", nil, "hello"},
+		{"/gone", ErrFailed, ""},
+		{"/busy", fault.Unavailable, ""},
+		{"/loop", ErrFailed, ""},
+		{"/scheme", ErrFailed, ""},
+		{"/inner", ErrReach, ""},
+		{"/half", fault.Unavailable, "half"},
 		{"/silent", fault.Unavailable, "*"},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
