@@ -28,6 +28,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/uuid"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/hypertest"
@@ -437,4 +438,47 @@ func TestOneAgentPerRoot(t *testing.T) {
 	}
 	first.ask(t, "remove")
 	first.ask(t, "close")
+}
+
+// TestSignalsDoNotDisturb: a machine starts while signals come to every thread of the agent, as Go's runtime sends them.
+func TestSignalsDoNotDisturb(t *testing.T) {
+	dir := root(t)
+	d := open(t, config(dir, uuid.NewString()))
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	m := hypertest.Machine(t, d)
+	if err := d.Define(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Microsecond):
+			}
+			threads, err := os.ReadDir("/proc/self/task")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, thread := range threads {
+				if id, err := strconv.Atoi(thread.Name()); err == nil {
+					_ = unix.Tgkill(os.Getpid(), id, unix.SIGURG)
+				}
+			}
+		}
+	}()
+	for range 3 {
+		if err := errors.Join(d.Start(t.Context(), m.UUID), d.PowerOff(t.Context(), m.UUID)); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	<-done
 }

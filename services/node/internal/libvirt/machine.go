@@ -201,7 +201,7 @@ func (d *Driver) Start(ctx context.Context, id uuid.UUID) error {
 		if err := d.files.console(id); err != nil {
 			return fmt.Errorf("make console: %w", err)
 		}
-		if err := dom.Create(); err != nil {
+		if err := undisturbed(dom.Create); err != nil {
 			return fmt.Errorf("start domain: %w", err)
 		}
 		_, err = d.shape(id, dom.meta)
