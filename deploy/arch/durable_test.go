@@ -15,6 +15,7 @@ var notState = map[string]string{
 	"services/node/internal/bridge/forward.go":     "switches of the kernel",
 	"services/node/internal/libvirt/files.go":      "settings that are written at every start",
 	"services/node/cmd/libvirtfloor/main.go":       "a measuring program",
+	"services/node/internal/hypertest/cases_cd.go": "a test",
 	"gateway/internal/openapigen/main.go":          "a generator",
 	"gateway/internal/rest/resttest/transcript.go": "transcripts, rewritten with -update",
 	"deploy/guest/cmd/slipway-guest/apply.go":      "inside a guest",

@@ -112,6 +112,10 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	for _, err := range marks.Damaged() {
 		log.Error("a record of a command is damaged and left out", "err", err)
 	}
+	downloads := filepath.Join(cfg.Root, "downloads")
+	if err := errors.Join(os.RemoveAll(downloads), os.MkdirAll(downloads, 0o700)); err != nil { // the agent that began them is dead
+		return nil, fmt.Errorf("node: %w", err)
+	}
 	s := &Service{cfg: cfg, vm: vmpb.NewNodeServiceClient(vm), log: log, oses: oses, damaged: len(marks.Damaged())}
 	if s.driver, err = openDriver(ctx, cfg, id, images, log); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
@@ -119,7 +123,7 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 	if err := sameNode(ctx, s.driver, id); err != nil {
 		return nil, errors.Join(err, s.driver.Close())
 	}
-	s.agent = agent.New(cfg.StackID, id, traced.Driver(s.driver, cfg.Hypervisor), marks, oses,
+	s.agent = agent.New(cfg.StackID, id, traced.Driver(s.driver, cfg.Hypervisor), marks, oses, downloads,
 		fetch.Config{Allow: cfg.FetchNetworks, Proxy: cfg.FetchProxy})
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)

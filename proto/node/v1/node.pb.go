@@ -747,6 +747,114 @@ func (*EnsureDiskResponse) Descriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
+// FetchCDRequest says where an image is.
+type FetchCDRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Command *Command               `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// Unique within the machine, also among its disks.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// An http or https address.
+	Url           string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchCDRequest) Reset() {
+	*x = FetchCDRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchCDRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchCDRequest) ProtoMessage() {}
+
+func (x *FetchCDRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchCDRequest.ProtoReflect.Descriptor instead.
+func (*FetchCDRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FetchCDRequest) GetCommand() *Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *FetchCDRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FetchCDRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// FetchCDResponse says how large the image is.
+type FetchCDResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SizeMib       int32                  `protobuf:"varint,1,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchCDResponse) Reset() {
+	*x = FetchCDResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchCDResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchCDResponse) ProtoMessage() {}
+
+func (x *FetchCDResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchCDResponse.ProtoReflect.Descriptor instead.
+func (*FetchCDResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *FetchCDResponse) GetSizeMib() int32 {
+	if x != nil {
+		return x.SizeMib
+	}
+	return 0
+}
+
 // RemoveDiskRequest names a disk.
 type RemoveDiskRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -758,7 +866,7 @@ type RemoveDiskRequest struct {
 
 func (x *RemoveDiskRequest) Reset() {
 	*x = RemoveDiskRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[9]
+	mi := &file_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +878,7 @@ func (x *RemoveDiskRequest) String() string {
 func (*RemoveDiskRequest) ProtoMessage() {}
 
 func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[9]
+	mi := &file_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +891,7 @@ func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDiskRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDiskRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RemoveDiskRequest) GetCommand() *Command {
@@ -809,7 +917,7 @@ type RemoveDiskResponse struct {
 
 func (x *RemoveDiskResponse) Reset() {
 	*x = RemoveDiskResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +929,7 @@ func (x *RemoveDiskResponse) String() string {
 func (*RemoveDiskResponse) ProtoMessage() {}
 
 func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +942,7 @@ func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDiskResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDiskResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 // Link is a network interface with the configuration for the guest.
@@ -860,7 +968,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +980,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +993,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Link) GetMac() string {
@@ -968,7 +1076,7 @@ type FirewallRule struct {
 
 func (x *FirewallRule) Reset() {
 	*x = FirewallRule{}
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1088,7 @@ func (x *FirewallRule) String() string {
 func (*FirewallRule) ProtoMessage() {}
 
 func (x *FirewallRule) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1101,7 @@ func (x *FirewallRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirewallRule.ProtoReflect.Descriptor instead.
 func (*FirewallRule) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FirewallRule) GetDrop() bool {
@@ -1044,7 +1152,7 @@ type NodeSide struct {
 
 func (x *NodeSide) Reset() {
 	*x = NodeSide{}
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1164,7 @@ func (x *NodeSide) String() string {
 func (*NodeSide) ProtoMessage() {}
 
 func (x *NodeSide) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1177,7 @@ func (x *NodeSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSide.ProtoReflect.Descriptor instead.
 func (*NodeSide) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NodeSide) GetAddresses() []string {
@@ -1105,7 +1213,7 @@ type EnsureSeedRequest struct {
 
 func (x *EnsureSeedRequest) Reset() {
 	*x = EnsureSeedRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1225,7 @@ func (x *EnsureSeedRequest) String() string {
 func (*EnsureSeedRequest) ProtoMessage() {}
 
 func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1238,7 @@ func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedRequest.ProtoReflect.Descriptor instead.
 func (*EnsureSeedRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EnsureSeedRequest) GetCommand() *Command {
@@ -1198,7 +1306,7 @@ type EnsureSeedResponse struct {
 
 func (x *EnsureSeedResponse) Reset() {
 	*x = EnsureSeedResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1318,7 @@ func (x *EnsureSeedResponse) String() string {
 func (*EnsureSeedResponse) ProtoMessage() {}
 
 func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1331,7 @@ func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedResponse.ProtoReflect.Descriptor instead.
 func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 // DefineMachineRequest describes a machine.
@@ -1241,14 +1349,16 @@ type DefineMachineRequest struct {
 	Cpu        *CPULimits  `protobuf:"bytes,20,opt,name=cpu,proto3" json:"cpu,omitempty"`
 	DiskLimits *DiskLimits `protobuf:"bytes,21,opt,name=disk_limits,json=diskLimits,proto3" json:"disk_limits,omitempty"`
 	// CPUs and memory can be added while the machine runs.
-	Growth        bool `protobuf:"varint,22,opt,name=growth,proto3" json:"growth,omitempty"`
+	Growth bool `protobuf:"varint,22,opt,name=growth,proto3" json:"growth,omitempty"`
+	// Name of the CD in the drive, from which the machine starts before its disks; empty: there is no drive.
+	Cd            string `protobuf:"bytes,23,opt,name=cd,proto3" json:"cd,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DefineMachineRequest) Reset() {
 	*x = DefineMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1370,7 @@ func (x *DefineMachineRequest) String() string {
 func (*DefineMachineRequest) ProtoMessage() {}
 
 func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1383,7 @@ func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineRequest.ProtoReflect.Descriptor instead.
 func (*DefineMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DefineMachineRequest) GetCommand() *Command {
@@ -1346,6 +1456,13 @@ func (x *DefineMachineRequest) GetGrowth() bool {
 	return false
 }
 
+func (x *DefineMachineRequest) GetCd() string {
+	if x != nil {
+		return x.Cd
+	}
+	return ""
+}
+
 // CPULimits is how the CPUs of a machine look and how much of the node's they get.
 type CPULimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1363,7 +1480,7 @@ type CPULimits struct {
 
 func (x *CPULimits) Reset() {
 	*x = CPULimits{}
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1492,7 @@ func (x *CPULimits) String() string {
 func (*CPULimits) ProtoMessage() {}
 
 func (x *CPULimits) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1505,7 @@ func (x *CPULimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CPULimits.ProtoReflect.Descriptor instead.
 func (*CPULimits) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CPULimits) GetMode() string {
@@ -1434,7 +1551,7 @@ type DiskLimits struct {
 
 func (x *DiskLimits) Reset() {
 	*x = DiskLimits{}
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1563,7 @@ func (x *DiskLimits) String() string {
 func (*DiskLimits) ProtoMessage() {}
 
 func (x *DiskLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1576,7 @@ func (x *DiskLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskLimits.ProtoReflect.Descriptor instead.
 func (*DiskLimits) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DiskLimits) GetReadMbitps() int32 {
@@ -1506,7 +1623,7 @@ type DefineMachineResponse struct {
 
 func (x *DefineMachineResponse) Reset() {
 	*x = DefineMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1635,7 @@ func (x *DefineMachineResponse) String() string {
 func (*DefineMachineResponse) ProtoMessage() {}
 
 func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1648,7 @@ func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineResponse.ProtoReflect.Descriptor instead.
 func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 // StartMachineRequest names the machine.
@@ -1548,7 +1665,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1677,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1690,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StartMachineRequest) GetCommand() *Command {
@@ -1608,7 +1725,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1737,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1750,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StartMachineResponse) GetRunning() bool {
@@ -1659,7 +1776,7 @@ type AdaptMachineRequest struct {
 
 func (x *AdaptMachineRequest) Reset() {
 	*x = AdaptMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1788,7 @@ func (x *AdaptMachineRequest) String() string {
 func (*AdaptMachineRequest) ProtoMessage() {}
 
 func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1801,7 @@ func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdaptMachineRequest.ProtoReflect.Descriptor instead.
 func (*AdaptMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AdaptMachineRequest) GetCommand() *Command {
@@ -1728,7 +1845,7 @@ type AdaptMachineResponse struct {
 
 func (x *AdaptMachineResponse) Reset() {
 	*x = AdaptMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1857,7 @@ func (x *AdaptMachineResponse) String() string {
 func (*AdaptMachineResponse) ProtoMessage() {}
 
 func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1870,7 @@ func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdaptMachineResponse.ProtoReflect.Descriptor instead.
 func (*AdaptMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AdaptMachineResponse) GetRunning() bool {
@@ -1791,7 +1908,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1920,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1933,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StopMachineRequest) GetCommand() *Command {
@@ -1851,7 +1968,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1980,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1993,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StopMachineResponse) GetForced() bool {
@@ -1896,7 +2013,7 @@ type AskGuestRequest struct {
 
 func (x *AskGuestRequest) Reset() {
 	*x = AskGuestRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2025,7 @@ func (x *AskGuestRequest) String() string {
 func (*AskGuestRequest) ProtoMessage() {}
 
 func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2038,7 @@ func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGuestRequest.ProtoReflect.Descriptor instead.
 func (*AskGuestRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AskGuestRequest) GetMachine() string {
@@ -1942,7 +2059,7 @@ type AskGuestResponse struct {
 
 func (x *AskGuestResponse) Reset() {
 	*x = AskGuestResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2071,7 @@ func (x *AskGuestResponse) String() string {
 func (*AskGuestResponse) ProtoMessage() {}
 
 func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2084,7 @@ func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGuestResponse.ProtoReflect.Descriptor instead.
 func (*AskGuestResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AskGuestResponse) GetAddresses() []string {
@@ -1989,7 +2106,7 @@ type SetGuestPasswordRequest struct {
 
 func (x *SetGuestPasswordRequest) Reset() {
 	*x = SetGuestPasswordRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2118,7 @@ func (x *SetGuestPasswordRequest) String() string {
 func (*SetGuestPasswordRequest) ProtoMessage() {}
 
 func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2131,7 @@ func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGuestPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetGuestPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetGuestPasswordRequest) GetCommand() *Command {
@@ -2040,7 +2157,7 @@ type SetGuestPasswordResponse struct {
 
 func (x *SetGuestPasswordResponse) Reset() {
 	*x = SetGuestPasswordResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2169,7 @@ func (x *SetGuestPasswordResponse) String() string {
 func (*SetGuestPasswordResponse) ProtoMessage() {}
 
 func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2182,7 @@ func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGuestPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetGuestPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 // RemoveMachineRequest names the machine.
@@ -2080,7 +2197,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2092,7 +2209,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2222,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -2136,7 +2253,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2265,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2278,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Proof) GetStackId() string {
@@ -2194,7 +2311,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2323,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2336,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 // ListMachinesRequest names the last list that the caller has.
@@ -2238,7 +2355,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2367,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2380,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListMachinesRequest) GetAsOf() string {
@@ -2303,7 +2420,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2432,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2445,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -2381,7 +2498,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2510,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2523,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Machine) GetUuid() string {
@@ -2474,7 +2591,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2486,7 +2603,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2499,7 +2616,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 // ListTracesResponse lists the traces.
@@ -2514,7 +2631,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2643,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2656,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -2563,7 +2680,7 @@ type Trace struct {
 	// The hypervisor knows a domain of this installation.
 	Defined bool `protobuf:"varint,2,opt,name=defined,proto3" json:"defined,omitempty"`
 	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
-	// Names of the complete disks.
+	// Names of the complete disks and CDs.
 	Disks []string `protobuf:"bytes,4,rep,name=disks,proto3" json:"disks,omitempty"`
 	Seed  bool     `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Names of files that an unfinished command left; the next command of the machine removes them.
@@ -2578,7 +2695,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2590,7 +2707,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2603,7 +2720,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Trace) GetUuid() string {
@@ -2674,7 +2791,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[39]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2803,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[39]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2816,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -2726,7 +2843,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +2855,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +2868,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -2778,7 +2895,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +2907,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +2920,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -2865,7 +2982,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +2994,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3007,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -2959,7 +3076,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11EnsureDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12!\n" +
 	"\x04disk\x18\x02 \x01(\v2\r.node.v1.DiskR\x04disk\"\x14\n" +
-	"\x12EnsureDiskResponse\"S\n" +
+	"\x12EnsureDiskResponse\"b\n" +
+	"\x0eFetchCDRequest\x12*\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\",\n" +
+	"\x0fFetchCDResponse\x12\x19\n" +
+	"\bsize_mib\x18\x01 \x01(\x05R\asizeMib\"S\n" +
 	"\x11RemoveDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x14\n" +
@@ -2994,7 +3117,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x05links\x18\x06 \x03(\v2\r.node.v1.LinkR\x05links\x12\x10\n" +
 	"\x03dns\x18\a \x03(\tR\x03dns\x12'\n" +
 	"\x0fpassword_serial\x18\b \x01(\x05R\x0epasswordSerial\"\x14\n" +
-	"\x12EnsureSeedResponse\"\xe7\x02\n" +
+	"\x12EnsureSeedResponse\"\xf7\x02\n" +
 	"\x14DefineMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x1d\n" +
@@ -3007,7 +3130,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x03cpu\x18\x14 \x01(\v2\x12.node.v1.CPULimitsR\x03cpu\x124\n" +
 	"\vdisk_limits\x18\x15 \x01(\v2\x13.node.v1.DiskLimitsR\n" +
 	"diskLimits\x12\x16\n" +
-	"\x06growth\x18\x16 \x01(\bR\x06growth\"g\n" +
+	"\x06growth\x18\x16 \x01(\bR\x06growth\x12\x0e\n" +
+	"\x02cd\x18\x17 \x01(\tR\x02cd\"g\n" +
 	"\tCPULimits\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n" +
@@ -3113,13 +3237,15 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xa7\f\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x042\xfd\f\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
 	"\anetwork(\x01\x12]\n" +
 	"\n" +
 	"EnsureDisk\x12\x1a.node.v1.EnsureDiskRequest\x1a\x1b.node.v1.EnsureDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
+	"\x04disk(\x01\x12T\n" +
+	"\aFetchCD\x12\x17.node.v1.FetchCDRequest\x1a\x18.node.v1.FetchCDResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
 	"\x04disk(\x01\x12]\n" +
 	"\n" +
 	"RemoveDisk\x12\x1a.node.v1.RemoveDiskRequest\x1a\x1b.node.v1.RemoveDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
@@ -3160,7 +3286,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),                // 0: node.v1.MachineState
 	(*Command)(nil),                  // 1: node.v1.Command
@@ -3172,107 +3298,112 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*Disk)(nil),                     // 7: node.v1.Disk
 	(*EnsureDiskRequest)(nil),        // 8: node.v1.EnsureDiskRequest
 	(*EnsureDiskResponse)(nil),       // 9: node.v1.EnsureDiskResponse
-	(*RemoveDiskRequest)(nil),        // 10: node.v1.RemoveDiskRequest
-	(*RemoveDiskResponse)(nil),       // 11: node.v1.RemoveDiskResponse
-	(*Link)(nil),                     // 12: node.v1.Link
-	(*FirewallRule)(nil),             // 13: node.v1.FirewallRule
-	(*NodeSide)(nil),                 // 14: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),        // 15: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),       // 16: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),     // 17: node.v1.DefineMachineRequest
-	(*CPULimits)(nil),                // 18: node.v1.CPULimits
-	(*DiskLimits)(nil),               // 19: node.v1.DiskLimits
-	(*DefineMachineResponse)(nil),    // 20: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),      // 21: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),     // 22: node.v1.StartMachineResponse
-	(*AdaptMachineRequest)(nil),      // 23: node.v1.AdaptMachineRequest
-	(*AdaptMachineResponse)(nil),     // 24: node.v1.AdaptMachineResponse
-	(*StopMachineRequest)(nil),       // 25: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),      // 26: node.v1.StopMachineResponse
-	(*AskGuestRequest)(nil),          // 27: node.v1.AskGuestRequest
-	(*AskGuestResponse)(nil),         // 28: node.v1.AskGuestResponse
-	(*SetGuestPasswordRequest)(nil),  // 29: node.v1.SetGuestPasswordRequest
-	(*SetGuestPasswordResponse)(nil), // 30: node.v1.SetGuestPasswordResponse
-	(*RemoveMachineRequest)(nil),     // 31: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                    // 32: node.v1.Proof
-	(*RemoveMachineResponse)(nil),    // 33: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),      // 34: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),     // 35: node.v1.ListMachinesResponse
-	(*Machine)(nil),                  // 36: node.v1.Machine
-	(*ListTracesRequest)(nil),        // 37: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),       // 38: node.v1.ListTracesResponse
-	(*Trace)(nil),                    // 39: node.v1.Trace
-	(*ReadConsoleRequest)(nil),       // 40: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),      // 41: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),    // 42: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil),   // 43: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),    // 44: google.protobuf.Timestamp
+	(*FetchCDRequest)(nil),           // 10: node.v1.FetchCDRequest
+	(*FetchCDResponse)(nil),          // 11: node.v1.FetchCDResponse
+	(*RemoveDiskRequest)(nil),        // 12: node.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil),       // 13: node.v1.RemoveDiskResponse
+	(*Link)(nil),                     // 14: node.v1.Link
+	(*FirewallRule)(nil),             // 15: node.v1.FirewallRule
+	(*NodeSide)(nil),                 // 16: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),        // 17: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),       // 18: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),     // 19: node.v1.DefineMachineRequest
+	(*CPULimits)(nil),                // 20: node.v1.CPULimits
+	(*DiskLimits)(nil),               // 21: node.v1.DiskLimits
+	(*DefineMachineResponse)(nil),    // 22: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),      // 23: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),     // 24: node.v1.StartMachineResponse
+	(*AdaptMachineRequest)(nil),      // 25: node.v1.AdaptMachineRequest
+	(*AdaptMachineResponse)(nil),     // 26: node.v1.AdaptMachineResponse
+	(*StopMachineRequest)(nil),       // 27: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),      // 28: node.v1.StopMachineResponse
+	(*AskGuestRequest)(nil),          // 29: node.v1.AskGuestRequest
+	(*AskGuestResponse)(nil),         // 30: node.v1.AskGuestResponse
+	(*SetGuestPasswordRequest)(nil),  // 31: node.v1.SetGuestPasswordRequest
+	(*SetGuestPasswordResponse)(nil), // 32: node.v1.SetGuestPasswordResponse
+	(*RemoveMachineRequest)(nil),     // 33: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                    // 34: node.v1.Proof
+	(*RemoveMachineResponse)(nil),    // 35: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),      // 36: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),     // 37: node.v1.ListMachinesResponse
+	(*Machine)(nil),                  // 38: node.v1.Machine
+	(*ListTracesRequest)(nil),        // 39: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),       // 40: node.v1.ListTracesResponse
+	(*Trace)(nil),                    // 41: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 42: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 43: node.v1.ReadConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 44: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 45: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 46: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
 	1,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
 	7,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
-	1,  // 3: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
-	14, // 4: node.v1.Link.node_side:type_name -> node.v1.NodeSide
-	13, // 5: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
-	1,  // 6: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	12, // 7: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
-	1,  // 8: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
-	7,  // 9: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	12, // 10: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	18, // 11: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
-	19, // 12: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
-	1,  // 13: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	15, // 14: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
-	17, // 15: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	1,  // 16: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
-	17, // 17: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	1,  // 18: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 19: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
-	1,  // 20: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	32, // 21: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	36, // 22: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 23: node.v1.Machine.state:type_name -> node.v1.MachineState
-	44, // 24: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	39, // 25: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 26: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 27: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 28: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 29: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	10, // 30: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	15, // 31: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	17, // 32: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	21, // 33: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	25, // 34: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	27, // 35: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
-	29, // 36: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
-	23, // 37: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	31, // 38: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	34, // 39: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	37, // 40: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	40, // 41: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	42, // 42: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 43: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 44: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 45: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	11, // 46: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	16, // 47: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	20, // 48: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	22, // 49: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	26, // 50: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	28, // 51: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
-	30, // 52: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
-	24, // 53: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	33, // 54: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	35, // 55: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	38, // 56: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	41, // 57: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	43, // 58: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	43, // [43:59] is the sub-list for method output_type
-	27, // [27:43] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	1,  // 3: node.v1.FetchCDRequest.command:type_name -> node.v1.Command
+	1,  // 4: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
+	16, // 5: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	15, // 6: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
+	1,  // 7: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
+	14, // 8: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	1,  // 9: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
+	7,  // 10: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
+	14, // 11: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	20, // 12: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
+	21, // 13: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
+	1,  // 14: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
+	17, // 15: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	19, // 16: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	1,  // 17: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
+	19, // 18: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	1,  // 19: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	1,  // 20: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
+	1,  // 21: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	34, // 22: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	38, // 23: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 24: node.v1.Machine.state:type_name -> node.v1.MachineState
+	46, // 25: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	41, // 26: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	4,  // 27: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	2,  // 28: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	5,  // 29: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	8,  // 30: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	10, // 31: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
+	12, // 32: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	17, // 33: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	19, // 34: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	23, // 35: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	27, // 36: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	29, // 37: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	31, // 38: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	25, // 39: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	33, // 40: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	36, // 41: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	39, // 42: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	42, // 43: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	44, // 44: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	3,  // 45: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	6,  // 46: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	9,  // 47: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	11, // 48: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
+	13, // 49: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	18, // 50: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	22, // 51: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	24, // 52: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	28, // 53: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	30, // 54: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	32, // 55: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	26, // 56: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	35, // 57: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	37, // 58: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	40, // 59: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	43, // 60: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	45, // 61: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	45, // [45:62] is the sub-list for method output_type
+	28, // [28:45] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -3286,7 +3417,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

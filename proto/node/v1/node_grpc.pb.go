@@ -24,6 +24,7 @@ const (
 	NodeService_Describe_FullMethodName         = "/node.v1.NodeService/Describe"
 	NodeService_EnsureNetwork_FullMethodName    = "/node.v1.NodeService/EnsureNetwork"
 	NodeService_EnsureDisk_FullMethodName       = "/node.v1.NodeService/EnsureDisk"
+	NodeService_FetchCD_FullMethodName          = "/node.v1.NodeService/FetchCD"
 	NodeService_RemoveDisk_FullMethodName       = "/node.v1.NodeService/RemoveDisk"
 	NodeService_EnsureSeed_FullMethodName       = "/node.v1.NodeService/EnsureSeed"
 	NodeService_DefineMachine_FullMethodName    = "/node.v1.NodeService/DefineMachine"
@@ -53,8 +54,12 @@ type NodeServiceClient interface {
 	EnsureNetwork(ctx context.Context, in *EnsureNetworkRequest, opts ...grpc.CallOption) (*EnsureNetworkResponse, error)
 	// EnsureDisk creates a disk over a template, or grows it.
 	EnsureDisk(ctx context.Context, in *EnsureDiskRequest, opts ...grpc.CallOption) (*EnsureDiskResponse, error)
-	// RemoveDisk removes a disk that the machine does not use. DISK_IN_USE if the machine is defined with the disk, or runs
-	// with it.
+	// FetchCD downloads a file of at most 16 GiB and keeps it as the image of a CD of the machine. DOWNLOAD_FAILED if the file
+	// cannot be had or is no such image, ADDRESS_NOT_PUBLIC if its server is not on the internet, STORAGE_FULL if the node
+	// would have less than a twentieth of its storage left.
+	FetchCD(ctx context.Context, in *FetchCDRequest, opts ...grpc.CallOption) (*FetchCDResponse, error)
+	// RemoveDisk removes a disk, or the image of a CD, that the machine does not use. DISK_IN_USE if the machine is defined with
+	// it, or runs with it.
 	RemoveDisk(ctx context.Context, in *RemoveDiskRequest, opts ...grpc.CallOption) (*RemoveDiskResponse, error)
 	// EnsureSeed writes the NoCloud seed that the guest configures itself from.
 	EnsureSeed(ctx context.Context, in *EnsureSeedRequest, opts ...grpc.CallOption) (*EnsureSeedResponse, error)
@@ -117,6 +122,16 @@ func (c *nodeServiceClient) EnsureDisk(ctx context.Context, in *EnsureDiskReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnsureDiskResponse)
 	err := c.cc.Invoke(ctx, NodeService_EnsureDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeServiceClient) FetchCD(ctx context.Context, in *FetchCDRequest, opts ...grpc.CallOption) (*FetchCDResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FetchCDResponse)
+	err := c.cc.Invoke(ctx, NodeService_FetchCD_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -267,8 +282,12 @@ type NodeServiceServer interface {
 	EnsureNetwork(context.Context, *EnsureNetworkRequest) (*EnsureNetworkResponse, error)
 	// EnsureDisk creates a disk over a template, or grows it.
 	EnsureDisk(context.Context, *EnsureDiskRequest) (*EnsureDiskResponse, error)
-	// RemoveDisk removes a disk that the machine does not use. DISK_IN_USE if the machine is defined with the disk, or runs
-	// with it.
+	// FetchCD downloads a file of at most 16 GiB and keeps it as the image of a CD of the machine. DOWNLOAD_FAILED if the file
+	// cannot be had or is no such image, ADDRESS_NOT_PUBLIC if its server is not on the internet, STORAGE_FULL if the node
+	// would have less than a twentieth of its storage left.
+	FetchCD(context.Context, *FetchCDRequest) (*FetchCDResponse, error)
+	// RemoveDisk removes a disk, or the image of a CD, that the machine does not use. DISK_IN_USE if the machine is defined with
+	// it, or runs with it.
 	RemoveDisk(context.Context, *RemoveDiskRequest) (*RemoveDiskResponse, error)
 	// EnsureSeed writes the NoCloud seed that the guest configures itself from.
 	EnsureSeed(context.Context, *EnsureSeedRequest) (*EnsureSeedResponse, error)
@@ -315,6 +334,9 @@ func (UnimplementedNodeServiceServer) EnsureNetwork(context.Context, *EnsureNetw
 }
 func (UnimplementedNodeServiceServer) EnsureDisk(context.Context, *EnsureDiskRequest) (*EnsureDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureDisk not implemented")
+}
+func (UnimplementedNodeServiceServer) FetchCD(context.Context, *FetchCDRequest) (*FetchCDResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FetchCD not implemented")
 }
 func (UnimplementedNodeServiceServer) RemoveDisk(context.Context, *RemoveDiskRequest) (*RemoveDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveDisk not implemented")
@@ -426,6 +448,24 @@ func _NodeService_EnsureDisk_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NodeServiceServer).EnsureDisk(ctx, req.(*EnsureDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NodeService_FetchCD_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchCDRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).FetchCD(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_FetchCD_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).FetchCD(ctx, req.(*FetchCDRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -682,6 +722,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EnsureDisk",
 			Handler:    _NodeService_EnsureDisk_Handler,
+		},
+		{
+			MethodName: "FetchCD",
+			Handler:    _NodeService_FetchCD_Handler,
 		},
 		{
 			MethodName: "RemoveDisk",

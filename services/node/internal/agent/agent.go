@@ -33,11 +33,14 @@ type Agent struct {
 	stackID   string
 	nodeID    string
 	web       *fetch.Client // https alone
+	downloads *downloads
 }
 
-// New makes the agent of a node.
-func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store, downloads fetch.Config) *Agent {
-	return &Agent{driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: fetch.New(downloads)}
+// New makes the agent of a node. dir is where downloads lie until they are complete, on the file system of the machines.
+func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store, dir string, reach fetch.Config) *Agent {
+	return &Agent{
+		driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: fetch.New(reach), downloads: newDownloads(dir, reach),
+	}
 }
 
 // command runs f for the machine of c, unless a newer command has overtaken c.

@@ -81,7 +81,7 @@ func seedOf(id uuid.UUID, r *nodepb.EnsureSeedRequest) (s hyper.Seed, err error)
 func machine(id uuid.UUID, r *nodepb.DefineMachineRequest) (m hyper.Machine, err error) {
 	m = hyper.Machine{
 		UUID: id, Name: r.GetTitle(), CPUs: int(r.GetCpuNumber()), MemoryMiB: int64(r.GetRamMib()), Seed: true,
-		Growth: r.GetGrowth(), CPU: cpu(r.GetCpu()), Throttle: throttle(r.GetDiskLimits()),
+		CD: r.GetCd(), Growth: r.GetGrowth(), CPU: cpu(r.GetCpu()), Throttle: throttle(r.GetDiskLimits()),
 	}
 	for _, d := range r.GetDisks() {
 		m.Disks = append(m.Disks, disk(d))

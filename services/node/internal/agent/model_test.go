@@ -14,8 +14,8 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/fetch"
 	"slipway.dev/pkg/fence"
+	"slipway.dev/pkg/fetch"
 	"slipway.dev/services/internal/modelnode"
 	"slipway.dev/services/node/internal/agent"
 	"slipway.dev/services/node/internal/journal"
@@ -38,7 +38,7 @@ func TestModel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, m := agent.New("s", "n", driver, marks, nil, fetch.Config{}), modelnode.New("s", "n")
+			a, m := agent.New("s", "n", driver, marks, nil, "", fetch.Config{}), modelnode.New("s", "n")
 			var asOf, modelAsOf string
 			for i := range 100 {
 				name, send := command(random, int64(i/10))

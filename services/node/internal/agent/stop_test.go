@@ -51,7 +51,7 @@ func newAgent(t *testing.T, d hyper.Driver) (*agent.Agent, *journal.Journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return agent.New("s", "n", d, j, nil, fetch.Config{}), j
+	return agent.New("s", "n", d, j, nil, "", fetch.Config{}), j
 }
 
 func commandFor(id uuid.UUID, fence int64) *nodepb.Command {

@@ -102,6 +102,9 @@ func (m Machine) Check() error {
 		}
 		seen[d.Name] = true
 	}
+	if m.CD != "" && (CheckDiskName(m.CD) != nil || seen[m.CD]) {
+		return ErrInvalid.With("a CD has a name of its own of 1 to 32 of a-z, 0-9, dash").On("cd")
+	}
 	for i, n := range m.NICs {
 		if len(n.MAC) != 6 || n.MAC[0]&1 != 0 {
 			return ErrInvalid.With("not a unicast MAC address").On(fmt.Sprintf("nics[%d].mac", i))

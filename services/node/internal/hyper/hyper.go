@@ -32,15 +32,18 @@ type Driver interface {
 	// EnsureDisk makes the disk, or grows a smaller one. It returns ErrDiskShrinks for a larger disk, and ErrNoTemplate if the
 	// template is not installed here.
 	EnsureDisk(ctx context.Context, machine uuid.UUID, d Disk) error
-	// RemoveDisk removes a disk. It succeeds if there is none, and returns ErrDiskInUse if the machine is defined with the
-	// disk, or runs with it.
+	// AddCD moves a file, which lies in the driver's root, to the machine: the image of a CD with this name. An image of the
+	// same name is replaced.
+	AddCD(ctx context.Context, machine uuid.UUID, name, path string) error
+	// RemoveDisk removes a disk or the image of a CD. It succeeds if there is none, and returns ErrDiskInUse if the machine
+	// is defined with it, or runs with it.
 	RemoveDisk(ctx context.Context, machine uuid.UUID, name string) error
 	// EnsureSeed writes the cloud-init seed. A running machine sees a changed seed at its next start.
 	EnsureSeed(ctx context.Context, machine uuid.UUID, s Seed) error
 	// Define makes the machine known to the hypervisor, or changes its definition. It never starts or stops it; what a
 	// running machine cannot change takes effect at its next start. The addresses that a card may use, its rules and its
 	// limits change at once.
-	// Define returns ErrNoDisk if a disk or the seed is missing.
+	// Define returns ErrNoDisk if a disk, the CD or the seed is missing.
 	Define(ctx context.Context, m Machine) error
 
 	// Adapt makes a running machine like its definition, as far as that goes without a restart: rules and limits of cards and
@@ -49,7 +52,7 @@ type Driver interface {
 	Adapt(ctx context.Context, machine uuid.UUID, live bool) (Resources, error)
 
 	// Start powers the machine on. It succeeds if the machine runs already. It returns ErrNotDefined if the machine is unknown,
-	// ErrNoDisk if a disk or the seed is missing, and ErrNoTemplate if the template that a disk starts from is missing.
+	// ErrNoDisk if a disk, the CD or the seed is missing, and ErrNoTemplate if the template that a disk starts from is missing.
 	Start(ctx context.Context, machine uuid.UUID) error
 	// Shutdown asks the guest to stop (ACPI) and returns at once. It succeeds if the machine is off, and returns ErrNotDefined if
 	// it is unknown.

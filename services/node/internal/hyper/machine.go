@@ -65,6 +65,7 @@ type Machine struct {
 	CPUs      int
 	MemoryMiB int64
 	Disks     []Disk // in boot order
+	CD        string // the image in the drive, from which the machine starts; "" for none
 	NICs      []NIC
 	Seed      bool // a seed was ensured and is plugged in
 	Growth    bool // CPUs and memory can be added while it runs

@@ -7,7 +7,7 @@ type Trace struct {
 	UUID    uuid.UUID
 	Defined bool
 	Running bool
-	Disks   []string // names of the disks that are whole
+	Disks   []string // names of the disks and CDs that are whole
 	Seed    bool
 	Partial []string // files that a command which did not end left behind
 }

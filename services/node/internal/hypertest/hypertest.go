@@ -42,6 +42,10 @@ type Options struct {
 	Bridge func(t *testing.T, d hyper.Driver, name string) []netip.Prefix
 	// Steal removes the rules of the networks and of the running machines' cards, and a bridge, as another program may.
 	Steal func(t *testing.T, bridge string)
+	// Dir is a directory on the file system of the machines.
+	Dir func(t *testing.T) string
+	// Boots says that machines execute what they start from.
+	Boots bool
 	// Unsampled is true for a hypervisor that counts nothing, such as libvirt's test driver.
 	Unsampled bool
 	// Mute makes the agent in a machine's guest silent. Without it no guest has an agent.
@@ -74,6 +78,7 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Refuses", refuses, true},
 		{"Disks", disks, true},
 		{"RemoveDisk", removeDisk, true},
+		{"CD", cd, o.Dir != nil},
 		{"Silent", silent, true},
 		{"Guest", guest, o.Login != nil},
 		{"Redefine", redefine, true},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/uuid"
 	lv "libvirt.org/go/libvirt"
@@ -15,16 +16,30 @@ import (
 
 	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
+	"slipway.dev/services/node/internal/image"
 )
 
-// RemoveDisk deletes the file of a disk.
+// AddCD moves a file into the directory of a machine.
+func (d *Driver) AddCD(ctx context.Context, id uuid.UUID, name, path string) error {
+	if err := hyper.CheckDiskName(name); err != nil {
+		return err
+	}
+	return d.with(ctx, id, func(*lv.Connect, *domain) error {
+		if err := d.files.make(id); err != nil {
+			return err
+		}
+		return full(image.Commit(path, d.files.path(id, cdFile(name)), d.files.adopt))
+	})
+}
+
+// RemoveDisk deletes the file of a disk or of a CD.
 func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
 	if err := hyper.CheckDiskName(name); err != nil {
 		return err
 	}
 	return d.with(ctx, id, func(_ *lv.Connect, dom *domain) error {
 		if dom != nil {
-			used, err := uses(dom, d.files.path(id, diskFile(name)))
+			used, err := uses(dom, d.files.path(id, diskFile(name)), d.files.path(id, cdFile(name)))
 			if err != nil {
 				return err
 			}
@@ -36,8 +51,8 @@ func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) erro
 	})
 }
 
-// uses reports whether a domain is defined with this file as a disk, or runs with it.
-func uses(dom *domain, path string) (bool, error) {
+// uses reports whether a domain is defined with one of these files as a disk, or runs with it.
+func uses(dom *domain, paths ...string) (bool, error) {
 	for _, flags := range []lv.DomainXMLFlags{lv.DOMAIN_XML_INACTIVE, 0} { // without a flag: as it runs, if it does
 		text, err := dom.GetXMLDesc(flags)
 		if err != nil {
@@ -51,7 +66,7 @@ func uses(dom *domain, path string) (bool, error) {
 			continue
 		}
 		for _, disk := range x.Devices.Disks {
-			if disk.Source != nil && disk.Source.File != nil && disk.Source.File.File == path {
+			if disk.Source != nil && disk.Source.File != nil && slices.Contains(paths, disk.Source.File.File) {
 				return true, nil
 			}
 		}
@@ -59,12 +74,11 @@ func uses(dom *domain, path string) (bool, error) {
 	return false, nil
 }
 
-// removeDisk deletes a disk, and what a creation that did not end left of it.
+// removeDisk deletes a disk or a CD, and what a creation that did not end left of it.
 func (f *files) removeDisk(id uuid.UUID, name string) error {
-	file := filepath.Join(id.String(), diskFile(name))
 	gone := false
-	for _, name := range []string{file + ".partial", file} {
-		err := f.root.Remove(name)
+	for _, file := range []string{diskFile(name) + ".partial", diskFile(name), cdFile(name)} {
+		err := f.root.Remove(filepath.Join(id.String(), file))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("delete disk: %w", err)
 		}

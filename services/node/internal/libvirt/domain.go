@@ -29,6 +29,8 @@ const (
 
 func diskFile(name string) string { return name + ".qcow2" }
 
+func cdFile(name string) string { return name + ".iso" }
+
 // render returns the definition of a machine. It encodes typed values and never pastes text into XML.
 func render(m hyper.Machine, h host) (string, error) {
 	meta, err := newMetadata(m).encode()
@@ -56,6 +58,9 @@ func render(m hyper.Machine, h host) (string, error) {
 	weights(&d, m, h)
 	if err := disks(d.Devices, m, h); err != nil {
 		return "", err
+	}
+	if m.CD != "" {
+		insertCD(&d, filepath.Join(h.dir, cdFile(m.CD)))
 	}
 	for i, n := range m.NICs {
 		d.Devices.Interfaces = append(d.Devices.Interfaces, libvirtxml.DomainInterface{
@@ -138,6 +143,18 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 		})
 	}
 	return nil
+}
+
+// insertCD gives a machine a drive with a CD, from which it starts before its disks.
+func insertCD(d *libvirtxml.Domain, image string) {
+	d.OS.BootDevices = append([]libvirtxml.DomainBootDevice{{Dev: "cdrom"}}, d.OS.BootDevices...)
+	d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{
+		Device:   "cdrom",
+		Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw"},
+		Source:   source(image),
+		Target:   &libvirtxml.DomainDiskTarget{Dev: "sda", Bus: "sata"},
+		ReadOnly: &libvirtxml.DomainDiskReadOnly{},
+	})
 }
 
 // source returns a file with an owner that libvirt does not change: machines share templates, and disks have their owner already.

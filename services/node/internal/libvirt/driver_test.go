@@ -84,6 +84,7 @@ func TestSuite(t *testing.T) {
 		Traces:    traces(root),
 		Lose:      lose(root),
 		Unsampled: true,
+		Dir:       func(*testing.T) string { return root },
 		Foreign: func(t *testing.T, _ hyper.Driver) uuid.UUID {
 			c, err := lv.NewConnect("test:///default")
 			if err != nil {

@@ -21,7 +21,7 @@ import (
 	"slipway.dev/services/node/internal/template"
 )
 
-// files are the machines' directories: machines/<uuid>/{<disk>.qcow2, seed.iso, console.log}.
+// files are the machines' directories: machines/<uuid>/{<disk>.qcow2, <CD>.iso, seed.iso, console.log}.
 type files struct {
 	dir       string
 	root      *os.Root

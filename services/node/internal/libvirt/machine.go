@@ -119,6 +119,9 @@ func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
 				return hyper.ErrNoDisk.With("disk %s is not there", disk.Name)
 			}
 		}
+		if m.CD != "" && !d.files.has(m.UUID, cdFile(m.CD)) {
+			return hyper.ErrNoDisk.With("CD %s is not there", m.CD)
+		}
 		if m.Seed && !d.files.has(m.UUID, seedFile) {
 			return hyper.ErrNoDisk.With("the seed is not there")
 		}

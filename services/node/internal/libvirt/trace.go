@@ -83,8 +83,10 @@ func (f *files) traces() (map[uuid.UUID]hyper.Trace, error) {
 			case strings.HasSuffix(name, ".partial"):
 				t.Partial = append(t.Partial, name)
 			default:
-				if disk, ok := strings.CutSuffix(name, ".qcow2"); ok {
-					t.Disks = append(t.Disks, disk)
+				for _, file := range []func(string) string{diskFile, cdFile} {
+					if disk, ok := strings.CutSuffix(name, file("")); ok {
+						t.Disks = append(t.Disks, disk)
+					}
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
@@ -36,7 +37,29 @@ func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) 
 	})
 }
 
-// RemoveDisk forgets a disk.
+// AddCD records the image of a CD, and removes the file.
+func (d *Driver) AddCD(ctx context.Context, id uuid.UUID, name, path string) error {
+	if err := hyper.CheckDiskName(name); err != nil {
+		return err
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("size of a CD: %w", err)
+	}
+	err = d.change(ctx, "AddCD", id, func(m *machine) error {
+		if err := d.ours(m); err != nil {
+			return err
+		}
+		m.Disks[name] = hyper.Disk{Name: name, SizeMiB: st.Size()>>20 + 1}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// RemoveDisk forgets a disk or a CD.
 func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
 	if err := hyper.CheckDiskName(name); err != nil {
 		return err
@@ -46,7 +69,7 @@ func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) erro
 			return err
 		}
 		for _, def := range []*hyper.Machine{m.Def, m.Running} {
-			if def != nil && slices.ContainsFunc(def.Disks, func(k hyper.Disk) bool { return k.Name == name }) {
+			if def != nil && (def.CD == name || slices.ContainsFunc(def.Disks, func(k hyper.Disk) bool { return k.Name == name })) {
 				return hyper.ErrDiskInUse.With("the machine uses disk %s", name)
 			}
 		}
@@ -125,12 +148,15 @@ func (d *Driver) Ran(id uuid.UUID) *hyper.Machine {
 	return nil
 }
 
-// present returns ErrNoDisk if a disk or the seed of a definition is missing.
+// present returns ErrNoDisk if a disk, the CD or the seed of a definition is missing.
 func (m *machine) present(def hyper.Machine) error {
 	for _, disk := range def.Disks {
 		if _, there := m.Disks[disk.Name]; !there {
 			return hyper.ErrNoDisk.With("disk %s is not there", disk.Name)
 		}
+	}
+	if _, there := m.Disks[def.CD]; def.CD != "" && !there {
+		return hyper.ErrNoDisk.With("CD %s is not there", def.CD)
 	}
 	if def.Seed && m.Seed == nil {
 		return hyper.ErrNoDisk.With("the seed is not there")

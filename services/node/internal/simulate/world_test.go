@@ -116,7 +116,7 @@ func (w *world) wake() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.agent = agent.New("s", "n", w.driver, j, nil, fetch.Config{})
+	w.agent = agent.New("s", "n", w.driver, j, nil, "", fetch.Config{})
 }
 
 // kill ends the agent; machines outlive it.

@@ -42,6 +42,10 @@ func (d driver) EnsureDisk(ctx context.Context, id uuid.UUID, k hyper.Disk) erro
 	return d.span(ctx, "EnsureDisk", id, func(ctx context.Context) error { return d.Driver.EnsureDisk(ctx, id, k) })
 }
 
+func (d driver) AddCD(ctx context.Context, id uuid.UUID, name, path string) error {
+	return d.span(ctx, "AddCD", id, func(ctx context.Context) error { return d.Driver.AddCD(ctx, id, name, path) })
+}
+
 func (d driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
 	return d.span(ctx, "RemoveDisk", id, func(ctx context.Context) error { return d.Driver.RemoveDisk(ctx, id, name) })
 }
