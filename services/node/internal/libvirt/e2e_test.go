@@ -135,6 +135,7 @@ func TestEmbedded(t *testing.T) {
 			return d
 		},
 	})
+	t.Run("Signals", func(t *testing.T) { signals(t, d) }) // a process has one embedded libvirt
 	t.Run("Floor", func(t *testing.T) { floor(t, d) })
 	t.Run("SideBySide", func(t *testing.T) { sideBySide(t, d) })
 }
@@ -440,15 +441,8 @@ func TestOneAgentPerRoot(t *testing.T) {
 	first.ask(t, "close")
 }
 
-// TestSignalsDoNotDisturb: a machine starts while signals come to every thread of the agent, as Go's runtime sends them.
-func TestSignalsDoNotDisturb(t *testing.T) {
-	dir := root(t)
-	d := open(t, config(dir, uuid.NewString()))
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+// signals: a machine starts while signals come to every thread of the agent, as Go's runtime sends them.
+func signals(t *testing.T, d hyper.Driver) {
 	m := hypertest.Machine(t, d)
 	if err := d.Define(t.Context(), m); err != nil {
 		t.Fatal(err)
