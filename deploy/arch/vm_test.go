@@ -8,7 +8,7 @@ var vm = house{
 		"power ipchange resource volume " +
 		"console metrics " +
 		"leftover watch fsck " +
-		"owner reinstall guest rescue " +
+		"owner reinstall guest rescue iso " +
 		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",

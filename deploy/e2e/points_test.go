@@ -33,11 +33,11 @@ type scenario struct {
 	name   string
 	points []string // prefixes
 	fail   string   // the point that fails, so that what was done is taken back
-	state  string   // of the host that is there before, which may be "rescued"; "" for none
+	state  string   // of the host that is there before, which may be "rescued" or "mounted"; "" for none
 	method string
 	path   string // after /vm/v3/host, with %d for the host and {ip} for its address
 	url    string // another one than that of hosts, with {disk} for the host's disk
-	body   object
+	body   object // a url in it is that of a CD
 }
 
 // scenarios: the first whose prefix fits reaches the point.
@@ -72,6 +72,16 @@ var scenarios = []scenario{
 	}, fail: "job.host_rescue_end.start.after", state: "rescued", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": false}},
 	{name: "rescue end", points: []string{"job.host_rescue_end"}, state: "rescued", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": false}},
 	{name: "rescue", points: []string{"job.host_rescue.", "vm.rescue"}, state: "active", method: "POST", path: "/%d/rescue_mode", body: object{"rescue_mode": true}},
+	{name: "image not mounted", points: []string{
+		"job.host_iso_mount.download.undo", "job.host_iso_mount.stop.undo", "job.host_iso_mount.seed.undo",
+		"job.host_iso_mount.define.undo", "job.host_iso_mount.start.undo", "job.host_iso_mount.failed",
+	}, fail: "job.host_iso_mount.start.after", state: "active", method: "POST", path: "/%d/iso/mount", body: object{"url": ""}},
+	{name: "image mounted", points: []string{"job.host_iso_mount", "vm.iso", "node.cd"}, state: "active", method: "POST", path: "/%d/iso/mount", body: object{"url": ""}},
+	{name: "image not finished", points: []string{
+		"job.host_iso_finish.stop.undo", "job.host_iso_finish.seed.undo", "job.host_iso_finish.define.undo", "job.host_iso_finish.start.undo",
+		"job.host_iso_finish.failed",
+	}, fail: "job.host_iso_finish.start.after", state: "mounted", method: "POST", path: "/%d/iso/finish", body: object{}},
+	{name: "image finished", points: []string{"job.host_iso_finish"}, state: "mounted", method: "POST", path: "/%d/iso/finish", body: object{}},
 	{name: "owner", points: []string{"job.host_account", "vm.owner"}, state: "active", method: "POST", path: "/%d/account", body: object{"account": 1}},
 	{name: "more addresses", points: []string{"job.ip_change"}, state: "active", method: "POST", path: "/%d/ip", body: object{"ipv4_number": 1}},
 	{name: "address removed", points: []string{"job.ip_delete", "job.ip_free"}, state: "active", method: "DELETE", path: "/%d/ip/{ip}?force=true"},
@@ -126,8 +136,8 @@ func crashPoints(t *testing.T, hypervisor string, rounds int, skip []string) {
 	}
 	// Thousands of rounds give back more addresses than five minutes of quarantine leave, and take longer than a token lives.
 	s := newStack(t, hypervisor, "SLIPWAY_POSTGRES_URL="+postgres(t), "SLIPWAY_VM_WATCH_EVERY=300ms",
-		"SLIPWAY_IP_QUARANTINE=2s", "SLIPWAY_AUTH_TOKEN_TTL=24h")
-	k := &killer{stack: s, client: s.login(), env: s.env, when: filepath.Join(filepath.Dir(s.data), "now")}
+		"SLIPWAY_IP_QUARANTINE=2s", "SLIPWAY_AUTH_TOKEN_TTL=24h", mirror)
+	k := &killer{stack: s, client: s.login(), env: s.env, cd: cd(t, "killed"), when: filepath.Join(filepath.Dir(s.data), "now")}
 	k.os = k.client.tiny()
 	killed := 0
 	for point := range strings.FieldsSeq(string(out)) {
@@ -206,6 +216,7 @@ type killer struct {
 	client *client
 	env    []string // of the stack when nothing is armed
 	when   string   // the file that lets a point kill
+	cd     string   // the address of an image
 	os     int
 	n      int
 }
@@ -227,6 +238,9 @@ func (k *killer) round(sc scenario, point string, round int) {
 	if sc.state == "rescued" {
 		k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/rescue_mode", host), object{"rescue_mode": true}))
 	}
+	if sc.state == "mounted" {
+		k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/iso/mount", host), object{"url": k.cd}))
+	}
 	k.stop()
 	k.stack.env = append(append([]string{}, k.env...), crash.Env+"="+point, crash.EnvWhen+"="+k.when, crash.EnvFail+"="+sc.fail)
 	k.start()
@@ -247,6 +261,9 @@ func (k *killer) round(sc scenario, point string, round int) {
 		}
 	} else {
 		body = k.body(name)
+	}
+	if _, named := body["url"]; named {
+		body = object{"url": k.cd}
 	}
 	answer := k.ask(sc.method, path, body)
 	select {

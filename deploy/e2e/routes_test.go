@@ -24,7 +24,7 @@ var unreached = []string{
 
 // TestEveryRoute calls every route of the dialect once. What answers look like is compared with the table where they arrive.
 func TestEveryRoute(t *testing.T) {
-	s := newStack(t, "sim", "SLIPWAY_IP_QUARANTINE=1s")
+	s := newStack(t, "sim", "SLIPWAY_IP_QUARANTINE=1s", mirror)
 	c := s.login()
 	for _, walk := range []func(*client){everyAuth, everyTOTP, everyAccount, everyNetwork, everyHost, everyUpkeep} {
 		walk(c)
@@ -233,6 +233,10 @@ func everyUpkeep(c *client) {
 	c.complete(c.ok("POST", path+"/guest_agent", object{}))
 	c.complete(c.ok("POST", path+"/rescue_mode", object{"rescue_mode": true}))
 	c.complete(c.ok("POST", path+"/rescue_mode", object{"rescue_mode": false}))
+	c.complete(c.ok("POST", path+"/iso/mount", object{"url": cd(c.s.t, "every route"), "tags": []string{}}))
+	c.complete(c.ok("POST", path+"/iso/finish", nil))
+	c.complete(c.ok("POST", path+"/iso/mount", object{"url": cd(c.s.t, "every route")}))
+	c.complete(c.ok("POST", path+"/iso/cancel", object{}))
 	c.complete(c.ok("POST", path+"/reinstall", object{"os": c.tiny(), "password": "third", "send_email_mode": "default"}))
 	c.complete(c.ok("POST", path+"/account", object{"account": 1}))
 	tag := c.ok("POST", "/vm/v3/tag", object{"name": "every"})

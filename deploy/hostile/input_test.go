@@ -198,4 +198,5 @@ var needs = map[string][]string{
 	"ChangeHostResources": {`"cpu_number":2`},
 	"SetHostPassword":     {`"password":"x"`},
 	"SetRescueMode":       {`"rescue_mode":true`},
+	"MountISO":            {`"url":"https://mirror.example/a.iso"`},
 }

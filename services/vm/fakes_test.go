@@ -318,10 +318,19 @@ func (f *fakeAgent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest)
 	})
 }
 
+func (f *fakeAgent) FetchCD(_ context.Context, r *nodepb.FetchCDRequest) (*nodepb.FetchCDResponse, error) {
+	return &nodepb.FetchCDResponse{}, f.on("FetchCD", r.GetCommand(), func(m *fakeMachine) {
+		if m.files == nil {
+			m.files, m.sizes = map[string]string{}, map[string]int32{}
+		}
+		m.files[r.GetName()] = r.GetUrl()
+	})
+}
+
 func (f *fakeAgent) RemoveDisk(_ context.Context, r *nodepb.RemoveDiskRequest) (*nodepb.RemoveDiskResponse, error) {
 	var err error
 	failed := f.on("RemoveDisk", r.GetCommand(), func(m *fakeMachine) {
-		if slices.Contains(m.has, r.GetName()) {
+		if slices.Contains(m.has, r.GetName()) || m.def.GetCd() == r.GetName() {
 			err = fault.New(codes.FailedPrecondition, "DISK_IN_USE", "the machine uses the disk")
 			return
 		}

@@ -79,6 +79,159 @@ func (x *SetRescueModeRequest) GetRescueMode() bool {
 	return false
 }
 
+// MountISORequest says where an image is.
+type MountISORequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// An http or https address, without a user.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// There are no recipes that such tags could choose.
+	Tags          []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MountISORequest) Reset() {
+	*x = MountISORequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MountISORequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MountISORequest) ProtoMessage() {}
+
+func (x *MountISORequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MountISORequest.ProtoReflect.Descriptor instead.
+func (*MountISORequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *MountISORequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *MountISORequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *MountISORequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// FinishISORequest names a host.
+type FinishISORequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinishISORequest) Reset() {
+	*x = FinishISORequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishISORequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishISORequest) ProtoMessage() {}
+
+func (x *FinishISORequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishISORequest.ProtoReflect.Descriptor instead.
+func (*FinishISORequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FinishISORequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// CancelISORequest names a host.
+type CancelISORequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelISORequest) Reset() {
+	*x = CancelISORequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelISORequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelISORequest) ProtoMessage() {}
+
+func (x *CancelISORequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelISORequest.ProtoReflect.Descriptor instead.
+func (*CancelISORequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CancelISORequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // SetHostPasswordRequest holds the new password.
 type SetHostPasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -91,7 +244,7 @@ type SetHostPasswordRequest struct {
 
 func (x *SetHostPasswordRequest) Reset() {
 	*x = SetHostPasswordRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -103,7 +256,7 @@ func (x *SetHostPasswordRequest) String() string {
 func (*SetHostPasswordRequest) ProtoMessage() {}
 
 func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[1]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -116,7 +269,7 @@ func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetHostPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{1}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SetHostPasswordRequest) GetId() int32 {
@@ -143,7 +296,7 @@ type CheckGuestAgentRequest struct {
 
 func (x *CheckGuestAgentRequest) Reset() {
 	*x = CheckGuestAgentRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -155,7 +308,7 @@ func (x *CheckGuestAgentRequest) String() string {
 func (*CheckGuestAgentRequest) ProtoMessage() {}
 
 func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -168,7 +321,7 @@ func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckGuestAgentRequest.ProtoReflect.Descriptor instead.
 func (*CheckGuestAgentRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CheckGuestAgentRequest) GetId() int32 {
@@ -204,7 +357,7 @@ type ReinstallHostRequest struct {
 
 func (x *ReinstallHostRequest) Reset() {
 	*x = ReinstallHostRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +369,7 @@ func (x *ReinstallHostRequest) String() string {
 func (*ReinstallHostRequest) ProtoMessage() {}
 
 func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +382,7 @@ func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostRequest.ProtoReflect.Descriptor instead.
 func (*ReinstallHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReinstallHostRequest) GetId() int32 {
@@ -316,7 +469,7 @@ type ReinstallHostResponse struct {
 
 func (x *ReinstallHostResponse) Reset() {
 	*x = ReinstallHostResponse{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +481,7 @@ func (x *ReinstallHostResponse) String() string {
 func (*ReinstallHostResponse) ProtoMessage() {}
 
 func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,7 +494,7 @@ func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostResponse.ProtoReflect.Descriptor instead.
 func (*ReinstallHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReinstallHostResponse) GetId() int32 {
@@ -391,7 +544,7 @@ type SetHostOwnerRequest struct {
 
 func (x *SetHostOwnerRequest) Reset() {
 	*x = SetHostOwnerRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +556,7 @@ func (x *SetHostOwnerRequest) String() string {
 func (*SetHostOwnerRequest) ProtoMessage() {}
 
 func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +569,7 @@ func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostOwnerRequest.ProtoReflect.Descriptor instead.
 func (*SetHostOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetHostOwnerRequest) GetId() int32 {
@@ -442,7 +595,15 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12$\n" +
 	"\vrescue_mode\x18\x02 \x01(\bH\x00R\n" +
 	"rescueMode\x88\x01\x01B\x0e\n" +
-	"\f_rescue_mode\"J\n" +
+	"\f_rescue_mode\"M\n" +
+	"\x0fMountISORequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x18\n" +
+	"\x04tags\x18\x03 \x03(\tB\x04\xe2\xc8\x18\x00R\x04tags\"\"\n" +
+	"\x10FinishISORequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\"\n" +
+	"\x10CancelISORequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"J\n" +
 	"\x16SetHostPasswordRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12 \n" +
 	"\bpassword\x18\x02 \x01(\tB\x04\xc8\xc8\x18\x01R\bpassword\"(\n" +
@@ -473,7 +634,7 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"?\n" +
 	"\x13SetHostOwnerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xcf\x05\n" +
+	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xcf\b\n" +
 	"\rUpkeepService\x12\x82\x01\n" +
 	"\fSetHostOwner\x12\x1a.vm.v3.SetHostOwnerRequest\x1a\x10.op.v1.Operation\"D\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
@@ -489,7 +650,16 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/guest_agent\x12\x88\x01\n" +
 	"\rSetRescueMode\x12\x1b.vm.v3.SetRescueModeRequest\x1a\x10.op.v1.Operation\"H\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/rescue_modeB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/rescue_mode\x12|\n" +
+	"\bMountISO\x12\x16.vm.v3.MountISORequest\x1a\x10.op.v1.Operation\"F\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/iso/mount\x12\x7f\n" +
+	"\tFinishISO\x12\x17.vm.v3.FinishISORequest\x1a\x10.op.v1.Operation\"G\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/vm/v3/host/{id}/iso/finish\x12\x7f\n" +
+	"\tCancelISO\x12\x17.vm.v3.CancelISORequest\x1a\x10.op.v1.Operation\"G\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/vm/v3/host/{id}/iso/cancelB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_upkeep_proto_rawDescOnce sync.Once
@@ -503,36 +673,45 @@ func file_vm_v3_upkeep_proto_rawDescGZIP() []byte {
 	return file_vm_v3_upkeep_proto_rawDescData
 }
 
-var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_vm_v3_upkeep_proto_goTypes = []any{
 	(*SetRescueModeRequest)(nil),   // 0: vm.v3.SetRescueModeRequest
-	(*SetHostPasswordRequest)(nil), // 1: vm.v3.SetHostPasswordRequest
-	(*CheckGuestAgentRequest)(nil), // 2: vm.v3.CheckGuestAgentRequest
-	(*ReinstallHostRequest)(nil),   // 3: vm.v3.ReinstallHostRequest
-	(*ReinstallHostResponse)(nil),  // 4: vm.v3.ReinstallHostResponse
-	(*SetHostOwnerRequest)(nil),    // 5: vm.v3.SetHostOwnerRequest
-	(*NewRecipe)(nil),              // 6: vm.v3.NewRecipe
-	(*NewRecipeParam)(nil),         // 7: vm.v3.NewRecipeParam
-	(*v1.Operation)(nil),           // 8: op.v1.Operation
+	(*MountISORequest)(nil),        // 1: vm.v3.MountISORequest
+	(*FinishISORequest)(nil),       // 2: vm.v3.FinishISORequest
+	(*CancelISORequest)(nil),       // 3: vm.v3.CancelISORequest
+	(*SetHostPasswordRequest)(nil), // 4: vm.v3.SetHostPasswordRequest
+	(*CheckGuestAgentRequest)(nil), // 5: vm.v3.CheckGuestAgentRequest
+	(*ReinstallHostRequest)(nil),   // 6: vm.v3.ReinstallHostRequest
+	(*ReinstallHostResponse)(nil),  // 7: vm.v3.ReinstallHostResponse
+	(*SetHostOwnerRequest)(nil),    // 8: vm.v3.SetHostOwnerRequest
+	(*NewRecipe)(nil),              // 9: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),         // 10: vm.v3.NewRecipeParam
+	(*v1.Operation)(nil),           // 11: op.v1.Operation
 }
 var file_vm_v3_upkeep_proto_depIdxs = []int32{
-	6, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
-	7, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
-	5, // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
-	3, // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
-	1, // 4: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
-	2, // 5: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
-	0, // 6: vm.v3.UpkeepService.SetRescueMode:input_type -> vm.v3.SetRescueModeRequest
-	8, // 7: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
-	4, // 8: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
-	8, // 9: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
-	8, // 10: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
-	8, // 11: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
-	7, // [7:12] is the sub-list for method output_type
-	2, // [2:7] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	9,  // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	10, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	8,  // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
+	6,  // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
+	4,  // 4: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
+	5,  // 5: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
+	0,  // 6: vm.v3.UpkeepService.SetRescueMode:input_type -> vm.v3.SetRescueModeRequest
+	1,  // 7: vm.v3.UpkeepService.MountISO:input_type -> vm.v3.MountISORequest
+	2,  // 8: vm.v3.UpkeepService.FinishISO:input_type -> vm.v3.FinishISORequest
+	3,  // 9: vm.v3.UpkeepService.CancelISO:input_type -> vm.v3.CancelISORequest
+	11, // 10: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
+	7,  // 11: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
+	11, // 12: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
+	11, // 13: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
+	11, // 14: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
+	11, // 15: vm.v3.UpkeepService.MountISO:output_type -> op.v1.Operation
+	11, // 16: vm.v3.UpkeepService.FinishISO:output_type -> op.v1.Operation
+	11, // 17: vm.v3.UpkeepService.CancelISO:output_type -> op.v1.Operation
+	10, // [10:18] is the sub-list for method output_type
+	2,  // [2:10] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_upkeep_proto_init() }
@@ -548,7 +727,7 @@ func file_vm_v3_upkeep_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_upkeep_proto_rawDesc), len(file_vm_v3_upkeep_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,9 @@ const (
 	UpkeepService_SetHostPassword_FullMethodName = "/vm.v3.UpkeepService/SetHostPassword"
 	UpkeepService_CheckGuestAgent_FullMethodName = "/vm.v3.UpkeepService/CheckGuestAgent"
 	UpkeepService_SetRescueMode_FullMethodName   = "/vm.v3.UpkeepService/SetRescueMode"
+	UpkeepService_MountISO_FullMethodName        = "/vm.v3.UpkeepService/MountISO"
+	UpkeepService_FinishISO_FullMethodName       = "/vm.v3.UpkeepService/FinishISO"
+	UpkeepService_CancelISO_FullMethodName       = "/vm.v3.UpkeepService/CancelISO"
 )
 
 // UpkeepServiceClient is the client API for UpkeepService service.
@@ -49,6 +52,16 @@ type UpkeepServiceClient interface {
 	// SetRescueMode starts a host with a rescue system, the OS of its node that is named rescue, or else tiny, on a disk before
 	// its own ones, with its addresses and its password; or it starts the host from its own disks again, if it is to run.
 	SetRescueMode(ctx context.Context, in *SetRescueModeRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// MountISO starts a host from the image of a CD or DVD, of at most 16 GiB, which its node downloads first; the host runs as
+	// before until the whole image is there. The host starts from the image until it is finished. The task fails with
+	// DOWNLOAD_FAILED if the image cannot be had, and with ADDRESS_NOT_PUBLIC if its server is not on the internet or in a
+	// network that the operator allows.
+	MountISO(ctx context.Context, in *MountISORequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// FinishISO removes the image and starts the host from its disks again, if it is to run.
+	FinishISO(ctx context.Context, in *FinishISORequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// CancelISO aborts the task that mounts an image: the host goes on as before. An image that is mounted is removed, as
+	// FinishISO does.
+	CancelISO(ctx context.Context, in *CancelISORequest, opts ...grpc.CallOption) (*v1.Operation, error)
 }
 
 type upkeepServiceClient struct {
@@ -109,6 +122,36 @@ func (c *upkeepServiceClient) SetRescueMode(ctx context.Context, in *SetRescueMo
 	return out, nil
 }
 
+func (c *upkeepServiceClient) MountISO(ctx context.Context, in *MountISORequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_MountISO_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upkeepServiceClient) FinishISO(ctx context.Context, in *FinishISORequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_FinishISO_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upkeepServiceClient) CancelISO(ctx context.Context, in *CancelISORequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_CancelISO_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UpkeepServiceServer is the server API for UpkeepService service.
 // All implementations must embed UnimplementedUpkeepServiceServer
 // for forward compatibility.
@@ -131,6 +174,16 @@ type UpkeepServiceServer interface {
 	// SetRescueMode starts a host with a rescue system, the OS of its node that is named rescue, or else tiny, on a disk before
 	// its own ones, with its addresses and its password; or it starts the host from its own disks again, if it is to run.
 	SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error)
+	// MountISO starts a host from the image of a CD or DVD, of at most 16 GiB, which its node downloads first; the host runs as
+	// before until the whole image is there. The host starts from the image until it is finished. The task fails with
+	// DOWNLOAD_FAILED if the image cannot be had, and with ADDRESS_NOT_PUBLIC if its server is not on the internet or in a
+	// network that the operator allows.
+	MountISO(context.Context, *MountISORequest) (*v1.Operation, error)
+	// FinishISO removes the image and starts the host from its disks again, if it is to run.
+	FinishISO(context.Context, *FinishISORequest) (*v1.Operation, error)
+	// CancelISO aborts the task that mounts an image: the host goes on as before. An image that is mounted is removed, as
+	// FinishISO does.
+	CancelISO(context.Context, *CancelISORequest) (*v1.Operation, error)
 	mustEmbedUnimplementedUpkeepServiceServer()
 }
 
@@ -155,6 +208,15 @@ func (UnimplementedUpkeepServiceServer) CheckGuestAgent(context.Context, *CheckG
 }
 func (UnimplementedUpkeepServiceServer) SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetRescueMode not implemented")
+}
+func (UnimplementedUpkeepServiceServer) MountISO(context.Context, *MountISORequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method MountISO not implemented")
+}
+func (UnimplementedUpkeepServiceServer) FinishISO(context.Context, *FinishISORequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method FinishISO not implemented")
+}
+func (UnimplementedUpkeepServiceServer) CancelISO(context.Context, *CancelISORequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelISO not implemented")
 }
 func (UnimplementedUpkeepServiceServer) mustEmbedUnimplementedUpkeepServiceServer() {}
 func (UnimplementedUpkeepServiceServer) testEmbeddedByValue()                       {}
@@ -267,6 +329,60 @@ func _UpkeepService_SetRescueMode_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpkeepService_MountISO_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MountISORequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).MountISO(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_MountISO_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).MountISO(ctx, req.(*MountISORequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpkeepService_FinishISO_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FinishISORequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).FinishISO(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_FinishISO_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).FinishISO(ctx, req.(*FinishISORequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpkeepService_CancelISO_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelISORequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).CancelISO(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_CancelISO_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).CancelISO(ctx, req.(*CancelISORequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UpkeepService_ServiceDesc is the grpc.ServiceDesc for UpkeepService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -293,6 +409,18 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetRescueMode",
 			Handler:    _UpkeepService_SetRescueMode_Handler,
+		},
+		{
+			MethodName: "MountISO",
+			Handler:    _UpkeepService_MountISO_Handler,
+		},
+		{
+			MethodName: "FinishISO",
+			Handler:    _UpkeepService_FinishISO_Handler,
+		},
+		{
+			MethodName: "CancelISO",
+			Handler:    _UpkeepService_CancelISO_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -22,6 +22,7 @@ import (
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/ipchange"
+	"slipway.dev/services/vm/internal/iso"
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/metrics"
 	"slipway.dev/services/vm/internal/node"
@@ -62,6 +63,7 @@ type (
 	reinstallServer = reinstall.Server
 	guestServer     = guest.Server
 	rescueServer    = rescue.Server
+	isoServer       = iso.Server
 )
 
 // hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
@@ -82,6 +84,7 @@ type upkeep struct {
 	*reinstallServer
 	*guestServer
 	*rescueServer
+	*isoServer
 }
 
 // nodes answers vm.v3.NodeService.
@@ -116,7 +119,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db), guestServer: guest.NewServer(db),
-		rescueServer: rescue.NewServer(db),
+		rescueServer: rescue.NewServer(db), isoServer: iso.NewServer(db),
 	})
 	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db))
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))

@@ -31,7 +31,7 @@ func recorded(ctx context.Context, db *unit.DB) ([]Recorded, error) {
 				<> (greatest(h.cpu_number, h.cpu_number_new), greatest(h.ram_mib, h.ram_mib_new)) AS unsettled,
 			EXISTS (SELECT FROM job j WHERE j.key = 'host/' || h.id AND j.state IN ('queued', 'running', 'undoing')) AS busy,
 			coalesce((SELECT array_agg(d.name ORDER BY d.name) FROM disk d WHERE d.host_id = h.id), '{}')
-				|| array_remove(ARRAY[h.rescue_disk], '') AS disks,
+				|| array_remove(ARRAY[h.rescue_disk, h.cd], '') AS disks,
 			coalesce((SELECT array_agg(a.ip_id ORDER BY a.ip_id) FROM host_address a WHERE a.host_id = h.id), '{}') AS addresses
 		FROM host h ORDER BY h.id`)
 	if err != nil {

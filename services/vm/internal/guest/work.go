@@ -23,7 +23,7 @@ const attempts = 8
 // What the task of a password says of its end.
 const (
 	inGuest = "The guest agent has set the password."
-	atStart = "The guest agent does not answer, or is that of a rescue system: the guest takes the password at its next start."
+	atStart = "The guest agent does not answer, or is that of a rescue system or a CD: the guest takes the password at its next start."
 )
 
 type worker struct {
@@ -62,8 +62,9 @@ func (w *worker) set(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine.Ar
 	if err != nil {
 		return err
 	}
-	// In rescue mode the agent is that of the rescue system: the host's own guest takes the password at its next start.
-	answered, text := w.steps.Answered(run) && h.Rescue == "", atStart
+	// In rescue mode the agent is that of the rescue system, or of what lies on a CD: the host's own guest takes the password at
+	// its next start.
+	answered, text := w.steps.Answered(run) && h.Rescue == "" && h.CD == "", atStart
 	if answered {
 		text = inGuest
 	}

@@ -61,6 +61,7 @@ type item struct {
 	Autostart    bool
 	Tags         []string
 	Rescue       bool
+	CD           bool
 }
 
 // balancerMode is the SQL of what balancers may do with the host h.
@@ -90,7 +91,7 @@ var hostList = query.List{
 		` + balancerMode + ` AS balancer,
 		CASE WHEN h.state = 'active' THEN coalesce(extract(epoch FROM now() - h.started_at), 0)::int ELSE 0 END AS uptime,
 		NOT EXISTS (SELECT FROM host_address x WHERE x.host_id = h.id AND x.state <> 'active') AS synced,
-		h.is_protected, h.autostart, h.tags, h.rescue_disk <> '' AS rescue,
+		h.is_protected, h.autostart, h.tags, h.rescue_disk <> '' AS rescue, h.cd <> '' AS cd,
 		coalesce(h.cpu_number_new, h.cpu_number) AS cpu_number_new, coalesce(h.ram_mib_new, h.ram_mib) AS ram_mib_new,
 		h.limits, h.limits_new, 'growth' = ANY(n.features) AS growing`,
 	LastNotify: listing.Now,
@@ -132,6 +133,7 @@ var hostList = query.List{
 		"disk_count":            {SQL: "coalesce(d.disk_count, 0)", Type: query.Int, Needs: "d"},
 		"is_protected":          {SQL: "h.is_protected", Type: query.Bool},
 		"rescue_mode":           {SQL: "(h.rescue_disk <> '')", Type: query.Bool},
+		"iso_mounted":           {SQL: "(h.cd <> '')", Type: query.Bool},
 		"autostart":             {SQL: "h.autostart", Type: query.Bool},
 		"tags":                  {SQL: "tag", Type: query.Text, Each: "unnest(h.tags) AS tag WHERE true"},
 		"mac":                   {SQL: "h.mac::text", Type: query.Text},

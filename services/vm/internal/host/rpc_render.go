@@ -31,7 +31,7 @@ func render(h *item) *vmpb.Host {
 		AntiSpoofing: h.AntiSpoofing, AntiSpoofingSettings: &vmpb.HostAntiSpoofing{},
 		CreateDate: stamp.Text(h.CreatedAt), InternalName: h.UUID.String(),
 		Uptime: h.Uptime, BalancerMode: h.Balancer, Vm5Restrictions: &vmpb.HostRestrictions{},
-		IsProtected: h.Protected, RescueMode: h.Rescue, Autostart: h.Autostart, Tags: h.Tags,
+		IsProtected: h.Protected, RescueMode: h.Rescue, IsoMounted: h.CD, Autostart: h.Autostart, Tags: h.Tags,
 	}
 	renderLimits(p, h.Limits, h.NewLimits)
 	if h.Task != nil {

@@ -75,6 +75,7 @@ type Host struct {
 	Autostart    bool // runs again after a reboot of its node
 	Tags         []string
 	Rescue       string // the disk of the rescue system that the host is in; "" for none
+	CD           string // in the drive of the host; "" for none
 	NewCPUs      *int32
 	NewRAM       *int32 // they wait for the next start
 	SoldCPUs     *int32
@@ -90,6 +91,15 @@ func (h *Host) Unprotected() error {
 		return ErrProtected.With("host %d is protected: set is_protected to false first", h.ID).On("is_protected")
 	}
 	return nil
+}
+
+// Resting is the likely state of a host after a job that stopped and started its machine; the next look at the node corrects
+// it.
+func (h *Host) Resting() State {
+	if h.Wanted == WantActive {
+		return Active
+	}
+	return Stopped
 }
 
 // MarkDeleting records that the host is to be deleted. A second delete is refused while the first is carried out.

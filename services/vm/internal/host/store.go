@@ -24,7 +24,7 @@ import (
 
 const hostColumns = `id, uuid, name, comment, domain, hostname, state, wanted, account_id, cluster_id, node_id, os_id,
 	cpu_number, ram_mib, mac, anti_spoofing, anti_spoofing_own, password_hash, ssh_keys, created_at, balanced,
-	is_protected, autostart, tags, rescue_disk,
+	is_protected, autostart, tags, rescue_disk, cd,
 	cpu_number_new, ram_mib_new, cpu_sold, ram_sold, resize_task, limits, limits_new`
 
 type hostRow struct {
@@ -53,6 +53,7 @@ type hostRow struct {
 	Autostart    bool
 	Tags         []string
 	Rescue       string `db:"rescue_disk"`
+	CD           string
 	NewCPUs      *int32 `db:"cpu_number_new"`
 	NewRAM       *int32 `db:"ram_mib_new"`
 	SoldCPUs     *int32 `db:"cpu_sold"`
@@ -95,6 +96,12 @@ func Save(ctx context.Context, tx *unit.Tx, h *Host) error {
 // SetRescue records the rescue system that a locked host is in; name "" for none.
 func SetRescue(ctx context.Context, tx *unit.Tx, id int32, name, template string, sizeMiB int32) error {
 	_, err := tx.Exec(ctx, `UPDATE host SET rescue_disk = $2, rescue_template = $3, rescue_mib = $4 WHERE id = $1`, id, name, template, sizeMiB)
+	return err
+}
+
+// SetCD records the CD in the drive of a locked host; "" for none.
+func SetCD(ctx context.Context, tx *unit.Tx, id int32, name string) error {
+	_, err := tx.Exec(ctx, `UPDATE host SET cd = $2 WHERE id = $1`, id, name)
 	return err
 }
 

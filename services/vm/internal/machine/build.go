@@ -25,10 +25,10 @@ func Read(db *unit.DB) Reader {
 				coalesce(h.anti_spoofing_own, c.anti_spoofing), h.password_hash, h.ssh_keys,
 				h.wanted = 'active',
 				h.cpu_number_new, h.ram_mib_new, coalesce(h.limits, '{}'), h.limits_new, h.password_serial,
-				h.rescue_disk, h.rescue_template, h.rescue_mib
+				h.rescue_disk, h.rescue_template, h.rescue_mib, h.cd
 			FROM host h JOIN cluster c ON c.id = h.cluster_id WHERE h.id = $1`, host).QueryRow(func(row pgx.Row) error {
 			return row.Scan(&m.ID, &m.UUID, &m.Name, &m.Hostname, &m.Domain, &m.CPUs, &m.RAM, &m.MAC, &m.AntiSpoofing, &m.Limited,
-				&m.PasswordHash, &m.SSHKeys, &m.Wanted, &m.NewCPUs, &m.NewRAM, &m.Limits, &m.NewLimits, &m.Serial, &aid.Name, &aid.Template, &aid.SizeMiB)
+				&m.PasswordHash, &m.SSHKeys, &m.Wanted, &m.NewCPUs, &m.NewRAM, &m.Limits, &m.NewLimits, &m.Serial, &aid.Name, &aid.Template, &aid.SizeMiB, &m.CD)
 		})
 		b.Queue(`SELECT id, name, size_mib, boot_order, template, label FROM disk WHERE host_id = $1 ORDER BY boot_order`, host).
 			Query(func(rows pgx.Rows) (err error) {

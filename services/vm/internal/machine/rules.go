@@ -54,6 +54,7 @@ type Machine struct {
 	DNS          []string // for networks that have none of their own
 	Wanted       bool     // the host is to run
 	Fresh        string   // the disk that the job makes; "" for none
+	CD           string   // in the drive, from which the guest starts; "" for none
 	Rescue       bool     // the first disk is that of a rescue system
 	Limits
 	NewCPUs   *int32  // from the next start on; nil: CPUs

@@ -182,7 +182,27 @@ func (s *Steps) MakeFresh(ctx context.Context, run *jobs.Run, a Args) error {
 	return nil
 }
 
-// RemoveDisk removes a disk that the machine does not use. It may run twice: removing what is gone succeeds, and without a
+// FetchCD downloads the image of a CD to the node. It may run twice: the node downloads it again.
+func (s *Steps) FetchCD(ctx context.Context, run *jobs.Run, a Args, name, url string) error {
+	_, agent, err := s.on(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	_, err = agent.FetchCD(ctx, &nodepb.FetchCDRequest{Command: command(run, a), Name: name, Url: url})
+	return err
+}
+
+// RemoveUnused is RemoveDisk for what a job brought to the node. What the machine uses, because its definition could not be
+// restored, stays.
+func (s *Steps) RemoveUnused(ctx context.Context, run *jobs.Run, a Args, name string) error {
+	err := s.RemoveDisk(ctx, run, a, name)
+	if f, ok := fault.From(err); ok && f.Reason == "DISK_IN_USE" {
+		return nil
+	}
+	return err
+}
+
+// RemoveDisk removes a disk or a CD that the machine does not use. It may run twice: removing what is gone succeeds, and without a
 // row of the host there is nothing to remove.
 func (s *Steps) RemoveDisk(ctx context.Context, run *jobs.Run, a Args, name string) error {
 	_, agent, err := s.on(ctx, run, a)
@@ -194,6 +214,15 @@ func (s *Steps) RemoveDisk(ctx context.Context, run *jobs.Run, a Args, name stri
 	}
 	_, err = agent.RemoveDisk(ctx, &nodepb.RemoveDiskRequest{Command: command(run, a), Name: name})
 	return err
+}
+
+// RemoveCD removes the CD that the machine has had until the job. It may run twice, as RemoveDisk may.
+func (s *Steps) RemoveCD(ctx context.Context, run *jobs.Run, a Args) error {
+	p, err := s.plan(ctx, run, a)
+	if err != nil {
+		return err
+	}
+	return s.RemoveDisk(ctx, run, a, p.was.CD)
 }
 
 // RemoveRescue removes the disk of the rescue system that the machine has had until the job. It may run twice, as
@@ -244,7 +273,7 @@ func defineOn(ctx context.Context, agent nodepb.NodeServiceClient, c *nodepb.Com
 func definition(c *nodepb.Command, p *plan) *nodepb.DefineMachineRequest {
 	r := &nodepb.DefineMachineRequest{
 		Command: c, Title: p.Name, CpuNumber: p.CPUs, RamMib: p.RAM,
-		Disks: disks(p), Links: links(p), HostId: p.ID,
+		Disks: disks(p), Links: links(p), HostId: p.ID, Cd: p.CD,
 	}
 	p.define(r)
 	return r

@@ -39,11 +39,7 @@ func (s *Steps) Unmake(ctx context.Context, run *jobs.Run, a Args) error {
 	if err != nil || p.Fresh == "" {
 		return err
 	}
-	err = s.RemoveDisk(ctx, run, a, p.Fresh)
-	if f, ok := fault.From(err); ok && f.Reason == "DISK_IN_USE" {
-		return nil
-	}
-	return err
+	return s.RemoveUnused(ctx, run, a, p.Fresh)
 }
 
 // Halt cuts the power of a machine that the job has started. It may run twice, as Stop may.

@@ -2,6 +2,7 @@ package power
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -86,6 +87,39 @@ func (w *worker) started(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machin
 		}
 	}
 	return host.Settle(ctx, t, a.ID, host.Active, "started")
+}
+
+// Again records the likely state of a host after a job that stopped its machine and started another one, with start for a host
+// that is to run from now on.
+func Again(ctx context.Context, t Tx, steps *machine.Steps, run *jobs.Run, id int32, start bool) error {
+	h, err := t.Host(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	if start && h.State != host.Deleting {
+		h.Wanted = host.WantActive
+		if err := t.SaveHost(ctx, h); err != nil {
+			return err
+		}
+	}
+	if b, started := steps.Booted(run); started && h.Wanted == host.WantActive {
+		if err := t.Booted(ctx, id, b); err != nil {
+			return err
+		}
+	}
+	return host.Settle(ctx, t, id, h.Resting(), "updated")
+}
+
+// AsBefore records the likely state of a host after a job that has left the machine as it was.
+func AsBefore(ctx context.Context, t Tx, id int32) error {
+	h, err := t.Host(ctx, id, 0)
+	if errors.Is(err, fault.NotFound) {
+		return nil // its create failed, and this job waited behind it
+	}
+	if err != nil {
+		return err
+	}
+	return host.Settle(ctx, t, id, h.Resting(), "failed")
 }
 
 // stopped records that the host is stopped, and has what waited for that.

@@ -81,6 +81,9 @@ func (s *Server) admit(ctx context.Context, tx *unit.Tx, h *host.Host, w wish) (
 	if h.Rescue != "" {
 		return t, errRescue.With("host %d is in rescue mode: end that first", h.ID)
 	}
+	if h.CD != "" {
+		return t, errCD.With("host %d has an ISO image mounted: finish that first", h.ID)
+	}
 	caller, _ := identity.From(ctx)
 	if t, err = read(ctx, tx, h.ID, w.OS, caller.Admin()); err != nil {
 		return t, err

@@ -2,7 +2,6 @@ package reinstall
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -10,6 +9,7 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/machine"
+	"slipway.dev/services/vm/internal/power"
 	"slipway.dev/services/vm/internal/task"
 )
 
@@ -83,7 +83,7 @@ func (w *worker) done(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine.A
 			return err
 		}
 	}
-	return host.Settle(ctx, t, a.ID, resting(h), "reinstalled")
+	return host.Settle(ctx, t, a.ID, h.Resting(), "reinstalled")
 }
 
 // failed records that the host has its old disk.
@@ -92,22 +92,7 @@ func (w *worker) failed(ctx context.Context, tx pgx.Tx, run *jobs.Run, a machine
 	if err := t.Forget(ctx, run.ID); err != nil {
 		return err
 	}
-	h, err := t.Host(ctx, a.ID, 0)
-	if errors.Is(err, fault.NotFound) {
-		return nil // its create failed, and this job waited behind it
-	}
-	if err != nil {
-		return err
-	}
-	return host.Settle(ctx, t, a.ID, resting(h), "failed")
-}
-
-// resting is the likely state of a host after the job; the next look at the node corrects it.
-func resting(h *host.Host) host.State {
-	if h.Wanted == host.WantActive {
-		return host.Active
-	}
-	return host.Stopped
+	return power.AsBefore(ctx, t, a.ID)
 }
 
 // free removes a disk that the host has no more. It may run twice: removing what is gone succeeds.

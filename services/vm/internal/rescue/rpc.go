@@ -64,6 +64,8 @@ func (s *Server) admit(ctx context.Context, tx *unit.Tx, h *host.Host, on bool) 
 	switch {
 	case h.State == host.Deleting:
 		return "", a, host.ErrDeleting.With("host %d is being deleted", h.ID)
+	case on && h.CD != "":
+		return "", a, errCD.With("host %d has an ISO image mounted: finish that first", h.ID).On("rescue_mode")
 	case on && h.Rescue != "":
 		return "", a, errAlready.With("host %d is in rescue mode already", h.ID).On("rescue_mode")
 	case !on && h.Rescue == "":

@@ -2,14 +2,13 @@ package rescue
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
-	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/machine"
+	"slipway.dev/services/vm/internal/power"
 )
 
 // Kinds of jobs, the dialect's names of the tasks.
@@ -71,62 +70,22 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
 // entered records that the host runs with the rescue system.
 func (w *worker) entered(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) error {
 	t := w.in(tx)
-	h, err := t.Host(ctx, a.ID, 0)
-	if err != nil {
-		return err
-	}
 	if err := t.Rescued(ctx, a.ID, diskOf(run.ID), a.Template, a.SizeMiB); err != nil {
 		return err
 	}
-	if h.State != host.Deleting {
-		h.Wanted = host.WantActive
-		if err := t.SaveHost(ctx, h); err != nil {
-			return err
-		}
-	}
-	if b, started := w.enter.Booted(run); started {
-		if err := t.Booted(ctx, a.ID, b); err != nil {
-			return err
-		}
-	}
-	return host.Settle(ctx, t, a.ID, host.Active, "updated")
+	return power.Again(ctx, t, w.enter, run, a.ID, true)
 }
 
 // left records that the host has its own disks alone.
 func (w *worker) left(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) error {
 	t := w.in(tx)
-	h, err := t.Host(ctx, a.ID, 0)
-	if err != nil {
-		return err
-	}
 	if err := t.Rescued(ctx, a.ID, "", "", 0); err != nil {
 		return err
 	}
-	if b, started := w.leave.Booted(run); started && h.Wanted == host.WantActive {
-		if err := t.Booted(ctx, a.ID, b); err != nil {
-			return err
-		}
-	}
-	return host.Settle(ctx, t, a.ID, resting(h), "updated")
+	return power.Again(ctx, t, w.leave, run, a.ID, false)
 }
 
 // failed records the likely state of a host that is as it was.
 func (w *worker) failed(ctx context.Context, tx pgx.Tx, _ *jobs.Run, a args, _ *fault.Fault) error {
-	t := w.in(tx)
-	h, err := t.Host(ctx, a.ID, 0)
-	if errors.Is(err, fault.NotFound) {
-		return nil // its create failed, and this job waited behind it
-	}
-	if err != nil {
-		return err
-	}
-	return host.Settle(ctx, t, a.ID, resting(h), "failed")
-}
-
-// resting is the likely state of a host after the job; the next look at the node corrects it.
-func resting(h *host.Host) host.State {
-	if h.Wanted == host.WantActive {
-		return host.Active
-	}
-	return host.Stopped
+	return power.AsBefore(ctx, w.in(tx), a.ID)
 }

@@ -14,7 +14,7 @@ var errOver = fault.New(codes.FailedPrecondition, "TASK_OVER", "the task is over
 // abortable are the kinds of jobs that an abort leaves in order: each takes back what it did. The others remove something or
 // hand it over, and half of that is worse than all of it.
 var abortable = []string{
-	"host_create", "host_start", "host_stop", "host_restart", "host_change_params", "host_reinstall", "disk_resize", "ip_change", "os_import",
+	"host_create", "host_start", "host_stop", "host_restart", "host_change_params", "host_reinstall", "host_iso_mount", "disk_resize", "ip_change", "os_import",
 }
 
 // checkAbort refuses the abort of a task that goes on to its end.

@@ -16,6 +16,7 @@ import (
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/image"
 	"slipway.dev/services/vm/internal/ipchange"
+	"slipway.dev/services/vm/internal/iso"
 	"slipway.dev/services/vm/internal/leftover"
 	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/node"
@@ -39,6 +40,7 @@ type Rows struct {
 	Resource  func(pgx.Tx) resource.Tx
 	Guest     func(pgx.Tx) guest.Tx
 	Rescue    func(pgx.Tx) rescue.Tx
+	ISO       func(pgx.Tx) iso.Tx
 	Passed    machine.Make // what a change of the password makes of a machine
 	Leftovers leftover.Store
 	Watch     watch.Store
@@ -60,6 +62,7 @@ func Tables(db *unit.DB) Rows {
 		Guest:     func(tx pgx.Tx) guest.Tx { return guest.Rows(unit.In(tx)) },
 		Passed:    guest.Make(db),
 		Rescue:    func(tx pgx.Tx) rescue.Tx { return rescue.Rows(unit.In(tx)) },
+		ISO:       func(tx pgx.Tx) iso.Tx { return iso.Rows(unit.In(tx)) },
 		Leftovers: leftover.Tables(db),
 		Watch:     watch.Tables(db),
 		DB:        db,
@@ -82,6 +85,7 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	resource.Register(r, rows.Resource, steps)
 	volume.Register(r, steps)
 	rescue.Register(r, rows.Rescue, steps)
+	iso.Register(r, rows.ISO, steps)
 	guest.Register(r, rows.Guest, rows.Passed, steps)
 	image.Register(r, rows.DB, dial)
 	owner.Register(r)
