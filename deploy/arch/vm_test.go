@@ -19,6 +19,7 @@ var vm = house{
 		"image":   "os os_node",
 		"disk":    "disk",
 		"tag":     "tag",
+		"task":    "task_limit",
 		// Their rows live as long as their jobs.
 		"reinstall": "reinstall",
 		"guest":     "password_change",

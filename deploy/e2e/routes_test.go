@@ -244,5 +244,8 @@ func everyUpkeep(c *client) {
 	c.ok("POST", path+"/tag", object{"tags": []string{"every"}})
 	c.ok("POST", path+"/tag", object{"tags": []string{}})
 	c.ok("DELETE", at("/vm/v3/tag/%d", tag), nil)
+	c.ok("GET", "/vm/v3/settings/task/host_create/timeout", nil)
+	c.ok("POST", "/vm/v3/settings/task/host_create/timeout", object{"timeout_seconds": 600})
+	c.ok("DELETE", "/vm/v3/settings/task/host_create/timeout", nil)
 	c.complete(c.ok("DELETE", path, nil))
 }

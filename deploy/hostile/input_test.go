@@ -198,5 +198,6 @@ var needs = map[string][]string{
 	"ChangeHostResources": {`"cpu_number":2`},
 	"SetHostPassword":     {`"password":"x"`},
 	"SetRescueMode":       {`"rescue_mode":true`},
+	"SetTaskTimeout":      {`"timeout_seconds":60`},
 	"MountISO":            {`"url":"https://mirror.example/a.iso"`},
 }

@@ -22,6 +22,7 @@ var (
 	errPanic   = fault.New(codes.Internal, "PANIC", "internal error")
 	errKind    = fault.New(codes.Unimplemented, "UNKNOWN_KIND", "this kind of task is not known")
 	errArgs    = fault.New(codes.Internal, "BAD_ARGS", "the task cannot be read")
+	errTooLong = fault.New(codes.DeadlineExceeded, "TASK_TIMEOUT", "the task ran longer than tasks of its kind may")
 	errTimeout = fault.New(codes.DeadlineExceeded, "STEP_TIMEOUT", "a step of the task took too long")
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,6 +142,40 @@ func TestStepTimeIsLimited(t *testing.T) {
 	h.Attempts = 2
 	if j := runOne(t, h); j.Reason != "STEP_TIMEOUT" || d.String() != "+a +a -a failed:STEP_TIMEOUT" {
 		t.Errorf("%s: %s", j.Reason, &d)
+	}
+}
+
+// TestJobTimeIsLimited: a job that runs longer than its kind may is taken back, whether a step hangs or fails again and again,
+// and another kind is not touched.
+func TestJobTimeIsLimited(t *testing.T) {
+	t.Parallel()
+	hang := func(ctx context.Context, _ *jobs.Run) error { <-ctx.Done(); return ctx.Err() }
+	again := func(context.Context, *jobs.Run) error { return fault.Unavailable }
+	for _, tt := range []struct {
+		name, kind string
+		do         func(context.Context, *jobs.Run) error
+		want       string
+	}{
+		{"hangs", "work", hang, "failed:TASK_TIMEOUT"}, {"repeats", "work", again, "failed:TASK_TIMEOUT"}, {"another kind", "other", nil, "done"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			pool := pgtest.New(t, jobs.Migrations)
+			var d diary
+			h := d.handler(d.step("a", nil), d.step("b", tt.do))
+			limit := func(kind string) time.Duration {
+				if kind != "work" || tt.kind != "work" {
+					return 0
+				}
+				return 200 * time.Millisecond
+			}
+			r, stop := start(t, pool, jobs.Config{Name: "a", Poll: 5 * time.Millisecond, Limit: limit}, h)
+			j := wait(t, pool, enqueue(t, pool, r, "k").ID)
+			stop()
+			if said := d.String(); !strings.HasSuffix(said, tt.want) || strings.Contains(said, "-a") != (tt.do != nil) {
+				t.Errorf("%s %s: %s", j.State, j.Reason, said)
+			}
+		})
 	}
 }
 

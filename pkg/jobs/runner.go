@@ -38,6 +38,9 @@ type Config struct {
 	// Patience is how long a job keeps its worker. Then it goes on without one, so that a job that waits for its node
 	// delays no other; default 1 s.
 	Patience time.Duration
+	// Limit returns how long a job of a kind may run since its start, over all attempts; 0 is no limit. A job that exceeds it
+	// fails with TASK_TIMEOUT, and is taken back as after any other failure. Limit is asked when an attempt begins.
+	Limit func(kind string) time.Duration
 	// Stale is called when a step was refused with fence.ErrStale: the database of this runner may be one that a failover
 	// left behind. The job is put back, is not undone, and the refusal does not count as a failure.
 	Stale func()
@@ -81,6 +84,9 @@ func NewRunnerOn(b backend.Backend, jitter func(l backend.Lease, below time.Dura
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Limit == nil {
+		cfg.Limit = func(string) time.Duration { return 0 }
 	}
 	if cfg.Stale == nil {
 		cfg.Stale = func() {}

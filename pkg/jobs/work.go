@@ -84,12 +84,31 @@ func (r *Runner) attempt(l *lease) (string, error) {
 	case l.lost >= maxLost:
 		err = Permanent(errLost)
 	default:
+		stop := r.limit(l)
 		err = r.carryOut(l, w, args)
+		stop()
 	}
 	if err == nil {
 		return "done", nil
 	}
 	return r.handleError(l, w, args, err)
+}
+
+// limit ends the steps of a job when it has run for as long as its kind may. The function that limit returns ends that.
+func (r *Runner) limit(l *lease) (stop func()) {
+	limit := r.cfg.Limit(l.run.Kind)
+	if limit <= 0 {
+		return func() {}
+	}
+	if l.run.StartedAt != nil {
+		limit -= time.Since(*l.run.StartedAt)
+	}
+	if limit <= 0 {
+		l.cancel(errTooLong)
+		return func() {}
+	}
+	t := time.AfterFunc(limit, func() { l.cancel(errTooLong) })
+	return func() { t.Stop() }
 }
 
 // handleError puts the job back for a retry after err, or undoes it.
@@ -104,6 +123,8 @@ func (r *Runner) handleError(l *lease, w *work, args any, err error) (string, er
 		return r.putBack(l, w, err)
 	case errors.Is(err, ErrCanceled) || errors.Is(context.Cause(l.do), ErrCanceled):
 		err = ErrCanceled
+	case errors.Is(context.Cause(l.do), errTooLong):
+		err = Permanent(errTooLong)
 	case ours, errors.Is(err, pg.ErrUnknownCommit):
 		return r.putBack(l, w, err)
 	case isPermanent(err), lastTry, panicked && l.panics+1 >= maxPanics:

@@ -24,6 +24,7 @@ import (
 	"slipway.dev/pkg/lead"
 	"slipway.dev/pkg/query"
 	"slipway.dev/pkg/rpc"
+	"slipway.dev/pkg/run"
 	"slipway.dev/pkg/service"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/api"
@@ -33,6 +34,7 @@ import (
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/metrics"
 	"slipway.dev/services/vm/internal/schema"
+	"slipway.dev/services/vm/internal/task"
 	"slipway.dev/services/vm/internal/watch"
 	"slipway.dev/services/vm/internal/worker"
 )
@@ -78,6 +80,8 @@ type Service struct {
 	fsck *fsck.Checker
 	jobs *jobs.Runner
 	work *worker.Worker
+
+	limits *task.Limits
 }
 
 // Migrate brings the schema up to date. New does so too, but then its role must be allowed to change the schema, unless
@@ -92,13 +96,13 @@ func New(ctx context.Context, cfg Config, d service.Deps) (*Service, error) {
 	if err := conf.Defaults(&cfg); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg}
+	s := &Service{cfg: cfg, limits: &task.Limits{}}
 	var err error
 	s.Service, err = service.New(ctx, service.Spec{
 		Name: Schema, Calls: []string{"auth", "ip"}, Tables: schema.Migrations, Lists: cfg.Lists, Build: s.build,
 		Jobs: &jobs.Config{
 			Name: cfg.Name, Workers: cfg.Workers, Lease: cfg.Lease, TakeOver: cfg.TakeOver, Keep: cfg.KeepTasks,
-			NodeShare: cfg.NodeShare, AccountShare: cfg.AccountShare,
+			NodeShare: cfg.NodeShare, AccountShare: cfg.AccountShare, Limit: s.limits.Of,
 		},
 	}, d)
 	return s, err
@@ -108,6 +112,9 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 	s.db, s.jobs = k.DB, k.Jobs
 	if err := cluster.Ensure(ctx, k.DB, s.cfg.Cluster, s.cfg.DomainTemplate); err != nil {
 		return service.Parts{}, fmt.Errorf("first cluster: %w", err)
+	}
+	if err := s.limits.Read(ctx, k.DB); err != nil {
+		return service.Parts{}, fmt.Errorf("limits of tasks: %w", err)
 	}
 	auth, ip, services := k.Peers["auth"], k.Peers["ip"], everyService(k.Server.Local(Schema), k.Peers)
 	dial := func(node uuid.UUID, endpoint string) (nodepb.NodeServiceClient, error) {
@@ -132,11 +139,12 @@ func (s *Service) build(ctx context.Context, k *service.Kit) (service.Parts, err
 		return service.Parts{}, err
 	}
 	api.Register(k.Server, k.DB, api.Peers{
-		Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck, Metrics: source,
+		Auth: auth, IP: rpc.OnBehalf(ip), Services: services, Dial: dial, Fsck: s.fsck, Metrics: source, Limits: s.limits,
 	})
 	return service.Parts{
 		Consumers: events.Consumers,
 		Duties:    []lead.Duty{s.fsck.Duty(s.cfg.FsckEvery), {Name: "watch", Run: s.watch}, host.CountDuty(k.DB)},
+		Loops:     []run.Func{func(ctx context.Context) error { return s.limits.Run(ctx, k.DB, k.Log) }},
 		Observe:   s.observe,
 	}, nil
 }

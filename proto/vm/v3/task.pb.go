@@ -364,6 +364,197 @@ func (x *AbortTaskRequest) GetId() int32 {
 	return 0
 }
 
+// GetTaskTimeoutRequest names a kind of tasks, such as "host_create".
+type GetTaskTimeoutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTaskTimeoutRequest) Reset() {
+	*x = GetTaskTimeoutRequest{}
+	mi := &file_vm_v3_task_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTaskTimeoutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTaskTimeoutRequest) ProtoMessage() {}
+
+func (x *GetTaskTimeoutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_task_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTaskTimeoutRequest.ProtoReflect.Descriptor instead.
+func (*GetTaskTimeoutRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetTaskTimeoutRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// SetTaskTimeoutRequest is a limit.
+type SetTaskTimeoutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A kind of tasks, such as "host_create".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// 1 to 604800, a week.
+	TimeoutSeconds int32 `protobuf:"varint,2,opt,name=timeout_seconds,json=timeoutSeconds,proto3" json:"timeout_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SetTaskTimeoutRequest) Reset() {
+	*x = SetTaskTimeoutRequest{}
+	mi := &file_vm_v3_task_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTaskTimeoutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTaskTimeoutRequest) ProtoMessage() {}
+
+func (x *SetTaskTimeoutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_task_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTaskTimeoutRequest.ProtoReflect.Descriptor instead.
+func (*SetTaskTimeoutRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SetTaskTimeoutRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetTaskTimeoutRequest) GetTimeoutSeconds() int32 {
+	if x != nil {
+		return x.TimeoutSeconds
+	}
+	return 0
+}
+
+// ResetTaskTimeoutRequest names a kind of tasks, such as "host_create".
+type ResetTaskTimeoutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetTaskTimeoutRequest) Reset() {
+	*x = ResetTaskTimeoutRequest{}
+	mi := &file_vm_v3_task_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetTaskTimeoutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetTaskTimeoutRequest) ProtoMessage() {}
+
+func (x *ResetTaskTimeoutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_task_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetTaskTimeoutRequest.ProtoReflect.Descriptor instead.
+func (*ResetTaskTimeoutRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResetTaskTimeoutRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// TaskTimeout is how long the tasks of a kind may run.
+type TaskTimeout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: as long as their steps allow.
+	TimeoutSeconds int32 `protobuf:"varint,1,opt,name=timeout_seconds,json=timeoutSeconds,proto3" json:"timeout_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TaskTimeout) Reset() {
+	*x = TaskTimeout{}
+	mi := &file_vm_v3_task_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskTimeout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskTimeout) ProtoMessage() {}
+
+func (x *TaskTimeout) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_task_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskTimeout.ProtoReflect.Descriptor instead.
+func (*TaskTimeout) Descriptor() ([]byte, []int) {
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TaskTimeout) GetTimeoutSeconds() int32 {
+	if x != nil {
+		return x.TimeoutSeconds
+	}
+	return 0
+}
+
 // GetTaskResponse holds a task twice: flat and nested.
 type GetTaskResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -383,7 +574,7 @@ type GetTaskResponse struct {
 
 func (x *GetTaskResponse) Reset() {
 	*x = GetTaskResponse{}
-	mi := &file_vm_v3_task_proto_msgTypes[5]
+	mi := &file_vm_v3_task_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +586,7 @@ func (x *GetTaskResponse) String() string {
 func (*GetTaskResponse) ProtoMessage() {}
 
 func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_task_proto_msgTypes[5]
+	mi := &file_vm_v3_task_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +599,7 @@ func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_task_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetTaskResponse) GetTask() *Task {
@@ -493,7 +684,7 @@ type TaskStep struct {
 
 func (x *TaskStep) Reset() {
 	*x = TaskStep{}
-	mi := &file_vm_v3_task_proto_msgTypes[6]
+	mi := &file_vm_v3_task_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +696,7 @@ func (x *TaskStep) String() string {
 func (*TaskStep) ProtoMessage() {}
 
 func (x *TaskStep) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_task_proto_msgTypes[6]
+	mi := &file_vm_v3_task_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +709,7 @@ func (x *TaskStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStep.ProtoReflect.Descriptor instead.
 func (*TaskStep) Descriptor() ([]byte, []int) {
-	return file_vm_v3_task_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_task_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TaskStep) GetName() string {
@@ -565,7 +756,16 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	"\x0eGetTaskRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\"\n" +
 	"\x10AbortTaskRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"\xb3\x02\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"+\n" +
+	"\x15GetTaskTimeoutRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"T\n" +
+	"\x15SetTaskTimeoutRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
+	"\x0ftimeout_seconds\x18\x02 \x01(\x05R\x0etimeoutSeconds\"-\n" +
+	"\x17ResetTaskTimeoutRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"6\n" +
+	"\vTaskTimeout\x12'\n" +
+	"\x0ftimeout_seconds\x18\x01 \x01(\x05R\x0etimeoutSeconds\"\xb3\x02\n" +
 	"\x0fGetTaskResponse\x12\x1f\n" +
 	"\x04task\x18\x01 \x01(\v2\v.vm.v3.TaskR\x04task\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x05R\x02id\x12\x1b\n" +
@@ -580,13 +780,18 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	" \x03(\v2\x0f.vm.v3.TaskStepR\x05steps\"4\n" +
 	"\bTaskStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05state\x18\x02 \x01(\tR\x05state2\xd8\x02\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state2\x99\x06\n" +
 	"\vTaskService\x12f\n" +
 	"\tListTasks\x12\x17.vm.v3.ListTasksRequest\x1a\x18.vm.v3.ListTasksResponse\"&\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/task\x12e\n" +
 	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}\x12z\n" +
 	"\tAbortTask\x12\x17.vm.v3.AbortTaskRequest\x1a\x10.op.v1.Operation\"B\xea\xc7\x18\x0f\b\x02\"\vjobs.cancel\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04task\x12\x02id\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/task/{id}/abortB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
+	"\x04task\x12\x02id\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/task/{id}/abort\x12\x81\x01\n" +
+	"\x0eGetTaskTimeout\x12\x1c.vm.v3.GetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"=\xea\xc7\x18\x0e\b\x03\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02%\x12#/vm/v3/settings/task/{name}/timeout\x12\x9b\x01\n" +
+	"\x0eSetTaskTimeout\x12\x1c.vm.v3.SetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"W\xea\xc7\x18\r\b\x03\"\tvms.write\xf2\xc7\x18\x14\n" +
+	"\ftask_timeout\x12\x04name\x82\xd3\xe4\x93\x02(:\x01*\"#/vm/v3/settings/task/{name}/timeout\x12\x9c\x01\n" +
+	"\x10ResetTaskTimeout\x12\x1e.vm.v3.ResetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"T\xea\xc7\x18\r\b\x03\"\tvms.write\xf2\xc7\x18\x14\n" +
+	"\ftask_timeout\x12\x04name\x82\xd3\xe4\x93\x02%*#/vm/v3/settings/task/{name}/timeoutB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (
 	file_vm_v3_task_proto_rawDescOnce sync.Once
@@ -600,34 +805,44 @@ func file_vm_v3_task_proto_rawDescGZIP() []byte {
 	return file_vm_v3_task_proto_rawDescData
 }
 
-var file_vm_v3_task_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_vm_v3_task_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_vm_v3_task_proto_goTypes = []any{
-	(*Task)(nil),              // 0: vm.v3.Task
-	(*ListTasksRequest)(nil),  // 1: vm.v3.ListTasksRequest
-	(*ListTasksResponse)(nil), // 2: vm.v3.ListTasksResponse
-	(*GetTaskRequest)(nil),    // 3: vm.v3.GetTaskRequest
-	(*AbortTaskRequest)(nil),  // 4: vm.v3.AbortTaskRequest
-	(*GetTaskResponse)(nil),   // 5: vm.v3.GetTaskResponse
-	(*TaskStep)(nil),          // 6: vm.v3.TaskStep
-	(*v1.Query)(nil),          // 7: query.v1.Query
-	(*v11.Operation)(nil),     // 8: op.v1.Operation
+	(*Task)(nil),                    // 0: vm.v3.Task
+	(*ListTasksRequest)(nil),        // 1: vm.v3.ListTasksRequest
+	(*ListTasksResponse)(nil),       // 2: vm.v3.ListTasksResponse
+	(*GetTaskRequest)(nil),          // 3: vm.v3.GetTaskRequest
+	(*AbortTaskRequest)(nil),        // 4: vm.v3.AbortTaskRequest
+	(*GetTaskTimeoutRequest)(nil),   // 5: vm.v3.GetTaskTimeoutRequest
+	(*SetTaskTimeoutRequest)(nil),   // 6: vm.v3.SetTaskTimeoutRequest
+	(*ResetTaskTimeoutRequest)(nil), // 7: vm.v3.ResetTaskTimeoutRequest
+	(*TaskTimeout)(nil),             // 8: vm.v3.TaskTimeout
+	(*GetTaskResponse)(nil),         // 9: vm.v3.GetTaskResponse
+	(*TaskStep)(nil),                // 10: vm.v3.TaskStep
+	(*v1.Query)(nil),                // 11: query.v1.Query
+	(*v11.Operation)(nil),           // 12: op.v1.Operation
 }
 var file_vm_v3_task_proto_depIdxs = []int32{
-	7, // 0: vm.v3.ListTasksRequest.query:type_name -> query.v1.Query
-	0, // 1: vm.v3.ListTasksResponse.list:type_name -> vm.v3.Task
-	0, // 2: vm.v3.GetTaskResponse.task:type_name -> vm.v3.Task
-	6, // 3: vm.v3.GetTaskResponse.steps:type_name -> vm.v3.TaskStep
-	1, // 4: vm.v3.TaskService.ListTasks:input_type -> vm.v3.ListTasksRequest
-	3, // 5: vm.v3.TaskService.GetTask:input_type -> vm.v3.GetTaskRequest
-	4, // 6: vm.v3.TaskService.AbortTask:input_type -> vm.v3.AbortTaskRequest
-	2, // 7: vm.v3.TaskService.ListTasks:output_type -> vm.v3.ListTasksResponse
-	5, // 8: vm.v3.TaskService.GetTask:output_type -> vm.v3.GetTaskResponse
-	8, // 9: vm.v3.TaskService.AbortTask:output_type -> op.v1.Operation
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	11, // 0: vm.v3.ListTasksRequest.query:type_name -> query.v1.Query
+	0,  // 1: vm.v3.ListTasksResponse.list:type_name -> vm.v3.Task
+	0,  // 2: vm.v3.GetTaskResponse.task:type_name -> vm.v3.Task
+	10, // 3: vm.v3.GetTaskResponse.steps:type_name -> vm.v3.TaskStep
+	1,  // 4: vm.v3.TaskService.ListTasks:input_type -> vm.v3.ListTasksRequest
+	3,  // 5: vm.v3.TaskService.GetTask:input_type -> vm.v3.GetTaskRequest
+	4,  // 6: vm.v3.TaskService.AbortTask:input_type -> vm.v3.AbortTaskRequest
+	5,  // 7: vm.v3.TaskService.GetTaskTimeout:input_type -> vm.v3.GetTaskTimeoutRequest
+	6,  // 8: vm.v3.TaskService.SetTaskTimeout:input_type -> vm.v3.SetTaskTimeoutRequest
+	7,  // 9: vm.v3.TaskService.ResetTaskTimeout:input_type -> vm.v3.ResetTaskTimeoutRequest
+	2,  // 10: vm.v3.TaskService.ListTasks:output_type -> vm.v3.ListTasksResponse
+	9,  // 11: vm.v3.TaskService.GetTask:output_type -> vm.v3.GetTaskResponse
+	12, // 12: vm.v3.TaskService.AbortTask:output_type -> op.v1.Operation
+	8,  // 13: vm.v3.TaskService.GetTaskTimeout:output_type -> vm.v3.TaskTimeout
+	8,  // 14: vm.v3.TaskService.SetTaskTimeout:output_type -> vm.v3.TaskTimeout
+	8,  // 15: vm.v3.TaskService.ResetTaskTimeout:output_type -> vm.v3.TaskTimeout
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_task_proto_init() }
@@ -641,7 +856,7 @@ func file_vm_v3_task_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_task_proto_rawDesc), len(file_vm_v3_task_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,9 +20,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TaskService_ListTasks_FullMethodName = "/vm.v3.TaskService/ListTasks"
-	TaskService_GetTask_FullMethodName   = "/vm.v3.TaskService/GetTask"
-	TaskService_AbortTask_FullMethodName = "/vm.v3.TaskService/AbortTask"
+	TaskService_ListTasks_FullMethodName        = "/vm.v3.TaskService/ListTasks"
+	TaskService_GetTask_FullMethodName          = "/vm.v3.TaskService/GetTask"
+	TaskService_AbortTask_FullMethodName        = "/vm.v3.TaskService/AbortTask"
+	TaskService_GetTaskTimeout_FullMethodName   = "/vm.v3.TaskService/GetTaskTimeout"
+	TaskService_SetTaskTimeout_FullMethodName   = "/vm.v3.TaskService/SetTaskTimeout"
+	TaskService_ResetTaskTimeout_FullMethodName = "/vm.v3.TaskService/ResetTaskTimeout"
 )
 
 // TaskServiceClient is the client API for TaskService service.
@@ -40,6 +43,14 @@ type TaskServiceClient interface {
 	// canceled; one that waits behind other tasks of its host ends when its turn comes. A task that removes or hands over
 	// something goes on: 400. A task that is over: 409.
 	AbortTask(ctx context.Context, in *AbortTaskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// GetTaskTimeout reads how long the tasks of a kind may run. 404 for tasks that go on to their end, such as those that remove
+	// something: only tasks that can be aborted can be limited.
+	GetTaskTimeout(ctx context.Context, in *GetTaskTimeoutRequest, opts ...grpc.CallOption) (*TaskTimeout, error)
+	// SetTaskTimeout limits how long the tasks of a kind may run, from their start over all attempts. A task that runs longer fails
+	// with TASK_TIMEOUT, and what it has done is taken back. The limit counts within seconds, for the next attempts of tasks.
+	SetTaskTimeout(ctx context.Context, in *SetTaskTimeoutRequest, opts ...grpc.CallOption) (*TaskTimeout, error)
+	// ResetTaskTimeout ends the limit of the tasks of a kind: they run as long as their steps allow.
+	ResetTaskTimeout(ctx context.Context, in *ResetTaskTimeoutRequest, opts ...grpc.CallOption) (*TaskTimeout, error)
 }
 
 type taskServiceClient struct {
@@ -80,6 +91,36 @@ func (c *taskServiceClient) AbortTask(ctx context.Context, in *AbortTaskRequest,
 	return out, nil
 }
 
+func (c *taskServiceClient) GetTaskTimeout(ctx context.Context, in *GetTaskTimeoutRequest, opts ...grpc.CallOption) (*TaskTimeout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TaskTimeout)
+	err := c.cc.Invoke(ctx, TaskService_GetTaskTimeout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) SetTaskTimeout(ctx context.Context, in *SetTaskTimeoutRequest, opts ...grpc.CallOption) (*TaskTimeout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TaskTimeout)
+	err := c.cc.Invoke(ctx, TaskService_SetTaskTimeout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) ResetTaskTimeout(ctx context.Context, in *ResetTaskTimeoutRequest, opts ...grpc.CallOption) (*TaskTimeout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TaskTimeout)
+	err := c.cc.Invoke(ctx, TaskService_ResetTaskTimeout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TaskServiceServer is the server API for TaskService service.
 // All implementations must embed UnimplementedTaskServiceServer
 // for forward compatibility.
@@ -95,6 +136,14 @@ type TaskServiceServer interface {
 	// canceled; one that waits behind other tasks of its host ends when its turn comes. A task that removes or hands over
 	// something goes on: 400. A task that is over: 409.
 	AbortTask(context.Context, *AbortTaskRequest) (*v1.Operation, error)
+	// GetTaskTimeout reads how long the tasks of a kind may run. 404 for tasks that go on to their end, such as those that remove
+	// something: only tasks that can be aborted can be limited.
+	GetTaskTimeout(context.Context, *GetTaskTimeoutRequest) (*TaskTimeout, error)
+	// SetTaskTimeout limits how long the tasks of a kind may run, from their start over all attempts. A task that runs longer fails
+	// with TASK_TIMEOUT, and what it has done is taken back. The limit counts within seconds, for the next attempts of tasks.
+	SetTaskTimeout(context.Context, *SetTaskTimeoutRequest) (*TaskTimeout, error)
+	// ResetTaskTimeout ends the limit of the tasks of a kind: they run as long as their steps allow.
+	ResetTaskTimeout(context.Context, *ResetTaskTimeoutRequest) (*TaskTimeout, error)
 	mustEmbedUnimplementedTaskServiceServer()
 }
 
@@ -113,6 +162,15 @@ func (UnimplementedTaskServiceServer) GetTask(context.Context, *GetTaskRequest) 
 }
 func (UnimplementedTaskServiceServer) AbortTask(context.Context, *AbortTaskRequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method AbortTask not implemented")
+}
+func (UnimplementedTaskServiceServer) GetTaskTimeout(context.Context, *GetTaskTimeoutRequest) (*TaskTimeout, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTaskTimeout not implemented")
+}
+func (UnimplementedTaskServiceServer) SetTaskTimeout(context.Context, *SetTaskTimeoutRequest) (*TaskTimeout, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetTaskTimeout not implemented")
+}
+func (UnimplementedTaskServiceServer) ResetTaskTimeout(context.Context, *ResetTaskTimeoutRequest) (*TaskTimeout, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetTaskTimeout not implemented")
 }
 func (UnimplementedTaskServiceServer) mustEmbedUnimplementedTaskServiceServer() {}
 func (UnimplementedTaskServiceServer) testEmbeddedByValue()                     {}
@@ -189,6 +247,60 @@ func _TaskService_AbortTask_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TaskService_GetTaskTimeout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTaskTimeoutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).GetTaskTimeout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_GetTaskTimeout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).GetTaskTimeout(ctx, req.(*GetTaskTimeoutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_SetTaskTimeout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetTaskTimeoutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).SetTaskTimeout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_SetTaskTimeout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).SetTaskTimeout(ctx, req.(*SetTaskTimeoutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_ResetTaskTimeout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetTaskTimeoutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).ResetTaskTimeout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_ResetTaskTimeout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).ResetTaskTimeout(ctx, req.(*ResetTaskTimeoutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TaskService_ServiceDesc is the grpc.ServiceDesc for TaskService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -207,6 +319,18 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AbortTask",
 			Handler:    _TaskService_AbortTask_Handler,
+		},
+		{
+			MethodName: "GetTaskTimeout",
+			Handler:    _TaskService_GetTaskTimeout_Handler,
+		},
+		{
+			MethodName: "SetTaskTimeout",
+			Handler:    _TaskService_SetTaskTimeout_Handler,
+		},
+		{
+			MethodName: "ResetTaskTimeout",
+			Handler:    _TaskService_ResetTaskTimeout_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -45,6 +45,7 @@ type Peers struct {
 	Dial     node.Dial
 	Fsck     *fsck.Checker
 	Metrics  metrics.Source
+	Limits   *task.Limits
 }
 
 // Names of the rooms' servers where several answer one service.
@@ -101,7 +102,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	ip := ippb.NewAddressServiceClient(p.IP)
 	reserver := address.Reserver{IP: ip}
 
-	vmpb.RegisterTaskServiceServer(r, task.NewServer(db))
+	vmpb.RegisterTaskServiceServer(r, task.NewServer(db, p.Limits))
 	a := account.NewServer(db, accounts)
 	vmpb.RegisterAccountServiceServer(r, a)
 	vmpb.RegisterLimitServiceServer(r, a)

@@ -17,11 +17,12 @@ import (
 // Server answers vm.v3.TaskService.
 type Server struct {
 	vmpb.UnimplementedTaskServiceServer
-	db *unit.DB
+	db     *unit.DB
+	limits *Limits
 }
 
-// NewServer returns a Server.
-func NewServer(db *unit.DB) *Server { return &Server{db: db} }
+// NewServer returns a Server, which puts the limits that it sets into limits at once.
+func NewServer(db *unit.DB, limits *Limits) *Server { return &Server{db: db, limits: limits} }
 
 // ListTasks lists tasks.
 func (s *Server) ListTasks(ctx context.Context, r *vmpb.ListTasksRequest) (*vmpb.ListTasksResponse, error) {
