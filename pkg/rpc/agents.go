@@ -116,6 +116,18 @@ func (c *shared) Invoke(ctx context.Context, method string, args, reply any, opt
 	return c.ClientConn.Invoke(ctx, method, args, reply, opts...)
 }
 
+// NewStream opens a stream, during which the connection counts as used.
+func (c *shared) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	c.count(1)
+	s, err := c.ClientConn.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		c.count(-1)
+		return nil, err
+	}
+	context.AfterFunc(s.Context(), func() { c.count(-1) })
+	return s, nil
+}
+
 func (c *shared) count(n int) {
 	c.agents.mu.Lock()
 	defer c.agents.mu.Unlock()

@@ -44,7 +44,10 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
 	start := time.Now()
-	_, err := s.guarded(ss.Context(), info.FullMethod, nil, func(ctx context.Context) (any, error) {
+	ctx, cancel := context.WithCancel(ss.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ending, cancel)()
+	_, err := s.guarded(ctx, info.FullMethod, nil, func(ctx context.Context) (any, error) {
 		return nil, h(srv, &stream{ServerStream: ss, ctx: ctx})
 	})
 	s.report(ss.Context(), info.FullMethod, start, err)

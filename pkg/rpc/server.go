@@ -44,6 +44,9 @@ type Server struct {
 	health   *health.Server
 	keeper   *idem.Keeper
 
+	ending context.Context // streams end with it
+	enough context.CancelFunc
+
 	service string // for the records of its calls
 	record  func(context.Context, *auditpb.Record) error
 	refused audit.Limit
@@ -56,6 +59,7 @@ func NewServer(log *slog.Logger, verifier *identity.Verifier) *Server {
 		log: log, verifier: verifier, rules: map[string]access.Method{}, checkers: map[string]*accept.Checker{},
 		handlers: grpchan.HandlerMap{}, health: health.NewServer(),
 	}
+	s.ending, s.enough = context.WithCancel(context.Background())
 	s.handlers.RegisterService(&healthpb.Health_ServiceDesc, s.health)
 	for _, m := range []string{"Check", "List", "Watch"} {
 		s.rules["/grpc.health.v1.Health/"+m] = access.Method{Level: levelPublic}
@@ -110,7 +114,7 @@ func (s *Server) channel(c caller) grpc.ClientConnInterface {
 // Calls under way are finished.
 const maxAge = time.Minute
 
-// Serve answers on l until ctx ends; then calls under way are finished. tlsConfig must demand client certificates: the
+// Serve answers on l until ctx ends; then calls under way are finished, and the contexts of streams end. tlsConfig must demand client certificates: the
 // caller is the first DNS name of the certificate. A service that may call no method gets no connection.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
 	if err := s.Check(); err != nil {
@@ -130,7 +134,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	)...)
 	s.handlers.ForEach(g.RegisterService)
 	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { g.GracefulStop(); close(stopped) })
+	stop := context.AfterFunc(ctx, func() { s.enough(); g.GracefulStop(); close(stopped) })
 	err := g.Serve(l)
 	if !stop() {
 		<-stopped

@@ -82,6 +82,58 @@ func (MachineState) EnumDescriptor() ([]byte, []int) {
 	return file_node_v1_node_proto_rawDescGZIP(), []int{0}
 }
 
+// ConsoleKind is a kind of console.
+type ConsoleKind int32
+
+const (
+	ConsoleKind_CONSOLE_KIND_UNSPECIFIED ConsoleKind = 0
+	// The display, by RFB.
+	ConsoleKind_CONSOLE_KIND_VNC ConsoleKind = 1
+	// The serial line. A viewer gets the end of what it said before, first.
+	ConsoleKind_CONSOLE_KIND_SERIAL ConsoleKind = 2
+)
+
+// Enum value maps for ConsoleKind.
+var (
+	ConsoleKind_name = map[int32]string{
+		0: "CONSOLE_KIND_UNSPECIFIED",
+		1: "CONSOLE_KIND_VNC",
+		2: "CONSOLE_KIND_SERIAL",
+	}
+	ConsoleKind_value = map[string]int32{
+		"CONSOLE_KIND_UNSPECIFIED": 0,
+		"CONSOLE_KIND_VNC":         1,
+		"CONSOLE_KIND_SERIAL":      2,
+	}
+)
+
+func (x ConsoleKind) Enum() *ConsoleKind {
+	p := new(ConsoleKind)
+	*p = x
+	return p
+}
+
+func (x ConsoleKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConsoleKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_node_v1_node_proto_enumTypes[1].Descriptor()
+}
+
+func (ConsoleKind) Type() protoreflect.EnumType {
+	return &file_node_v1_node_proto_enumTypes[1]
+}
+
+func (x ConsoleKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConsoleKind.Descriptor instead.
+func (ConsoleKind) EnumDescriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
 // Command is part of every request that changes a machine.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2878,6 +2930,113 @@ func (x *ReadConsoleResponse) GetText() []byte {
 	return nil
 }
 
+// OpenConsoleRequest names the console, and then says what is typed.
+type OpenConsoleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message alone.
+	Machine       string      `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Kind          ConsoleKind `protobuf:"varint,2,opt,name=kind,proto3,enum=node.v1.ConsoleKind" json:"kind,omitempty"`
+	Data          []byte      `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenConsoleRequest) Reset() {
+	*x = OpenConsoleRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenConsoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenConsoleRequest) ProtoMessage() {}
+
+func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenConsoleRequest.ProtoReflect.Descriptor instead.
+func (*OpenConsoleRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *OpenConsoleRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *OpenConsoleRequest) GetKind() ConsoleKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ConsoleKind_CONSOLE_KIND_UNSPECIFIED
+}
+
+func (x *OpenConsoleRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// OpenConsoleResponse is what the console says.
+type OpenConsoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenConsoleResponse) Reset() {
+	*x = OpenConsoleResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenConsoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenConsoleResponse) ProtoMessage() {}
+
+func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenConsoleResponse.ProtoReflect.Descriptor instead.
+func (*OpenConsoleResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *OpenConsoleResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // ImportTemplateRequest is an image of the catalogue.
 type ImportTemplateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2895,7 +3054,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +3066,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +3079,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -2982,7 +3141,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3153,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3166,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -3220,7 +3379,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x1b\n" +
 	"\tmax_bytes\x18\x02 \x01(\x05R\bmaxBytes\")\n" +
 	"\x13ReadConsoleResponse\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\fR\x04text\"\xd5\x01\n" +
+	"\x04text\x18\x01 \x01(\fR\x04text\"l\n" +
+	"\x12OpenConsoleRequest\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12(\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x14.node.v1.ConsoleKindR\x04kind\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\")\n" +
+	"\x13OpenConsoleResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xd5\x01\n" +
 	"\x15ImportTemplateRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x10\n" +
@@ -3237,7 +3402,11 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11MACHINE_STATE_OFF\x10\x01\x12\x19\n" +
 	"\x15MACHINE_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14MACHINE_STATE_PAUSED\x10\x03\x12\x19\n" +
-	"\x15MACHINE_STATE_CRASHED\x10\x042\xfd\f\n" +
+	"\x15MACHINE_STATE_CRASHED\x10\x04*Z\n" +
+	"\vConsoleKind\x12\x1c\n" +
+	"\x18CONSOLE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10CONSOLE_KIND_VNC\x10\x01\x12\x17\n" +
+	"\x13CONSOLE_KIND_SERIAL\x10\x022\xd9\r\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
@@ -3269,7 +3438,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\fListMachines\x12\x1c.node.v1.ListMachinesRequest\x1a\x1d.node.v1.ListMachinesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12S\n" +
 	"\n" +
 	"ListTraces\x12\x1a.node.v1.ListTracesRequest\x1a\x1b.node.v1.ListTracesResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12V\n" +
-	"\vReadConsole\x12\x1b.node.v1.ReadConsoleRequest\x1a\x1c.node.v1.ReadConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12m\n" +
+	"\vReadConsole\x12\x1b.node.v1.ReadConsoleRequest\x1a\x1c.node.v1.ReadConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12Z\n" +
+	"\vOpenConsole\x12\x1b.node.v1.OpenConsoleRequest\x1a\x1c.node.v1.OpenConsoleResponse\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01(\x010\x01\x12m\n" +
 	"\x0eImportTemplate\x12\x1e.node.v1.ImportTemplateRequest\x1a\x1f.node.v1.ImportTemplateResponse\"\x1a\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\f\n" +
 	"\btemplate(\x01B\"Z slipway.dev/proto/node/v1;nodepbb\x06proto3"
 
@@ -3285,125 +3455,131 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_node_v1_node_proto_rawDescData
 }
 
-var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),                // 0: node.v1.MachineState
-	(*Command)(nil),                  // 1: node.v1.Command
-	(*DescribeRequest)(nil),          // 2: node.v1.DescribeRequest
-	(*Description)(nil),              // 3: node.v1.Description
-	(*Template)(nil),                 // 4: node.v1.Template
-	(*EnsureNetworkRequest)(nil),     // 5: node.v1.EnsureNetworkRequest
-	(*EnsureNetworkResponse)(nil),    // 6: node.v1.EnsureNetworkResponse
-	(*Disk)(nil),                     // 7: node.v1.Disk
-	(*EnsureDiskRequest)(nil),        // 8: node.v1.EnsureDiskRequest
-	(*EnsureDiskResponse)(nil),       // 9: node.v1.EnsureDiskResponse
-	(*FetchCDRequest)(nil),           // 10: node.v1.FetchCDRequest
-	(*FetchCDResponse)(nil),          // 11: node.v1.FetchCDResponse
-	(*RemoveDiskRequest)(nil),        // 12: node.v1.RemoveDiskRequest
-	(*RemoveDiskResponse)(nil),       // 13: node.v1.RemoveDiskResponse
-	(*Link)(nil),                     // 14: node.v1.Link
-	(*FirewallRule)(nil),             // 15: node.v1.FirewallRule
-	(*NodeSide)(nil),                 // 16: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),        // 17: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),       // 18: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),     // 19: node.v1.DefineMachineRequest
-	(*CPULimits)(nil),                // 20: node.v1.CPULimits
-	(*DiskLimits)(nil),               // 21: node.v1.DiskLimits
-	(*DefineMachineResponse)(nil),    // 22: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),      // 23: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),     // 24: node.v1.StartMachineResponse
-	(*AdaptMachineRequest)(nil),      // 25: node.v1.AdaptMachineRequest
-	(*AdaptMachineResponse)(nil),     // 26: node.v1.AdaptMachineResponse
-	(*StopMachineRequest)(nil),       // 27: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),      // 28: node.v1.StopMachineResponse
-	(*AskGuestRequest)(nil),          // 29: node.v1.AskGuestRequest
-	(*AskGuestResponse)(nil),         // 30: node.v1.AskGuestResponse
-	(*SetGuestPasswordRequest)(nil),  // 31: node.v1.SetGuestPasswordRequest
-	(*SetGuestPasswordResponse)(nil), // 32: node.v1.SetGuestPasswordResponse
-	(*RemoveMachineRequest)(nil),     // 33: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                    // 34: node.v1.Proof
-	(*RemoveMachineResponse)(nil),    // 35: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),      // 36: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),     // 37: node.v1.ListMachinesResponse
-	(*Machine)(nil),                  // 38: node.v1.Machine
-	(*ListTracesRequest)(nil),        // 39: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),       // 40: node.v1.ListTracesResponse
-	(*Trace)(nil),                    // 41: node.v1.Trace
-	(*ReadConsoleRequest)(nil),       // 42: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),      // 43: node.v1.ReadConsoleResponse
-	(*ImportTemplateRequest)(nil),    // 44: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil),   // 45: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),    // 46: google.protobuf.Timestamp
+	(ConsoleKind)(0),                 // 1: node.v1.ConsoleKind
+	(*Command)(nil),                  // 2: node.v1.Command
+	(*DescribeRequest)(nil),          // 3: node.v1.DescribeRequest
+	(*Description)(nil),              // 4: node.v1.Description
+	(*Template)(nil),                 // 5: node.v1.Template
+	(*EnsureNetworkRequest)(nil),     // 6: node.v1.EnsureNetworkRequest
+	(*EnsureNetworkResponse)(nil),    // 7: node.v1.EnsureNetworkResponse
+	(*Disk)(nil),                     // 8: node.v1.Disk
+	(*EnsureDiskRequest)(nil),        // 9: node.v1.EnsureDiskRequest
+	(*EnsureDiskResponse)(nil),       // 10: node.v1.EnsureDiskResponse
+	(*FetchCDRequest)(nil),           // 11: node.v1.FetchCDRequest
+	(*FetchCDResponse)(nil),          // 12: node.v1.FetchCDResponse
+	(*RemoveDiskRequest)(nil),        // 13: node.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil),       // 14: node.v1.RemoveDiskResponse
+	(*Link)(nil),                     // 15: node.v1.Link
+	(*FirewallRule)(nil),             // 16: node.v1.FirewallRule
+	(*NodeSide)(nil),                 // 17: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),        // 18: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),       // 19: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),     // 20: node.v1.DefineMachineRequest
+	(*CPULimits)(nil),                // 21: node.v1.CPULimits
+	(*DiskLimits)(nil),               // 22: node.v1.DiskLimits
+	(*DefineMachineResponse)(nil),    // 23: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),      // 24: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),     // 25: node.v1.StartMachineResponse
+	(*AdaptMachineRequest)(nil),      // 26: node.v1.AdaptMachineRequest
+	(*AdaptMachineResponse)(nil),     // 27: node.v1.AdaptMachineResponse
+	(*StopMachineRequest)(nil),       // 28: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),      // 29: node.v1.StopMachineResponse
+	(*AskGuestRequest)(nil),          // 30: node.v1.AskGuestRequest
+	(*AskGuestResponse)(nil),         // 31: node.v1.AskGuestResponse
+	(*SetGuestPasswordRequest)(nil),  // 32: node.v1.SetGuestPasswordRequest
+	(*SetGuestPasswordResponse)(nil), // 33: node.v1.SetGuestPasswordResponse
+	(*RemoveMachineRequest)(nil),     // 34: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                    // 35: node.v1.Proof
+	(*RemoveMachineResponse)(nil),    // 36: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),      // 37: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),     // 38: node.v1.ListMachinesResponse
+	(*Machine)(nil),                  // 39: node.v1.Machine
+	(*ListTracesRequest)(nil),        // 40: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),       // 41: node.v1.ListTracesResponse
+	(*Trace)(nil),                    // 42: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 43: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 44: node.v1.ReadConsoleResponse
+	(*OpenConsoleRequest)(nil),       // 45: node.v1.OpenConsoleRequest
+	(*OpenConsoleResponse)(nil),      // 46: node.v1.OpenConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 47: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 48: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 49: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
-	4,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
-	1,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
-	7,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
-	1,  // 3: node.v1.FetchCDRequest.command:type_name -> node.v1.Command
-	1,  // 4: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
-	16, // 5: node.v1.Link.node_side:type_name -> node.v1.NodeSide
-	15, // 6: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
-	1,  // 7: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	14, // 8: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
-	1,  // 9: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
-	7,  // 10: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	14, // 11: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	20, // 12: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
-	21, // 13: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
-	1,  // 14: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	17, // 15: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
-	19, // 16: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	1,  // 17: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
-	19, // 18: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	1,  // 19: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	1,  // 20: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
-	1,  // 21: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	34, // 22: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	38, // 23: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	5,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
+	2,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
+	8,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
+	2,  // 3: node.v1.FetchCDRequest.command:type_name -> node.v1.Command
+	2,  // 4: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
+	17, // 5: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	16, // 6: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
+	2,  // 7: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
+	15, // 8: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	2,  // 9: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
+	8,  // 10: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
+	15, // 11: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	21, // 12: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
+	22, // 13: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
+	2,  // 14: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
+	18, // 15: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	20, // 16: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	2,  // 17: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
+	20, // 18: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	2,  // 19: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	2,  // 20: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
+	2,  // 21: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	35, // 22: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	39, // 23: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
 	0,  // 24: node.v1.Machine.state:type_name -> node.v1.MachineState
-	46, // 25: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	41, // 26: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	4,  // 27: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	2,  // 28: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	5,  // 29: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	8,  // 30: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	10, // 31: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
-	12, // 32: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	17, // 33: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	19, // 34: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	23, // 35: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	27, // 36: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	29, // 37: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
-	31, // 38: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
-	25, // 39: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	33, // 40: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	36, // 41: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	39, // 42: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	42, // 43: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	44, // 44: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	3,  // 45: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	6,  // 46: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	9,  // 47: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	11, // 48: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
-	13, // 49: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	18, // 50: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	22, // 51: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	24, // 52: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	28, // 53: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	30, // 54: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
-	32, // 55: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
-	26, // 56: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	35, // 57: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	37, // 58: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	40, // 59: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	43, // 60: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	45, // 61: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	45, // [45:62] is the sub-list for method output_type
-	28, // [28:45] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	49, // 25: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	42, // 26: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	1,  // 27: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
+	5,  // 28: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	3,  // 29: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	6,  // 30: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	9,  // 31: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 32: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
+	13, // 33: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	18, // 34: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	20, // 35: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	24, // 36: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	28, // 37: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	30, // 38: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	32, // 39: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	26, // 40: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	34, // 41: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	37, // 42: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	40, // 43: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	43, // 44: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	45, // 45: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
+	47, // 46: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	4,  // 47: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	7,  // 48: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	10, // 49: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 50: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
+	14, // 51: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	19, // 52: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	23, // 53: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	25, // 54: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	29, // 55: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	31, // 56: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	33, // 57: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	27, // 58: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	36, // 59: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	38, // 60: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	41, // 61: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	44, // 62: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	46, // 63: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
+	48, // 64: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	47, // [47:65] is the sub-list for method output_type
+	29, // [29:47] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -3416,8 +3592,8 @@ func file_node_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   45,
+			NumEnums:      2,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	NodeService_ListMachines_FullMethodName     = "/node.v1.NodeService/ListMachines"
 	NodeService_ListTraces_FullMethodName       = "/node.v1.NodeService/ListTraces"
 	NodeService_ReadConsole_FullMethodName      = "/node.v1.NodeService/ReadConsole"
+	NodeService_OpenConsole_FullMethodName      = "/node.v1.NodeService/OpenConsole"
 	NodeService_ImportTemplate_FullMethodName   = "/node.v1.NodeService/ImportTemplate"
 )
 
@@ -86,6 +87,11 @@ type NodeServiceClient interface {
 	ListTraces(ctx context.Context, in *ListTracesRequest, opts ...grpc.CallOption) (*ListTracesResponse, error)
 	// ReadConsole returns the end of the serial console's output.
 	ReadConsole(ctx context.Context, in *ReadConsoleRequest, opts ...grpc.CallOption) (*ReadConsoleResponse, error)
+	// OpenConsole connects to a console of a running machine. The first message of the caller names it, the first answer says that
+	// the connection stands; then both carry bytes as they are, until the machine stops or the caller leaves. Viewers of one machine
+	// share its consoles. MACHINE_NOT_RUNNING if the machine does not run, CONSOLE_MISSING if it was started without such a
+	// console, CONSOLE_BUSY if it has too many viewers.
+	OpenConsole(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenConsoleRequest, OpenConsoleResponse], error)
 	// ImportTemplate downloads a disk image, checks it and keeps it as a template.
 	ImportTemplate(ctx context.Context, in *ImportTemplateRequest, opts ...grpc.CallOption) (*ImportTemplateResponse, error)
 }
@@ -258,6 +264,19 @@ func (c *nodeServiceClient) ReadConsole(ctx context.Context, in *ReadConsoleRequ
 	return out, nil
 }
 
+func (c *nodeServiceClient) OpenConsole(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenConsoleRequest, OpenConsoleResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_OpenConsole_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[OpenConsoleRequest, OpenConsoleResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_OpenConsoleClient = grpc.BidiStreamingClient[OpenConsoleRequest, OpenConsoleResponse]
+
 func (c *nodeServiceClient) ImportTemplate(ctx context.Context, in *ImportTemplateRequest, opts ...grpc.CallOption) (*ImportTemplateResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ImportTemplateResponse)
@@ -314,6 +333,11 @@ type NodeServiceServer interface {
 	ListTraces(context.Context, *ListTracesRequest) (*ListTracesResponse, error)
 	// ReadConsole returns the end of the serial console's output.
 	ReadConsole(context.Context, *ReadConsoleRequest) (*ReadConsoleResponse, error)
+	// OpenConsole connects to a console of a running machine. The first message of the caller names it, the first answer says that
+	// the connection stands; then both carry bytes as they are, until the machine stops or the caller leaves. Viewers of one machine
+	// share its consoles. MACHINE_NOT_RUNNING if the machine does not run, CONSOLE_MISSING if it was started without such a
+	// console, CONSOLE_BUSY if it has too many viewers.
+	OpenConsole(grpc.BidiStreamingServer[OpenConsoleRequest, OpenConsoleResponse]) error
 	// ImportTemplate downloads a disk image, checks it and keeps it as a template.
 	ImportTemplate(context.Context, *ImportTemplateRequest) (*ImportTemplateResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
@@ -373,6 +397,9 @@ func (UnimplementedNodeServiceServer) ListTraces(context.Context, *ListTracesReq
 }
 func (UnimplementedNodeServiceServer) ReadConsole(context.Context, *ReadConsoleRequest) (*ReadConsoleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadConsole not implemented")
+}
+func (UnimplementedNodeServiceServer) OpenConsole(grpc.BidiStreamingServer[OpenConsoleRequest, OpenConsoleResponse]) error {
+	return status.Error(codes.Unimplemented, "method OpenConsole not implemented")
 }
 func (UnimplementedNodeServiceServer) ImportTemplate(context.Context, *ImportTemplateRequest) (*ImportTemplateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ImportTemplate not implemented")
@@ -686,6 +713,13 @@ func _NodeService_ReadConsole_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_OpenConsole_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServiceServer).OpenConsole(&grpc.GenericServerStream[OpenConsoleRequest, OpenConsoleResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_OpenConsoleServer = grpc.BidiStreamingServer[OpenConsoleRequest, OpenConsoleResponse]
+
 func _NodeService_ImportTemplate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ImportTemplateRequest)
 	if err := dec(in); err != nil {
@@ -780,6 +814,13 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _NodeService_ImportTemplate_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "OpenConsole",
+			Handler:       _NodeService_OpenConsole_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "node/v1/node.proto",
 }

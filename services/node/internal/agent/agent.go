@@ -34,12 +34,14 @@ type Agent struct {
 	nodeID    string
 	web       *fetch.Client // https alone
 	downloads *downloads
+	viewers   *viewers
 }
 
 // New makes the agent of a node. dir is where downloads lie until they are complete, on the file system of the machines.
 func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store, dir string, reach fetch.Config) *Agent {
 	return &Agent{
 		driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: fetch.New(reach), downloads: newDownloads(dir, reach),
+		viewers: newViewers(d),
 	}
 }
 

@@ -24,5 +24,7 @@ var (
 	ErrNotAllowed   = fault.New(codes.FailedPrecondition, "PRIVILEGE_MISSING", "the agent lacks a privilege")
 	ErrNoAgent      = fault.New(codes.FailedPrecondition, "GUEST_AGENT_SILENT", "the guest agent does not answer")
 	ErrGuestRefuses = fault.New(codes.FailedPrecondition, "GUEST_REFUSES", "the guest agent refuses")
+	ErrNotRunning   = fault.New(codes.FailedPrecondition, "MACHINE_NOT_RUNNING", "the machine does not run")
+	ErrNoConsole    = fault.New(codes.FailedPrecondition, "CONSOLE_MISSING", "the machine has no such console until its next start")
 	ErrUnavailable  = fault.New(codes.Unavailable, "HYPERVISOR_UNAVAILABLE", "the hypervisor does not answer")
 )

@@ -6,6 +6,7 @@ package hyper
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"time"
 
@@ -87,6 +88,11 @@ type Driver interface {
 	Orphans(ctx context.Context) ([]string, error)
 	// Console returns the last maxBytes of the serial console, nothing if there is none.
 	Console(ctx context.Context, machine uuid.UUID, maxBytes int) ([]byte, error)
+
+	// OpenConsole connects to a console of a running machine; the connection ends with the machine's run. A display has any
+	// number of connections, which share it; a serial line has one. It returns ErrNotRunning if the machine is off or unknown,
+	// and ErrNoConsole if it was started without such a console.
+	OpenConsole(ctx context.Context, machine uuid.UUID, c Console) (net.Conn, error)
 
 	// Close closes the connection to the hypervisor. Machines keep running; our bridges without ports are removed.
 	Close() error

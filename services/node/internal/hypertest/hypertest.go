@@ -50,6 +50,8 @@ type Options struct {
 	Unsampled bool
 	// Mute makes the agent in a machine's guest silent. Without it no guest has an agent.
 	Mute func(t *testing.T, d hyper.Driver, id uuid.UUID)
+	// Consoles says that running machines have consoles.
+	Consoles bool
 	// Login returns the hash of root's password in a running guest, which has an agent.
 	Login func(t *testing.T, d hyper.Driver, id uuid.UUID) string
 	// Traces lists the remains of a machine apart from the driver's answers: files, taps, rules.
@@ -81,6 +83,8 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"CD", cd, o.Dir != nil},
 		{"Silent", silent, true},
 		{"Guest", guest, o.Login != nil},
+		{"NoConsole", noConsole, true},
+		{"Consoles", consoles, o.Consoles},
 		{"Redefine", redefine, true},
 		{"Adapt", adapt, true},
 		{"Cancelled", cancelled, true},

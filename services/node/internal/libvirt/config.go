@@ -112,11 +112,16 @@ func (c *Config) agentSocket(machine uuid.UUID, uri string) string {
 	if !embedded(uri) {
 		return ""
 	}
+	return c.socket(machine, "agent")
+}
+
+// socket returns the short name of a socket in the machine's directory.
+func (c *Config) socket(machine uuid.UUID, name string) string {
 	root := c.Root
 	if len(root) > MaxRoot {
 		root = c.shortcut() + "/.." // the parent of what the link leads to
 	}
-	return root + "/machines/" + machine.String() + "/agent"
+	return root + "/machines/" + machine.String() + "/" + name
 }
 
 func (c *Config) libvirtDir() string { return filepath.Join(c.Root, "libvirt") }

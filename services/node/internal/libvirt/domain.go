@@ -17,6 +17,7 @@ type host struct {
 	cache string // of disks: none where the file system can, else writeback
 	dir   string // of the machine
 	agent string // the socket of the guest agent; "" lets libvirt choose
+	tty   string // the socket of the serial console
 	base  func(sha256 string) (template.Template, error)
 
 	groups2 bool // the node has the second version of control groups
@@ -76,13 +77,18 @@ func render(m hyper.Machine, h host) (string, error) {
 	return d.Marshal()
 }
 
-// fixed returns the devices of every machine: a console with a log, a channel for the guest agent, entropy, a balloon; no
-// USB, no screen.
+// fixed returns the devices of every machine: a console with a log, a display with a tablet, a channel for the guest agent,
+// entropy, a balloon. The display has no keymap: keys arrive as scan codes, and the guest's layout decides. All viewers share it,
+// whatever they ask for. The tablet points to where the viewer's pointer is.
 func fixed(l *libvirtxml.DomainDeviceList, h host) {
 	port := uint(0)
-	l.Controllers = []libvirtxml.DomainController{{Type: "usb", Model: "none"}}
+	l.Controllers = []libvirtxml.DomainController{{Type: "usb", Model: "qemu-xhci"}}
+	l.Inputs = []libvirtxml.DomainInput{{Type: "tablet", Bus: "usb"}}
+	l.Graphics = []libvirtxml.DomainGraphic{{VNC: &libvirtxml.DomainGraphicVNC{
+		SharePolicy: "ignore", Listeners: []libvirtxml.DomainGraphicListener{{Socket: &libvirtxml.DomainGraphicListenerSocket{}}},
+	}}}
 	l.Serials = []libvirtxml.DomainSerial{{
-		Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
+		Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind", Path: h.tty}},
 		Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: &port},
 		Log:    &libvirtxml.DomainChardevLog{File: filepath.Join(h.dir, consoleFile), Append: "on"},
 	}}
@@ -94,7 +100,7 @@ func fixed(l *libvirtxml.DomainDeviceList, h host) {
 		Source: &libvirtxml.DomainChardevSource{UNIX: socket},
 		Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: "org.qemu.guest_agent.0"}},
 	}}
-	l.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "none"}}}
+	l.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "vga", VRam: 16 << 10, Heads: 1, Primary: "yes"}}}
 	// The guest says every ten seconds how much of its memory it uses.
 	l.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "virtio", FreePageReporting: "on", Stats: &libvirtxml.DomainMemBalloonStats{Period: 10}}
 	l.RNGs = []libvirtxml.DomainRNG{{
@@ -174,4 +180,31 @@ func serial(name string) string {
 		return name
 	}
 	return name[:17] + strconv.Itoa(len(name))
+}
+
+// socketOf returns the socket of a console, "" if there is none.
+func socketOf(l *libvirtxml.DomainDeviceList, c hyper.Console) string {
+	if l == nil {
+		return ""
+	}
+	if c == hyper.Serial {
+		for _, s := range l.Serials {
+			if s.Source != nil && s.Source.UNIX != nil {
+				return s.Source.UNIX.Path
+			}
+		}
+		return ""
+	}
+	for _, g := range l.Graphics {
+		if g.VNC == nil {
+			continue
+		}
+		for _, listen := range g.VNC.Listeners {
+			if listen.Socket != nil {
+				return listen.Socket.Socket
+			}
+		}
+		return g.VNC.Socket
+	}
+	return ""
 }

@@ -45,6 +45,7 @@ func sampleHost(kind string) host {
 	return host{
 		kind: kind, cache: "none", dir: "/var/lib/slipway/machines/11111111-2222-4333-8444-555555555555",
 		agent: "/var/lib/slipway/machines/11111111-2222-4333-8444-555555555555/agent",
+		tty:   "/var/lib/slipway/machines/11111111-2222-4333-8444-555555555555/serial",
 		base: func(s string) (template.Template, error) {
 			return template.Template{SHA256: s, Format: image.QCOW2, Path: "/var/lib/slipway/templates/" + s + ".qcow2"}, nil
 		},

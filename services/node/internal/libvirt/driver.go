@@ -123,10 +123,12 @@ func (d *Driver) prepare(ctx context.Context, uri string) error {
 			d.cfg.Log.Warn("qemu runs as root: put the directory where its own user can reach it", "reason", warning)
 		}
 	}
-	if embedded(uri) {
-		if err := d.cfg.link(); err != nil {
+	if uri != uriTest {
+		if err := errors.Join(os.MkdirAll(d.cfg.libvirtDir(), 0o711), d.cfg.link()); err != nil {
 			return fmt.Errorf("short name for %s: %w", d.cfg.Root, err)
 		}
+	}
+	if embedded(uri) {
 		if err := writeConf(d.cfg.libvirtDir(), o); err != nil {
 			return fmt.Errorf("configure libvirt: %w", err)
 		}

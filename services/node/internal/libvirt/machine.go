@@ -127,7 +127,7 @@ func (d *Driver) Define(ctx context.Context, m hyper.Machine) error {
 		}
 		xml, err := render(m, host{
 			kind: d.kind, cache: d.cache, dir: d.files.path(m.UUID, ""), base: d.cfg.Templates.Get, groups2: groups2(),
-			agent: d.cfg.agentSocket(m.UUID, d.conn.uri),
+			agent: d.cfg.agentSocket(m.UUID, d.conn.uri), tty: d.cfg.socket(m.UUID, "serial"),
 		})
 		if err != nil {
 			return fmt.Errorf("render domain: %w", err)

@@ -251,6 +251,7 @@ func (d *Driver) Crash(id uuid.UUID) {
 	if m := d.machines[id]; m != nil && m.Power == hyper.Running {
 		m.Running = nil
 		d.enterState(m, hyper.Crashed, "crashed")
+		d.hangUp(m)
 		_ = d.save(m)
 	}
 }

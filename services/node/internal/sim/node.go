@@ -79,6 +79,7 @@ func (d *Driver) free(n hyper.Network) error {
 
 // follow makes the networks have what the machines need, after a change of one.
 func (d *Driver) follow(m *machine) error {
+	d.hangUp(m)
 	var cards []hyper.NIC
 	if m.Def != nil {
 		cards = m.Def.NICs

@@ -67,6 +67,7 @@ type Driver struct {
 	size     int64    // of the log, up to its last whole line
 	closed   bool
 	mute     map[uuid.UUID]bool // guests without an agent
+	consoles map[uuid.UUID]*consoles
 }
 
 var _ hyper.Driver = (*Driver)(nil)
@@ -174,6 +175,11 @@ func (d *Driver) Close() error {
 		return nil
 	}
 	d.closed = true
+	for _, c := range d.consoles {
+		for far := range c.open {
+			_ = far.Close()
+		}
+	}
 	if d.log != nil {
 		defer d.log.Close()
 	}

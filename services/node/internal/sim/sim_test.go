@@ -46,7 +46,8 @@ func TestSuite(t *testing.T) {
 		dir = t.TempDir()
 		return open(t, sim.Config{Dir: dir})
 	}, hypertest.Options{
-		StackID: stack, Template: template, TemplateMiB: 8, Growth: true, Dir: func(t *testing.T) string { return t.TempDir() },
+		Consoles: true,
+		StackID:  stack, Template: template, TemplateMiB: 8, Growth: true, Dir: func(t *testing.T) string { return t.TempDir() },
 		Network: func(*testing.T) hyper.Network {
 			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
 		},
