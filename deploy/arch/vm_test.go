@@ -15,6 +15,7 @@ var vm = house{
 	tables: map[string]string{
 		"account": "account account_usage",
 		"cluster": "cluster cluster_pool",
+		"console": "console_ticket",
 		"node":    "node installation",
 		"image":   "os os_node",
 		"disk":    "disk",

@@ -203,6 +203,8 @@ func everyHost(c *client) {
 		}
 		c.ok("GET", path+get, nil)
 	}
+	c.ok("GET", path+"/vnc_settings", nil)
+	c.ok("POST", path+"/console", object{"kind": "serial"})
 	c.ok("GET", "/vm/v3/host", nil)
 	c.ok("GET", fmt.Sprintf("/vm/v3/task/%d", number(made, "task")), nil)
 	c.complete(c.ok("POST", path+"/stop", object{"force": false, "host_id": number(made, "id")}))

@@ -92,6 +92,7 @@ func (s *secrets) flow() {
 		made = s.send(own, "POST", "/vm/v3/host", host, "Idempotency-Key", once)
 	}
 	own.complete(made.number("task"))
+	s.got("console ticket", s.send(own, "POST", fmt.Sprintf("/vm/v3/host/%d/console", made.number("id")), `{"kind":"vnc"}`), "ticket")
 	s.send(own, "POST", "/vm/v3/host", fmt.Sprintf(`{"name":"h","os":99,"password":%q}`, s.new("password of a refused host")), "Idempotency-Key", once)
 	s.send(own, "POST", "/auth/v4/user/"+user+"/sshkey", fmt.Sprintf(`{"name":"k","ssh_pub_key":%q}`,
 		"-----BEGIN OPENSSH PRIVATE KEY-----\n"+s.new("private key")+"\n-----END OPENSSH PRIVATE KEY-----"))

@@ -38,6 +38,7 @@ func Files() []protoreflect.FileDescriptor {
 		vmpb.File_vm_v3_limit_proto,
 		vmpb.File_vm_v3_task_proto,
 		vmpb.File_vm_v3_disk_proto,
+		vmpb.File_vm_v3_console_proto,
 		vmpb.File_vm_v3_metrics_proto,
 		vmpb.File_vm_v3_fsck_proto,
 		ippb.File_ip_v3_network_proto,

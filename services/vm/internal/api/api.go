@@ -96,6 +96,12 @@ type nodes struct {
 	*watchServer
 }
 
+// consoles answers vm.v3.ConsoleService.
+type consoles struct {
+	vmpb.UnsafeConsoleServiceServer
+	*console.Screens
+}
+
 // Register registers all services.
 func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	accounts := account.NewDirectory(db, authpb.NewUserServiceClient(p.Auth))
@@ -123,6 +129,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 		rescueServer: rescue.NewServer(db), isoServer: iso.NewServer(db),
 	})
 	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db))
+	vmpb.RegisterConsoleServiceServer(r, consoles{Screens: console.NewScreens(db, p.Dial)})
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))
 	events := map[string]vmfsck.Events{}
 	for _, s := range p.Services {
