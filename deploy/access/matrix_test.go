@@ -64,7 +64,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{world: build(t, 1), named: map[string]string{"setting": "token_ttl", "catalogue": "none"}}
+	s := &stage{world: build(t, 1), named: map[string]string{"setting": "token_ttl", "catalogue": "none", "settings/task": "os_import"}}
 	s.withNode()
 	admin := s.login(adminEmail)
 	s.withAddresses(admin)
@@ -135,9 +135,9 @@ func all(list []route) []access.Method {
 	return methods
 }
 
-var variable = regexp.MustCompile(`([a-z_]+)/\{[a-z_]+\}`)
+var variable = regexp.MustCompile(`((?:settings/)?[a-z_]+)/\{[a-z_]+\}`)
 
-// kind is the word before the id in the path; "" when there is none.
+// kind is the word before the id in the path, with the word "settings" before it; "" when there is no id.
 func (r route) kind() string {
 	if m := variable.FindStringSubmatch(r.path); m != nil {
 		return m[1]

@@ -81,6 +81,7 @@ func (s *world) targets() map[string]string {
 	return map[string]string{
 		"host": id(host.number("id")), "task": id(host.number("task")), "ipnet": id(network), "ippool": id(pool), "range": id(part),
 		"user": id(victim.number("id")), "account": id(victim.number("id")), "node": "1", "cluster": "1", "os": "1", "setting": "token_ttl",
+		"settings/task": "os_import",
 	}
 }
 
@@ -199,5 +200,7 @@ var needs = map[string][]string{
 	"SetHostPassword":     {`"password":"x"`},
 	"SetRescueMode":       {`"rescue_mode":true`},
 	"SetTaskTimeout":      {`"timeout_seconds":60`},
+	"AddHostPTR":          {`"name":"192.0.2.1"`, `"domain":"a.example.com"`},
+	"SetHostPTR":          {`"domain":"a.example.com"`},
 	"MountISO":            {`"url":"https://mirror.example/a.iso"`},
 }

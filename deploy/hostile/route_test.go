@@ -63,11 +63,15 @@ func (r route) with(value func(name string) string) string {
 	return variable.ReplaceAllStringFunc(r.path, func(v string) string { return value(strings.Trim(v, "{}")) })
 }
 
-// noun returns the kind of object that the first variable of the path names: the segment before the variable.
+// noun returns the kind of object that the first variable of the path names: the segment before the variable, or
+// those from "settings" on.
 func (r route) noun() string {
 	before, _, ok := strings.Cut(r.path, "/{")
 	if !ok {
 		return ""
+	}
+	if i := strings.Index(before, "/settings/"); i >= 0 {
+		return before[i+1:]
 	}
 	return before[strings.LastIndexByte(before, '/')+1:]
 }

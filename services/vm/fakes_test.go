@@ -145,6 +145,9 @@ func (f *fakeIP) Release(_ context.Context, r *ippb.ReleaseRequest) (*ippb.Relea
 func (f *fakeIP) SetPTR(_ context.Context, r *ippb.SetPTRRequest) (*ippb.SetPTRResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.fail["SetPTR"]; err != nil {
+		return nil, err
+	}
 	f.names[r.GetId()] = r.GetDomain()
 	return &ippb.SetPTRResponse{Domain: r.GetDomain(), PtrSerial: int32(len(f.names)) + 10, PtrState: "waiting"}, nil
 }

@@ -5031,6 +5031,442 @@ func (x *SetPTRResponse) GetId() int32 {
 	return 0
 }
 
+// ListHostPTRRequest names a host.
+type ListHostPTRRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHostPTRRequest) Reset() {
+	*x = ListHostPTRRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostPTRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostPTRRequest) ProtoMessage() {}
+
+func (x *ListHostPTRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostPTRRequest.ProtoReflect.Descriptor instead.
+func (*ListHostPTRRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ListHostPTRRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// ListHostPTRResponse lists the networks of a host.
+type ListHostPTRResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	List          []*HostPTRNetwork      `protobuf:"bytes,1,rep,name=list,proto3" json:"list,omitempty"`
+	Size          int32                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHostPTRResponse) Reset() {
+	*x = ListHostPTRResponse{}
+	mi := &file_vm_v3_host_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostPTRResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostPTRResponse) ProtoMessage() {}
+
+func (x *ListHostPTRResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostPTRResponse.ProtoReflect.Descriptor instead.
+func (*ListHostPTRResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ListHostPTRResponse) GetList() []*HostPTRNetwork {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *ListHostPTRResponse) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// HostPTRNetwork is a network with the addresses that a host has there.
+type HostPTRNetwork struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Family  int32                  `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
+	Gateway string                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Ip      []*HostPTR             `protobuf:"bytes,3,rep,name=ip,proto3" json:"ip,omitempty"`
+	IpCount int32                  `protobuf:"varint,4,opt,name=ip_count,json=ipCount,proto3" json:"ip_count,omitempty"`
+	Network string                 `protobuf:"bytes,5,opt,name=network,proto3" json:"network,omitempty"`
+	// Length of the network's prefix.
+	Prefix        int32 `protobuf:"varint,6,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostPTRNetwork) Reset() {
+	*x = HostPTRNetwork{}
+	mi := &file_vm_v3_host_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostPTRNetwork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostPTRNetwork) ProtoMessage() {}
+
+func (x *HostPTRNetwork) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostPTRNetwork.ProtoReflect.Descriptor instead.
+func (*HostPTRNetwork) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *HostPTRNetwork) GetFamily() int32 {
+	if x != nil {
+		return x.Family
+	}
+	return 0
+}
+
+func (x *HostPTRNetwork) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *HostPTRNetwork) GetIp() []*HostPTR {
+	if x != nil {
+		return x.Ip
+	}
+	return nil
+}
+
+func (x *HostPTRNetwork) GetIpCount() int32 {
+	if x != nil {
+		return x.IpCount
+	}
+	return 0
+}
+
+func (x *HostPTRNetwork) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *HostPTRNetwork) GetPrefix() int32 {
+	if x != nil {
+		return x.Prefix
+	}
+	return 0
+}
+
+// HostPTR is an address with its name.
+type HostPTR struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address's id, which is that of its name, too.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The address.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The name; empty for none.
+	Domain string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	// Whether the name servers have the name, as HostIP.ptr_state.
+	Status        string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostPTR) Reset() {
+	*x = HostPTR{}
+	mi := &file_vm_v3_host_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostPTR) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostPTR) ProtoMessage() {}
+
+func (x *HostPTR) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostPTR.ProtoReflect.Descriptor instead.
+func (*HostPTR) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *HostPTR) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HostPTR) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostPTR) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *HostPTR) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+// AddHostPTRRequest is a new name.
+type AddHostPTRRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// An address of the host.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// A host name.
+	Domain        string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddHostPTRRequest) Reset() {
+	*x = AddHostPTRRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddHostPTRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddHostPTRRequest) ProtoMessage() {}
+
+func (x *AddHostPTRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddHostPTRRequest.ProtoReflect.Descriptor instead.
+func (*AddHostPTRRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *AddHostPTRRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AddHostPTRRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddHostPTRRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+// SetHostPTRRequest is another name.
+type SetHostPTRRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// An address of the host.
+	Ptr int32 `protobuf:"varint,2,opt,name=ptr,proto3" json:"ptr,omitempty"`
+	// A host name.
+	Domain        string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostPTRRequest) Reset() {
+	*x = SetHostPTRRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostPTRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostPTRRequest) ProtoMessage() {}
+
+func (x *SetHostPTRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostPTRRequest.ProtoReflect.Descriptor instead.
+func (*SetHostPTRRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *SetHostPTRRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetHostPTRRequest) GetPtr() int32 {
+	if x != nil {
+		return x.Ptr
+	}
+	return 0
+}
+
+func (x *SetHostPTRRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+// RemoveHostPTRRequest names an address of a host.
+type RemoveHostPTRRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Ptr           int32                  `protobuf:"varint,2,opt,name=ptr,proto3" json:"ptr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveHostPTRRequest) Reset() {
+	*x = RemoveHostPTRRequest{}
+	mi := &file_vm_v3_host_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveHostPTRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveHostPTRRequest) ProtoMessage() {}
+
+func (x *RemoveHostPTRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_host_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveHostPTRRequest.ProtoReflect.Descriptor instead.
+func (*RemoveHostPTRRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *RemoveHostPTRRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RemoveHostPTRRequest) GetPtr() int32 {
+	if x != nil {
+		return x.Ptr
+	}
+	return 0
+}
+
 // ListHostHistoryRequest names a host.
 type ListHostHistoryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5042,7 +5478,7 @@ type ListHostHistoryRequest struct {
 
 func (x *ListHostHistoryRequest) Reset() {
 	*x = ListHostHistoryRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[57]
+	mi := &file_vm_v3_host_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5054,7 +5490,7 @@ func (x *ListHostHistoryRequest) String() string {
 func (*ListHostHistoryRequest) ProtoMessage() {}
 
 func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[57]
+	mi := &file_vm_v3_host_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5067,7 +5503,7 @@ func (x *ListHostHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{57}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListHostHistoryRequest) GetId() int32 {
@@ -5096,7 +5532,7 @@ type ListHostHistoryResponse struct {
 
 func (x *ListHostHistoryResponse) Reset() {
 	*x = ListHostHistoryResponse{}
-	mi := &file_vm_v3_host_proto_msgTypes[58]
+	mi := &file_vm_v3_host_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5108,7 +5544,7 @@ func (x *ListHostHistoryResponse) String() string {
 func (*ListHostHistoryResponse) ProtoMessage() {}
 
 func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[58]
+	mi := &file_vm_v3_host_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5121,7 +5557,7 @@ func (x *ListHostHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListHostHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{58}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListHostHistoryResponse) GetMaxId() int32 {
@@ -5162,7 +5598,7 @@ type HistoryItem struct {
 
 func (x *HistoryItem) Reset() {
 	*x = HistoryItem{}
-	mi := &file_vm_v3_host_proto_msgTypes[59]
+	mi := &file_vm_v3_host_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5174,7 +5610,7 @@ func (x *HistoryItem) String() string {
 func (*HistoryItem) ProtoMessage() {}
 
 func (x *HistoryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[59]
+	mi := &file_vm_v3_host_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5187,7 +5623,7 @@ func (x *HistoryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryItem.ProtoReflect.Descriptor instead.
 func (*HistoryItem) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{59}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *HistoryItem) GetId() int32 {
@@ -5237,7 +5673,7 @@ type GetHostConsoleRequest struct {
 
 func (x *GetHostConsoleRequest) Reset() {
 	*x = GetHostConsoleRequest{}
-	mi := &file_vm_v3_host_proto_msgTypes[60]
+	mi := &file_vm_v3_host_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5249,7 +5685,7 @@ func (x *GetHostConsoleRequest) String() string {
 func (*GetHostConsoleRequest) ProtoMessage() {}
 
 func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_host_proto_msgTypes[60]
+	mi := &file_vm_v3_host_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5262,7 +5698,7 @@ func (x *GetHostConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostConsoleRequest.ProtoReflect.Descriptor instead.
 func (*GetHostConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_host_proto_rawDescGZIP(), []int{60}
+	return file_vm_v3_host_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *GetHostConsoleRequest) GetId() int32 {
@@ -5793,7 +6229,35 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x16\n" +
 	"\x06domain\x18\x02 \x01(\tR\x06domain\" \n" +
 	"\x0eSetPTRResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x05R\x02id\"O\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"$\n" +
+	"\x12ListHostPTRRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"T\n" +
+	"\x13ListHostPTRResponse\x12)\n" +
+	"\x04list\x18\x01 \x03(\v2\x15.vm.v3.HostPTRNetworkR\x04list\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x05R\x04size\"\xaf\x01\n" +
+	"\x0eHostPTRNetwork\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\x05R\x06family\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\tR\agateway\x12\x1e\n" +
+	"\x02ip\x18\x03 \x03(\v2\x0e.vm.v3.HostPTRR\x02ip\x12\x19\n" +
+	"\bip_count\x18\x04 \x01(\x05R\aipCount\x12\x18\n" +
+	"\anetwork\x18\x05 \x01(\tR\anetwork\x12\x16\n" +
+	"\x06prefix\x18\x06 \x01(\x05R\x06prefix\"]\n" +
+	"\aHostPTR\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\"O\n" +
+	"\x11AddHostPTRRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\"M\n" +
+	"\x11SetHostPTRRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x10\n" +
+	"\x03ptr\x18\x02 \x01(\x05R\x03ptr\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\"8\n" +
+	"\x14RemoveHostPTRRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x10\n" +
+	"\x03ptr\x18\x02 \x01(\x05R\x03ptr\"O\n" +
 	"\x16ListHostHistoryRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12%\n" +
 	"\x05query\x18\x02 \x01(\v2\x0f.query.v1.QueryR\x05query\"l\n" +
@@ -5810,7 +6274,7 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"dateCreate\"=\n" +
 	"\x15GetHostConsoleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xa7\x12\n" +
+	"\x05bytes\x18\x02 \x01(\x05R\x05bytes2\xa0\x16\n" +
 	"\vHostService\x12\x7f\n" +
 	"\n" +
 	"CreateHost\x12\x18.vm.v3.CreateHostRequest\x1a\x19.vm.v3.CreateHostResponse\"<\xea\xc7\x18\x16\b\x02\x12\x04prov\"\n" +
@@ -5851,7 +6315,19 @@ const file_vm_v3_host_proto_rawDesc = "" +
 	"\fRemoveHostIP\x12\x1a.vm.v3.RemoveHostIPRequest\x1a\x10.op.v1.Operation\"f\xea\xc7\x18\r\b\x03\"\tvms.write\xf2\xc7\x18\r\n" +
 	"\aaddress\x12\x02ip\x82\xd3\xe4\x93\x02>Z\x10*\x0e/ip/v3/ip/{ip}Z\x1a*\x18/vm/v3/host/{id}/ip/{ip}*\x0e/vm/v3/ip/{ip}\x12\x8f\x01\n" +
 	"\x06SetPTR\x12\x14.vm.v3.SetPTRRequest\x1a\x15.vm.v3.SetPTRResponse\"X\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\r\n" +
-	"\aaddress\x12\x02id\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/ip/v3/ip/{id}/ptr\"\x12/vm/v3/ip/{id}/ptr\x12\x84\x01\n" +
+	"\aaddress\x12\x02id\x82\xd3\xe4\x93\x020:\x01*Z\x17:\x01*\"\x12/ip/v3/ip/{id}/ptr\"\x12/vm/v3/ip/{id}/ptr\x12t\n" +
+	"\vListHostPTR\x12\x19.vm.v3.ListHostPTRRequest\x1a\x1a.vm.v3.ListHostPTRResponse\".\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x16\x12\x14/vm/v3/host/{id}/ptr\x12z\n" +
+	"\n" +
+	"AddHostPTR\x12\x18.vm.v3.AddHostPTRRequest\x1a\x10.op.v1.Operation\"@\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/vm/v3/host/{id}/ptr\x12\x80\x01\n" +
+	"\n" +
+	"SetHostPTR\x12\x18.vm.v3.SetHostPTRRequest\x1a\x10.op.v1.Operation\"F\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/ptr/{ptr}\x12\x81\x01\n" +
+	"\rRemoveHostPTR\x12\x1b.vm.v3.RemoveHostPTRRequest\x1a\x10.op.v1.Operation\"A\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1c*\x1a/vm/v3/host/{id}/ptr/{ptr}\x12\x84\x01\n" +
 	"\x0fListHostHistory\x12\x1d.vm.v3.ListHostHistoryRequest\x1a\x1e.vm.v3.ListHostHistoryResponse\"2\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/history\x12{\n" +
 	"\x0eGetHostConsole\x12\x1c.vm.v3.GetHostConsoleRequest\x1a\x14.google.api.HttpBody\"5\xea\xc7\x18\x11\b\x02\x18\x01\"\vvms.console\x82\xd3\xe4\x93\x02\x1a\x12\x18/vm/v3/host/{id}/consoleB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
@@ -5867,7 +6343,7 @@ func file_vm_v3_host_proto_rawDescGZIP() []byte {
 	return file_vm_v3_host_proto_rawDescData
 }
 
-var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_vm_v3_host_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_vm_v3_host_proto_goTypes = []any{
 	(*CreateHostRequest)(nil),          // 0: vm.v3.CreateHostRequest
 	(*NewDisk)(nil),                    // 1: vm.v3.NewDisk
@@ -5926,14 +6402,21 @@ var file_vm_v3_host_proto_goTypes = []any{
 	(*RemoveHostIPRequest)(nil),        // 54: vm.v3.RemoveHostIPRequest
 	(*SetPTRRequest)(nil),              // 55: vm.v3.SetPTRRequest
 	(*SetPTRResponse)(nil),             // 56: vm.v3.SetPTRResponse
-	(*ListHostHistoryRequest)(nil),     // 57: vm.v3.ListHostHistoryRequest
-	(*ListHostHistoryResponse)(nil),    // 58: vm.v3.ListHostHistoryResponse
-	(*HistoryItem)(nil),                // 59: vm.v3.HistoryItem
-	(*GetHostConsoleRequest)(nil),      // 60: vm.v3.GetHostConsoleRequest
-	(*wrapperspb.Int32Value)(nil),      // 61: google.protobuf.Int32Value
-	(*v1.Query)(nil),                   // 62: query.v1.Query
-	(*v11.Operation)(nil),              // 63: op.v1.Operation
-	(*httpbody.HttpBody)(nil),          // 64: google.api.HttpBody
+	(*ListHostPTRRequest)(nil),         // 57: vm.v3.ListHostPTRRequest
+	(*ListHostPTRResponse)(nil),        // 58: vm.v3.ListHostPTRResponse
+	(*HostPTRNetwork)(nil),             // 59: vm.v3.HostPTRNetwork
+	(*HostPTR)(nil),                    // 60: vm.v3.HostPTR
+	(*AddHostPTRRequest)(nil),          // 61: vm.v3.AddHostPTRRequest
+	(*SetHostPTRRequest)(nil),          // 62: vm.v3.SetHostPTRRequest
+	(*RemoveHostPTRRequest)(nil),       // 63: vm.v3.RemoveHostPTRRequest
+	(*ListHostHistoryRequest)(nil),     // 64: vm.v3.ListHostHistoryRequest
+	(*ListHostHistoryResponse)(nil),    // 65: vm.v3.ListHostHistoryResponse
+	(*HistoryItem)(nil),                // 66: vm.v3.HistoryItem
+	(*GetHostConsoleRequest)(nil),      // 67: vm.v3.GetHostConsoleRequest
+	(*wrapperspb.Int32Value)(nil),      // 68: google.protobuf.Int32Value
+	(*v1.Query)(nil),                   // 69: query.v1.Query
+	(*v11.Operation)(nil),              // 70: op.v1.Operation
+	(*httpbody.HttpBody)(nil),          // 71: google.api.HttpBody
 }
 var file_vm_v3_host_proto_depIdxs = []int32{
 	1,  // 0: vm.v3.CreateHostRequest.disks:type_name -> vm.v3.NewDisk
@@ -5953,18 +6436,18 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	21, // 14: vm.v3.Host.ip4:type_name -> vm.v3.HostAddress
 	21, // 15: vm.v3.Host.ip6:type_name -> vm.v3.HostAddress
 	22, // 16: vm.v3.Host.interfaces:type_name -> vm.v3.HostInterface
-	61, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
+	68, // 17: vm.v3.Host.task:type_name -> google.protobuf.Int32Value
 	11, // 18: vm.v3.Host.vxlan:type_name -> vm.v3.HostVxlan
 	12, // 19: vm.v3.Host.anti_spoofing_settings:type_name -> vm.v3.HostAntiSpoofing
 	13, // 20: vm.v3.Host.firewall_rules:type_name -> vm.v3.HostFirewallRule
 	14, // 21: vm.v3.Host.linked_clone_image:type_name -> vm.v3.HostImage
 	15, // 22: vm.v3.Host.vm5_restrictions:type_name -> vm.v3.HostRestrictions
-	62, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
+	69, // 23: vm.v3.ListHostsRequest.query:type_name -> query.v1.Query
 	10, // 24: vm.v3.ListHostsResponse.list:type_name -> vm.v3.Host
 	28, // 25: vm.v3.GetHostMetadataResponse.metadata:type_name -> vm.v3.HostMetadata
 	29, // 26: vm.v3.HostMetadata.os:type_name -> vm.v3.MetadataObject
 	29, // 27: vm.v3.HostMetadata.cluster:type_name -> vm.v3.MetadataObject
-	61, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
+	68, // 28: vm.v3.HostMetadata.preset:type_name -> google.protobuf.Int32Value
 	30, // 29: vm.v3.HostMetadata.node:type_name -> vm.v3.MetadataNode
 	29, // 30: vm.v3.HostMetadata.account:type_name -> vm.v3.MetadataObject
 	31, // 31: vm.v3.HostMetadata.disks:type_name -> vm.v3.MetadataDisk
@@ -5975,7 +6458,7 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	36, // 36: vm.v3.UpdateHostRequest.values:type_name -> vm.v3.HostValues
 	4,  // 37: vm.v3.ChangeHostResourcesRequest.firewall_rules:type_name -> vm.v3.NewFirewallRule
 	41, // 38: vm.v3.ChangeHostResourcesRequest.defer:type_name -> vm.v3.ResourceDefer
-	62, // 39: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
+	69, // 39: vm.v3.ListHostIPv4Request.query:type_name -> query.v1.Query
 	49, // 40: vm.v3.ListHostIPv4Response.list:type_name -> vm.v3.HostIP
 	50, // 41: vm.v3.HostIP.host:type_name -> vm.v3.HostIPHost
 	11, // 42: vm.v3.HostIP.vxlan:type_name -> vm.v3.HostVxlan
@@ -5984,49 +6467,59 @@ var file_vm_v3_host_proto_depIdxs = []int32{
 	2,  // 45: vm.v3.AddHostIPRequest.ip_list:type_name -> vm.v3.NewAddress
 	8,  // 46: vm.v3.AddHostIPRequest.interfaces:type_name -> vm.v3.NewInterfacePools
 	7,  // 47: vm.v3.AddHostIPRequest.vxlan:type_name -> vm.v3.NewVxlan
-	62, // 48: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
-	59, // 49: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
-	0,  // 50: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
-	23, // 51: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
-	25, // 52: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
-	26, // 53: vm.v3.HostService.GetHostMetadata:input_type -> vm.v3.GetHostMetadataRequest
-	35, // 54: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
-	37, // 55: vm.v3.HostService.SetHostTags:input_type -> vm.v3.SetHostTagsRequest
-	42, // 56: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
-	43, // 57: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
-	44, // 58: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
-	45, // 59: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
-	40, // 60: vm.v3.HostService.ChangeHostResources:input_type -> vm.v3.ChangeHostResourcesRequest
-	47, // 61: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
-	51, // 62: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
-	53, // 63: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
-	54, // 64: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
-	55, // 65: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
-	57, // 66: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
-	60, // 67: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
-	9,  // 68: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
-	24, // 69: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
-	10, // 70: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
-	27, // 71: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
-	39, // 72: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
-	38, // 73: vm.v3.HostService.SetHostTags:output_type -> vm.v3.SetHostTagsResponse
-	63, // 74: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
-	63, // 75: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
-	63, // 76: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
-	46, // 77: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
-	63, // 78: vm.v3.HostService.ChangeHostResources:output_type -> op.v1.Operation
-	48, // 79: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
-	52, // 80: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
-	63, // 81: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
-	63, // 82: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
-	56, // 83: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
-	58, // 84: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
-	64, // 85: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
-	68, // [68:86] is the sub-list for method output_type
-	50, // [50:68] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	59, // 48: vm.v3.ListHostPTRResponse.list:type_name -> vm.v3.HostPTRNetwork
+	60, // 49: vm.v3.HostPTRNetwork.ip:type_name -> vm.v3.HostPTR
+	69, // 50: vm.v3.ListHostHistoryRequest.query:type_name -> query.v1.Query
+	66, // 51: vm.v3.ListHostHistoryResponse.list:type_name -> vm.v3.HistoryItem
+	0,  // 52: vm.v3.HostService.CreateHost:input_type -> vm.v3.CreateHostRequest
+	23, // 53: vm.v3.HostService.ListHosts:input_type -> vm.v3.ListHostsRequest
+	25, // 54: vm.v3.HostService.GetHost:input_type -> vm.v3.GetHostRequest
+	26, // 55: vm.v3.HostService.GetHostMetadata:input_type -> vm.v3.GetHostMetadataRequest
+	35, // 56: vm.v3.HostService.UpdateHost:input_type -> vm.v3.UpdateHostRequest
+	37, // 57: vm.v3.HostService.SetHostTags:input_type -> vm.v3.SetHostTagsRequest
+	42, // 58: vm.v3.HostService.DeleteHost:input_type -> vm.v3.DeleteHostRequest
+	43, // 59: vm.v3.HostService.StartHost:input_type -> vm.v3.StartHostRequest
+	44, // 60: vm.v3.HostService.StopHost:input_type -> vm.v3.StopHostRequest
+	45, // 61: vm.v3.HostService.RestartHost:input_type -> vm.v3.RestartHostRequest
+	40, // 62: vm.v3.HostService.ChangeHostResources:input_type -> vm.v3.ChangeHostResourcesRequest
+	47, // 63: vm.v3.HostService.ListHostIPv4:input_type -> vm.v3.ListHostIPv4Request
+	51, // 64: vm.v3.HostService.GetHostIPv6:input_type -> vm.v3.GetHostIPv6Request
+	53, // 65: vm.v3.HostService.AddHostIP:input_type -> vm.v3.AddHostIPRequest
+	54, // 66: vm.v3.HostService.RemoveHostIP:input_type -> vm.v3.RemoveHostIPRequest
+	55, // 67: vm.v3.HostService.SetPTR:input_type -> vm.v3.SetPTRRequest
+	57, // 68: vm.v3.HostService.ListHostPTR:input_type -> vm.v3.ListHostPTRRequest
+	61, // 69: vm.v3.HostService.AddHostPTR:input_type -> vm.v3.AddHostPTRRequest
+	62, // 70: vm.v3.HostService.SetHostPTR:input_type -> vm.v3.SetHostPTRRequest
+	63, // 71: vm.v3.HostService.RemoveHostPTR:input_type -> vm.v3.RemoveHostPTRRequest
+	64, // 72: vm.v3.HostService.ListHostHistory:input_type -> vm.v3.ListHostHistoryRequest
+	67, // 73: vm.v3.HostService.GetHostConsole:input_type -> vm.v3.GetHostConsoleRequest
+	9,  // 74: vm.v3.HostService.CreateHost:output_type -> vm.v3.CreateHostResponse
+	24, // 75: vm.v3.HostService.ListHosts:output_type -> vm.v3.ListHostsResponse
+	10, // 76: vm.v3.HostService.GetHost:output_type -> vm.v3.Host
+	27, // 77: vm.v3.HostService.GetHostMetadata:output_type -> vm.v3.GetHostMetadataResponse
+	39, // 78: vm.v3.HostService.UpdateHost:output_type -> vm.v3.UpdateHostResponse
+	38, // 79: vm.v3.HostService.SetHostTags:output_type -> vm.v3.SetHostTagsResponse
+	70, // 80: vm.v3.HostService.DeleteHost:output_type -> op.v1.Operation
+	70, // 81: vm.v3.HostService.StartHost:output_type -> op.v1.Operation
+	70, // 82: vm.v3.HostService.StopHost:output_type -> op.v1.Operation
+	46, // 83: vm.v3.HostService.RestartHost:output_type -> vm.v3.RestartHostResponse
+	70, // 84: vm.v3.HostService.ChangeHostResources:output_type -> op.v1.Operation
+	48, // 85: vm.v3.HostService.ListHostIPv4:output_type -> vm.v3.ListHostIPv4Response
+	52, // 86: vm.v3.HostService.GetHostIPv6:output_type -> vm.v3.HostIPv6
+	70, // 87: vm.v3.HostService.AddHostIP:output_type -> op.v1.Operation
+	70, // 88: vm.v3.HostService.RemoveHostIP:output_type -> op.v1.Operation
+	56, // 89: vm.v3.HostService.SetPTR:output_type -> vm.v3.SetPTRResponse
+	58, // 90: vm.v3.HostService.ListHostPTR:output_type -> vm.v3.ListHostPTRResponse
+	70, // 91: vm.v3.HostService.AddHostPTR:output_type -> op.v1.Operation
+	70, // 92: vm.v3.HostService.SetHostPTR:output_type -> op.v1.Operation
+	70, // 93: vm.v3.HostService.RemoveHostPTR:output_type -> op.v1.Operation
+	65, // 94: vm.v3.HostService.ListHostHistory:output_type -> vm.v3.ListHostHistoryResponse
+	71, // 95: vm.v3.HostService.GetHostConsole:output_type -> google.api.HttpBody
+	74, // [74:96] is the sub-list for method output_type
+	52, // [52:74] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_host_proto_init() }
@@ -6045,7 +6538,7 @@ func file_vm_v3_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_host_proto_rawDesc), len(file_vm_v3_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   61,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,10 @@ const (
 	HostService_AddHostIP_FullMethodName           = "/vm.v3.HostService/AddHostIP"
 	HostService_RemoveHostIP_FullMethodName        = "/vm.v3.HostService/RemoveHostIP"
 	HostService_SetPTR_FullMethodName              = "/vm.v3.HostService/SetPTR"
+	HostService_ListHostPTR_FullMethodName         = "/vm.v3.HostService/ListHostPTR"
+	HostService_AddHostPTR_FullMethodName          = "/vm.v3.HostService/AddHostPTR"
+	HostService_SetHostPTR_FullMethodName          = "/vm.v3.HostService/SetHostPTR"
+	HostService_RemoveHostPTR_FullMethodName       = "/vm.v3.HostService/RemoveHostPTR"
 	HostService_ListHostHistory_FullMethodName     = "/vm.v3.HostService/ListHostHistory"
 	HostService_GetHostConsole_FullMethodName      = "/vm.v3.HostService/GetHostConsole"
 )
@@ -86,6 +90,14 @@ type HostServiceClient interface {
 	// own hosts. The host's domain becomes the name of its main address, the first IPv4 address, or the first IPv6 address of
 	// a host without IPv4. The name servers, if any are configured, are updated afterwards.
 	SetPTR(ctx context.Context, in *SetPTRRequest, opts ...grpc.CallOption) (*SetPTRResponse, error)
+	// ListHostPTR lists the addresses of a host by network, with the names that they resolve to.
+	ListHostPTR(ctx context.Context, in *ListHostPTRRequest, opts ...grpc.CallOption) (*ListHostPTRResponse, error)
+	// AddHostPTR names an address of a host, as SetPTR does, by a task.
+	AddHostPTR(ctx context.Context, in *AddHostPTRRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// SetHostPTR gives an address of a host another name, as SetPTR does, by a task.
+	SetHostPTR(ctx context.Context, in *SetHostPTRRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// RemoveHostPTR removes the name of an address of a host, by a task. The host keeps its domain.
+	RemoveHostPTR(ctx context.Context, in *RemoveHostPTRRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(ctx context.Context, in *ListHostHistoryRequest, opts ...grpc.CallOption) (*ListHostHistoryResponse, error)
 	// GetHostConsole returns the end of the serial console's output as plain text.
@@ -260,6 +272,46 @@ func (c *hostServiceClient) SetPTR(ctx context.Context, in *SetPTRRequest, opts 
 	return out, nil
 }
 
+func (c *hostServiceClient) ListHostPTR(ctx context.Context, in *ListHostPTRRequest, opts ...grpc.CallOption) (*ListHostPTRResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHostPTRResponse)
+	err := c.cc.Invoke(ctx, HostService_ListHostPTR_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) AddHostPTR(ctx context.Context, in *AddHostPTRRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, HostService_AddHostPTR_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) SetHostPTR(ctx context.Context, in *SetHostPTRRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, HostService_SetHostPTR_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) RemoveHostPTR(ctx context.Context, in *RemoveHostPTRRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, HostService_RemoveHostPTR_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostServiceClient) ListHostHistory(ctx context.Context, in *ListHostHistoryRequest, opts ...grpc.CallOption) (*ListHostHistoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListHostHistoryResponse)
@@ -325,6 +377,14 @@ type HostServiceServer interface {
 	// own hosts. The host's domain becomes the name of its main address, the first IPv4 address, or the first IPv6 address of
 	// a host without IPv4. The name servers, if any are configured, are updated afterwards.
 	SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error)
+	// ListHostPTR lists the addresses of a host by network, with the names that they resolve to.
+	ListHostPTR(context.Context, *ListHostPTRRequest) (*ListHostPTRResponse, error)
+	// AddHostPTR names an address of a host, as SetPTR does, by a task.
+	AddHostPTR(context.Context, *AddHostPTRRequest) (*v1.Operation, error)
+	// SetHostPTR gives an address of a host another name, as SetPTR does, by a task.
+	SetHostPTR(context.Context, *SetHostPTRRequest) (*v1.Operation, error)
+	// RemoveHostPTR removes the name of an address of a host, by a task. The host keeps its domain.
+	RemoveHostPTR(context.Context, *RemoveHostPTRRequest) (*v1.Operation, error)
 	// ListHostHistory lists the operations on a host, newest first.
 	ListHostHistory(context.Context, *ListHostHistoryRequest) (*ListHostHistoryResponse, error)
 	// GetHostConsole returns the end of the serial console's output as plain text.
@@ -386,6 +446,18 @@ func (UnimplementedHostServiceServer) RemoveHostIP(context.Context, *RemoveHostI
 }
 func (UnimplementedHostServiceServer) SetPTR(context.Context, *SetPTRRequest) (*SetPTRResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetPTR not implemented")
+}
+func (UnimplementedHostServiceServer) ListHostPTR(context.Context, *ListHostPTRRequest) (*ListHostPTRResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHostPTR not implemented")
+}
+func (UnimplementedHostServiceServer) AddHostPTR(context.Context, *AddHostPTRRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddHostPTR not implemented")
+}
+func (UnimplementedHostServiceServer) SetHostPTR(context.Context, *SetHostPTRRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetHostPTR not implemented")
+}
+func (UnimplementedHostServiceServer) RemoveHostPTR(context.Context, *RemoveHostPTRRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveHostPTR not implemented")
 }
 func (UnimplementedHostServiceServer) ListHostHistory(context.Context, *ListHostHistoryRequest) (*ListHostHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHostHistory not implemented")
@@ -702,6 +774,78 @@ func _HostService_SetPTR_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_ListHostPTR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHostPTRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).ListHostPTR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_ListHostPTR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).ListHostPTR(ctx, req.(*ListHostPTRRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_AddHostPTR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddHostPTRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).AddHostPTR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_AddHostPTR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).AddHostPTR(ctx, req.(*AddHostPTRRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_SetHostPTR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetHostPTRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).SetHostPTR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_SetHostPTR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).SetHostPTR(ctx, req.(*SetHostPTRRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HostService_RemoveHostPTR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveHostPTRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).RemoveHostPTR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_RemoveHostPTR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).RemoveHostPTR(ctx, req.(*RemoveHostPTRRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HostService_ListHostHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListHostHistoryRequest)
 	if err := dec(in); err != nil {
@@ -808,6 +952,22 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetPTR",
 			Handler:    _HostService_SetPTR_Handler,
+		},
+		{
+			MethodName: "ListHostPTR",
+			Handler:    _HostService_ListHostPTR_Handler,
+		},
+		{
+			MethodName: "AddHostPTR",
+			Handler:    _HostService_AddHostPTR_Handler,
+		},
+		{
+			MethodName: "SetHostPTR",
+			Handler:    _HostService_SetHostPTR_Handler,
+		},
+		{
+			MethodName: "RemoveHostPTR",
+			Handler:    _HostService_RemoveHostPTR_Handler,
 		},
 		{
 			MethodName: "ListHostHistory",

@@ -72,6 +72,7 @@ type worker struct {
 // Register registers the handlers that change addresses. in returns the Tx of a job's transaction.
 func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps, ip ippb.AddressServiceClient) {
 	w := &worker{in, ip, steps}
+	w.registerPTR(r)
 	for _, kind := range []string{changeKind, deleteKind} {
 		jobs.Handle(r, kind, jobs.Handler[machine.Args]{
 			Steps: []jobs.Step[machine.Args]{
