@@ -94,7 +94,11 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	if s.ns == nil {
 		return nil, s.broken
 	}
-	return s.ns.InProcessConn()
+	pipe, err := s.ns.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return buffered(pipe)
 }
 
 // Ready returns why events cannot be stored now, or nil.
