@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"strings"
 
 	querypb "slipway.dev/proto/query/v1"
@@ -47,6 +48,12 @@ func (c *compiler) order(wanted []*querypb.Order) ([]orderKey, error) {
 	}
 	f := l.Fields[l.key()]
 	return append(keys, orderKey{f.SQL, f.Type, f.Null, false}), nil
+}
+
+// quick reports whether an index orders the rows so: by one field, then by the key.
+func (l List) quick(wanted []*querypb.Order) bool {
+	w := wanted[0]
+	return w.GetField() == l.key() || len(wanted) == 1 && !w.GetDescending() && slices.Contains(l.Quick, w.GetField())
 }
 
 // folds reports whether the case of letters does not count when values of this type are ordered or matched.

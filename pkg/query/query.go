@@ -72,6 +72,9 @@ type List struct {
 	// without one.
 	Key    string
 	Newest bool
+	// Quick are the fields besides the key by which an index orders the rows, however many there are. By others rows can
+	// be ordered as long as that takes no longer than the time limit of a statement.
+	Quick []string
 	// Counters make the number of all rows cheap.
 	Counters []Counter
 	// LastNotify is an expression for the number of the last change.

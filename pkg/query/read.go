@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,7 @@ import (
 
 // ErrTooCostly is the fault of a list that cannot be read within the time limit of a request.
 var ErrTooCostly = fault.New(codes.InvalidArgument, "QUERY_TOO_COSTLY",
-	"this filter or order takes too long here: narrow it, filter by an indexed field such as id, or page by cursor")
+	"this filter takes too long here: narrow it, filter by an indexed field such as id, or page by cursor")
 
 // Keys of the metadata in the trailer of an answer.
 const (
@@ -75,13 +76,13 @@ func Read[T any](ctx context.Context, r Reader, l List, q *querypb.Query, scope 
 		return Rows[T]{}, err
 	}
 	if q.GetExplain() {
-		return Rows[T]{}, costly(ctx, r.explain(ctx, l, q, p))
+		return Rows[T]{}, l.costly(ctx, q, r.explain(ctx, l, q, p))
 	}
 	rows, next, err := read[T](ctx, r, l, p, !q.GetUncounted())
 	if next != "" && err == nil {
 		err = grpc.SetTrailer(ctx, metadata.Pairs(NextKey, next))
 	}
-	return rows, costly(ctx, err)
+	return rows, l.costly(ctx, q, err)
 }
 
 func read[T any](ctx context.Context, r Reader, l List, p Page, counted bool) (out Rows[T], next string, err error) {
@@ -166,10 +167,14 @@ func (k keyed) FieldDescriptions() []pgconn.FieldDescription {
 // Scan implements pgx.CollectableRow.
 func (k keyed) Scan(dest ...any) error { return k.CollectableRow.Scan(append(dest, k.keys)...) }
 
-// costly returns ErrTooCostly if err is that of a statement that took too long, else err.
-func costly(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && pg.Code(err) == pg.CodeCanceled {
-		return ErrTooCostly.Wrap(err).On("where")
+// costly returns ErrTooCostly, with what is at fault, if err is that of a statement that took too long, else err.
+func (l List) costly(ctx context.Context, q *querypb.Query, err error) error {
+	if err == nil || ctx.Err() != nil || pg.Code(err) != pg.CodeCanceled {
+		return err
 	}
-	return err
+	if len(q.GetOrderBy()) > 0 && !l.quick(q.GetOrderBy()) {
+		return ErrTooCostly.With("to order so many rows so takes too long: narrow where, or order by one of %s",
+			strings.Join(append([]string{l.key()}, l.Quick...), ", ")).Wrap(err).On("orderby")
+	}
+	return ErrTooCostly.Wrap(err).On("where")
 }

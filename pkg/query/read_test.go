@@ -71,6 +71,45 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// TestOrderTooCostly: a list that is too long for an order says so, and names the orders that suit any length. A short one is
+// ordered by anything.
+func TestOrderTooCostly(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE long (id integer PRIMARY KEY, quick integer, slow integer)`); err != nil {
+		t.Fatal(err)
+	}
+	// The order by slow takes a tenth of a second for each row, and no row is so quick that a thousand fit.
+	list := query.List{
+		From: "long l", Columns: "l.id", Quick: []string{"quick"}, Fields: map[string]query.Field{
+			"id": {SQL: "l.id", Type: query.Int}, "quick": {SQL: "l.quick", Type: query.Int},
+			"slow": {SQL: "(l.slow + length(pg_sleep(0.1)::text))", Type: query.Int},
+		},
+	}
+	type row struct{ ID int64 }
+	read := func(limit time.Duration, orders ...*querypb.Order) (query.Rows[row], error) {
+		reader := query.NewReader(pool, query.Limits{Timeout: limit})
+		return query.Read[row](t.Context(), reader, list, &querypb.Query{OrderBy: orders, Limit: 5}, query.Scope{})
+	}
+	slow, quick := &querypb.Order{Field: "slow"}, &querypb.Order{Field: "quick"}
+	if _, err := pool.Exec(t.Context(), `INSERT INTO long VALUES (1, 1, 1), (2, 2, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := read(time.Minute, slow); err != nil || len(l.Rows) != 2 || l.Rows[0].ID != 2 {
+		t.Errorf("a short list: %+v, %v", l, err)
+	}
+	if _, err := pool.Exec(t.Context(), `INSERT INTO long SELECT n, n, n FROM generate_series(3, 1000) n`); err != nil {
+		t.Fatal(err)
+	}
+	for name, orders := range map[string][]*querypb.Order{"one": {slow}, "a second": {quick, slow}} {
+		_, err := read(50*time.Millisecond, orders...)
+		f, ok := fault.From(err)
+		if !ok || !errors.Is(err, query.ErrTooCostly) || f.Field != "orderby" || !strings.HasSuffix(f.Text(), "order by one of id, quick") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	pool, _ := newThings(t, rand.New(rand.NewPCG(11, 12))) // the same at every run

@@ -95,6 +95,7 @@ var hostList = query.List{
 		coalesce(h.cpu_number_new, h.cpu_number) AS cpu_number_new, coalesce(h.ram_mib_new, h.ram_mib) AS ram_mib_new,
 		h.limits, h.limits_new, 'growth' = ANY(n.features) AS growing`,
 	LastNotify: listing.Now,
+	Quick:      []string{"name", "account", "account.id", "cluster", "cluster.id", "node", "node.id"},
 	Counters: []query.Counter{
 		{Table: "host_count", Fields: []string{"state", "cluster", "cluster.id", "cluster.name"}},
 		{Table: "host_count_of", Fields: []string{
