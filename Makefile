@@ -34,7 +34,7 @@ TOOLS   := bin/tools/.stamp
 # Debian packages: to build the guest, to run the stack, to run the tests.
 BUILD_PACKAGES := ca-certificates cpio dosfstools gcc libc6-dev mtools qemu-utils syslinux syslinux-common
 RUN_PACKAGES   := libvirt-daemon-system libvirt-daemon-driver-qemu libvirt0 postgresql prometheus qemu-system-x86 qemu-utils seabios
-TEST_PACKAGES  := cloud-init curl etcd-server git iproute2 nftables patroni
+TEST_PACKAGES  := bind9 cloud-init curl etcd-server git iproute2 nftables patroni
 
 .PHONY: help
 help: ## list the targets
