@@ -6,9 +6,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	nodepb "slipway.dev/proto/node/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/obs"
@@ -100,5 +102,18 @@ func TestBadTemplateStopsNothing(t *testing.T) {
 	o.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if want := `slipway_node_left_out{what="template"} 2`; !strings.Contains(w.Body.String(), want) {
 		t.Errorf("no %s in the metrics", want)
+	}
+	traces, err := nodepb.NewNodeServiceClient(svc.Server().Local("vm")).ListTraces(t.Context(), &nodepb.ListTracesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, x := range traces.GetLeftOut() {
+		if files = append(files, x.GetFile()); x.GetReason() == "" {
+			t.Errorf("no reason why %s is left out", x.GetFile())
+		}
+	}
+	if want := []string{"none.json", "torn.json"}; !slices.Equal(files, want) {
+		t.Errorf("left out are %q, want %q", files, want)
 	}
 }

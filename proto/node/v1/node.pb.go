@@ -2676,7 +2676,9 @@ type ListTracesResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Traces []*Trace               `protobuf:"bytes,1,rep,name=traces,proto3" json:"traces,omitempty"`
 	// Cards that have rules and belong to no machine, by the names of their taps.
-	Rules         []string `protobuf:"bytes,20,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []string `protobuf:"bytes,20,rep,name=rules,proto3" json:"rules,omitempty"`
+	// Templates that the node leaves out, because they are damaged or not acceptable.
+	LeftOut       []*LeftOut `protobuf:"bytes,21,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2725,6 +2727,67 @@ func (x *ListTracesResponse) GetRules() []string {
 	return nil
 }
 
+func (x *ListTracesResponse) GetLeftOut() []*LeftOut {
+	if x != nil {
+		return x.LeftOut
+	}
+	return nil
+}
+
+// LeftOut is a template that the node works without.
+type LeftOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of its file, without the folder.
+	File          string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeftOut) Reset() {
+	*x = LeftOut{}
+	mi := &file_node_v1_node_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeftOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeftOut) ProtoMessage() {}
+
+func (x *LeftOut) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
+func (*LeftOut) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *LeftOut) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *LeftOut) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Trace is everything on the node that belongs to one machine.
 type Trace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2747,7 +2810,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2822,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2835,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Trace) GetUuid() string {
@@ -2843,7 +2906,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2855,7 +2918,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2868,7 +2931,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -2895,7 +2958,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +2970,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +2983,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -2943,7 +3006,7 @@ type OpenConsoleRequest struct {
 
 func (x *OpenConsoleRequest) Reset() {
 	*x = OpenConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3018,7 @@ func (x *OpenConsoleRequest) String() string {
 func (*OpenConsoleRequest) ProtoMessage() {}
 
 func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3031,7 @@ func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleRequest.ProtoReflect.Descriptor instead.
 func (*OpenConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OpenConsoleRequest) GetMachine() string {
@@ -3002,7 +3065,7 @@ type OpenConsoleResponse struct {
 
 func (x *OpenConsoleResponse) Reset() {
 	*x = OpenConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +3077,7 @@ func (x *OpenConsoleResponse) String() string {
 func (*OpenConsoleResponse) ProtoMessage() {}
 
 func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +3090,7 @@ func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleResponse.ProtoReflect.Descriptor instead.
 func (*OpenConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *OpenConsoleResponse) GetData() []byte {
@@ -3054,7 +3117,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3129,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3142,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -3141,7 +3204,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3216,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3229,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -3362,10 +3425,14 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12\x14\n" +
 	"\x05fence\x18\a \x01(\x03R\x05fence\x12\x1c\n" +
 	"\taddresses\x18\b \x03(\tR\taddresses\"\x13\n" +
-	"\x11ListTracesRequest\"R\n" +
+	"\x11ListTracesRequest\"\x7f\n" +
 	"\x12ListTracesResponse\x12&\n" +
 	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\x12\x14\n" +
-	"\x05rules\x18\x14 \x03(\tR\x05rules\"\xc3\x01\n" +
+	"\x05rules\x18\x14 \x03(\tR\x05rules\x12+\n" +
+	"\bleft_out\x18\x15 \x03(\v2\x10.node.v1.LeftOutR\aleftOut\"5\n" +
+	"\aLeftOut\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc3\x01\n" +
 	"\x05Trace\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x18\n" +
 	"\adefined\x18\x02 \x01(\bR\adefined\x12\x18\n" +
@@ -3456,7 +3523,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),                // 0: node.v1.MachineState
 	(ConsoleKind)(0),                 // 1: node.v1.ConsoleKind
@@ -3500,14 +3567,15 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*Machine)(nil),                  // 39: node.v1.Machine
 	(*ListTracesRequest)(nil),        // 40: node.v1.ListTracesRequest
 	(*ListTracesResponse)(nil),       // 41: node.v1.ListTracesResponse
-	(*Trace)(nil),                    // 42: node.v1.Trace
-	(*ReadConsoleRequest)(nil),       // 43: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),      // 44: node.v1.ReadConsoleResponse
-	(*OpenConsoleRequest)(nil),       // 45: node.v1.OpenConsoleRequest
-	(*OpenConsoleResponse)(nil),      // 46: node.v1.OpenConsoleResponse
-	(*ImportTemplateRequest)(nil),    // 47: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil),   // 48: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),    // 49: google.protobuf.Timestamp
+	(*LeftOut)(nil),                  // 42: node.v1.LeftOut
+	(*Trace)(nil),                    // 43: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 44: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 45: node.v1.ReadConsoleResponse
+	(*OpenConsoleRequest)(nil),       // 46: node.v1.OpenConsoleRequest
+	(*OpenConsoleResponse)(nil),      // 47: node.v1.OpenConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 48: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 49: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 50: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	5,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -3535,51 +3603,52 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	35, // 22: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
 	39, // 23: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
 	0,  // 24: node.v1.Machine.state:type_name -> node.v1.MachineState
-	49, // 25: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	42, // 26: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	1,  // 27: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
-	5,  // 28: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	3,  // 29: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	6,  // 30: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	9,  // 31: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 32: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
-	13, // 33: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	18, // 34: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	20, // 35: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	24, // 36: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	28, // 37: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	30, // 38: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
-	32, // 39: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
-	26, // 40: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	34, // 41: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	37, // 42: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	40, // 43: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	43, // 44: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	45, // 45: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
-	47, // 46: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	4,  // 47: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	7,  // 48: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	10, // 49: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 50: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
-	14, // 51: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	19, // 52: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	23, // 53: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	25, // 54: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	29, // 55: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	31, // 56: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
-	33, // 57: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
-	27, // 58: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	36, // 59: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	38, // 60: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	41, // 61: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	44, // 62: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	46, // 63: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
-	48, // 64: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	47, // [47:65] is the sub-list for method output_type
-	29, // [29:47] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	50, // 25: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	43, // 26: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	42, // 27: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
+	1,  // 28: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
+	5,  // 29: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	3,  // 30: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	6,  // 31: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	9,  // 32: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 33: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
+	13, // 34: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	18, // 35: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	20, // 36: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	24, // 37: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	28, // 38: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	30, // 39: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	32, // 40: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	26, // 41: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	34, // 42: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	37, // 43: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	40, // 44: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	44, // 45: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	46, // 46: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
+	48, // 47: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	4,  // 48: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	7,  // 49: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	10, // 50: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 51: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
+	14, // 52: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	19, // 53: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	23, // 54: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	25, // 55: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	29, // 56: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	31, // 57: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	33, // 58: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	27, // 59: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	36, // 60: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	38, // 61: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	41, // 62: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	45, // 63: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	47, // 64: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
+	49, // 65: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	48, // [48:66] is the sub-list for method output_type
+	30, // [30:48] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -3593,7 +3662,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

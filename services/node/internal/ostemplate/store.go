@@ -2,6 +2,7 @@
 package ostemplate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,29 @@ func (s *Store) Bad() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.bad)
+}
+
+// LeftOut is a template that was left out.
+type LeftOut struct {
+	File, Reason string // File is without the folder; both are valid UTF-8
+}
+
+// maxReason bounds the reason why a template was left out, in bytes.
+const maxReason = 500
+
+// LeftOut lists the templates that were left out, by file.
+func (s *Store) LeftOut() []LeftOut {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]LeftOut, 0, len(s.bad))
+	for file, reason := range s.bad {
+		reason = reason[:min(len(reason), maxReason)]
+		list = append(list, LeftOut{strings.ToValidUTF8(filepath.Base(file), "?"), strings.ToValidUTF8(reason, "?")})
+	}
+	slices.SortFunc(list, func(a, b LeftOut) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Reason, b.Reason))
+	})
+	return list
 }
 
 // note records whether a file is good. A template that is not stops no other one.

@@ -185,6 +185,9 @@ func TestBadTemplates(t *testing.T) {
 				t.Errorf("%v %v, %d left out", l, err, s.Bad())
 			}
 		}
+		if l := s.LeftOut(); len(l) != 1 || l[0].File != "bad.json" || l[0].Reason == "" {
+			t.Errorf("left out are %q", l)
+		}
 		if n := strings.Count(said.String(), "left out"); n != 1 || !strings.Contains(said.String(), "bad.json") {
 			t.Errorf("logged %d times:\n%s", n, said.String())
 		}

@@ -19,6 +19,7 @@ type World struct {
 	Hosts    []Recorded
 	Traces   map[int32][]Trace  // by node; a node that did not answer has no entry
 	Rules    map[int32][]string // by node: cards that have rules and no machine
+	LeftOut  map[int32][]LeftOut
 	Held     []Held
 	HeldSeen bool           // ip answered
 	Accounts map[int32]bool // ids of those that exist; nil if auth did not answer
@@ -33,6 +34,9 @@ type Trace struct {
 	Seed    bool
 	Partial []string
 }
+
+// LeftOut is a template that a node works without.
+type LeftOut struct{ File, Reason string }
 
 // Held is an address that has an owner.
 type Held struct {
@@ -55,6 +59,7 @@ func Compare(w World) []fsck.Finding {
 		c.known[h.UUID] = h
 	}
 	c.machines(w)
+	c.templates(w)
 	if w.HeldSeen {
 		c.addresses(w)
 	}
@@ -83,6 +88,15 @@ func (c *comparison) owners(w World) {
 	for _, h := range w.Hosts {
 		if !w.Accounts[h.AccountID] {
 			c.add(hostOwnerless, hostName(h), "belongs to account %d, which does not exist", h.AccountID)
+		}
+	}
+}
+
+// templates lists the templates that nodes leave out.
+func (c *comparison) templates(w World) {
+	for node, list := range w.LeftOut {
+		for _, x := range list {
+			c.add(templateBad, fmt.Sprintf("node %d template %s", node, x.File), "is left out: %s", x.Reason)
 		}
 	}
 }

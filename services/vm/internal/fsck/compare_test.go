@@ -56,6 +56,9 @@ func TestCompare(t *testing.T) {
 		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{diskOrphan}},
 		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{filePartial}},
 		{"rules of no machine", func(w *World) { w.Rules = map[int32][]string{1: {"t0123456789abcd"}} }, []string{rulesOrphan}},
+		{"a template left out", func(w *World) {
+			w.LeftOut = map[int32][]LeftOut{1: {{File: "bad.json", Reason: "the image has a backing file"}}}
+		}, []string{templateBad}},
 		{"a change that no task makes", func(w *World) { w.Hosts[0].Unsettled = true }, []string{changeStuck}},
 		{"a change under way", func(w *World) { w.Hosts[2].Unsettled = true }, nil},
 		{"no machine", func(w *World) { w.Traces[1][0].Defined = false }, []string{machineMissing}},

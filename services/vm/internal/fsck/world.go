@@ -35,7 +35,7 @@ type Reader struct {
 // Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like
 // an orphan, and no longer does at the next look.
 func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
-	w := World{Traces: map[int32][]Trace{}, Rules: map[int32][]string{}}
+	w := World{Traces: map[int32][]Trace{}, Rules: map[int32][]string{}, LeftOut: map[int32][]LeftOut{}}
 	if w.Hosts, err = recorded(ctx, r.DB); err != nil {
 		return rep, err
 	}
@@ -53,7 +53,7 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", id, of.err))
 			continue
 		}
-		w.Traces[id], w.Rules[id] = of.traces, of.rules
+		w.Traces[id], w.Rules[id], w.LeftOut[id] = of.traces, of.rules, of.leftOut
 		rep.Counts[Machines] += len(of.traces)
 	}
 	if w.Held, err = r.held(ctx); err != nil {
@@ -70,9 +70,10 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 
 // answer is what a node has, or why it did not say so.
 type answer struct {
-	traces []Trace
-	rules  []string
-	err    error
+	traces  []Trace
+	rules   []string
+	leftOut []LeftOut
+	err     error
 }
 
 // everyTrace asks all nodes, abreast of each other: one that does not answer must not make the others wait.
@@ -104,6 +105,9 @@ func (r Reader) traces(ctx context.Context, x node.Agent) (a answer) {
 		return answer{err: err}
 	}
 	a.rules = resp.GetRules()
+	for _, x := range resp.GetLeftOut() {
+		a.leftOut = append(a.leftOut, LeftOut{File: x.GetFile(), Reason: x.GetReason()})
+	}
 	for _, t := range resp.GetTraces() {
 		id, err := uuid.Parse(t.GetUuid())
 		if err != nil {

@@ -26,7 +26,10 @@ func (l lister) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest, _ .
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return &nodepb.ListTracesResponse{Traces: []*nodepb.Trace{{Uuid: l.id.String(), Defined: true}}}, nil
+	return &nodepb.ListTracesResponse{
+		Traces:  []*nodepb.Trace{{Uuid: l.id.String(), Defined: true}},
+		LeftOut: []*nodepb.LeftOut{{File: l.id.String() + ".json", Reason: "damaged"}},
+	}, nil
 }
 
 // TestSilentNodesAreAskedAbreast: a hundred of a thousand nodes do not answer. Each is waited for, but not one after the
@@ -48,6 +51,8 @@ func TestSilentNodesAreAskedAbreast(t *testing.T) {
 			switch id := agents[i].UUID; {
 			case silent[id] && a.err == nil:
 				t.Fatalf("node %d did not answer, and has %v", i, a.traces)
+			case !silent[id] && (len(a.leftOut) != 1 || a.leftOut[0] != LeftOut{File: id.String() + ".json", Reason: "damaged"}):
+				t.Fatalf("node %d leaves out %v", i, a.leftOut)
 			case !silent[id] && (a.err != nil || len(a.traces) != 1 || a.traces[0].UUID != id):
 				t.Fatalf("node %d has %v: %v", i, a.traces, a.err)
 			}
