@@ -37,6 +37,8 @@ type stack struct {
 	*gateway.Gateway
 	auth *fakeAuth
 	vm   *fakeVM
+
+	screens *fakeScreens
 }
 
 func newStack(t testing.TB, cfg gateway.Config, log *slog.Logger) *stack {
@@ -62,7 +64,7 @@ func newServicesOf(t testing.TB, hosts vmpb.HostServiceServer) (*stack, gateway.
 	verifier := identity.NewVerifier(func(context.Context) (map[string]ed25519.PublicKey, error) {
 		return map[string]ed25519.PublicKey{"k": pub}, nil
 	})
-	s := &stack{auth: &fakeAuth{signer: identity.NewSigner("k", priv)}, vm: &fakeVM{}}
+	s := &stack{auth: &fakeAuth{signer: identity.NewSigner("k", priv)}, vm: &fakeVM{}, screens: &fakeScreens{}}
 	quiet := slog.New(slog.DiscardHandler)
 	auth, vm, ip := rpc.NewServer(quiet, verifier), rpc.NewServer(quiet, verifier), rpc.NewServer(quiet, verifier)
 	authpb.RegisterTokenServiceServer(auth, s.auth)
@@ -72,6 +74,7 @@ func newServicesOf(t testing.TB, hosts vmpb.HostServiceServer) (*stack, gateway.
 		hosts = s.vm
 	}
 	vmpb.RegisterHostServiceServer(vm, hosts)
+	vmpb.RegisterConsoleServiceServer(vm, s.screens)
 	vmpb.RegisterTaskServiceServer(vm, fakeTasks{vm: s.vm})
 	ippb.RegisterPoolServiceServer(ip, fakePools{})
 	return s, gateway.Conns{"auth": auth.Local("gateway"), "vm": vm.Local("gateway"), "ip": ip.Local("gateway")}

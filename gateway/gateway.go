@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"slipway.dev/proto/all"
@@ -169,7 +170,9 @@ func (g *Gateway) ServerOf(dialect, addr string) (*http.Server, error) {
 }
 
 func (g *Gateway) server(addr string, h http.Handler) *http.Server {
-	return &http.Server{
+	closing := make(chan struct{})
+	s := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return edge.WithClosing(context.Background(), closing) },
 		Addr:              addr,
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -180,4 +183,6 @@ func (g *Gateway) server(addr string, h http.Handler) *http.Server {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250},
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // what clients do wrong on the wire
 	}
+	s.RegisterOnShutdown(sync.OnceFunc(func() { close(closing) }))
+	return s
 }

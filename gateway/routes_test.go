@@ -22,8 +22,10 @@ import (
 	"slipway.dev/gateway/internal/rest"
 )
 
-// routes lists the routes of the dialect.
-func routes() []rest.Route { return rest.Routes("ispsystem", all.Files()) }
+// routes lists the routes of ordinary calls; what streams is a WebSocket, with tests of its own.
+func routes() []rest.Route {
+	return slices.DeleteFunc(rest.Routes("ispsystem", all.Files()), func(r rest.Route) bool { return r.RPC.IsStreamingClient() })
+}
 
 // recorded makes a gateway whose calls end in record.
 func recorded(t *testing.T, record func(method string, md metadata.MD)) http.Handler {

@@ -19,6 +19,7 @@ var unreached = []string{
 	"POST /vm/v3/parked/{consumer}/{event}/replay", // needs an event that a service refused
 	"DELETE /vm/v3/parked/{consumer}/{event}",      // likewise
 	"GET /vm/v3/host/{id}/metrics",                 // needs a metrics server: TestHostMetrics
+	"GET /vm/v3/console",                           // a WebSocket: TestConsoles
 	"POST /vm/v3/task/{id}/abort",                  // a task may be over by then: services/vm, TestAbort
 }
 

@@ -106,6 +106,9 @@ func TestConsole(t *testing.T) {
 			t.Errorf("the machine has stopped: %v", err)
 		}
 	}
+	if _, err := w.consoles().CheckConsole(mine, &vmpb.CheckConsoleRequest{}); err != nil {
+		t.Errorf("consoles at all: %v", err)
+	}
 	got, err := w.consoles().GetVNCSettings(mine, &vmpb.GetVNCSettingsRequest{Id: id})
 	if err != nil || len(got.GetKinds()) != 2 || got.GetPath() != "/vm/v3/console" || got.GetTicketSeconds() != 30 {
 		t.Errorf("settings %v, %v", got, err)

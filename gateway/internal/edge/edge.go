@@ -84,6 +84,20 @@ func Extend(ctx context.Context) (context.Context, context.CancelFunc) {
 	return bounded(context.WithValue(q.whole, requestKey{}, q), q.limit)
 }
 
+type closingKey struct{}
+
+// WithClosing returns a context for the requests of a server that stops when closing is closed.
+func WithClosing(ctx context.Context, closing <-chan struct{}) context.Context {
+	return context.WithValue(ctx, closingKey{}, closing)
+}
+
+// Closing returns a channel that is closed when the server of a request stops, for what the server does not wait for. It is nil
+// where nothing says so.
+func Closing(ctx context.Context) <-chan struct{} {
+	closing, _ := ctx.Value(closingKey{}).(<-chan struct{})
+	return closing
+}
+
 type requestKey struct{}
 
 // Of returns what the edge knows about the request of ctx.
@@ -142,7 +156,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		took := time.Since(start)
-		if e.cfg.Observe != nil {
+		if e.cfg.Observe != nil && rec.status != http.StatusSwitchingProtocols { // how long a console was open is no latency
 			e.cfg.Observe(r.Method, m.group(u.Path), rec.status, took)
 		}
 		traced(q.Err)

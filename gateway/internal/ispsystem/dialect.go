@@ -3,8 +3,12 @@
 package ispsystem
 
 import (
+	"net/http"
 	"net/url"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"slipway.dev/gateway/internal/console"
 	"slipway.dev/gateway/internal/edge"
 	"slipway.dev/gateway/internal/rest"
 	"slipway.dev/gateway/internal/where"
@@ -40,6 +44,11 @@ func Dialect() rest.Dialect {
 			{Cookie: "token"},
 		},
 		Document: document(),
+		Raw: func(conns rest.Conns) map[protoreflect.FullName]http.Handler {
+			return map[protoreflect.FullName]http.Handler{
+				"vm.v3.ConsoleService.OpenConsole": console.New(conns["vm"], WriteError, console.Times{}),
+			}
+		},
 	}
 }
 

@@ -40,6 +40,11 @@ type ConsoleServiceClient interface {
 	// connection stands. Then both carry bytes as they are. CONSOLE_TICKET for a ticket that is unknown, used, too old or of
 	// another credential; NOT_FOUND as soon as the caller does not have the host any more; MACHINE_NOT_RUNNING as soon as the
 	// host does not run.
+	//
+	// For clients it is a WebSocket with the subprotocols "binary" and "slipway.<ticket>", with the bytes in binary messages. It
+	// is closed with 4001 for such a ticket, 4003 when the session or the right ends, 4004 when the account does not have the
+	// host any more, 4005 when the host does not run, 4006 if the host has no such console until its next start, 4008 after 30
+	// minutes in which nothing was typed, 1013 when a later attempt may succeed.
 	OpenConsole(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenConsoleRequest, OpenConsoleResponse], error)
 	// CheckConsole succeeds while the caller may have a console of the host.
 	CheckConsole(ctx context.Context, in *CheckConsoleRequest, opts ...grpc.CallOption) (*CheckConsoleResponse, error)
@@ -111,6 +116,11 @@ type ConsoleServiceServer interface {
 	// connection stands. Then both carry bytes as they are. CONSOLE_TICKET for a ticket that is unknown, used, too old or of
 	// another credential; NOT_FOUND as soon as the caller does not have the host any more; MACHINE_NOT_RUNNING as soon as the
 	// host does not run.
+	//
+	// For clients it is a WebSocket with the subprotocols "binary" and "slipway.<ticket>", with the bytes in binary messages. It
+	// is closed with 4001 for such a ticket, 4003 when the session or the right ends, 4004 when the account does not have the
+	// host any more, 4005 when the host does not run, 4006 if the host has no such console until its next start, 4008 after 30
+	// minutes in which nothing was typed, 1013 when a later attempt may succeed.
 	OpenConsole(grpc.BidiStreamingServer[OpenConsoleRequest, OpenConsoleResponse]) error
 	// CheckConsole succeeds while the caller may have a console of the host.
 	CheckConsole(context.Context, *CheckConsoleRequest) (*CheckConsoleResponse, error)
