@@ -13,24 +13,19 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/bus"
+	"slipway.dev/pkg/bus/bustest"
 )
 
 // publish emits an event as another service would.
-func (w *world) publish(t *testing.T, service, subject string, m proto.Message) {
+func (w *world) publish(t *testing.T, subject string, m proto.Message) {
 	t.Helper()
-	if err := w.bus.EnsureStream(t.Context(), service); err != nil {
-		t.Fatal(err)
-	}
 	data, err := proto.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.bus.Publish(t.Context(), bus.Event{
+	bustest.Publish(t, w.bus, bus.Event{
 		ID: uuid.NewString(), Subject: subject, Key: "k", Type: string(proto.MessageName(m)), Time: time.Now(), Data: data,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestDeletedAccount: the pools of a deleted account go to its heir, or to that one's heir in whichever order the events come, and
@@ -60,18 +55,18 @@ func TestDeletedAccount(t *testing.T) {
 			return ""
 		})
 	}
-	w.publish(t, "auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 5, Heir: 6})
+	w.publish(t, "auth.v4.user.deleted", &authpb.UserDeleted{Id: 5, Heir: 6})
 	want("one", map[int32]int32{4: 4, 5: 6, 7: 7})
-	w.publish(t, "auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 4, Heir: 5})
+	w.publish(t, "auth.v4.user.deleted", &authpb.UserDeleted{Id: 4, Heir: 5})
 	want("its heir was deleted before", map[int32]int32{4: 6, 5: 6, 7: 7})
-	w.publish(t, "auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 6, Heir: 1})
+	w.publish(t, "auth.v4.user.deleted", &authpb.UserDeleted{Id: 6, Heir: 1})
 	want("the heir", map[int32]int32{4: 1, 5: 1, 7: 7})
 	_, err := w.pools.CreatePool(w.admin(t), &ippb.CreatePoolRequest{Name: "p", Account: &four})
 	wantFault(t, "a pool of a deleted account", err, "INVALID_ARGUMENT", "account")
 	_, err = w.pools.UpdatePool(w.admin(t), &ippb.UpdatePoolRequest{Id: pools[7], Account: &five})
 	wantFault(t, "a pool given to a deleted account", err, "INVALID_ARGUMENT", "account")
-	w.publish(t, "auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 7}) // by a version without heirs
-	w.publish(t, "auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 1, Heir: 2})
+	w.publish(t, "auth.v4.user.deleted", &authpb.UserDeleted{Id: 7}) // by a version without heirs
+	w.publish(t, "auth.v4.user.deleted", &authpb.UserDeleted{Id: 1, Heir: 2})
 	want("without an heir the pool stays", map[int32]int32{4: 2, 7: 7})
 }
 
@@ -92,7 +87,7 @@ func TestMovedHost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.publish(t, "vm", "vm.v3.host.moved", &vmpb.HostChanged{Id: 1, Uuid: owner, AccountId: 6})
+	w.publish(t, "vm.v3.host.moved", &vmpb.HostChanged{Id: 1, Uuid: owner, AccountId: 6})
 	accounts := func(o string) (address, history int32) {
 		t.Helper()
 		err := w.pool.QueryRow(t.Context(), `

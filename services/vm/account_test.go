@@ -30,7 +30,7 @@ func (w *world) account(id int32, roles ...string) {
 	if roles == nil {
 		roles = []string{identity.RoleUser}
 	}
-	w.publish("auth", "auth.v4.user.created", &authpb.UserChanged{Id: id, Email: fmt.Sprintf("%d@example.com", id), Roles: roles, State: "active"})
+	w.publish("auth.v4.user.created", &authpb.UserChanged{Id: id, Email: fmt.Sprintf("%d@example.com", id), Roles: roles, State: "active"})
 	w.wait("the account is known", func() bool {
 		_, err := vmpb.NewAccountServiceClient(w.conn).GetAccount(w.admin(), &vmpb.GetAccountRequest{Id: id})
 		return err == nil
@@ -40,7 +40,7 @@ func (w *world) account(id int32, roles ...string) {
 // leave deletes an account as auth does, and waits as auth does. It returns the heir.
 func (w *world) leave(id, heir int32) int32 {
 	w.Helper()
-	w.publish("auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: id, Heir: heir, ActorId: 1, Actor: "boss@example.com", RequestId: "r-1"})
+	w.publish("auth.v4.user.deleted", &authpb.UserDeleted{Id: id, Heir: heir, ActorId: 1, Actor: "boss@example.com", RequestId: "r-1"})
 	r, err := w.asAuth().AwaitHeir(w.Context(), &vmpb.AwaitHeirRequest{Account: id})
 	if err != nil {
 		w.Fatal(err)
@@ -152,7 +152,7 @@ func TestDeletedAccountGivesItsHosts(t *testing.T) {
 	}
 
 	// What was said of the account before comes late; and again.
-	w.publish("auth", "auth.v4.user.updated", &authpb.UserChanged{Id: 11, Email: "old@example.com", Roles: []string{"@user"}, State: "active"})
+	w.publish("auth.v4.user.updated", &authpb.UserChanged{Id: 11, Email: "old@example.com", Roles: []string{"@user"}, State: "active"})
 	w.leave(11, 7)
 	accounts := vmpb.NewAccountServiceClient(w.conn)
 	if _, err := accounts.GetAccount(w.admin(), &vmpb.GetAccountRequest{Id: 11}); err == nil {

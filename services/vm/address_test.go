@@ -291,26 +291,26 @@ func TestPTR(t *testing.T) {
 		t.Errorf("the owner reads %q of the name that is set", got)
 	}
 	published := func(domain, state, why string) {
-		w.publish("ip", "ip.v3.address.published", &ippb.AddressPublished{IpAddr: "10.1.0.3", Domain: domain, State: state, Error: why})
+		w.publish("ip.v3.address.published", &ippb.AddressPublished{IpAddr: "10.1.0.3", Domain: domain, State: state, Error: why})
 	}
 	published("mine.example.com", "failed", "no zone")
 	w.wait("the refusal", func() bool { return state() == "failed no zone" })
 	published("other.example.com", "published", "") // of a name that the address had before
 	published("mine.example.com", "published", "")
 	w.wait("the confirmation", func() bool { return state() == "published " })
-	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "old.example.com", Serial: 3})
-	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "new.example.com", Serial: 99})
+	w.publish("ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "old.example.com", Serial: 3})
+	w.publish("ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "new.example.com", Serial: 99})
 	w.wait("the event", func() bool { return name() == "new.example.com" })
 	if got := domain(); got != "new.example.com" {
 		t.Errorf("after the event the host's domain is %q", got)
 	}
-	w.publish("ip", "ip.v3.network.changed", &ippb.NetworkChanged{Id: 1, Gateway: "10.1.0.254", DnsServers: []string{"192.0.2.1"}})
+	w.publish("ip.v3.network.changed", &ippb.NetworkChanged{Id: 1, Gateway: "10.1.0.254", DnsServers: []string{"192.0.2.1"}})
 	// The address is taken away behind vm's back, in another generation and then in this one.
 	h, _ := w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: c.GetId()})
-	w.publish("ip", "ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 7})
-	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "last.example.com", Serial: 100})
+	w.publish("ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 7})
+	w.publish("ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "last.example.com", Serial: 100})
 	w.wait("the event behind it", func() bool { return name() == "last.example.com" })
-	w.publish("ip", "ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 1})
+	w.publish("ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 1})
 	w.wait("the address is gone", func() bool { four, _ := w.ips(c.GetId()); return len(four) == 0 })
 }
 
@@ -327,8 +327,8 @@ func TestLapseOfAHostBeingMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.publish("ip", "ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 1})
-	w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "behind.example.com", Serial: 1})
+	w.publish("ip.v3.address.released", &ippb.AddressReleased{Id: 1, Owner: h.GetInternalName(), Generation: 1})
+	w.publish("ip.v3.address.named", &ippb.AddressNamed{Id: 1, Domain: "behind.example.com", Serial: 1})
 	w.wait("the event behind it", func() bool {
 		l, err := w.hosts().ListHostIPv4(w.admin(), &vmpb.ListHostIPv4Request{Id: c.GetId()})
 		return err == nil && len(l.GetList()) == 1 && l.GetList()[0].GetDomain() == "behind.example.com"
@@ -369,7 +369,7 @@ func TestDomainFollowsMainAddress(t *testing.T) {
 	named := func(id int32, domain string) {
 		t.Helper()
 		serial++
-		w.publish("ip", "ip.v3.address.named", &ippb.AddressNamed{Id: id, Domain: domain, Serial: serial})
+		w.publish("ip.v3.address.named", &ippb.AddressNamed{Id: id, Domain: domain, Serial: serial})
 		w.wait("the name is kept", func() bool {
 			var got string
 			err := w.deps.Pool.QueryRow(t.Context(), `SELECT domain FROM host_address WHERE ip_id = $1`, id).Scan(&got)

@@ -108,7 +108,7 @@ func TestHistoryOfIPAlone(t *testing.T) {
 func TestHistoryIsSettledAfterACrash(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.publish("vm", "vm.v3.host.created", &vmpb.HostChanged{Id: 60_000})
+	w.publish("vm.v3.host.created", &vmpb.HostChanged{Id: 60_000})
 	w.agent.failOn("ListMachines", fault.Unavailable)
 	w.newHistory(false)
 	w.looks()

@@ -34,7 +34,7 @@ func TestSeedsFollow(t *testing.T) {
 	}
 	change := func(gw, dns string) {
 		t.Helper()
-		w.publish("ip", "ip.v3.network.changed", &ippb.NetworkChanged{Id: 1, Gateway: gw, DnsServers: []string{dns}})
+		w.publish("ip.v3.network.changed", &ippb.NetworkChanged{Id: 1, Gateway: gw, DnsServers: []string{dns}})
 		w.wait("the event", func() bool {
 			var have string
 			_ = w.deps.Pool.QueryRow(t.Context(), `SELECT gateway FROM network WHERE id = 1`).Scan(&have)

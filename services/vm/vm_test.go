@@ -472,13 +472,13 @@ func TestKeepsCopiesFromEvents(t *testing.T) {
 		}
 		return a
 	}
-	w.publish("ip", "ip.v3.pool.bound", &ippb.PoolBound{Id: 7, ClusterIds: []int32{1, 99}})
+	w.publish("ip.v3.pool.bound", &ippb.PoolBound{Id: 7, ClusterIds: []int32{1, 99}})
 	w.wait("the pool is the cluster's", func() bool { p := clusters().GetIppools(); return len(p) == 1 && p[0].GetId() == 7 })
-	w.publish("ip", "ip.v3.pool.bound", &ippb.PoolBound{Id: 7})
+	w.publish("ip.v3.pool.bound", &ippb.PoolBound{Id: 7})
 	w.wait("the pool is gone", func() bool { return len(clusters().GetIppools()) == 0 })
-	w.publish("auth", "auth.v4.user.created", &authpb.UserChanged{Id: 5, Email: "five@example.com", Roles: []string{"@user"}, State: "active"})
+	w.publish("auth.v4.user.created", &authpb.UserChanged{Id: 5, Email: "five@example.com", Roles: []string{"@user"}, State: "active"})
 	w.wait("the account is known", func() bool { l := accounts().GetList(); return len(l) == 1 && l[0].GetEmail() == "five@example.com" })
-	w.publish("auth", "auth.v4.user.deleted", &authpb.UserDeleted{Id: 5})
+	w.publish("auth.v4.user.deleted", &authpb.UserDeleted{Id: 5})
 	w.wait("the account is gone", func() bool { return accounts().GetSize() == 0 })
 }
 

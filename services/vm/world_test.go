@@ -159,20 +159,15 @@ func (w *world) sign(differ func(*vmpb.RegisterNodeRequest)) (*vmpb.RegisterNode
 }
 
 // publish emits an event as another service would.
-func (w *world) publish(service, subject string, m proto.Message) {
+func (w *world) publish(subject string, m proto.Message) {
 	w.Helper()
-	if err := w.bus.EnsureStream(w.Context(), service); err != nil {
-		w.Fatal(err)
-	}
 	data, err := proto.Marshal(m)
 	if err != nil {
 		w.Fatal(err)
 	}
-	if _, err := w.bus.Publish(w.Context(), bus.Event{
+	bustest.Publish(w, w.bus, bus.Event{
 		ID: uuid.NewString(), Subject: subject, Key: "k", Type: string(proto.MessageName(m)), Time: time.Now(), Data: data,
-	}); err != nil {
-		w.Fatal(err)
-	}
+	})
 }
 
 // as is a context of a request by an account.

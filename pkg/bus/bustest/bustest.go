@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,21 @@ import (
 func New(t testing.TB) *bus.Bus {
 	t.Helper()
 	return NewServer(t).Connect(t)
+}
+
+// Publish publishes an event as its service does, until the bus takes it: a bus on a busy disk may need longer than one call
+// waits.
+func Publish(t testing.TB, b *bus.Bus, e bus.Event) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) { // between two tries
+		_, err := b.Publish(t.Context(), e)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Server is a server that a test can stop and start again.

@@ -780,17 +780,17 @@ const file_vm_v3_task_proto_rawDesc = "" +
 	" \x03(\v2\x0f.vm.v3.TaskStepR\x05steps\"4\n" +
 	"\bTaskStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05state\x18\x02 \x01(\tR\x05state2\x99\x06\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state2\xa8\x06\n" +
 	"\vTaskService\x12f\n" +
 	"\tListTasks\x12\x17.vm.v3.ListTasksRequest\x1a\x18.vm.v3.ListTasksResponse\"&\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/task\x12e\n" +
 	"\aGetTask\x12\x15.vm.v3.GetTaskRequest\x1a\x16.vm.v3.GetTaskResponse\"+\xea\xc7\x18\x0f\b\x02\x18\x01\"\tjobs.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/task/{id}\x12z\n" +
 	"\tAbortTask\x12\x17.vm.v3.AbortTaskRequest\x1a\x10.op.v1.Operation\"B\xea\xc7\x18\x0f\b\x02\"\vjobs.cancel\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04task\x12\x02id\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/task/{id}/abort\x12\x81\x01\n" +
-	"\x0eGetTaskTimeout\x12\x1c.vm.v3.GetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"=\xea\xc7\x18\x0e\b\x03\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02%\x12#/vm/v3/settings/task/{name}/timeout\x12\x9b\x01\n" +
-	"\x0eSetTaskTimeout\x12\x1c.vm.v3.SetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"W\xea\xc7\x18\r\b\x03\"\tvms.write\xf2\xc7\x18\x14\n" +
-	"\ftask_timeout\x12\x04name\x82\xd3\xe4\x93\x02(:\x01*\"#/vm/v3/settings/task/{name}/timeout\x12\x9c\x01\n" +
-	"\x10ResetTaskTimeout\x12\x1e.vm.v3.ResetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"T\xea\xc7\x18\r\b\x03\"\tvms.write\xf2\xc7\x18\x14\n" +
+	"\x04task\x12\x02id\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/vm/v3/task/{id}/abort\x12\x86\x01\n" +
+	"\x0eGetTaskTimeout\x12\x1c.vm.v3.GetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"B\xea\xc7\x18\x13\b\x03\x18\x01\"\rsettings.read\x82\xd3\xe4\x93\x02%\x12#/vm/v3/settings/task/{name}/timeout\x12\xa0\x01\n" +
+	"\x0eSetTaskTimeout\x12\x1c.vm.v3.SetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"\\\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\x14\n" +
+	"\ftask_timeout\x12\x04name\x82\xd3\xe4\x93\x02(:\x01*\"#/vm/v3/settings/task/{name}/timeout\x12\xa1\x01\n" +
+	"\x10ResetTaskTimeout\x12\x1e.vm.v3.ResetTaskTimeoutRequest\x1a\x12.vm.v3.TaskTimeout\"Y\xea\xc7\x18\x12\b\x03\"\x0esettings.write\xf2\xc7\x18\x14\n" +
 	"\ftask_timeout\x12\x04name\x82\xd3\xe4\x93\x02%*#/vm/v3/settings/task/{name}/timeoutB+\xba\xc8\x18\tispsystemZ\x1cslipway.dev/proto/vm/v3;vmpbb\x06proto3"
 
 var (

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"slipway.dev/services/node/internal/bridge"
 	"slipway.dev/services/node/internal/hyper"
@@ -271,13 +272,14 @@ func TestBandwidth(t *testing.T) {
 		from bool
 		to   net.Listener
 	}{{"to the guest", false, in}, {"from the guest", true, out}} {
-		got := g.rate(tt.from, tt.to)
+		got, seconds := g.rate(tt.from, tt.to)
 		t.Logf("%s %.2f Mbit/s of %d", tt.name, got, mbit)
-		if got > mbit*1.15 {
-			t.Errorf("%s %.2f Mbit/s, want at most %d", tt.name, got, mbit)
+		// Who sends nothing for a while, on a busy machine, may send what a second allows at once.
+		if most := mbit * 1.05 * (seconds + 1) / seconds; got > most {
+			t.Errorf("%s %.2f Mbit/s for %.1f s, want at most %.2f", tt.name, got, seconds, most)
 		}
-		// How much less a busy machine manages proves nothing of the limit.
-		if got < mbit*0.85 && os.Getenv("SLIPWAY_CHAOS") != "" {
+		// What a busy machine manages beside that proves nothing of the limit.
+		if os.Getenv("SLIPWAY_CHAOS") != "" && (got < mbit*0.85 || got > mbit*1.15) {
 			t.Errorf("%s %.2f Mbit/s, want about %d", tt.name, got, mbit)
 		}
 	}
@@ -291,8 +293,9 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
-// rate sends for some seconds' worth of data and returns the Mbit/s that arrived, after the buckets are empty.
-func (g *inmate) rate(in bool, to net.Listener) float64 {
+// rate sends for some seconds and returns the Mbit/s that arrived, after the buckets are empty, and in how many seconds. What has arrived is
+// what the kernel says of the socket, and the clock is read outside of that: a test that is slow to read sees no more.
+func (g *inmate) rate(in bool, to net.Listener) (mbit, seconds float64) {
 	g.Helper()
 	c, err := g.dial(in, to.Addr().String(), 20*time.Second)
 	ok(g.T, err)
@@ -304,12 +307,25 @@ func (g *inmate) rate(in bool, to net.Listener) float64 {
 	if _, err := io.CopyN(io.Discard, far, 4<<20); err != nil {
 		g.Fatal(err)
 	}
-	const size = 5 << 20
 	began := time.Now()
-	if _, err := io.CopyN(io.Discard, far, size); err != nil {
+	before := g.arrived(far)
+	if _, err := io.CopyN(io.Discard, far, 5<<20); err != nil {
 		g.Fatal(err)
 	}
-	return size * 8 / 1e6 / time.Since(began).Seconds()
+	more := g.arrived(far) - before
+	seconds = time.Since(began).Seconds()
+	return float64(more) * 8 / 1e6 / seconds, seconds
+}
+
+// arrived returns how many bytes have come on a connection, read or not.
+func (g *inmate) arrived(c net.Conn) uint64 {
+	g.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	ok(g.T, err)
+	var info *unix.TCPInfo
+	failed := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	ok(g.T, errors.Join(failed, err))
+	return info.Bytes_received
 }
 
 type zeroes struct{}
