@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"runtime"
 	"testing"
 
 	nodepb "slipway.dev/proto/node/v1"
@@ -120,12 +121,16 @@ func TestConsolesAreRefused(t *testing.T) {
 	refused(machine, nodepb.ConsoleKind_CONSOLE_KIND_UNSPECIFIED, fault.Invalid.Reason)
 	refused("11111111-2222-3333-4444-555555555556", nodepb.ConsoleKind_CONSOLE_KIND_SERIAL, "MACHINE_NOT_RUNNING")
 	ctx, leave := context.WithCancel(t.Context())
+	var open []*screen
 	for range 16 {
-		if _, err := watch(ctx, c, machine, nodepb.ConsoleKind_CONSOLE_KIND_SERIAL); err != nil {
+		s, err := watch(ctx, c, machine, nodepb.ConsoleKind_CONSOLE_KIND_SERIAL)
+		if err != nil {
 			t.Fatal(err)
 		}
+		open = append(open, s)
 	}
 	refused(machine, nodepb.ConsoleKind_CONSOLE_KIND_VNC, "CONSOLE_BUSY")
+	runtime.KeepAlive(open) // a stream within the process ends when it is collected
 	leave()
 	for { // they leave by and by
 		_, err := watch(t.Context(), c, machine, nodepb.ConsoleKind_CONSOLE_KIND_VNC)
