@@ -16,6 +16,9 @@ import (
 // quiet keeps vm from asking the nodes of an estate, which do not exist.
 const quiet = "SLIPWAY_VM_WATCH_EVERY=24h"
 
+// unchecked keeps vm from the check of the installation, which holds the whole estate in memory for minutes.
+const unchecked = "SLIPWAY_VM_FSCK_EVERY=24h"
+
 // onePage is a page of fifty of the hosts of one account, filtered, ordered and counted.
 const onePage = "/vm/v3/host?where=(account.id+EQ+2)&orderby=name+asc&limit=0,50"
 
@@ -23,7 +26,7 @@ const onePage = "/vm/v3/host?where=(account.id+EQ+2)&orderby=name+asc&limit=0,50
 // authentication, in one process and in separate ones; and its slowest answers under many clients.
 func (b *bench) lists(ctx context.Context) error {
 	const hosts = 100_000
-	return b.withEstate(ctx, "lists", hosts, func(url string, p *process, a *api) error {
+	return b.withEstate(ctx, "lists", seed.Size{Hosts: hosts}, func(url string, p *process, a *api) error {
 		floor, stop, err := b.pageFloor(ctx, url, a)
 		if err != nil {
 			return err
@@ -39,14 +42,8 @@ func (b *bench) lists(ctx context.Context) error {
 		b.row("floor: page of 50 of 100k hosts, ordered and counted", figures(r[0]), fmt.Sprintf("%d bytes", r[0].bytes), "")
 		b.row("the page, authenticated, one process", figures(r[1]), fmt.Sprintf("floor, %d bytes; bar 60 %%", r[1].bytes), ratio(r[1].rps, r[0].rps))
 		b.row("p99 over p50 of the page, 64 connections", ms(r[2].p99), ms(r[2].p50)+"; bar 5 ×", fmt.Sprintf("%.1f ×", float64(r[2].p99)/float64(r[2].p50)))
-		if err := b.whole(ctx, "one process", a, hosts, p); err != nil {
-			return err
-		}
 		p.stop()
-		return b.withProcesses(ctx, "listing", url, func(a *api, running []*process) error {
-			if err := b.whole(ctx, "separate processes", a, hosts, running...); err != nil {
-				return err
-			}
+		return b.withProcesses(ctx, "listing", url, func(a *api, _ []*process) error {
 			r, err := b.compare(ctx, bare, target{name: "page, separate", url: a.url + onePage, token: a.token})
 			if err != nil {
 				return err
@@ -91,12 +88,9 @@ func (b *bench) scale(ctx context.Context) error {
 	if b.hosts == 0 {
 		return nil
 	}
-	return b.withEstate(ctx, "small", small, func(_ string, _ *process, few *api) error {
+	return b.withEstate(ctx, "small", seed.Size{Hosts: small}, func(_ string, _ *process, few *api) error {
 		at := time.Now()
-		return b.withEstate(ctx, "large", b.hosts, func(_ string, p *process, many *api) error {
-			if err := b.whole(ctx, "one process", many, b.hosts, p); err != nil {
-				return err
-			}
+		return b.withEstate(ctx, "large", seed.Size{Hosts: b.hosts}, func(_ string, _ *process, many *api) error {
 			b.row("estate of "+strconv.Itoa(b.hosts)+" hosts made", time.Since(at).Round(time.Second).String(), "", "")
 			for _, s := range scaled {
 				r, err := b.compare(ctx, page(few, s.where, small), page(many, s.where, b.hosts))
@@ -119,19 +113,19 @@ func page(a *api, where string, hosts int) target {
 	return target{name: where, url: a.url + "/vm/v3/host?limit=0,50&where=" + escape(where), token: a.token}
 }
 
-// withEstate runs f on a stack whose database holds so many hosts.
-func (b *bench) withEstate(ctx context.Context, name string, hosts int, f func(url string, p *process, a *api) error) error {
+// withEstate runs f on a stack whose database holds an estate of this size.
+func (b *bench) withEstate(ctx context.Context, name string, size seed.Size, f func(url string, p *process, a *api) error) error {
 	db, err := pgembed.Start(ctx, pgembed.Config{Dir: filepath.Join(b.dir, "postgres-"+name)})
 	if err != nil {
 		return err
 	}
 	defer db.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // its data is thrown away
-	p, err := b.up("sim", name, db.URL(), quiet)
+	p, err := b.up("sim", name, db.URL(), quiet, unchecked)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	if err := seed.Fill(ctx, db.URL(), hosts, func(string) {}); err != nil {
+	if err := seed.FillSize(ctx, db.URL(), size, func(string) {}); err != nil {
 		return err
 	}
 	a, err := b.login(p.url)

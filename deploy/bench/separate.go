@@ -73,7 +73,7 @@ func (b *bench) withProcesses(ctx context.Context, name, database string, f func
 		}
 	}()
 	own := []string{
-		"SLIPWAY_LOG=warn", quiet, "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY=" + b.master,
+		"SLIPWAY_LOG=warn", quiet, unchecked, "SLIPWAY_AUTH_ADMIN_PASSWORD=bench", "SLIPWAY_AUTH_MASTER_KEY=" + b.master,
 		"SLIPWAY_NODE_HYPERVISOR=sim", "SLIPWAY_NODE_ROOT=" + filepath.Join(b.dir, "node-"+name), "SLIPWAY_NODE_VM=" + addr["vm"],
 		"SLIPWAY_NODE_STACK_ID=bench", "SLIPWAY_NODE_ENDPOINT=" + addr["node"], "SLIPWAY_NODE_TEMPLATES=" + filepath.Join(b.bin, "templates"),
 	}

@@ -10,10 +10,29 @@ import (
 	"time"
 
 	"slipway.dev/deploy/parts"
+	"slipway.dev/deploy/seed"
 )
 
 // wholeBar is how much more memory a process may hold while it answers a list without a limit, in MiB.
 const wholeBar = 40
+
+// wholes measures the list of all hosts of the large estate, in one process and in separate ones.
+func (b *bench) wholes(ctx context.Context) error {
+	if b.hosts == 0 {
+		return nil
+	}
+	// A vm that has just started looks at all nodes, in proportion 16,000 of them, and keeps some 8 KiB for each. That falls into
+	// the time of the list, and is no cost of it.
+	return b.withEstate(ctx, "whole", seed.Size{Hosts: b.hosts, Nodes: 16}, func(url string, p *process, a *api) error {
+		if err := b.whole(ctx, "one process", a, b.hosts, p); err != nil {
+			return err
+		}
+		p.stop()
+		return b.withProcesses(ctx, "whole", url, func(a *api, running []*process) error {
+			return b.whole(ctx, "separate processes", a, b.hosts, running...)
+		})
+	})
+}
 
 // whole measures the list of all hosts, without a limit, and how much more memory each of the processes holds meanwhile. A list
 // before that has each of them hold what any work makes it hold.
