@@ -183,8 +183,9 @@ func TestBusLeaderKilled(t *testing.T) {
 	lost := "the copy of the stream vm on " + dead.Name + " is offline or behind"
 	await(t, "slipway check misses the copy", func() bool { missing, _ := s.missing("bus"); return slices.Contains(missing, lost) })
 	dead.start(t)
+	l.await(15, time.Now())
+	l.check(false) // after this nothing is written: on a busy machine a copy may follow behind as long as something is
 	await(t, "three copies are up to date", func() bool { _, current := info(t, urls); return current == 3 })
-	l.check(false)
 	for _, a := range l.answers {
 		if a.status/100 != 2 && a.status != 0 { // the end of the load cuts requests off
 			t.Errorf("%s: %d %.200s", a.kind, a.status, a.text)
