@@ -82,7 +82,7 @@ var scenarios = []scenario{
 		"job.host_iso_finish.failed",
 	}, fail: "job.host_iso_finish.start.after", state: "mounted", method: "POST", path: "/%d/iso/finish", body: object{}},
 	{name: "image finished", points: []string{"job.host_iso_finish"}, state: "mounted", method: "POST", path: "/%d/iso/finish", body: object{}},
-	{name: "address named", points: []string{"job.ptr_change"}, state: "active", method: "POST", path: "/%d/ptr/{ip}", body: object{"domain": "killed.example.com"}},
+	{name: "address named", points: []string{"job.ptr_change", "vm.ptr"}, state: "active", method: "POST", path: "/%d/ptr/{ip}", body: object{"domain": "killed.example.com"}},
 	{name: "owner", points: []string{"job.host_account", "vm.owner"}, state: "active", method: "POST", path: "/%d/account", body: object{"account": 1}},
 	{name: "more addresses", points: []string{"job.ip_change"}, state: "active", method: "POST", path: "/%d/ip", body: object{"ipv4_number": 1}},
 	{name: "address removed", points: []string{"job.ip_delete", "job.ip_free"}, state: "active", method: "DELETE", path: "/%d/ip/{ip}?force=true"},

@@ -13,7 +13,6 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/host"
-	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/task"
 )
 
@@ -50,31 +49,15 @@ func (s *Server) CheckGuestAgent(ctx context.Context, r *vmpb.CheckGuestAgentReq
 }
 
 // accept records a job of a host, and with it what keep keeps.
-func (s *Server) accept(ctx context.Context, id int32, kind string, keep func(*unit.Tx, jobs.Job) error) (op *oppb.Operation, err error) {
-	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		h, err := host.Lock(ctx, tx, id, listing.Owner(ctx))
-		if err != nil {
-			return err
-		}
-		if h.State == host.Deleting {
-			return host.ErrDeleting.With("host %d is being deleted", h.ID)
-		}
+func (s *Server) accept(ctx context.Context, id int32, kind string, keep func(*unit.Tx, jobs.Job) error) (*oppb.Operation, error) {
+	return host.Operate(ctx, s.db, id, pointKept, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
 		if err := task.Admit(ctx, tx, id); err != nil {
-			return err
+			return nil, err
 		}
 		job, err := task.Enqueue(ctx, tx, kind, task.HostKey(id), h.AccountID, h.NodeID, h.Args(false))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := keep(tx, job); err != nil {
-			return err
-		}
-		op = task.Operation(id, job)
-		return tx.Answer(ctx, op)
+		return task.Operation(id, job), keep(tx, job)
 	})
-	if err != nil {
-		return nil, err
-	}
-	pointKept.Hit()
-	return op, nil
 }

@@ -102,6 +102,17 @@ func (h *Host) Resting() State {
 	return Stopped
 }
 
+// OnDisks refuses a host whose guest starts from something else than its disks.
+func (h *Host) OnDisks() error {
+	switch {
+	case h.Rescue != "":
+		return machine.ErrRescue.With("host %d is in rescue mode: end that first", h.ID)
+	case h.CD != "":
+		return machine.ErrISO.With("host %d has an ISO image mounted: finish that first", h.ID)
+	}
+	return nil
+}
+
 // MarkDeleting records that the host is to be deleted. A second delete is refused while the first is carried out.
 func (h *Host) MarkDeleting() error {
 	if h.State == Deleting {

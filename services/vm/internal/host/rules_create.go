@@ -72,7 +72,7 @@ func (s *createSpec) check() error {
 	}
 	if s.Domain != "" {
 		var err error
-		if s.Domain, err = parseDomain(s.Domain); err != nil {
+		if s.Domain, err = ParseDomain(s.Domain); err != nil {
 			return err
 		}
 	}

@@ -31,8 +31,8 @@ func checkComment(comment string) error {
 	return nil
 }
 
-// parseDomain reads the domain of a host.
-func parseDomain(domain string) (string, error) {
+// ParseDomain reads the domain of a host, or the name of one of its addresses.
+func ParseDomain(domain string) (string, error) {
 	name, err := hostname.Parse(domain)
 	if err != nil {
 		return "", fault.Invalid.With("%.60q is %s", domain, err).On("domain")

@@ -8,15 +8,17 @@ import (
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/audit"
+	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/hostname"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/host"
-	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/task"
 )
+
+// pointNamed is where a request is kept and not yet answered.
+var pointNamed = crash.At("vm.ptr.committed")
 
 // AddHostPTR records that the name of an address of a host, given as text, is to change.
 func (s *Server) AddHostPTR(ctx context.Context, r *vmpb.AddHostPTRRequest) (*oppb.Operation, error) {
@@ -63,41 +65,25 @@ func parseName(text string) (string, error) {
 	if text == "" {
 		return "", fault.Invalid.With("required, a host name").On("domain")
 	}
-	name, err := hostname.Parse(text)
-	if err != nil {
-		return "", fault.Invalid.With("%q is %s", fault.Clip(text), err).On("domain")
-	}
-	return name, nil
+	return host.ParseDomain(text)
 }
 
 // rename records the job that gives the address which choose finds among those of a host the name, "" for none.
-func (s *Server) rename(ctx context.Context, id int32, name string, choose func([]address.Address) (address.Address, error)) (op *oppb.Operation, err error) {
-	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		h, err := host.Lock(ctx, tx, id, listing.Owner(ctx))
-		if err != nil {
-			return err
-		}
-		if h.State == host.Deleting {
-			return host.ErrDeleting.With("host %d is being deleted", id)
-		}
+func (s *Server) rename(ctx context.Context, id int32, name string, choose func([]address.Address) (address.Address, error)) (*oppb.Operation, error) {
+	return host.Operate(ctx, s.db, id, pointNamed, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
 		list, err := address.Of(ctx, tx, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		a, err := choose(list)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := task.Admit(ctx, tx, id); err != nil {
-			return err
+			return nil, err
 		}
 		audit.Of(ctx).Change(map[string]any{"domain": a.Domain, "address": a.Addr}, map[string]any{"domain": name, "address": a.Addr})
 		job, err := task.Enqueue(ctx, tx, ptrKind, task.HostKey(id), h.AccountID, 0, ptrArgs{h.UUID.String(), a.IPID, name})
-		if err != nil {
-			return err
-		}
-		op = task.Operation(a.IPID, job)
-		return tx.Answer(ctx, op)
+		return task.Operation(a.IPID, job), err
 	})
-	return op, err
 }

@@ -11,7 +11,7 @@ import (
 	"slipway.dev/pkg/fetch"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/host"
-	"slipway.dev/services/vm/internal/listing"
+	"slipway.dev/services/vm/internal/machine"
 	"slipway.dev/services/vm/internal/task"
 )
 
@@ -29,19 +29,16 @@ func (s *Server) MountISO(ctx context.Context, r *vmpb.MountISORequest) (*oppb.O
 	if err := fetch.Check(r.GetUrl(), true); err != nil {
 		return nil, err
 	}
-	return s.accept(ctx, r.GetId(), func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
-		switch {
-		case h.CD != "":
-			return nil, errMounted.With("host %d has an ISO image mounted: finish that first", h.ID)
-		case h.Rescue != "":
-			return nil, errRescue.With("host %d is in rescue mode: end that first", h.ID)
+	return host.Operate(ctx, s.db, r.GetId(), pointKept, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
+		if err := h.OnDisks(); err != nil {
+			return nil, err
 		}
 		job, err := unfinished(ctx, tx, h.ID, mountKind)
 		if err != nil {
 			return nil, err
 		}
 		if job != 0 {
-			return nil, errMounted.With("task %d mounts an ISO image on host %d: cancel that first", job, h.ID)
+			return nil, machine.ErrISO.With("task %d mounts an ISO image on host %d: cancel that first", job, h.ID)
 		}
 		audit.Of(ctx).Change(map[string]any{"iso": ""}, map[string]any{"iso": public(r.GetUrl())})
 		return enqueue(ctx, tx, h, mountKind, args{h.Args(false), r.GetUrl()})
@@ -50,12 +47,12 @@ func (s *Server) MountISO(ctx context.Context, r *vmpb.MountISORequest) (*oppb.O
 
 // FinishISO records that a host is to start from its disks again.
 func (s *Server) FinishISO(ctx context.Context, r *vmpb.FinishISORequest) (*oppb.Operation, error) {
-	return s.accept(ctx, r.GetId(), func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) { return finish(ctx, tx, h) })
+	return host.Operate(ctx, s.db, r.GetId(), pointKept, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) { return finish(ctx, tx, h) })
 }
 
 // CancelISO aborts the task that mounts an image on a host, or does what FinishISO does if the image is mounted.
 func (s *Server) CancelISO(ctx context.Context, r *vmpb.CancelISORequest) (*oppb.Operation, error) {
-	return s.accept(ctx, r.GetId(), func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
+	return host.Operate(ctx, s.db, r.GetId(), pointKept, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
 		job, err := unfinished(ctx, tx, h.ID, mountKind)
 		if err != nil {
 			return nil, err
@@ -99,26 +96,4 @@ func enqueue(ctx context.Context, tx *unit.Tx, h *host.Host, kind string, a args
 		return nil, err
 	}
 	return task.Operation(h.ID, job), nil
-}
-
-// accept records what change makes of a locked host, and the answer.
-func (s *Server) accept(ctx context.Context, id int32, change func(*unit.Tx, *host.Host) (*oppb.Operation, error)) (op *oppb.Operation, err error) {
-	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		h, err := host.Lock(ctx, tx, id, listing.Owner(ctx))
-		if err != nil {
-			return err
-		}
-		if h.State == host.Deleting {
-			return host.ErrDeleting.With("host %d is being deleted", id)
-		}
-		if op, err = change(tx, h); err != nil {
-			return err
-		}
-		return tx.Answer(ctx, op)
-	})
-	if err != nil {
-		return nil, err
-	}
-	pointKept.Hit()
-	return op, nil
 }

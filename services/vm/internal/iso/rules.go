@@ -11,11 +11,7 @@ import (
 	"slipway.dev/services/vm/internal/machine"
 )
 
-var (
-	errMounted    = fault.New(codes.FailedPrecondition, "ISO_MOUNTED", "the host has an ISO image mounted")
-	errNotMounted = fault.New(codes.FailedPrecondition, "ISO_NOT_MOUNTED", "the host has no ISO image mounted")
-	errRescue     = fault.New(codes.FailedPrecondition, "RESCUE_MODE", "the host is in rescue mode")
-)
+var errNotMounted = fault.New(codes.FailedPrecondition, "ISO_NOT_MOUNTED", "the host has no ISO image mounted")
 
 // args are the arguments of the jobs.
 type args struct {
@@ -30,9 +26,9 @@ func nameOf(job int32) string { return fmt.Sprintf("iso-%d", job) }
 func into(m *machine.Machine, job int32) error {
 	switch {
 	case m.CD != "":
-		return errMounted.With("the host has an ISO image mounted already")
+		return machine.ErrISO.With("the host has an ISO image mounted already")
 	case m.Rescue:
-		return errRescue.With("the host is in rescue mode: end that first")
+		return machine.ErrRescue.With("the host is in rescue mode: end that first")
 	}
 	m.CD = nameOf(job)
 	return nil

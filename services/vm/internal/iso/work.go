@@ -29,12 +29,6 @@ type worker struct {
 	mount, finish *machine.Steps
 }
 
-// step is a step of any job of a host.
-type step func(context.Context, *jobs.Run, machine.Args) error
-
-// of returns the step for a job with other arguments.
-func (f step) of(ctx context.Context, run *jobs.Run, a args) error { return f(ctx, run, a.Args) }
-
 // Register registers the handlers that start hosts from CDs, and from their disks again. in returns the Tx of a job's
 // transaction. The host runs as before until the whole image is on its node. How long a download takes says nothing of the node.
 func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
@@ -45,28 +39,16 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
 		}).Booting(),
 		finish: steps.Making(func(_ context.Context, _ *jobs.Run, m *machine.Machine) error { return out(m) }).Booting(),
 	}
-	s := w.mount
 	jobs.Handle(r, mountKind, jobs.Handler[args]{
-		Steps: []jobs.Step[args]{
-			{Name: "network", Do: step(s.EnsureNetwork).of, Timeout: machine.StepTime},
-			{Name: "download", Do: w.fetch, Undo: w.remove, Timeout: fetchTime, Apart: true},
-			{Name: "stop", Do: step(s.Stop).of, Undo: step(s.Resume).of, Timeout: machine.StopTime},
-			{Name: "seed", Do: step(s.EnsureSeed).of, Undo: step(s.RestoreSeed).of, Timeout: machine.StepTime},
-			{Name: "define", Do: step(s.Define).of, Undo: step(s.RestoreDefinition).of, Timeout: machine.StepTime},
-			{Name: "start", Do: step(s.Boot).of, Undo: step(s.Halt).of, Timeout: machine.StopTime},
-		},
+		Steps: machine.Exchange(w.mount, w.mount.Boot, jobs.Step[args]{
+			Name: "download", Do: w.fetch, Undo: w.remove, Timeout: fetchTime, Apart: true,
+		}),
 		Done: w.mounted, Failed: w.failed, Attempts: attempts,
 	})
-	s = w.finish
 	jobs.Handle(r, finishKind, jobs.Handler[args]{
-		Steps: []jobs.Step[args]{
-			{Name: "network", Do: step(s.EnsureNetwork).of, Timeout: machine.StepTime},
-			{Name: "stop", Do: step(s.Stop).of, Undo: step(s.Resume).of, Timeout: machine.StopTime},
-			{Name: "seed", Do: step(s.EnsureSeed).of, Undo: step(s.RestoreSeed).of, Timeout: machine.StepTime},
-			{Name: "define", Do: step(s.Define).of, Undo: step(s.RestoreDefinition).of, Timeout: machine.StepTime},
-			{Name: "start", Do: step(s.BootWanted).of, Undo: step(s.Halt).of, Timeout: machine.StopTime},
-			{Name: "remove", Do: step(s.RemoveCD).of, Timeout: machine.StepTime},
-		},
+		Steps: append(machine.Exchange[args](w.finish, w.finish.BootWanted), jobs.Step[args]{
+			Name: "remove", Do: machine.Of[args](w.finish.RemoveCD), Timeout: machine.StepTime,
+		}),
 		Done: w.finished, Failed: w.failed, Attempts: attempts,
 	})
 }

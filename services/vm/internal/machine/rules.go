@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
 
+	"slipway.dev/pkg/fault"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
 )
@@ -30,6 +32,12 @@ func (a Args) Check() error {
 	}
 	return err
 }
+
+// Faults of a host whose guest starts from something else than its disks.
+var (
+	ErrRescue = fault.New(codes.FailedPrecondition, "RESCUE_MODE", "the host is in rescue mode")
+	ErrISO    = fault.New(codes.FailedPrecondition, "ISO_MOUNTED", "the host has an ISO image mounted")
+)
 
 // Machine is what an agent must know of a host.
 type Machine struct {

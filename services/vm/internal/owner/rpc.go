@@ -14,7 +14,6 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/host"
-	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/task"
 )
 
@@ -32,40 +31,25 @@ func NewServer(db *unit.DB, accounts *account.Directory) *Server { return &Serve
 
 // SetHostOwner moves a host with its tasks and with what it counts for, in one unit of work; ip books its addresses by the
 // event. The task that it answers has nothing left to do: it ends when the tasks that were there before have ended.
-func (s *Server) SetHostOwner(ctx context.Context, r *vmpb.SetHostOwnerRequest) (op *oppb.Operation, err error) {
+func (s *Server) SetHostOwner(ctx context.Context, r *vmpb.SetHostOwnerRequest) (*oppb.Operation, error) {
 	if err := s.find(ctx, r.GetAccount()); err != nil {
 		return nil, err
 	}
-	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
-		h, err := host.Lock(ctx, tx, r.GetId(), listing.Owner(ctx))
-		if err != nil {
-			return err
-		}
-		if h.State == host.Deleting {
-			return host.ErrDeleting.With("host %d is being deleted", h.ID)
-		}
+	op, err := host.Operate(ctx, s.db, r.GetId(), pointMoved, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
 		if err := task.Admit(ctx, tx, h.ID); err != nil {
-			return err
+			return nil, err
 		}
 		if err := host.Give(ctx, tx, h, r.GetAccount()); err != nil {
-			return err
+			return nil, err
 		}
 		audit.Of(ctx).Change(map[string]any{"account": h.AccountID}, map[string]any{"account": r.GetAccount()})
 		job, err := task.Enqueue(ctx, tx, moveKind, task.HostKey(h.ID), r.GetAccount(), h.NodeID, h.Args(false))
-		if err != nil {
-			return err
-		}
-		op = task.Operation(h.ID, job)
-		return tx.Answer(ctx, op)
+		return task.Operation(h.ID, job), err
 	})
 	if errors.Is(err, account.ErrLeft) {
 		return nil, missing(r.GetAccount())
 	}
-	if err != nil {
-		return nil, err
-	}
-	pointMoved.Hit()
-	return op, nil
+	return op, err
 }
 
 // find refuses an account that does not exist.

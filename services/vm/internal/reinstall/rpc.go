@@ -78,11 +78,8 @@ func (s *Server) admit(ctx context.Context, tx *unit.Tx, h *host.Host, w wish) (
 	if err := h.Unprotected(); err != nil {
 		return t, err
 	}
-	if h.Rescue != "" {
-		return t, errRescue.With("host %d is in rescue mode: end that first", h.ID)
-	}
-	if h.CD != "" {
-		return t, errCD.With("host %d has an ISO image mounted: finish that first", h.ID)
+	if err := h.OnDisks(); err != nil {
+		return t, err
 	}
 	caller, _ := identity.From(ctx)
 	if t, err = read(ctx, tx, h.ID, w.OS, caller.Admin()); err != nil {

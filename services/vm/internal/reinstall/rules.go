@@ -13,12 +13,6 @@ import (
 // errNotHere refuses an OS that the node of the host does not hold: hosts do not change their node for it.
 var errNotHere = fault.New(codes.FailedPrecondition, "OS_NOT_ON_NODE", "the node of the host does not hold the OS")
 
-// errRescue refuses to reinstall a host whose guest is a rescue system.
-var errRescue = fault.New(codes.FailedPrecondition, "RESCUE_MODE", "the host is in rescue mode")
-
-// errCD refuses to reinstall a host whose guest starts from a CD.
-var errCD = fault.New(codes.FailedPrecondition, "ISO_MOUNTED", "the host has an ISO image mounted")
-
 // wish is what a request asks for.
 type wish struct {
 	OS, Image, Disk int32

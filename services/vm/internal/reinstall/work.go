@@ -43,14 +43,9 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, made machine.Make, steps *mach
 	w := &worker{in, steps.Making(made).Booting(), steps}
 	s := w.steps
 	jobs.Handle(r, reinstallKind, jobs.Handler[machine.Args]{
-		Steps: []jobs.Step[machine.Args]{
-			{Name: "network", Do: s.EnsureNetwork, Timeout: machine.StepTime},
-			{Name: "disk", Do: s.MakeFresh, Undo: s.Unmake, Timeout: machine.StepTime},
-			{Name: "stop", Do: s.Stop, Undo: s.Resume, Timeout: machine.StopTime},
-			{Name: "seed", Do: s.EnsureSeed, Undo: s.RestoreSeed, Timeout: machine.StepTime},
-			{Name: "define", Do: s.Define, Undo: s.RestoreDefinition, Timeout: machine.StepTime},
-			{Name: "start", Do: s.BootWanted, Undo: s.Halt, Timeout: machine.StopTime},
-		},
+		Steps: machine.Exchange(s, s.BootWanted, jobs.Step[machine.Args]{
+			Name: "disk", Do: s.MakeFresh, Undo: s.Unmake, Timeout: machine.StepTime,
+		}),
 		Done: w.done, Failed: w.failed, Attempts: attempts,
 	})
 	jobs.Handle(r, freeKind, jobs.Handler[freeArgs]{

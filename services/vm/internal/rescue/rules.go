@@ -15,7 +15,6 @@ import (
 
 var (
 	errNoSystem = fault.New(codes.FailedPrecondition, "NO_RESCUE_SYSTEM", "the node of the host holds no rescue system")
-	errCD       = fault.New(codes.FailedPrecondition, "ISO_MOUNTED", "the host has an ISO image mounted")
 	errAlready  = fault.New(codes.FailedPrecondition, "RESCUE_MODE", "the host is in this mode already")
 )
 
@@ -55,7 +54,7 @@ func into(m *machine.Machine, job int32, raw json.RawMessage) error {
 		return err
 	}
 	if m.CD != "" {
-		return errCD.With("the host has an ISO image mounted: finish that first")
+		return machine.ErrISO.With("the host has an ISO image mounted: finish that first")
 	}
 	if m.Rescue {
 		return errAlready.With("the host is in rescue mode already")

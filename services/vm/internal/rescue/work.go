@@ -25,12 +25,6 @@ type worker struct {
 	enter, leave *machine.Steps
 }
 
-// step is a step of any job of a host.
-type step func(context.Context, *jobs.Run, machine.Args) error
-
-// of returns the step for a job with other arguments.
-func (f step) of(ctx context.Context, run *jobs.Run, a args) error { return f(ctx, run, a.Args) }
-
 // Register registers the handlers that start hosts with a rescue system, and back. in returns the Tx of a job's
 // transaction. The host's own disks are only read and written by its guests.
 func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
@@ -41,28 +35,16 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
 		}).Booting(),
 		leave: steps.Making(func(_ context.Context, _ *jobs.Run, m *machine.Machine) error { return out(m) }).Booting(),
 	}
-	s := w.enter
 	jobs.Handle(r, enterKind, jobs.Handler[args]{
-		Steps: []jobs.Step[args]{
-			{Name: "network", Do: step(s.EnsureNetwork).of, Timeout: machine.StepTime},
-			{Name: "disk", Do: step(s.MakeFresh).of, Undo: step(s.Unmake).of, Timeout: machine.StepTime},
-			{Name: "stop", Do: step(s.Stop).of, Undo: step(s.Resume).of, Timeout: machine.StopTime},
-			{Name: "seed", Do: step(s.EnsureSeed).of, Undo: step(s.RestoreSeed).of, Timeout: machine.StepTime},
-			{Name: "define", Do: step(s.Define).of, Undo: step(s.RestoreDefinition).of, Timeout: machine.StepTime},
-			{Name: "start", Do: step(s.Boot).of, Undo: step(s.Halt).of, Timeout: machine.StopTime},
-		},
+		Steps: machine.Exchange(w.enter, w.enter.Boot, jobs.Step[args]{
+			Name: "disk", Do: machine.Of[args](w.enter.MakeFresh), Undo: machine.Of[args](w.enter.Unmake), Timeout: machine.StepTime,
+		}),
 		Done: w.entered, Failed: w.failed, Attempts: attempts,
 	})
-	s = w.leave
 	jobs.Handle(r, leaveKind, jobs.Handler[args]{
-		Steps: []jobs.Step[args]{
-			{Name: "network", Do: step(s.EnsureNetwork).of, Timeout: machine.StepTime},
-			{Name: "stop", Do: step(s.Stop).of, Undo: step(s.Resume).of, Timeout: machine.StopTime},
-			{Name: "seed", Do: step(s.EnsureSeed).of, Undo: step(s.RestoreSeed).of, Timeout: machine.StepTime},
-			{Name: "define", Do: step(s.Define).of, Undo: step(s.RestoreDefinition).of, Timeout: machine.StepTime},
-			{Name: "start", Do: step(s.BootWanted).of, Undo: step(s.Halt).of, Timeout: machine.StopTime},
-			{Name: "disk", Do: step(s.RemoveRescue).of, Timeout: machine.StepTime},
-		},
+		Steps: append(machine.Exchange[args](w.leave, w.leave.BootWanted), jobs.Step[args]{
+			Name: "disk", Do: machine.Of[args](w.leave.RemoveRescue), Timeout: machine.StepTime,
+		}),
 		Done: w.left, Failed: w.failed, Attempts: attempts,
 	})
 }
