@@ -1,14 +1,14 @@
 package ip_test
 
 import (
-	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +16,7 @@ import (
 
 	ippb "slipway.dev/proto/ip/v3"
 
+	"slipway.dev/pkg/child"
 	"slipway.dev/services/ip"
 )
 
@@ -72,42 +73,28 @@ key "slipway" { algorithm hmac-sha256; secret %q; };
 			t.Fatal(err)
 		}
 	}
-	var said lines
-	cmd := exec.Command(filepath.Join(dir, "named"), "-g", "-n", "1", "-c", filepath.Join(dir, "named.conf"))
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // between two looks
-		switch text = said.String(); {
-		case strings.Contains(text, " running\n"):
+	log := filepath.Join(dir, "named.log")
+	ctx, stop := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "named"), "-f", "-n", "1", "-c", filepath.Join(dir, "named.conf"), "-L", log)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test is cut off
+	ended := make(chan string, 1)
+	go func() {
+		out, err := child.Output(cmd)
+		ended <- fmt.Sprintf("%s%v", out, err)
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	for ; ; time.Sleep(10 * time.Millisecond) { // between two looks
+		said, _ := os.ReadFile(log) // which is there a little later
+		if text = string(said); strings.Contains(text, " running\n") {
 			return strings.Contains(text, "listening on IPv4 interface lo, 127.0.0.1#") && !strings.Contains(text, "in use"), text
-		case strings.Contains(text, "exiting"), time.Now().After(deadline):
-			return false, text
+		}
+		select {
+		case more := <-ended:
+			ended <- more // for the cleanup
+			return false, text + more
+		default:
 		}
 	}
-}
-
-// lines keeps what a program says.
-type lines struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
 }
 
 // TestPTROnBIND: a real name server publishes the names, also behind CNAMEs, and what it cannot publish is said.

@@ -52,10 +52,9 @@ func files(t *testing.T) (url string, begun, released chan struct{}) {
 	return s.URL, begun, released
 }
 
-// TestFetchCD: an image comes to its machine whole or not at all, and a download that fails leaves nothing.
-func TestFetchCD(t *testing.T) {
-	t.Parallel()
-	url, begun, released := files(t)
+// downloading returns an agent that may download from this machine, its driver and journal, and where its downloads lie.
+func downloading(t *testing.T) (*agent.Agent, *sim.Driver, *journal.Journal, string) {
+	t.Helper()
 	driver, err := sim.Open(sim.Config{StackID: "s", NodeID: "n", Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +64,15 @@ func TestFetchCD(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	a := agent.New("s", "n", driver, marks, nil, dir, fetch.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	reach := fetch.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	return agent.New("s", "n", driver, marks, nil, dir, reach), driver, marks, dir
+}
+
+// TestFetchCD: an image comes to its machine whole or not at all, and a download that fails leaves nothing.
+func TestFetchCD(t *testing.T) {
+	t.Parallel()
+	url, begun, released := files(t)
+	a, driver, marks, dir := downloading(t)
 	machine := uuid.New()
 	get := func(ctx context.Context, fence int64, name, path string) error {
 		_, err := a.FetchCD(ctx, &nodepb.FetchCDRequest{Command: commandFor(machine, fence), Name: name, Url: path})
@@ -133,16 +140,7 @@ func TestFetchCD(t *testing.T) {
 func TestFetchEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	url, begun, _ := files(t)
-	driver, err := sim.Open(sim.Config{StackID: "s", NodeID: "n", Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	marks, err := journal.Open(t.TempDir(), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	a := agent.New("s", "n", driver, marks, nil, dir, fetch.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, _, _, dir := downloading(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
