@@ -9,8 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -135,17 +133,13 @@ func (s *process) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fetch, err := conf.Load[struct {
-		Networks []netip.Prefix `env:"NETWORKS"`
-		Proxy    *url.URL       `env:"PROXY"`
-	}]("SLIPWAY_NODE_FETCH")
+	fetch, err := conf.Load[node.Fetch]("SLIPWAY_NODE_FETCH")
 	if err != nil {
 		return err
 	}
 	if s.node, err = node.New(ctx, node.Config{
 		Root: root, StackID: id, Endpoint: node.LocalEndpoint,
-		Templates: s.cfg.Templates, Hypervisor: s.cfg.Hypervisor, Accel: s.cfg.Accel,
-		FetchNetworks: fetch.Networks, FetchProxy: fetch.Proxy,
+		Templates: s.cfg.Templates, Hypervisor: s.cfg.Hypervisor, Accel: s.cfg.Accel, Fetch: fetch,
 	}, s.services.AgentConn(nodeID), s.log.With("service", "node")); err != nil {
 		return err
 	}

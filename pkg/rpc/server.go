@@ -114,8 +114,9 @@ func (s *Server) channel(c caller) grpc.ClientConnInterface {
 // Calls under way are finished.
 const maxAge = time.Minute
 
-// Serve answers on l until ctx ends; then calls under way are finished, and the contexts of streams end. tlsConfig must demand client certificates: the
-// caller is the first DNS name of the certificate. A service that may call no method gets no connection.
+// Serve answers on l until ctx ends; then calls under way are finished, and the contexts of streams end. tlsConfig must demand
+// client certificates: the caller is the first DNS name of the certificate. A service that may call no method gets no
+// connection.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
 	if err := s.Check(); err != nil {
 		return err

@@ -14,11 +14,11 @@ func TestDownloadSettings(t *testing.T) {
 		"N_ROOT": "/r", "N_STACK_ID": "s", "N_ENDPOINT": "e", "N_FETCH_NETWORKS": "10.0.0.0/8,2001:db8::/32", "N_FETCH_PROXY": "http://p:3128",
 	}
 	cfg, err := conf.From[node.Config](vars, "N")
-	if err != nil || len(cfg.FetchNetworks) != 2 || cfg.FetchNetworks[1].Bits() != 32 || cfg.FetchProxy.Host != "p:3128" {
+	if err != nil || len(cfg.Fetch.Networks) != 2 || cfg.Fetch.Networks[1].Bits() != 32 || cfg.Fetch.Proxy.Host != "p:3128" {
 		t.Errorf("%+v %v", cfg, err)
 	}
 	vars["N_FETCH_NETWORKS"], vars["N_FETCH_PROXY"] = "", ""
-	if cfg, err := conf.From[node.Config](vars, "N"); err != nil || len(cfg.FetchNetworks) != 0 || cfg.FetchProxy != nil {
+	if cfg, err := conf.From[node.Config](vars, "N"); err != nil || len(cfg.Fetch.Networks) != 0 || cfg.Fetch.Proxy != nil {
 		t.Errorf("%+v %v", cfg, err)
 	}
 	vars["N_FETCH_NETWORKS"] = "10.0.0.0"

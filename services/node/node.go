@@ -62,10 +62,15 @@ type Config struct {
 	Hypervisor string `env:"HYPERVISOR" envDefault:"libvirt"`
 	// Accel is auto, kvm or tcg.
 	Accel string `env:"ACCEL" envDefault:"auto"`
-	// FetchNetworks are networks from which files are downloaded although they are not public: those of the operator's mirrors.
-	FetchNetworks []netip.Prefix `env:"FETCH_NETWORKS"`
-	// FetchProxy carries all downloads, and decides what they reach.
-	FetchProxy *url.URL `env:"FETCH_PROXY"`
+	Fetch Fetch  `envPrefix:"FETCH_"`
+}
+
+// Fetch says from where files are downloaded.
+type Fetch struct {
+	// Networks are those from which files are downloaded although they are not public: those of the operator's mirrors.
+	Networks []netip.Prefix `env:"NETWORKS"`
+	// Proxy carries all downloads, and decides what they reach.
+	Proxy *url.URL `env:"PROXY"`
 }
 
 // Service is an agent, ready to run.
@@ -124,7 +129,7 @@ func New(ctx context.Context, cfg Config, vm grpc.ClientConnInterface, log *slog
 		return nil, errors.Join(err, s.driver.Close())
 	}
 	s.agent = agent.New(cfg.StackID, id, traced.Driver(s.driver, cfg.Hypervisor), marks, oses, downloads,
-		fetch.Config{Allow: cfg.FetchNetworks, Proxy: cfg.FetchProxy})
+		fetch.Config{Allow: cfg.Fetch.Networks, Proxy: cfg.Fetch.Proxy})
 	s.server = rpc.NewServer(log, nil)
 	nodepb.RegisterNodeServiceServer(s.server, s.agent)
 	return s, s.server.Check()

@@ -48,7 +48,7 @@ func (v *viewer) run(ctx context.Context, ticket string) (websocket.StatusCode, 
 		first, err = s.Recv()
 	}
 	if err != nil || !late.Stop() {
-		return ending(errors.Join(err))
+		return ending(err)
 	}
 	ended := make(chan error, 4)
 	go func() { ended <- v.down(s, first.GetData()) }()

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	lv "libvirt.org/go/libvirt"
-	"libvirt.org/go/libvirtxml"
 
 	"slipway.dev/services/node/internal/hyper"
 )
@@ -49,13 +48,9 @@ func (d *Driver) consoleSocket(dom *domain, c hyper.Console) (string, error) {
 	if !active {
 		return "", hyper.ErrNotRunning
 	}
-	text, err := dom.GetXMLDesc(0)
+	x, err := read(dom.Domain, 0)
 	if err != nil {
-		return "", fmt.Errorf("read domain: %w", err)
-	}
-	var x libvirtxml.Domain
-	if err := x.Unmarshal(text); err != nil {
-		return "", fmt.Errorf("read domain: %w", err)
+		return "", err
 	}
 	if path := socketOf(x.Devices, c); path != "" {
 		return path, nil

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	lv "libvirt.org/go/libvirt"
-	"libvirt.org/go/libvirtxml"
 
 	"slipway.dev/pkg/durable"
 	"slipway.dev/services/node/internal/hyper"
@@ -54,13 +53,9 @@ func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) erro
 // uses reports whether a domain is defined with one of these files as a disk, or runs with it.
 func uses(dom *domain, paths ...string) (bool, error) {
 	for _, flags := range []lv.DomainXMLFlags{lv.DOMAIN_XML_INACTIVE, 0} { // without a flag: as it runs, if it does
-		text, err := dom.GetXMLDesc(flags)
+		x, err := read(dom.Domain, flags)
 		if err != nil {
-			return false, fmt.Errorf("read definition: %w", err)
-		}
-		var x libvirtxml.Domain
-		if err := x.Unmarshal(text); err != nil {
-			return false, fmt.Errorf("read definition: %w", err)
+			return false, err
 		}
 		if x.Devices == nil {
 			continue

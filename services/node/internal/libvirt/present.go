@@ -4,7 +4,6 @@ package libvirt
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,13 +18,9 @@ import (
 // present returns ErrNoDisk or ErrNoTemplate if a file of the definition is missing. libvirt's own error would name the
 // file only in its text.
 func present(dom *lv.Domain) error {
-	text, err := dom.GetXMLDesc(lv.DOMAIN_XML_INACTIVE)
+	d, err := read(dom, lv.DOMAIN_XML_INACTIVE)
 	if err != nil {
-		return fmt.Errorf("read definition: %w", err)
-	}
-	var d libvirtxml.Domain
-	if err := d.Unmarshal(text); err != nil {
-		return fmt.Errorf("read definition: %w", err)
+		return err
 	}
 	if d.Devices == nil {
 		return nil
