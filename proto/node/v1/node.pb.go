@@ -907,6 +907,114 @@ func (x *FetchCDResponse) GetSizeMib() int32 {
 	return 0
 }
 
+// MoveDiskRequest names a disk of the machine in the command, and where the disk is to be.
+type MoveDiskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command counts for both machines.
+	Command *Command `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Name    string   `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The UUID of the machine that gets the disk, and the disk's name there.
+	To            string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	NewName       string `protobuf:"bytes,4,opt,name=new_name,json=newName,proto3" json:"new_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveDiskRequest) Reset() {
+	*x = MoveDiskRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveDiskRequest) ProtoMessage() {}
+
+func (x *MoveDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveDiskRequest.ProtoReflect.Descriptor instead.
+func (*MoveDiskRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MoveDiskRequest) GetCommand() *Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *MoveDiskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MoveDiskRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *MoveDiskRequest) GetNewName() string {
+	if x != nil {
+		return x.NewName
+	}
+	return ""
+}
+
+// MoveDiskResponse is empty.
+type MoveDiskResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveDiskResponse) Reset() {
+	*x = MoveDiskResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveDiskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveDiskResponse) ProtoMessage() {}
+
+func (x *MoveDiskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveDiskResponse.ProtoReflect.Descriptor instead.
+func (*MoveDiskResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+}
+
 // RemoveDiskRequest names a disk.
 type RemoveDiskRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -918,7 +1026,7 @@ type RemoveDiskRequest struct {
 
 func (x *RemoveDiskRequest) Reset() {
 	*x = RemoveDiskRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1038,7 @@ func (x *RemoveDiskRequest) String() string {
 func (*RemoveDiskRequest) ProtoMessage() {}
 
 func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1051,7 @@ func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDiskRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDiskRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveDiskRequest) GetCommand() *Command {
@@ -969,7 +1077,7 @@ type RemoveDiskResponse struct {
 
 func (x *RemoveDiskResponse) Reset() {
 	*x = RemoveDiskResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1089,7 @@ func (x *RemoveDiskResponse) String() string {
 func (*RemoveDiskResponse) ProtoMessage() {}
 
 func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1102,7 @@ func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDiskResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDiskResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 // Link is a network interface with the configuration for the guest.
@@ -1020,7 +1128,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1140,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1153,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Link) GetMac() string {
@@ -1128,7 +1236,7 @@ type FirewallRule struct {
 
 func (x *FirewallRule) Reset() {
 	*x = FirewallRule{}
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1248,7 @@ func (x *FirewallRule) String() string {
 func (*FirewallRule) ProtoMessage() {}
 
 func (x *FirewallRule) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1261,7 @@ func (x *FirewallRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirewallRule.ProtoReflect.Descriptor instead.
 func (*FirewallRule) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *FirewallRule) GetDrop() bool {
@@ -1204,7 +1312,7 @@ type NodeSide struct {
 
 func (x *NodeSide) Reset() {
 	*x = NodeSide{}
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1324,7 @@ func (x *NodeSide) String() string {
 func (*NodeSide) ProtoMessage() {}
 
 func (x *NodeSide) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1337,7 @@ func (x *NodeSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSide.ProtoReflect.Descriptor instead.
 func (*NodeSide) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeSide) GetAddresses() []string {
@@ -1265,7 +1373,7 @@ type EnsureSeedRequest struct {
 
 func (x *EnsureSeedRequest) Reset() {
 	*x = EnsureSeedRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1385,7 @@ func (x *EnsureSeedRequest) String() string {
 func (*EnsureSeedRequest) ProtoMessage() {}
 
 func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1398,7 @@ func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedRequest.ProtoReflect.Descriptor instead.
 func (*EnsureSeedRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EnsureSeedRequest) GetCommand() *Command {
@@ -1358,7 +1466,7 @@ type EnsureSeedResponse struct {
 
 func (x *EnsureSeedResponse) Reset() {
 	*x = EnsureSeedResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1478,7 @@ func (x *EnsureSeedResponse) String() string {
 func (*EnsureSeedResponse) ProtoMessage() {}
 
 func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1491,7 @@ func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedResponse.ProtoReflect.Descriptor instead.
 func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 // DefineMachineRequest describes a machine.
@@ -1410,7 +1518,7 @@ type DefineMachineRequest struct {
 
 func (x *DefineMachineRequest) Reset() {
 	*x = DefineMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1530,7 @@ func (x *DefineMachineRequest) String() string {
 func (*DefineMachineRequest) ProtoMessage() {}
 
 func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1543,7 @@ func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineRequest.ProtoReflect.Descriptor instead.
 func (*DefineMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DefineMachineRequest) GetCommand() *Command {
@@ -1532,7 +1640,7 @@ type CPULimits struct {
 
 func (x *CPULimits) Reset() {
 	*x = CPULimits{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1652,7 @@ func (x *CPULimits) String() string {
 func (*CPULimits) ProtoMessage() {}
 
 func (x *CPULimits) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1665,7 @@ func (x *CPULimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CPULimits.ProtoReflect.Descriptor instead.
 func (*CPULimits) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CPULimits) GetMode() string {
@@ -1603,7 +1711,7 @@ type DiskLimits struct {
 
 func (x *DiskLimits) Reset() {
 	*x = DiskLimits{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1723,7 @@ func (x *DiskLimits) String() string {
 func (*DiskLimits) ProtoMessage() {}
 
 func (x *DiskLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1736,7 @@ func (x *DiskLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskLimits.ProtoReflect.Descriptor instead.
 func (*DiskLimits) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DiskLimits) GetReadMbitps() int32 {
@@ -1675,7 +1783,7 @@ type DefineMachineResponse struct {
 
 func (x *DefineMachineResponse) Reset() {
 	*x = DefineMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1795,7 @@ func (x *DefineMachineResponse) String() string {
 func (*DefineMachineResponse) ProtoMessage() {}
 
 func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1808,7 @@ func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineResponse.ProtoReflect.Descriptor instead.
 func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 // StartMachineRequest names the machine.
@@ -1717,7 +1825,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1837,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1850,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StartMachineRequest) GetCommand() *Command {
@@ -1777,7 +1885,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1897,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +1910,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StartMachineResponse) GetRunning() bool {
@@ -1828,7 +1936,7 @@ type AdaptMachineRequest struct {
 
 func (x *AdaptMachineRequest) Reset() {
 	*x = AdaptMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1948,7 @@ func (x *AdaptMachineRequest) String() string {
 func (*AdaptMachineRequest) ProtoMessage() {}
 
 func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1961,7 @@ func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdaptMachineRequest.ProtoReflect.Descriptor instead.
 func (*AdaptMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AdaptMachineRequest) GetCommand() *Command {
@@ -1888,16 +1996,18 @@ func (x *AdaptMachineRequest) GetDeferred() bool {
 type AdaptMachineResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The machine runs; else it has what the request says, and the sizes are 0.
-	Running       bool  `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
-	CpuNumber     int32 `protobuf:"varint,2,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
-	RamMib        int32 `protobuf:"varint,3,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
+	Running   bool  `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
+	CpuNumber int32 `protobuf:"varint,2,opt,name=cpu_number,json=cpuNumber,proto3" json:"cpu_number,omitempty"`
+	RamMib    int32 `protobuf:"varint,3,opt,name=ram_mib,json=ramMib,proto3" json:"ram_mib,omitempty"`
+	// Names of the disks that a machine runs with.
+	Disks         []string `protobuf:"bytes,4,rep,name=disks,proto3" json:"disks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AdaptMachineResponse) Reset() {
 	*x = AdaptMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2019,7 @@ func (x *AdaptMachineResponse) String() string {
 func (*AdaptMachineResponse) ProtoMessage() {}
 
 func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2032,7 @@ func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdaptMachineResponse.ProtoReflect.Descriptor instead.
 func (*AdaptMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AdaptMachineResponse) GetRunning() bool {
@@ -1946,6 +2056,13 @@ func (x *AdaptMachineResponse) GetRamMib() int32 {
 	return 0
 }
 
+func (x *AdaptMachineResponse) GetDisks() []string {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
+}
+
 // StopMachineRequest names the machine.
 type StopMachineRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1960,7 +2077,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2089,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2102,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StopMachineRequest) GetCommand() *Command {
@@ -2020,7 +2137,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2149,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2162,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StopMachineResponse) GetForced() bool {
@@ -2065,7 +2182,7 @@ type AskGuestRequest struct {
 
 func (x *AskGuestRequest) Reset() {
 	*x = AskGuestRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2194,7 @@ func (x *AskGuestRequest) String() string {
 func (*AskGuestRequest) ProtoMessage() {}
 
 func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2207,7 @@ func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGuestRequest.ProtoReflect.Descriptor instead.
 func (*AskGuestRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AskGuestRequest) GetMachine() string {
@@ -2111,7 +2228,7 @@ type AskGuestResponse struct {
 
 func (x *AskGuestResponse) Reset() {
 	*x = AskGuestResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2240,7 @@ func (x *AskGuestResponse) String() string {
 func (*AskGuestResponse) ProtoMessage() {}
 
 func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2253,7 @@ func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGuestResponse.ProtoReflect.Descriptor instead.
 func (*AskGuestResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AskGuestResponse) GetAddresses() []string {
@@ -2158,7 +2275,7 @@ type SetGuestPasswordRequest struct {
 
 func (x *SetGuestPasswordRequest) Reset() {
 	*x = SetGuestPasswordRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2287,7 @@ func (x *SetGuestPasswordRequest) String() string {
 func (*SetGuestPasswordRequest) ProtoMessage() {}
 
 func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2300,7 @@ func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGuestPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetGuestPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetGuestPasswordRequest) GetCommand() *Command {
@@ -2209,7 +2326,7 @@ type SetGuestPasswordResponse struct {
 
 func (x *SetGuestPasswordResponse) Reset() {
 	*x = SetGuestPasswordResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2338,7 @@ func (x *SetGuestPasswordResponse) String() string {
 func (*SetGuestPasswordResponse) ProtoMessage() {}
 
 func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2351,7 @@ func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGuestPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetGuestPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 // RemoveMachineRequest names the machine.
@@ -2249,7 +2366,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2378,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2391,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -2305,7 +2422,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2434,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2447,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Proof) GetStackId() string {
@@ -2363,7 +2480,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2492,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2505,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 // ListMachinesRequest names the last list that the caller has.
@@ -2407,7 +2524,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2536,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2549,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListMachinesRequest) GetAsOf() string {
@@ -2472,7 +2589,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2601,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2614,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -2550,7 +2667,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2679,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2692,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Machine) GetUuid() string {
@@ -2643,7 +2760,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2772,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2785,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 // ListTracesResponse lists the traces.
@@ -2685,7 +2802,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[39]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2814,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[39]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2827,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -2746,7 +2863,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2875,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2888,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LeftOut) GetFile() string {
@@ -2810,7 +2927,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2939,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +2952,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Trace) GetUuid() string {
@@ -2906,7 +3023,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2918,7 +3035,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2931,7 +3048,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -2958,7 +3075,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +3087,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +3100,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -3006,7 +3123,7 @@ type OpenConsoleRequest struct {
 
 func (x *OpenConsoleRequest) Reset() {
 	*x = OpenConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3018,7 +3135,7 @@ func (x *OpenConsoleRequest) String() string {
 func (*OpenConsoleRequest) ProtoMessage() {}
 
 func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3031,7 +3148,7 @@ func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleRequest.ProtoReflect.Descriptor instead.
 func (*OpenConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *OpenConsoleRequest) GetMachine() string {
@@ -3065,7 +3182,7 @@ type OpenConsoleResponse struct {
 
 func (x *OpenConsoleResponse) Reset() {
 	*x = OpenConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3194,7 @@ func (x *OpenConsoleResponse) String() string {
 func (*OpenConsoleResponse) ProtoMessage() {}
 
 func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3207,7 @@ func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleResponse.ProtoReflect.Descriptor instead.
 func (*OpenConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *OpenConsoleResponse) GetData() []byte {
@@ -3117,7 +3234,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3246,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3259,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -3204,7 +3321,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[47]
+	mi := &file_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3333,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[47]
+	mi := &file_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3346,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -3304,7 +3421,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\",\n" +
 	"\x0fFetchCDResponse\x12\x19\n" +
-	"\bsize_mib\x18\x01 \x01(\x05R\asizeMib\"S\n" +
+	"\bsize_mib\x18\x01 \x01(\x05R\asizeMib\"|\n" +
+	"\x0fMoveDiskRequest\x12*\n" +
+	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x19\n" +
+	"\bnew_name\x18\x04 \x01(\tR\anewName\"\x12\n" +
+	"\x10MoveDiskResponse\"S\n" +
 	"\x11RemoveDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x14\n" +
@@ -3379,12 +3502,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x127\n" +
 	"\amachine\x18\x02 \x01(\v2\x1d.node.v1.DefineMachineRequestR\amachine\x12\x12\n" +
 	"\x04live\x18\x03 \x01(\bR\x04live\x12\x1a\n" +
-	"\bdeferred\x18\x04 \x01(\bR\bdeferred\"h\n" +
+	"\bdeferred\x18\x04 \x01(\bR\bdeferred\"~\n" +
 	"\x14AdaptMachineResponse\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\bR\arunning\x12\x1d\n" +
 	"\n" +
 	"cpu_number\x18\x02 \x01(\x05R\tcpuNumber\x12\x17\n" +
-	"\aram_mib\x18\x03 \x01(\x05R\x06ramMib\"{\n" +
+	"\aram_mib\x18\x03 \x01(\x05R\x06ramMib\x12\x14\n" +
+	"\x05disks\x18\x04 \x03(\tR\x05disks\"{\n" +
 	"\x12StopMachineRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12#\n" +
@@ -3473,7 +3597,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\vConsoleKind\x12\x1c\n" +
 	"\x18CONSOLE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CONSOLE_KIND_VNC\x10\x01\x12\x17\n" +
-	"\x13CONSOLE_KIND_SERIAL\x10\x022\xd9\r\n" +
+	"\x13CONSOLE_KIND_SERIAL\x10\x022\xb2\x0e\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
@@ -3482,6 +3606,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"EnsureDisk\x12\x1a.node.v1.EnsureDiskRequest\x1a\x1b.node.v1.EnsureDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
 	"\x04disk(\x01\x12T\n" +
 	"\aFetchCD\x12\x17.node.v1.FetchCDRequest\x1a\x18.node.v1.FetchCDResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
+	"\x04disk(\x01\x12W\n" +
+	"\bMoveDisk\x12\x18.node.v1.MoveDiskRequest\x1a\x19.node.v1.MoveDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
 	"\x04disk(\x01\x12]\n" +
 	"\n" +
 	"RemoveDisk\x12\x1a.node.v1.RemoveDiskRequest\x1a\x1b.node.v1.RemoveDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
@@ -3523,7 +3649,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),                // 0: node.v1.MachineState
 	(ConsoleKind)(0),                 // 1: node.v1.ConsoleKind
@@ -3538,117 +3664,122 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*EnsureDiskResponse)(nil),       // 10: node.v1.EnsureDiskResponse
 	(*FetchCDRequest)(nil),           // 11: node.v1.FetchCDRequest
 	(*FetchCDResponse)(nil),          // 12: node.v1.FetchCDResponse
-	(*RemoveDiskRequest)(nil),        // 13: node.v1.RemoveDiskRequest
-	(*RemoveDiskResponse)(nil),       // 14: node.v1.RemoveDiskResponse
-	(*Link)(nil),                     // 15: node.v1.Link
-	(*FirewallRule)(nil),             // 16: node.v1.FirewallRule
-	(*NodeSide)(nil),                 // 17: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),        // 18: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),       // 19: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),     // 20: node.v1.DefineMachineRequest
-	(*CPULimits)(nil),                // 21: node.v1.CPULimits
-	(*DiskLimits)(nil),               // 22: node.v1.DiskLimits
-	(*DefineMachineResponse)(nil),    // 23: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),      // 24: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),     // 25: node.v1.StartMachineResponse
-	(*AdaptMachineRequest)(nil),      // 26: node.v1.AdaptMachineRequest
-	(*AdaptMachineResponse)(nil),     // 27: node.v1.AdaptMachineResponse
-	(*StopMachineRequest)(nil),       // 28: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),      // 29: node.v1.StopMachineResponse
-	(*AskGuestRequest)(nil),          // 30: node.v1.AskGuestRequest
-	(*AskGuestResponse)(nil),         // 31: node.v1.AskGuestResponse
-	(*SetGuestPasswordRequest)(nil),  // 32: node.v1.SetGuestPasswordRequest
-	(*SetGuestPasswordResponse)(nil), // 33: node.v1.SetGuestPasswordResponse
-	(*RemoveMachineRequest)(nil),     // 34: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                    // 35: node.v1.Proof
-	(*RemoveMachineResponse)(nil),    // 36: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),      // 37: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),     // 38: node.v1.ListMachinesResponse
-	(*Machine)(nil),                  // 39: node.v1.Machine
-	(*ListTracesRequest)(nil),        // 40: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),       // 41: node.v1.ListTracesResponse
-	(*LeftOut)(nil),                  // 42: node.v1.LeftOut
-	(*Trace)(nil),                    // 43: node.v1.Trace
-	(*ReadConsoleRequest)(nil),       // 44: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),      // 45: node.v1.ReadConsoleResponse
-	(*OpenConsoleRequest)(nil),       // 46: node.v1.OpenConsoleRequest
-	(*OpenConsoleResponse)(nil),      // 47: node.v1.OpenConsoleResponse
-	(*ImportTemplateRequest)(nil),    // 48: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil),   // 49: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),    // 50: google.protobuf.Timestamp
+	(*MoveDiskRequest)(nil),          // 13: node.v1.MoveDiskRequest
+	(*MoveDiskResponse)(nil),         // 14: node.v1.MoveDiskResponse
+	(*RemoveDiskRequest)(nil),        // 15: node.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil),       // 16: node.v1.RemoveDiskResponse
+	(*Link)(nil),                     // 17: node.v1.Link
+	(*FirewallRule)(nil),             // 18: node.v1.FirewallRule
+	(*NodeSide)(nil),                 // 19: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),        // 20: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),       // 21: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),     // 22: node.v1.DefineMachineRequest
+	(*CPULimits)(nil),                // 23: node.v1.CPULimits
+	(*DiskLimits)(nil),               // 24: node.v1.DiskLimits
+	(*DefineMachineResponse)(nil),    // 25: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),      // 26: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),     // 27: node.v1.StartMachineResponse
+	(*AdaptMachineRequest)(nil),      // 28: node.v1.AdaptMachineRequest
+	(*AdaptMachineResponse)(nil),     // 29: node.v1.AdaptMachineResponse
+	(*StopMachineRequest)(nil),       // 30: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),      // 31: node.v1.StopMachineResponse
+	(*AskGuestRequest)(nil),          // 32: node.v1.AskGuestRequest
+	(*AskGuestResponse)(nil),         // 33: node.v1.AskGuestResponse
+	(*SetGuestPasswordRequest)(nil),  // 34: node.v1.SetGuestPasswordRequest
+	(*SetGuestPasswordResponse)(nil), // 35: node.v1.SetGuestPasswordResponse
+	(*RemoveMachineRequest)(nil),     // 36: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                    // 37: node.v1.Proof
+	(*RemoveMachineResponse)(nil),    // 38: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),      // 39: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),     // 40: node.v1.ListMachinesResponse
+	(*Machine)(nil),                  // 41: node.v1.Machine
+	(*ListTracesRequest)(nil),        // 42: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),       // 43: node.v1.ListTracesResponse
+	(*LeftOut)(nil),                  // 44: node.v1.LeftOut
+	(*Trace)(nil),                    // 45: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 46: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 47: node.v1.ReadConsoleResponse
+	(*OpenConsoleRequest)(nil),       // 48: node.v1.OpenConsoleRequest
+	(*OpenConsoleResponse)(nil),      // 49: node.v1.OpenConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 50: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 51: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 52: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	5,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
 	2,  // 1: node.v1.EnsureDiskRequest.command:type_name -> node.v1.Command
 	8,  // 2: node.v1.EnsureDiskRequest.disk:type_name -> node.v1.Disk
 	2,  // 3: node.v1.FetchCDRequest.command:type_name -> node.v1.Command
-	2,  // 4: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
-	17, // 5: node.v1.Link.node_side:type_name -> node.v1.NodeSide
-	16, // 6: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
-	2,  // 7: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	15, // 8: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
-	2,  // 9: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
-	8,  // 10: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	15, // 11: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	21, // 12: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
-	22, // 13: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
-	2,  // 14: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	18, // 15: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
-	20, // 16: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	2,  // 17: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
-	20, // 18: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
-	2,  // 19: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
-	2,  // 20: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
-	2,  // 21: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	35, // 22: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	39, // 23: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
-	0,  // 24: node.v1.Machine.state:type_name -> node.v1.MachineState
-	50, // 25: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	43, // 26: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	42, // 27: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
-	1,  // 28: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
-	5,  // 29: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	3,  // 30: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	6,  // 31: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	9,  // 32: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 33: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
-	13, // 34: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	18, // 35: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	20, // 36: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	24, // 37: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	28, // 38: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	30, // 39: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
-	32, // 40: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
-	26, // 41: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	34, // 42: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	37, // 43: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	40, // 44: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	44, // 45: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	46, // 46: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
-	48, // 47: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	4,  // 48: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	7,  // 49: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	10, // 50: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 51: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
-	14, // 52: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	19, // 53: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	23, // 54: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	25, // 55: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	29, // 56: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	31, // 57: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
-	33, // 58: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
-	27, // 59: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	36, // 60: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	38, // 61: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	41, // 62: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	45, // 63: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	47, // 64: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
-	49, // 65: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	48, // [48:66] is the sub-list for method output_type
-	30, // [30:48] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	2,  // 4: node.v1.MoveDiskRequest.command:type_name -> node.v1.Command
+	2,  // 5: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
+	19, // 6: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	18, // 7: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
+	2,  // 8: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
+	17, // 9: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	2,  // 10: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
+	8,  // 11: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
+	17, // 12: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	23, // 13: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
+	24, // 14: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
+	2,  // 15: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
+	20, // 16: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	22, // 17: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	2,  // 18: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
+	22, // 19: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	2,  // 20: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
+	2,  // 21: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
+	2,  // 22: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
+	37, // 23: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	41, // 24: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	0,  // 25: node.v1.Machine.state:type_name -> node.v1.MachineState
+	52, // 26: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	45, // 27: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	44, // 28: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
+	1,  // 29: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
+	5,  // 30: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	3,  // 31: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	6,  // 32: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	9,  // 33: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 34: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
+	13, // 35: node.v1.NodeService.MoveDisk:input_type -> node.v1.MoveDiskRequest
+	15, // 36: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	20, // 37: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	22, // 38: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	26, // 39: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	30, // 40: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	32, // 41: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	34, // 42: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	28, // 43: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	36, // 44: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	39, // 45: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	42, // 46: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	46, // 47: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	48, // 48: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
+	50, // 49: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	4,  // 50: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	7,  // 51: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	10, // 52: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 53: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
+	14, // 54: node.v1.NodeService.MoveDisk:output_type -> node.v1.MoveDiskResponse
+	16, // 55: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	21, // 56: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	25, // 57: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	27, // 58: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	31, // 59: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	33, // 60: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	35, // 61: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	29, // 62: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	38, // 63: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	40, // 64: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	43, // 65: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	47, // 66: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	49, // 67: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
+	51, // 68: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	50, // [50:69] is the sub-list for method output_type
+	31, // [31:50] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -3662,7 +3793,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	NodeService_EnsureNetwork_FullMethodName    = "/node.v1.NodeService/EnsureNetwork"
 	NodeService_EnsureDisk_FullMethodName       = "/node.v1.NodeService/EnsureDisk"
 	NodeService_FetchCD_FullMethodName          = "/node.v1.NodeService/FetchCD"
+	NodeService_MoveDisk_FullMethodName         = "/node.v1.NodeService/MoveDisk"
 	NodeService_RemoveDisk_FullMethodName       = "/node.v1.NodeService/RemoveDisk"
 	NodeService_EnsureSeed_FullMethodName       = "/node.v1.NodeService/EnsureSeed"
 	NodeService_DefineMachine_FullMethodName    = "/node.v1.NodeService/DefineMachine"
@@ -59,6 +60,10 @@ type NodeServiceClient interface {
 	// cannot be had or is no such image, ADDRESS_NOT_PUBLIC if its server is not on the internet, STORAGE_FULL if the node
 	// would have less than a twentieth of its storage left.
 	FetchCD(ctx context.Context, in *FetchCDRequest, opts ...grpc.CallOption) (*FetchCDResponse, error)
+	// MoveDisk gives a disk that its machine does not use to another machine of the node, without copying it. A UUID that no
+	// machine has is a place in which a disk lies that has no machine. DISK_IN_USE if the machine is defined with the disk, or
+	// runs with it, and DISK_NOT_READY if there is no such disk.
+	MoveDisk(ctx context.Context, in *MoveDiskRequest, opts ...grpc.CallOption) (*MoveDiskResponse, error)
 	// RemoveDisk removes a disk, or the image of a CD, that the machine does not use. DISK_IN_USE if the machine is defined with
 	// it, or runs with it.
 	RemoveDisk(ctx context.Context, in *RemoveDiskRequest, opts ...grpc.CallOption) (*RemoveDiskResponse, error)
@@ -138,6 +143,16 @@ func (c *nodeServiceClient) FetchCD(ctx context.Context, in *FetchCDRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FetchCDResponse)
 	err := c.cc.Invoke(ctx, NodeService_FetchCD_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeServiceClient) MoveDisk(ctx context.Context, in *MoveDiskRequest, opts ...grpc.CallOption) (*MoveDiskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveDiskResponse)
+	err := c.cc.Invoke(ctx, NodeService_MoveDisk_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -305,6 +320,10 @@ type NodeServiceServer interface {
 	// cannot be had or is no such image, ADDRESS_NOT_PUBLIC if its server is not on the internet, STORAGE_FULL if the node
 	// would have less than a twentieth of its storage left.
 	FetchCD(context.Context, *FetchCDRequest) (*FetchCDResponse, error)
+	// MoveDisk gives a disk that its machine does not use to another machine of the node, without copying it. A UUID that no
+	// machine has is a place in which a disk lies that has no machine. DISK_IN_USE if the machine is defined with the disk, or
+	// runs with it, and DISK_NOT_READY if there is no such disk.
+	MoveDisk(context.Context, *MoveDiskRequest) (*MoveDiskResponse, error)
 	// RemoveDisk removes a disk, or the image of a CD, that the machine does not use. DISK_IN_USE if the machine is defined with
 	// it, or runs with it.
 	RemoveDisk(context.Context, *RemoveDiskRequest) (*RemoveDiskResponse, error)
@@ -361,6 +380,9 @@ func (UnimplementedNodeServiceServer) EnsureDisk(context.Context, *EnsureDiskReq
 }
 func (UnimplementedNodeServiceServer) FetchCD(context.Context, *FetchCDRequest) (*FetchCDResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FetchCD not implemented")
+}
+func (UnimplementedNodeServiceServer) MoveDisk(context.Context, *MoveDiskRequest) (*MoveDiskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveDisk not implemented")
 }
 func (UnimplementedNodeServiceServer) RemoveDisk(context.Context, *RemoveDiskRequest) (*RemoveDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveDisk not implemented")
@@ -493,6 +515,24 @@ func _NodeService_FetchCD_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NodeServiceServer).FetchCD(ctx, req.(*FetchCDRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NodeService_MoveDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).MoveDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_MoveDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).MoveDisk(ctx, req.(*MoveDiskRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -760,6 +800,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "FetchCD",
 			Handler:    _NodeService_FetchCD_Handler,
+		},
+		{
+			MethodName: "MoveDisk",
+			Handler:    _NodeService_MoveDisk_Handler,
 		},
 		{
 			MethodName: "RemoveDisk",

@@ -30,6 +30,7 @@ func (a *Agent) AdaptMachine(ctx context.Context, r *nodepb.AdaptMachineRequest)
 		// A guest that powered off meanwhile has what its definition says, from its next start on.
 		resp.Running = has.CPUs > 0
 		resp.CpuNumber, resp.RamMib = clamp.Int32(has.CPUs), clamp.Int32(has.MemoryMiB)
+		resp.Disks = has.Disks
 		return err
 	})
 }

@@ -13,7 +13,7 @@ var (
 	atDisk, atSeed, atDefine  = pointsOf("disk"), pointsOf("seed"), pointsOf("define")
 	atRemoveDisk, atPassword  = pointsOf("disk-remove"), pointsOf("password")
 	atStart, atStop, atRemove = pointsOf("start"), pointsOf("stop"), pointsOf("remove")
-	atAdapt, atCD             = pointsOf("adapt"), pointsOf("cd")
+	atAdapt, atCD, atMove     = pointsOf("adapt"), pointsOf("cd"), pointsOf("disk-move")
 )
 
 func (p points) round(f func() error) error {

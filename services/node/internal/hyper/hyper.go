@@ -36,6 +36,10 @@ type Driver interface {
 	// AddCD moves a file, which lies in the driver's root, to the machine: the image of a CD with this name. An image of the
 	// same name is replaced.
 	AddCD(ctx context.Context, machine uuid.UUID, name, path string) error
+	// MoveDisk moves a disk from one machine's to another's, where it has the name newName; a machine may be unknown. It
+	// succeeds if the disk was moved before. It returns ErrDiskInUse if the first machine is defined with the disk, or runs
+	// with it, ErrNoDisk if there is no disk, and ErrInvalid if the second machine has another one of that name.
+	MoveDisk(ctx context.Context, from uuid.UUID, name string, to uuid.UUID, newName string) error
 	// RemoveDisk removes a disk or the image of a CD. It succeeds if there is none, and returns ErrDiskInUse if the machine
 	// is defined with it, or runs with it.
 	RemoveDisk(ctx context.Context, machine uuid.UUID, name string) error
@@ -48,8 +52,9 @@ type Driver interface {
 	Define(ctx context.Context, m Machine) error
 
 	// Adapt makes a running machine like its definition, as far as that goes without a restart: rules and limits of cards and
-	// disks, shares, and with live more CPUs and memory too. It returns what the machine runs with, the zero value if it does
-	// not run, and ErrNotDefined if it is unknown.
+	// disks, shares, the disks themselves, and with live more CPUs and memory too. It returns what the machine runs with, the
+	// zero value if it does not run, and ErrNotDefined if it is unknown. A disk that the guest does not release, or for which
+	// the machine has no room, is left for the next start.
 	Adapt(ctx context.Context, machine uuid.UUID, live bool) (Resources, error)
 
 	// Start powers the machine on. It succeeds if the machine runs already. It returns ErrNotDefined if the machine is unknown,

@@ -8,6 +8,7 @@ import (
 
 // What a node can give machines or limit, as Facts name it. Of CPU modes and models the name follows.
 const (
+	FeatureDisks     = "disks"       // that come and go
 	FeatureGrowth    = "growth"      // CPUs and memory of a running machine
 	FeatureThrottle  = "disk_limits" // throughput and operations of disks
 	FeatureBandwidth = "bandwidth"   // of cards
@@ -65,6 +66,7 @@ const (
 type Resources struct {
 	CPUs      int
 	MemoryMiB int64
+	Disks     []string // names, in order
 }
 
 // Bounds of limits.
@@ -137,9 +139,9 @@ const memoryStep = 128
 // Most is what a machine that was started with growth can have until its next start.
 func (m Machine) Most() Resources {
 	if !m.Growth {
-		return Resources{m.CPUs, m.MemoryMiB}
+		return Resources{CPUs: m.CPUs, MemoryMiB: m.MemoryMiB}
 	}
-	return Resources{max(m.CPUs, min(4*max(m.CPUs, 2), 240)), min(4*max(m.MemoryMiB, 1024), MaxMemoryMiB)}
+	return Resources{CPUs: max(m.CPUs, min(4*max(m.CPUs, 2), 240)), MemoryMiB: min(4*max(m.MemoryMiB, 1024), MaxMemoryMiB)}
 }
 
 // Grown returns what a machine that runs with now has after a change to want: more of what fits below most, and else what it has.

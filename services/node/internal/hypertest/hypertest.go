@@ -21,6 +21,8 @@ type Options struct {
 	StackID string
 	// Growth says that a running machine can get more CPUs and memory.
 	Growth bool
+	// Plugs says that a running machine can get a disk.
+	Plugs bool
 	// Network is a bridge that the suite may create and remove.
 	Network func(t *testing.T) hyper.Network
 	// Template is the SHA-256 of an installed template, TemplateMiB its virtual size.
@@ -80,6 +82,8 @@ func Run(t *testing.T, open func(t *testing.T) hyper.Driver, o Options) {
 		{"Refuses", refuses, true},
 		{"Disks", disks, true},
 		{"RemoveDisk", removeDisk, true},
+		{"MoveDisk", moveDisk, true},
+		{"Exchange", exchange, true},
 		{"CD", cd, o.Dir != nil},
 		{"Silent", silent, true},
 		{"Guest", guest, o.Login != nil},

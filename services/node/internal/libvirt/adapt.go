@@ -5,6 +5,9 @@ package libvirt
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	lv "libvirt.org/go/libvirt"
@@ -37,13 +40,16 @@ func (d *Driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Re
 				return err
 			}
 		}
-		if r, err = running(dom); err != nil || !live {
+		if err := d.exchange(ctx, dom, want, has); err != nil {
+			return err
+		}
+		if r, err = d.running(dom); err != nil || !live {
 			return err
 		}
 		if err := d.grow(dom, r, want, has); err != nil {
 			return err
 		}
-		r, err = running(dom)
+		r, err = d.running(dom)
 		return err
 	})
 	if is(err, lv.ERR_OPERATION_INVALID) { // off meanwhile
@@ -68,24 +74,32 @@ func read(dom *lv.Domain, flags lv.DomainXMLFlags) (*libvirtxml.Domain, error) {
 }
 
 // running returns what a running machine has.
-func running(dom *domain) (hyper.Resources, error) {
+func (d *Driver) running(dom *domain) (hyper.Resources, error) {
 	info, err := dom.GetInfo()
 	if err != nil {
 		return hyper.Resources{}, fmt.Errorf("size of domain: %w", err)
 	}
-	return hyper.Resources{CPUs: int(info.NrVirtCpu), MemoryMiB: int64(info.MaxMem >> 10)}, nil // #nosec G115 -- far below
+	has, err := read(dom.Domain, 0)
+	if err != nil {
+		return hyper.Resources{}, err
+	}
+	r := hyper.Resources{CPUs: int(info.NrVirtCpu), MemoryMiB: int64(info.MaxMem >> 10)} // #nosec G115 -- far below
+	for file := range disksOf(has) {
+		r.Disks = append(r.Disks, strings.TrimSuffix(filepath.Base(file), diskFile("")))
+	}
+	slices.Sort(r.Disks)
+	return r, nil
 }
 
 // limit gives a running machine the limits of its disks and its shares of the node.
 func (d *Driver) limit(dom *domain, want, has *libvirtxml.Domain) error {
-	for _, disk := range has.Devices.Disks {
-		if disk.Target == nil || disk.ReadOnly != nil {
+	wanted := disksOf(want)
+	for file, disk := range disksOf(has) {
+		w, stays := wanted[file]
+		if !stays || same(w.IOTune, disk.IOTune) {
 			continue
 		}
-		tune := tuneOf(want, disk.Target.Dev)
-		if same(tune, disk.IOTune) {
-			continue
-		}
+		tune := w.IOTune
 		if err := dom.SetBlockIoTune(disk.Target.Dev, parameters(tune), lv.DOMAIN_AFFECT_LIVE); err != nil {
 			return fmt.Errorf("limit disk %s: %w", disk.Target.Dev, err)
 		}
@@ -101,16 +115,6 @@ func (d *Driver) limit(dom *domain, want, has *libvirtxml.Domain) error {
 		p := &lv.DomainBlkioParameters{WeightSet: true, Weight: w}
 		if err := dom.SetBlkioParameters(p, lv.DOMAIN_AFFECT_LIVE); err != nil {
 			return fmt.Errorf("set the share of disks: %w", err)
-		}
-	}
-	return nil
-}
-
-// tuneOf returns the limits of a disk in a definition, nil for none.
-func tuneOf(d *libvirtxml.Domain, dev string) *libvirtxml.DomainDiskIOTune {
-	for _, disk := range d.Devices.Disks {
-		if disk.Target != nil && disk.Target.Dev == dev {
-			return disk.IOTune
 		}
 	}
 	return nil
@@ -172,13 +176,13 @@ func (d *Driver) grow(dom *domain, now hyper.Resources, want, has *libvirtxml.Do
 	return nil
 }
 
-// refused reports whether a machine cannot grow, for a reason that another try does not remove.
+// refused reports whether a machine cannot change while it runs, for a reason that another try does not remove.
 func (d *Driver) refused(err error) bool {
 	for _, code := range []lv.ErrorNumber{
 		lv.ERR_OPERATION_FAILED, lv.ERR_OPERATION_UNSUPPORTED, lv.ERR_CONFIG_UNSUPPORTED, lv.ERR_INVALID_ARG, lv.ERR_INTERNAL_ERROR,
 	} {
 		if is(err, code) {
-			d.cfg.Log.Warn("a machine grows at its next start", "err", err)
+			d.cfg.Log.Warn("a machine changes at its next start", "err", err)
 			return true
 		}
 	}

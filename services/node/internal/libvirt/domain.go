@@ -73,8 +73,27 @@ func render(m hyper.Machine, h host) (string, error) {
 	}
 	if h.kind != "test" {
 		fixed(d.Devices, h)
+		ports(d.Devices)
 	}
 	return d.Marshal()
+}
+
+// sparePorts is how many disks a machine can get while it runs.
+const sparePorts = 4
+
+// ports gives a machine the PCI ports that its devices need, and spare ones. The controllers of USB and of the agent's channel, the
+// balloon and the source of entropy have one each.
+func ports(l *libvirtxml.DomainDeviceList) {
+	n := len(l.Interfaces) + len(l.Controllers) + len(l.Channels) + len(l.RNGs) + 1 + sparePorts
+	for _, disk := range l.Disks {
+		if disk.Target.Bus == "virtio" {
+			n++
+		}
+	}
+	l.Controllers = append(l.Controllers, libvirtxml.DomainController{Type: "pci", Model: "pcie-root"})
+	for range n {
+		l.Controllers = append(l.Controllers, libvirtxml.DomainController{Type: "pci", Model: "pcie-root-port"})
+	}
 }
 
 // fixed returns the devices of every machine: a console with a log, a display with a tablet, a channel for the guest agent,

@@ -219,14 +219,14 @@ func (d *Driver) Facts(ctx context.Context) (hyper.Facts, error) {
 // features returns what the node can give machines or limit.
 func (d *Driver) features(c *lv.Connect) ([]string, error) {
 	if d.kind == "test" {
-		return []string{hyper.FeatureThrottle}, nil
+		return []string{hyper.FeatureDisks, hyper.FeatureThrottle}, nil
 	}
 	d.asking.Lock()
 	defer d.asking.Unlock()
 	if d.known != nil {
 		return d.known, nil
 	}
-	list := append([]string{hyper.FeatureGrowth, hyper.FeatureThrottle}, groupFeatures()...)
+	list := append([]string{hyper.FeatureDisks, hyper.FeatureGrowth, hyper.FeatureThrottle}, groupFeatures()...)
 	if d.kind == "kvm" && nests() {
 		list = append(list, hyper.FeatureNesting)
 	}

@@ -80,7 +80,7 @@ func TestEmbedded(t *testing.T) {
 		return list[i].Name
 	}
 	hypertest.Run(t, func(*testing.T) hyper.Driver { return d }, hypertest.Options{
-		StackID: stack, Traces: traces(dir), Lose: lose(dir), Template: sum, TemplateMiB: 8, Growth: true, Boots: true, Consoles: true, Dir: func(*testing.T) string { return dir },
+		StackID: stack, Traces: traces(dir), Lose: lose(dir), Template: sum, TemplateMiB: 8, Growth: true, Plugs: true, Boots: true, Consoles: true, Dir: func(*testing.T) string { return dir },
 		Network: func(*testing.T) hyper.Network {
 			p := netip.MustParsePrefix("100.127.13.1/24")
 			return hyper.Network{Name: hyper.BridgeName(stack, 1), Addresses: []netip.Prefix{p}, NAT: []netip.Prefix{p.Masked()}}

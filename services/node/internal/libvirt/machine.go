@@ -38,24 +38,27 @@ func (d *Driver) with(ctx context.Context, id uuid.UUID, fn func(*lv.Connect, *d
 		return err
 	}
 	defer unlock()
-	return d.conn.do(ctx, func(c *lv.Connect) error {
-		dom, err := c.LookupDomainByUUIDString(id.String())
-		if is(err, lv.ERR_NO_DOMAIN) {
-			return fn(c, nil)
-		}
-		if err != nil {
-			return fmt.Errorf("find domain: %w", err)
-		}
-		defer dom.Free()
-		meta, ours, err := d.proof(dom)
-		if err != nil {
-			return err
-		}
-		if !ours {
-			return hyper.ErrForeign.With("domain %s is not of this stack", id)
-		}
-		return fn(c, &domain{dom, meta})
-	})
+	return d.conn.do(ctx, func(c *lv.Connect) error { return d.on(c, id, func(dom *domain) error { return fn(c, dom) }) })
+}
+
+// on runs fn on the domain of a machine that is locked, or on nil if there is none. It returns ErrForeign as with does.
+func (d *Driver) on(c *lv.Connect, id uuid.UUID, fn func(*domain) error) error {
+	dom, err := c.LookupDomainByUUIDString(id.String())
+	if is(err, lv.ERR_NO_DOMAIN) {
+		return fn(nil)
+	}
+	if err != nil {
+		return fmt.Errorf("find domain: %w", err)
+	}
+	defer dom.Free()
+	meta, ours, err := d.proof(dom)
+	if err != nil {
+		return err
+	}
+	if !ours {
+		return hyper.ErrForeign.With("domain %s is not of this stack", id)
+	}
+	return fn(&domain{dom, meta})
 }
 
 // proof reads our element from a domain. A missing element, or one of another stack, is no error; a failure to read it is.

@@ -119,27 +119,27 @@ func (d *Driver) compact(path string) error {
 	return err
 }
 
-// keep appends a record by one write: a process that dies leaves the whole line or a line without an end. What a failed
-// write left is cut off, so that the next record does not follow it.
-func (d *Driver) keep(r record) error {
+// keep appends records by one write: a process that dies leaves whole lines or a line without an end. What a failed write left
+// is cut off, so that the next record does not follow it.
+func (d *Driver) keep(records ...record) error {
 	if d.log == nil {
 		return nil
 	}
-	line, err := json.Marshal(r)
-	if err != nil {
-		return err
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
+	for _, r := range records {
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
 	}
 	pointKeep.Hit()
-	line = append(line, '\n')
-	if _, err := d.log.WriteAt(line, d.size); err != nil {
+	if _, err := d.log.WriteAt(lines.Bytes(), d.size); err != nil {
 		return fmt.Errorf("keep machine: %w", errors.Join(err, d.log.Truncate(d.size)))
 	}
-	d.size += int64(len(line))
+	d.size += int64(lines.Len())
 	return nil
 }
 
 func (d *Driver) save(m *machine) error { return d.keep(record{Machine: m}) }
-
-func (d *Driver) forget(id uuid.UUID) error { return d.keep(record{Gone: &id}) }
 
 func (d *Driver) saveNetworks() error { return d.keep(record{Networks: &d.networks}) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,68 +14,6 @@ import (
 )
 
 const maxConsole = 64 << 10
-
-// EnsureDisk records a disk.
-func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) error {
-	if err := disk.Check(); err != nil {
-		return err
-	}
-	return d.change(ctx, "EnsureDisk", id, func(m *machine) error {
-		if disk.Template != "" && d.cfg.HasTemplate != nil && !d.cfg.HasTemplate(disk.Template) {
-			return hyper.ErrNoTemplate.With("template %s is not installed on this node", disk.Template)
-		}
-		old, there := m.Disks[disk.Name]
-		switch {
-		case there && old.Template != disk.Template:
-			return hyper.ErrInvalid.With("disk %s exists and starts from another template", disk.Name).On("template")
-		case there && disk.SizeMiB < old.SizeMiB:
-			return hyper.ErrDiskShrinks.With("disk %s has %d MiB", disk.Name, old.SizeMiB)
-		}
-		m.Disks[disk.Name] = disk
-		return nil
-	})
-}
-
-// AddCD records the image of a CD, and removes the file.
-func (d *Driver) AddCD(ctx context.Context, id uuid.UUID, name, path string) error {
-	if err := hyper.CheckDiskName(name); err != nil {
-		return err
-	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("size of a CD: %w", err)
-	}
-	err = d.change(ctx, "AddCD", id, func(m *machine) error {
-		if err := d.ours(m); err != nil {
-			return err
-		}
-		m.Disks[name] = hyper.Disk{Name: name, SizeMiB: st.Size()>>20 + 1}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return os.Remove(path)
-}
-
-// RemoveDisk forgets a disk or a CD.
-func (d *Driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
-	if err := hyper.CheckDiskName(name); err != nil {
-		return err
-	}
-	return d.change(ctx, "RemoveDisk", id, func(m *machine) error {
-		if err := d.ours(m); err != nil {
-			return err
-		}
-		for _, def := range []*hyper.Machine{m.Def, m.Running} {
-			if def != nil && (def.CD == name || slices.ContainsFunc(def.Disks, func(k hyper.Disk) bool { return k.Name == name })) {
-				return hyper.ErrDiskInUse.With("the machine uses disk %s", name)
-			}
-		}
-		delete(m.Disks, name)
-		return nil
-	})
-}
 
 // EnsureSeed renders the seed, to refuse whatever a real driver refuses, and stores the source of the seed.
 func (d *Driver) EnsureSeed(ctx context.Context, id uuid.UUID, s hyper.Seed) error {
@@ -115,7 +52,7 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 	})
 }
 
-// Adapt gives a running machine the limits of its definition, and with live more CPUs and memory, as far as there is room.
+// Adapt gives a running machine the limits and the disks of its definition, and with live more CPUs and memory, as far as there is room.
 func (d *Driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Resources, err error) {
 	err = d.change(ctx, "Adapt", id, func(m *machine) error {
 		if m.Def == nil {
@@ -126,11 +63,16 @@ func (d *Driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Re
 		}
 		running := *m.Running
 		running.NICs, running.Throttle, running.CPU.Weight = m.Def.NICs, m.Def.Throttle, m.Def.CPU.Weight
+		running.Disks = m.Def.Disks
 		r = hyper.Resources{CPUs: running.CPUs, MemoryMiB: running.MemoryMiB}
 		if live {
 			r = hyper.Grown(r, hyper.Resources{CPUs: m.Def.CPUs, MemoryMiB: m.Def.MemoryMiB}, m.Most)
 		}
 		running.CPUs, running.MemoryMiB = r.CPUs, r.MemoryMiB
+		for _, k := range running.Disks {
+			r.Disks = append(r.Disks, k.Name)
+		}
+		slices.Sort(r.Disks)
 		m.Running = &running
 		return nil
 	})

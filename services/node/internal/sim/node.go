@@ -12,7 +12,7 @@ import (
 
 // features of a simulated node: all, with some models of CPUs.
 var features = []string{
-	hyper.FeatureGrowth, hyper.FeatureThrottle, hyper.FeatureBandwidth, hyper.FeatureFirewall, hyper.FeatureCPUWeight,
+	hyper.FeatureDisks, hyper.FeatureGrowth, hyper.FeatureThrottle, hyper.FeatureBandwidth, hyper.FeatureFirewall, hyper.FeatureCPUWeight,
 	hyper.FeatureIOWeight, hyper.FeatureNesting, hyper.FeatureMode + hyper.CPUPassthrough, hyper.FeatureMode + hyper.CPUHostModel,
 	hyper.FeatureMode + hyper.CPUCustom, hyper.FeatureModel + "Nehalem", hyper.FeatureModel + "EPYC",
 }

@@ -145,26 +145,48 @@ func (d *Driver) change(ctx context.Context, op string, id uuid.UUID, fn func(*m
 
 // changeLocked runs fn on a copy of the machine: a change that cannot be kept does not count.
 func (d *Driver) changeLocked(id uuid.UUID, fn func(*machine) error) error {
+	m := d.copyOf(id)
+	if err := fn(m); err != nil {
+		return err
+	}
+	return d.keepAll(m)
+}
+
+// copyOf returns a copy of a machine, an empty one of an unknown machine.
+func (d *Driver) copyOf(id uuid.UUID) *machine {
 	m := &machine{UUID: id, Disks: map[string]hyper.Disk{}}
 	if old, known := d.machines[id]; known {
 		*m = *old
 		m.Disks = maps.Clone(old.Disks)
 	}
-	if err := fn(m); err != nil {
+	return m
+}
+
+// empty reports whether nothing is left of a machine.
+func (m *machine) empty() bool { return m.Def == nil && m.Seed == nil && len(m.Disks) == 0 }
+
+// keepAll stores machines in place of what they were, all at once. An empty one is removed.
+func (d *Driver) keepAll(list ...*machine) error {
+	var records []record
+	for _, m := range list {
+		r := record{Machine: m}
+		if m.empty() {
+			r = record{Gone: &m.UUID}
+		}
+		records = append(records, r)
+	}
+	if err := d.keep(records...); err != nil {
 		return err
 	}
-	if m.Def == nil && m.Seed == nil && len(m.Disks) == 0 {
-		if err := d.forget(id); err != nil {
+	for _, m := range list {
+		if d.machines[m.UUID] = m; m.empty() {
+			delete(d.machines, m.UUID)
+		}
+		if err := d.follow(m); err != nil {
 			return err
 		}
-		delete(d.machines, id)
-		return d.follow(m)
 	}
-	if err := d.save(m); err != nil {
-		return err
-	}
-	d.machines[id] = m
-	return d.follow(m)
+	return nil
 }
 
 // Close closes the driver; the machines stay.

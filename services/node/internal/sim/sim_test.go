@@ -47,7 +47,7 @@ func TestSuite(t *testing.T) {
 		return open(t, sim.Config{Dir: dir})
 	}, hypertest.Options{
 		Consoles: true,
-		StackID:  stack, Template: template, TemplateMiB: 8, Growth: true, Dir: func(t *testing.T) string { return t.TempDir() },
+		StackID:  stack, Template: template, TemplateMiB: 8, Growth: true, Plugs: true, Dir: func(t *testing.T) string { return t.TempDir() },
 		Network: func(*testing.T) hyper.Network {
 			return hyper.Network{Name: "br-suite", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
 		},

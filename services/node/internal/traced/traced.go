@@ -46,6 +46,10 @@ func (d driver) AddCD(ctx context.Context, id uuid.UUID, name, path string) erro
 	return d.span(ctx, "AddCD", id, func(ctx context.Context) error { return d.Driver.AddCD(ctx, id, name, path) })
 }
 
+func (d driver) MoveDisk(ctx context.Context, from uuid.UUID, name string, to uuid.UUID, newName string) error {
+	return d.span(ctx, "MoveDisk", from, func(ctx context.Context) error { return d.Driver.MoveDisk(ctx, from, name, to, newName) })
+}
+
 func (d driver) RemoveDisk(ctx context.Context, id uuid.UUID, name string) error {
 	return d.span(ctx, "RemoveDisk", id, func(ctx context.Context) error { return d.Driver.RemoveDisk(ctx, id, name) })
 }
