@@ -8,7 +8,7 @@ var vm = house{
 		"power ipchange resource volume " +
 		"console metrics " +
 		"leftover watch fsck " +
-		"owner reinstall guest rescue iso " +
+		"owner reinstall guest rescue iso attach " +
 		"events worker api",
 	apart:  "schema",
 	common: "job job_step timeline",
@@ -39,7 +39,7 @@ var vm = house{
 		"address/list.go":       "host",
 		"address/build.go":      "host",
 		"tag/list.go":           "host",
-		"machine/build.go":      "host disk node cluster",
+		"machine/build.go":      "host node cluster",
 		"host/list.go":          "account cluster node os disk host_address",
 		"host/list_metadata.go": "node disk host_address",
 		"host/build.go":         "cluster os account_usage disk host_address node",
@@ -50,6 +50,7 @@ var vm = house{
 		"console/list.go":       "host node",
 		"metrics/list.go":       "host",
 		"volume/list.go":        "disk host node cluster account",
+		"volume/build.go":       "disk host node",
 		"disk/list.go":          "host",
 		"watch/list.go":         "host host_address tombstone",
 		"leftover/list.go":      "node installation host tombstone",

@@ -33,10 +33,12 @@ type scenario struct {
 	name   string
 	points []string // prefixes
 	fail   string   // the point that fails, so that what was done is taken back
-	state  string   // of the host that is there before, which may be "rescued" or "mounted"; "" for none
+	// State of the host that is there before, which may be "rescued" or "mounted", or "loose" for a disk beside the host, or
+	// "attached" for a second disk of the host; "" for none.
+	state  string
 	method string
-	path   string // after /vm/v3/host, with %d for the host and {ip} for its address
-	url    string // another one than that of hosts, with {disk} for the host's disk
+	path   string // after /vm/v3/host, with %d for the host, {ip} for its address and {loose} for the disk beside it
+	url    string // another one than that of hosts, with {disk} for the host's disk and {loose}
 	body   object // a url in it is that of a CD
 }
 
@@ -94,14 +96,28 @@ var scenarios = []scenario{
 	{name: "change of resources", points: []string{"job.host_change_params", "vm.resource", "node.adapt"}, state: "active", method: "POST", path: "/%d/resource", body: object{"ram_mib": 384}},
 	{name: "disk not enlarged", points: []string{"job.disk_resize.failed"}, fail: "job.disk_resize.disk.after", state: "active", method: "POST", url: "/vm/v3/disk/{disk}", body: object{"size_mib": 4096}},
 	{name: "disk enlarged", points: []string{"job.disk_resize", "vm.volume"}, state: "active", method: "POST", url: "/vm/v3/disk/{disk}", body: object{"size_mib": 4096}},
+	{name: "disk not made", points: []string{"job.disk_create.disk.undo", "job.disk_create.failed"}, fail: "job.disk_create.disk.after", state: "active", method: "POST", url: "/vm/v3/disk", body: object{"name": "data", "size_mib": 64, "node": 1}},
+	{name: "disk made", points: []string{"job.disk_create"}, state: "active", method: "POST", url: "/vm/v3/disk", body: object{"name": "data", "size_mib": 64, "node": 1}},
+	{name: "disk deleted", points: []string{"job.disk_delete"}, state: "loose", method: "DELETE", url: "/vm/v3/disk/{loose}"},
+	{name: "disk not attached", points: []string{
+		"job.disk_attach.move.undo", "job.disk_attach.machine.undo", "job.disk_attach.failed",
+	}, fail: "job.disk_attach.machine.after", state: "loose", method: "POST", path: "/%d/disk/{loose}", body: object{}},
+	{name: "disk attached", points: []string{"job.disk_attach", "vm.attach", "node.disk-move"}, state: "loose", method: "POST", path: "/%d/disk/{loose}", body: object{"is_main": true}},
+	{name: "disk not detached", points: []string{
+		"job.disk_detach.machine.undo", "job.disk_detach.move.undo", "job.disk_detach.failed",
+	}, fail: "job.disk_detach.move.after", state: "attached", method: "DELETE", path: "/%d/disk/{loose}"},
+	{name: "disk detached", points: []string{"job.disk_detach"}, state: "attached", method: "DELETE", path: "/%d/disk/{loose}"},
+	{name: "disks not in order", points: []string{"job.disk_order.machine.undo", "job.disk_order.failed"}, fail: "job.disk_order.machine.after", state: "attached", method: "POST", path: "/%d/disk/{loose}", body: object{"is_main": true}},
+	{name: "disks in order", points: []string{"job.disk_order"}, state: "attached", method: "POST", path: "/%d/disk/{loose}", body: object{"is_main": true}},
 	{name: "account", points: []string{"inbox."}, method: "POST", url: "/auth/v4/user"},
 	{name: "create", points: []string{"job.host_create", "job.claim", "vm.create", "ip.", "node.", "outbox."}, method: "POST"},
 }
 
 // elsewhere are points that no request of a host reaches, with the tests that reach them.
 var elsewhere = map[string]string{
-	"job.os_import.":    "the kind that downloads: pkg/jobs kills at every point of its own kinds, which run the same code",
-	"job.machine_reap.": "nobody asks for it: services/vm, TestLeftoverIsRemoved, and pkg/jobs as above",
+	"job.os_import.":         "the kind that downloads: pkg/jobs kills at every point of its own kinds, which run the same code",
+	"job.disk_delete.failed": "a node refuses the removal: services/vm, TestDiskThatCannotBeDeleted",
+	"job.machine_reap.":      "nobody asks for it: services/vm, TestLeftoverIsRemoved, and pkg/jobs as above",
 }
 
 func (sc scenario) reaches(point string) bool {
@@ -242,6 +258,15 @@ func (k *killer) round(sc scenario, point string, round int) {
 	if sc.state == "mounted" {
 		k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/iso/mount", host), object{"url": k.cd}))
 	}
+	loose := 0
+	if sc.state == "loose" || sc.state == "attached" {
+		made := k.client.must("POST", "/vm/v3/disk", object{"name": "data", "size_mib": 64, "node": 1})
+		k.client.complete(made)
+		loose = number(made, "id")
+	}
+	if sc.state == "attached" {
+		k.client.complete(k.client.must("POST", fmt.Sprintf("/vm/v3/host/%d/disk/%d", host, loose), object{}))
+	}
 	k.stop()
 	k.stack.env = append(append([]string{}, k.env...), crash.Env+"="+point, crash.EnvWhen+"="+k.when, crash.EnvFail+"="+sc.fail)
 	k.start()
@@ -252,8 +277,10 @@ func (k *killer) round(sc scenario, point string, round int) {
 	if strings.Contains(sc.url, "{disk}") {
 		disk := k.client.list(fmt.Sprintf("/vm/v3/disk?where=host+EQ+%d", host))[0]
 		path = strings.ReplaceAll(sc.url, "{disk}", fmt.Sprint(number(disk, "id")))
-	} else if sc.url != "" {
+	} else if sc.url == "/auth/v4/user" {
 		path, body = sc.url, object{"email": name + "@example.com", "password": "e2e-Password-2", "role": "@user"}
+	} else if sc.url != "" {
+		path = sc.url
 	} else if sc.path != "" {
 		path += fmt.Sprintf(sc.path, host)
 		if strings.Contains(path, "{ip}") {
@@ -263,6 +290,7 @@ func (k *killer) round(sc scenario, point string, round int) {
 	} else {
 		body = k.body(name)
 	}
+	path = strings.ReplaceAll(path, "{loose}", fmt.Sprint(loose))
 	if _, named := body["url"]; named {
 		body = object{"url": k.cd}
 	}

@@ -222,6 +222,21 @@ func everyHost(c *client) {
 	c.complete(c.ok("DELETE", path+"?force=true", nil))
 }
 
+// everyDisk gives a host another disk and takes it again. The host waits for its guest, which has to release the disk.
+func everyDisk(c *client, path string, first, node int) {
+	made := c.ok("POST", "/vm/v3/disk", object{"name": "data", "size_mib": 64, "node": node, "storage": 0, "expand_part": ""})
+	c.complete(made)
+	second := number(made, "id")
+	disk := fmt.Sprintf("/vm/v3/disk/%d", second)
+	if d := c.ok("GET", disk, nil); d["host"] != nil {
+		c.s.t.Errorf("a disk without a host: %v", d)
+	}
+	c.complete(c.ok("POST", path+fmt.Sprintf("/disk/%d", second), object{"is_main": false, "bus": "virtio"}))
+	c.complete(c.ok("POST", path+"/disk_order", object{"disks": []object{{"id": second, "boot_order": 2}, {"id": first, "boot_order": 1}}}))
+	c.complete(c.ok("DELETE", path+fmt.Sprintf("/disk/%d", second), nil))
+	c.complete(c.ok("DELETE", disk, nil))
+}
+
 // everyUpkeep does to a host what is done to hosts later.
 func everyUpkeep(c *client) {
 	made := c.ok("POST", "/vm/v3/host", object{"name": "kept", "os": c.tiny(), "password": "x"})
@@ -231,6 +246,7 @@ func everyUpkeep(c *client) {
 	disk := at("/vm/v3/disk/%d", d)
 	c.ok("GET", disk, nil)
 	c.complete(c.ok("POST", disk, object{"name": "root", "size_mib": number(d, "size_mib") + 64, "defer": nil}))
+	everyDisk(c, path, number(d, "id"), number(d["node"].(object), "id"))
 	c.complete(c.ok("POST", path+"/resource", object{"cpu_number": 2, "ram_mib": 512, "cpu_mode": "default"}))
 	c.complete(c.ok("POST", path+"/password", object{"password": "another"}))
 	c.complete(c.ok("POST", path+"/guest_agent", object{}))

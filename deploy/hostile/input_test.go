@@ -202,5 +202,7 @@ var needs = map[string][]string{
 	"SetTaskTimeout":      {`"timeout_seconds":60`},
 	"AddHostPTR":          {`"name":"192.0.2.1"`, `"domain":"a.example.com"`},
 	"SetHostPTR":          {`"domain":"a.example.com"`},
+	"CreateDisk":          {`"name":"data"`, `"size_mib":64`, `"node":99`},
+	"OrderDisks":          {`"disks":[{"id":1,"boot_order":1}]`},
 	"MountISO":            {`"url":"https://mirror.example/a.iso"`},
 }

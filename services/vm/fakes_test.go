@@ -233,8 +233,9 @@ type fakeAgent struct {
 	list     func(*nodepb.ListMachinesResponse) // spoils the list
 
 	refuseOnce map[string]error
-	hold       chan struct{} // EnsureDisk waits until it is closed
-	reached    chan struct{} // closed by the first EnsureDisk that waits
+	held       map[string]bool // disks that guests do not release
+	hold       chan struct{}   // EnsureDisk waits until it is closed
+	reached    chan struct{}   // closed by the first EnsureDisk that waits
 }
 
 // on runs f on the machine of c unless the call is to fail.
@@ -330,6 +331,39 @@ func (f *fakeAgent) FetchCD(_ context.Context, r *nodepb.FetchCDRequest) (*nodep
 	})
 }
 
+// MoveDisk moves a disk between machines, and forgets a machine of which nothing is left.
+func (f *fakeAgent) MoveDisk(_ context.Context, r *nodepb.MoveDiskRequest) (*nodepb.MoveDiskResponse, error) {
+	var err error
+	failed := f.on("MoveDisk", r.GetCommand(), func(m *fakeMachine) {
+		to := f.machines[r.GetTo()]
+		if to == nil {
+			to = &fakeMachine{state: nodepb.MachineState_MACHINE_STATE_OFF}
+			f.machines[r.GetTo()] = to
+		}
+		if to.files == nil {
+			to.files, to.sizes = map[string]string{}, map[string]int32{}
+		}
+		_, there := m.files[r.GetName()]
+		_, moved := to.files[r.GetNewName()]
+		switch {
+		case slices.Contains(m.has, r.GetName()):
+			err = fault.New(codes.FailedPrecondition, "DISK_IN_USE", "the machine uses the disk")
+		case there == moved:
+			err = fault.New(codes.FailedPrecondition, "DISK_NOT_READY", "there is no such disk, or there are two")
+		case there:
+			to.files[r.GetNewName()], to.sizes[r.GetNewName()] = m.files[r.GetName()], m.sizes[r.GetName()]
+			delete(m.files, r.GetName())
+			delete(m.sizes, r.GetName())
+		}
+		for id, m := range map[string]*fakeMachine{r.GetCommand().GetMachine(): m, r.GetTo(): to} {
+			if !m.defined && len(m.files) == 0 {
+				delete(f.machines, id)
+			}
+		}
+	})
+	return &nodepb.MoveDiskResponse{}, errors.Join(failed, err)
+}
+
 func (f *fakeAgent) RemoveDisk(_ context.Context, r *nodepb.RemoveDiskRequest) (*nodepb.RemoveDiskResponse, error) {
 	var err error
 	failed := f.on("RemoveDisk", r.GetCommand(), func(m *fakeMachine) {
@@ -394,9 +428,17 @@ func (f *fakeAgent) AdaptMachine(_ context.Context, r *nodepb.AdaptMachineReques
 			return
 		}
 		m.def = r.GetMachine()
+		held := m.has
+		m.define(m.def)
+		for _, name := range held {
+			if f.held[name] && resp.GetRunning() && !slices.Contains(m.has, name) {
+				m.has = append(m.has, name)
+			}
+		}
 		if !resp.GetRunning() {
 			return
 		}
+		resp.Disks = slices.Clone(m.has)
 		now := proto.CloneOf(r.GetMachine())
 		if !r.GetLive() || !m.runs.GetGrowth() || now.GetCpuNumber() < m.runs.GetCpuNumber() {
 			now.CpuNumber = m.runs.GetCpuNumber()

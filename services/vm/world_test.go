@@ -149,7 +149,7 @@ func (w *world) sign(differ func(*vmpb.RegisterNodeRequest)) (*vmpb.RegisterNode
 			StackId: stackID, Uuid: nodeUUID, Hostname: "n1", CpuNumber: 4, RamMib: 1280, StorageMib: 100000,
 			StorageFreeMib: 100000, Hypervisor: "sim", Accel: "sim", BootId: "boot-1", Bridge: "br0", Dns: []string{"192.0.2.53"},
 			Features: []string{
-				"growth", "disk_limits", "bandwidth", "firewall", "cpu_weight", "nesting", "cpu_mode:custom", "cpu_model:Nehalem",
+				"disks", "growth", "disk_limits", "bandwidth", "firewall", "cpu_weight", "nesting", "cpu_mode:custom", "cpu_model:Nehalem",
 			},
 			Templates: []*nodepb.Template{{Name: "tiny", Sha256: "abc", MinRamMib: 128, MinDiskMib: 64}},
 		},

@@ -13,6 +13,7 @@ import (
 	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	_ "slipway.dev/proto/access/v1"
+	v11 "slipway.dev/proto/op/v1"
 	v1 "slipway.dev/proto/query/v1"
 	_ "slipway.dev/proto/rest/v1"
 	sync "sync"
@@ -177,7 +178,141 @@ func (x *GetDiskRequest) GetId() int32 {
 	return 0
 }
 
-// Disk is a disk of a host.
+// CreateDiskRequest describes a new disk.
+type CreateDiskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 63 letters, digits, dots, dashes, underscores or spaces.
+	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	SizeMib int32  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
+	// The id of the node that gets the disk.
+	Node int32 `protobuf:"varint,3,opt,name=node,proto3" json:"node,omitempty"`
+	// The owner; the caller where it is 0. Another account is for administrators alone.
+	Account int32 `protobuf:"varint,4,opt,name=account,proto3" json:"account,omitempty"`
+	// A storage of the node, as GET /vm/v3/cluster/{id} lists them; 0 for the main one.
+	Storage       int32  `protobuf:"varint,5,opt,name=storage,proto3" json:"storage,omitempty"`
+	ExpandPart    string `protobuf:"bytes,6,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateDiskRequest) Reset() {
+	*x = CreateDiskRequest{}
+	mi := &file_vm_v3_disk_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateDiskRequest) ProtoMessage() {}
+
+func (x *CreateDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_disk_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateDiskRequest.ProtoReflect.Descriptor instead.
+func (*CreateDiskRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CreateDiskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateDiskRequest) GetSizeMib() int32 {
+	if x != nil {
+		return x.SizeMib
+	}
+	return 0
+}
+
+func (x *CreateDiskRequest) GetNode() int32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *CreateDiskRequest) GetAccount() int32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
+func (x *CreateDiskRequest) GetStorage() int32 {
+	if x != nil {
+		return x.Storage
+	}
+	return 0
+}
+
+func (x *CreateDiskRequest) GetExpandPart() string {
+	if x != nil {
+		return x.ExpandPart
+	}
+	return ""
+}
+
+// DeleteDiskRequest names a disk.
+type DeleteDiskRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDiskRequest) Reset() {
+	*x = DeleteDiskRequest{}
+	mi := &file_vm_v3_disk_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDiskRequest) ProtoMessage() {}
+
+func (x *DeleteDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_disk_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDiskRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDiskRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DeleteDiskRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Disk is a disk.
 type Disk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -187,7 +322,7 @@ type Disk struct {
 	SizeMibNew int32 `protobuf:"varint,4,opt,name=size_mib_new,json=sizeMibNew,proto3" json:"size_mib_new,omitempty"`
 	// "virtio".
 	Bus string `protobuf:"bytes,5,opt,name=bus,proto3" json:"bus,omitempty"`
-	// What the guest calls the device at its next start, such as "vda".
+	// What the guest calls the device at its next start, such as "vda"; "" for a disk without a host.
 	TargetDev string `protobuf:"bytes,6,opt,name=target_dev,json=targetDev,proto3" json:"target_dev,omitempty"`
 	// The partition that grows with the disk: "".
 	ExpandPart    string       `protobuf:"bytes,7,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
@@ -203,7 +338,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_vm_v3_disk_proto_msgTypes[3]
+	mi := &file_vm_v3_disk_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +350,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[3]
+	mi := &file_vm_v3_disk_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +363,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Disk) GetId() int32 {
@@ -333,7 +468,7 @@ type DiskStorage struct {
 
 func (x *DiskStorage) Reset() {
 	*x = DiskStorage{}
-	mi := &file_vm_v3_disk_proto_msgTypes[4]
+	mi := &file_vm_v3_disk_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +480,7 @@ func (x *DiskStorage) String() string {
 func (*DiskStorage) ProtoMessage() {}
 
 func (x *DiskStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[4]
+	mi := &file_vm_v3_disk_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +493,7 @@ func (x *DiskStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskStorage.ProtoReflect.Descriptor instead.
 func (*DiskStorage) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DiskStorage) GetId() int32 {
@@ -375,7 +510,7 @@ func (x *DiskStorage) GetName() string {
 	return ""
 }
 
-// DiskHost is the host of a disk.
+// DiskHost is the host of a disk; it is null for none.
 type DiskHost struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -390,7 +525,7 @@ type DiskHost struct {
 
 func (x *DiskHost) Reset() {
 	*x = DiskHost{}
-	mi := &file_vm_v3_disk_proto_msgTypes[5]
+	mi := &file_vm_v3_disk_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +537,7 @@ func (x *DiskHost) String() string {
 func (*DiskHost) ProtoMessage() {}
 
 func (x *DiskHost) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[5]
+	mi := &file_vm_v3_disk_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +550,7 @@ func (x *DiskHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskHost.ProtoReflect.Descriptor instead.
 func (*DiskHost) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DiskHost) GetId() int32 {
@@ -464,7 +599,7 @@ type DiskNode struct {
 
 func (x *DiskNode) Reset() {
 	*x = DiskNode{}
-	mi := &file_vm_v3_disk_proto_msgTypes[6]
+	mi := &file_vm_v3_disk_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +611,7 @@ func (x *DiskNode) String() string {
 func (*DiskNode) ProtoMessage() {}
 
 func (x *DiskNode) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[6]
+	mi := &file_vm_v3_disk_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +624,7 @@ func (x *DiskNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskNode.ProtoReflect.Descriptor instead.
 func (*DiskNode) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DiskNode) GetId() int32 {
@@ -519,7 +654,7 @@ type DiskCluster struct {
 
 func (x *DiskCluster) Reset() {
 	*x = DiskCluster{}
-	mi := &file_vm_v3_disk_proto_msgTypes[7]
+	mi := &file_vm_v3_disk_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +666,7 @@ func (x *DiskCluster) String() string {
 func (*DiskCluster) ProtoMessage() {}
 
 func (x *DiskCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[7]
+	mi := &file_vm_v3_disk_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +679,7 @@ func (x *DiskCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskCluster.ProtoReflect.Descriptor instead.
 func (*DiskCluster) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DiskCluster) GetId() int32 {
@@ -578,7 +713,7 @@ type ChangeDiskRequest struct {
 	SizeMib int32 `protobuf:"varint,3,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
 	// A disk grows while its host runs, so that nothing needs to wait; accepted is the action "host_stop".
 	Defer *DiskDefer `protobuf:"bytes,4,opt,name=defer,proto3" json:"defer,omitempty"`
-	// The owner of a disk is that of its host.
+	// The new owner of a disk that has no host. The owner of any other disk is that of its host.
 	Account       int32  `protobuf:"varint,5,opt,name=account,proto3" json:"account,omitempty"`
 	Pool          int32  `protobuf:"varint,6,opt,name=pool,proto3" json:"pool,omitempty"`
 	ExpandPart    string `protobuf:"bytes,7,opt,name=expand_part,json=expandPart,proto3" json:"expand_part,omitempty"`
@@ -588,7 +723,7 @@ type ChangeDiskRequest struct {
 
 func (x *ChangeDiskRequest) Reset() {
 	*x = ChangeDiskRequest{}
-	mi := &file_vm_v3_disk_proto_msgTypes[8]
+	mi := &file_vm_v3_disk_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +735,7 @@ func (x *ChangeDiskRequest) String() string {
 func (*ChangeDiskRequest) ProtoMessage() {}
 
 func (x *ChangeDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[8]
+	mi := &file_vm_v3_disk_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +748,7 @@ func (x *ChangeDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeDiskRequest.ProtoReflect.Descriptor instead.
 func (*ChangeDiskRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{8}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChangeDiskRequest) GetId() int32 {
@@ -675,7 +810,7 @@ type DiskDefer struct {
 
 func (x *DiskDefer) Reset() {
 	*x = DiskDefer{}
-	mi := &file_vm_v3_disk_proto_msgTypes[9]
+	mi := &file_vm_v3_disk_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +822,7 @@ func (x *DiskDefer) String() string {
 func (*DiskDefer) ProtoMessage() {}
 
 func (x *DiskDefer) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[9]
+	mi := &file_vm_v3_disk_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +835,7 @@ func (x *DiskDefer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskDefer.ProtoReflect.Descriptor instead.
 func (*DiskDefer) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{9}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DiskDefer) GetAction() string {
@@ -721,7 +856,7 @@ type ChangeDiskResponse struct {
 
 func (x *ChangeDiskResponse) Reset() {
 	*x = ChangeDiskResponse{}
-	mi := &file_vm_v3_disk_proto_msgTypes[10]
+	mi := &file_vm_v3_disk_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +868,7 @@ func (x *ChangeDiskResponse) String() string {
 func (*ChangeDiskResponse) ProtoMessage() {}
 
 func (x *ChangeDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_disk_proto_msgTypes[10]
+	mi := &file_vm_v3_disk_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +881,7 @@ func (x *ChangeDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeDiskResponse.ProtoReflect.Descriptor instead.
 func (*ChangeDiskResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_disk_proto_rawDescGZIP(), []int{10}
+	return file_vm_v3_disk_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ChangeDiskResponse) GetId() int32 {
@@ -767,7 +902,7 @@ var File_vm_v3_disk_proto protoreflect.FileDescriptor
 
 const file_vm_v3_disk_proto_rawDesc = "" +
 	"\n" +
-	"\x10vm/v3/disk.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"9\n" +
+	"\x10vm/v3/disk.proto\x12\x05vm.v3\x1a\x16access/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x0eop/v1/op.proto\x1a\x14query/v1/query.proto\x1a\x12rest/v1/rest.proto\x1a\x10vm/v3/host.proto\"9\n" +
 	"\x10ListDisksRequest\x12%\n" +
 	"\x05query\x18\x01 \x01(\v2\x0f.query.v1.QueryR\x05query\"i\n" +
 	"\x11ListDisksResponse\x12\x1f\n" +
@@ -776,6 +911,16 @@ const file_vm_v3_disk_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x03(\v2\v.vm.v3.DiskR\x04list\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x05R\x04size\" \n" +
 	"\x0eGetDiskRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\"\xb1\x01\n" +
+	"\x11CreateDiskRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bsize_mib\x18\x02 \x01(\x05R\asizeMib\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\x05R\x04node\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\x05R\aaccount\x12\x18\n" +
+	"\astorage\x18\x05 \x01(\x05R\astorage\x12%\n" +
+	"\vexpand_part\x18\x06 \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
+	"expandPart\"#\n" +
+	"\x11DeleteDiskRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\xa1\x03\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
@@ -811,13 +956,13 @@ const file_vm_v3_disk_proto_rawDesc = "" +
 	"\vDiskCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type\"\xe9\x01\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\"\xe3\x01\n" +
 	"\x11ChangeDiskRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x19\n" +
 	"\bsize_mib\x18\x03 \x01(\x05R\asizeMib\x12&\n" +
-	"\x05defer\x18\x04 \x01(\v2\x10.vm.v3.DiskDeferR\x05defer\x12\x1e\n" +
-	"\aaccount\x18\x05 \x01(\x05B\x04\xe2\xc8\x18\x00R\aaccount\x12\x18\n" +
+	"\x05defer\x18\x04 \x01(\v2\x10.vm.v3.DiskDeferR\x05defer\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\x05R\aaccount\x12\x18\n" +
 	"\x04pool\x18\x06 \x01(\x05B\x04\xe2\xc8\x18\x00R\x04pool\x12%\n" +
 	"\vexpand_part\x18\a \x01(\tB\x04\xe2\xc8\x18\x00R\n" +
 	"expandPartB\a\n" +
@@ -826,10 +971,19 @@ const file_vm_v3_disk_proto_rawDesc = "" +
 	"\x06action\x18\x01 \x01(\tR\x06action\"U\n" +
 	"\x12ChangeDiskResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12/\n" +
-	"\x04task\x18\x02 \x01(\v2\x1b.google.protobuf.Int32ValueR\x04task2\xd0\x02\n" +
+	"\x04task\x18\x02 \x01(\v2\x1b.google.protobuf.Int32ValueR\x04task2\xb6\x04\n" +
 	"\vDiskService\x12e\n" +
 	"\tListDisks\x12\x17.vm.v3.ListDisksRequest\x1a\x18.vm.v3.ListDisksResponse\"%\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\r\x12\v/vm/v3/disk\x12Y\n" +
-	"\aGetDisk\x12\x15.vm.v3.GetDiskRequest\x1a\v.vm.v3.Disk\"*\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/disk/{id}\x12\x7f\n" +
+	"\aGetDisk\x12\x15.vm.v3.GetDiskRequest\x1a\v.vm.v3.Disk\"*\xea\xc7\x18\x0e\b\x02\x18\x01\"\bvms.read\x82\xd3\xe4\x93\x02\x12\x12\x10/vm/v3/disk/{id}\x12p\n" +
+	"\n" +
+	"CreateDisk\x12\x18.vm.v3.CreateDiskRequest\x1a\x10.op.v1.Operation\"6\xea\xc7\x18\x10\b\x02\"\n" +
+	"vms.create(\x01\xf2\xc7\x18\b\n" +
+	"\x04disk \x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/vm/v3/disk\x12r\n" +
+	"\n" +
+	"DeleteDisk\x12\x18.vm.v3.DeleteDiskRequest\x1a\x10.op.v1.Operation\"8\xea\xc7\x18\x0e\b\x02\"\n" +
+	"vms.delete\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04disk\x12\x02id\x82\xd3\xe4\x93\x02\x12*\x10/vm/v3/disk/{id}\x12\x7f\n" +
 	"\n" +
 	"ChangeDisk\x12\x18.vm.v3.ChangeDiskRequest\x1a\x19.vm.v3.ChangeDiskResponse\"<\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
@@ -847,41 +1001,48 @@ func file_vm_v3_disk_proto_rawDescGZIP() []byte {
 	return file_vm_v3_disk_proto_rawDescData
 }
 
-var file_vm_v3_disk_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_vm_v3_disk_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_vm_v3_disk_proto_goTypes = []any{
 	(*ListDisksRequest)(nil),      // 0: vm.v3.ListDisksRequest
 	(*ListDisksResponse)(nil),     // 1: vm.v3.ListDisksResponse
 	(*GetDiskRequest)(nil),        // 2: vm.v3.GetDiskRequest
-	(*Disk)(nil),                  // 3: vm.v3.Disk
-	(*DiskStorage)(nil),           // 4: vm.v3.DiskStorage
-	(*DiskHost)(nil),              // 5: vm.v3.DiskHost
-	(*DiskNode)(nil),              // 6: vm.v3.DiskNode
-	(*DiskCluster)(nil),           // 7: vm.v3.DiskCluster
-	(*ChangeDiskRequest)(nil),     // 8: vm.v3.ChangeDiskRequest
-	(*DiskDefer)(nil),             // 9: vm.v3.DiskDefer
-	(*ChangeDiskResponse)(nil),    // 10: vm.v3.ChangeDiskResponse
-	(*v1.Query)(nil),              // 11: query.v1.Query
-	(*HostAccount)(nil),           // 12: vm.v3.HostAccount
-	(*wrapperspb.Int32Value)(nil), // 13: google.protobuf.Int32Value
+	(*CreateDiskRequest)(nil),     // 3: vm.v3.CreateDiskRequest
+	(*DeleteDiskRequest)(nil),     // 4: vm.v3.DeleteDiskRequest
+	(*Disk)(nil),                  // 5: vm.v3.Disk
+	(*DiskStorage)(nil),           // 6: vm.v3.DiskStorage
+	(*DiskHost)(nil),              // 7: vm.v3.DiskHost
+	(*DiskNode)(nil),              // 8: vm.v3.DiskNode
+	(*DiskCluster)(nil),           // 9: vm.v3.DiskCluster
+	(*ChangeDiskRequest)(nil),     // 10: vm.v3.ChangeDiskRequest
+	(*DiskDefer)(nil),             // 11: vm.v3.DiskDefer
+	(*ChangeDiskResponse)(nil),    // 12: vm.v3.ChangeDiskResponse
+	(*v1.Query)(nil),              // 13: query.v1.Query
+	(*HostAccount)(nil),           // 14: vm.v3.HostAccount
+	(*wrapperspb.Int32Value)(nil), // 15: google.protobuf.Int32Value
+	(*v11.Operation)(nil),         // 16: op.v1.Operation
 }
 var file_vm_v3_disk_proto_depIdxs = []int32{
-	11, // 0: vm.v3.ListDisksRequest.query:type_name -> query.v1.Query
-	3,  // 1: vm.v3.ListDisksResponse.list:type_name -> vm.v3.Disk
-	12, // 2: vm.v3.Disk.account:type_name -> vm.v3.HostAccount
-	4,  // 3: vm.v3.Disk.storage:type_name -> vm.v3.DiskStorage
-	5,  // 4: vm.v3.Disk.host:type_name -> vm.v3.DiskHost
-	6,  // 5: vm.v3.Disk.node:type_name -> vm.v3.DiskNode
-	7,  // 6: vm.v3.Disk.cluster:type_name -> vm.v3.DiskCluster
-	9,  // 7: vm.v3.ChangeDiskRequest.defer:type_name -> vm.v3.DiskDefer
-	13, // 8: vm.v3.ChangeDiskResponse.task:type_name -> google.protobuf.Int32Value
+	13, // 0: vm.v3.ListDisksRequest.query:type_name -> query.v1.Query
+	5,  // 1: vm.v3.ListDisksResponse.list:type_name -> vm.v3.Disk
+	14, // 2: vm.v3.Disk.account:type_name -> vm.v3.HostAccount
+	6,  // 3: vm.v3.Disk.storage:type_name -> vm.v3.DiskStorage
+	7,  // 4: vm.v3.Disk.host:type_name -> vm.v3.DiskHost
+	8,  // 5: vm.v3.Disk.node:type_name -> vm.v3.DiskNode
+	9,  // 6: vm.v3.Disk.cluster:type_name -> vm.v3.DiskCluster
+	11, // 7: vm.v3.ChangeDiskRequest.defer:type_name -> vm.v3.DiskDefer
+	15, // 8: vm.v3.ChangeDiskResponse.task:type_name -> google.protobuf.Int32Value
 	0,  // 9: vm.v3.DiskService.ListDisks:input_type -> vm.v3.ListDisksRequest
 	2,  // 10: vm.v3.DiskService.GetDisk:input_type -> vm.v3.GetDiskRequest
-	8,  // 11: vm.v3.DiskService.ChangeDisk:input_type -> vm.v3.ChangeDiskRequest
-	1,  // 12: vm.v3.DiskService.ListDisks:output_type -> vm.v3.ListDisksResponse
-	3,  // 13: vm.v3.DiskService.GetDisk:output_type -> vm.v3.Disk
-	10, // 14: vm.v3.DiskService.ChangeDisk:output_type -> vm.v3.ChangeDiskResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
+	3,  // 11: vm.v3.DiskService.CreateDisk:input_type -> vm.v3.CreateDiskRequest
+	4,  // 12: vm.v3.DiskService.DeleteDisk:input_type -> vm.v3.DeleteDiskRequest
+	10, // 13: vm.v3.DiskService.ChangeDisk:input_type -> vm.v3.ChangeDiskRequest
+	1,  // 14: vm.v3.DiskService.ListDisks:output_type -> vm.v3.ListDisksResponse
+	5,  // 15: vm.v3.DiskService.GetDisk:output_type -> vm.v3.Disk
+	16, // 16: vm.v3.DiskService.CreateDisk:output_type -> op.v1.Operation
+	16, // 17: vm.v3.DiskService.DeleteDisk:output_type -> op.v1.Operation
+	12, // 18: vm.v3.DiskService.ChangeDisk:output_type -> vm.v3.ChangeDiskResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -893,14 +1054,14 @@ func file_vm_v3_disk_proto_init() {
 		return
 	}
 	file_vm_v3_host_proto_init()
-	file_vm_v3_disk_proto_msgTypes[8].OneofWrappers = []any{}
+	file_vm_v3_disk_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_disk_proto_rawDesc), len(file_vm_v3_disk_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

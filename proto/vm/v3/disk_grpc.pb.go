@@ -11,6 +11,7 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	v1 "slipway.dev/proto/op/v1"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -21,6 +22,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	DiskService_ListDisks_FullMethodName  = "/vm.v3.DiskService/ListDisks"
 	DiskService_GetDisk_FullMethodName    = "/vm.v3.DiskService/GetDisk"
+	DiskService_CreateDisk_FullMethodName = "/vm.v3.DiskService/CreateDisk"
+	DiskService_DeleteDisk_FullMethodName = "/vm.v3.DiskService/DeleteDisk"
 	DiskService_ChangeDisk_FullMethodName = "/vm.v3.DiskService/ChangeDisk"
 )
 
@@ -28,13 +31,19 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// DiskService owns the disks of hosts.
+// DiskService owns disks, those of hosts and those without a host.
 type DiskServiceClient interface {
-	// ListDisks lists disks: administrators see all disks, others only those of their own hosts.
+	// ListDisks lists disks: administrators see all disks, others only their own and those of their hosts.
 	ListDisks(ctx context.Context, in *ListDisksRequest, opts ...grpc.CallOption) (*ListDisksResponse, error)
 	// GetDisk reads one disk.
 	GetDisk(ctx context.Context, in *GetDiskRequest, opts ...grpc.CallOption) (*Disk, error)
-	// ChangeDisk renames a disk, or lets it grow. The room is taken from the node and from the account's limit before the
+	// CreateDisk makes an empty disk that has no host, on a node: POST /vm/v3/host/{host}/disk/{id} attaches the disk to a host of
+	// that node. The room is taken from the node and from the account's limit before the answer. Administrators may use every
+	// node, others those of their hosts.
+	CreateDisk(ctx context.Context, in *CreateDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// DeleteDisk deletes a disk that has no host, with all that is on it.
+	DeleteDisk(ctx context.Context, in *DeleteDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// ChangeDisk renames a disk, gives one without a host to another account (administrators alone), or lets it grow. The room is taken from the node and from the account's limit before the
 	// answer; the task, disk_resize, enlarges the disk, and a running guest sees the new size at once. Disks never shrink.
 	ChangeDisk(ctx context.Context, in *ChangeDiskRequest, opts ...grpc.CallOption) (*ChangeDiskResponse, error)
 }
@@ -67,6 +76,26 @@ func (c *diskServiceClient) GetDisk(ctx context.Context, in *GetDiskRequest, opt
 	return out, nil
 }
 
+func (c *diskServiceClient) CreateDisk(ctx context.Context, in *CreateDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, DiskService_CreateDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *diskServiceClient) DeleteDisk(ctx context.Context, in *DeleteDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, DiskService_DeleteDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *diskServiceClient) ChangeDisk(ctx context.Context, in *ChangeDiskRequest, opts ...grpc.CallOption) (*ChangeDiskResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ChangeDiskResponse)
@@ -81,13 +110,19 @@ func (c *diskServiceClient) ChangeDisk(ctx context.Context, in *ChangeDiskReques
 // All implementations must embed UnimplementedDiskServiceServer
 // for forward compatibility.
 //
-// DiskService owns the disks of hosts.
+// DiskService owns disks, those of hosts and those without a host.
 type DiskServiceServer interface {
-	// ListDisks lists disks: administrators see all disks, others only those of their own hosts.
+	// ListDisks lists disks: administrators see all disks, others only their own and those of their hosts.
 	ListDisks(context.Context, *ListDisksRequest) (*ListDisksResponse, error)
 	// GetDisk reads one disk.
 	GetDisk(context.Context, *GetDiskRequest) (*Disk, error)
-	// ChangeDisk renames a disk, or lets it grow. The room is taken from the node and from the account's limit before the
+	// CreateDisk makes an empty disk that has no host, on a node: POST /vm/v3/host/{host}/disk/{id} attaches the disk to a host of
+	// that node. The room is taken from the node and from the account's limit before the answer. Administrators may use every
+	// node, others those of their hosts.
+	CreateDisk(context.Context, *CreateDiskRequest) (*v1.Operation, error)
+	// DeleteDisk deletes a disk that has no host, with all that is on it.
+	DeleteDisk(context.Context, *DeleteDiskRequest) (*v1.Operation, error)
+	// ChangeDisk renames a disk, gives one without a host to another account (administrators alone), or lets it grow. The room is taken from the node and from the account's limit before the
 	// answer; the task, disk_resize, enlarges the disk, and a running guest sees the new size at once. Disks never shrink.
 	ChangeDisk(context.Context, *ChangeDiskRequest) (*ChangeDiskResponse, error)
 	mustEmbedUnimplementedDiskServiceServer()
@@ -105,6 +140,12 @@ func (UnimplementedDiskServiceServer) ListDisks(context.Context, *ListDisksReque
 }
 func (UnimplementedDiskServiceServer) GetDisk(context.Context, *GetDiskRequest) (*Disk, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDisk not implemented")
+}
+func (UnimplementedDiskServiceServer) CreateDisk(context.Context, *CreateDiskRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateDisk not implemented")
+}
+func (UnimplementedDiskServiceServer) DeleteDisk(context.Context, *DeleteDiskRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteDisk not implemented")
 }
 func (UnimplementedDiskServiceServer) ChangeDisk(context.Context, *ChangeDiskRequest) (*ChangeDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ChangeDisk not implemented")
@@ -166,6 +207,42 @@ func _DiskService_GetDisk_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DiskService_CreateDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DiskServiceServer).CreateDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DiskService_CreateDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DiskServiceServer).CreateDisk(ctx, req.(*CreateDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DiskService_DeleteDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DiskServiceServer).DeleteDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DiskService_DeleteDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DiskServiceServer).DeleteDisk(ctx, req.(*DeleteDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DiskService_ChangeDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ChangeDiskRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +275,14 @@ var DiskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetDisk",
 			Handler:    _DiskService_GetDisk_Handler,
+		},
+		{
+			MethodName: "CreateDisk",
+			Handler:    _DiskService_CreateDisk_Handler,
+		},
+		{
+			MethodName: "DeleteDisk",
+			Handler:    _DiskService_DeleteDisk_Handler,
 		},
 		{
 			MethodName: "ChangeDisk",

@@ -586,6 +586,236 @@ func (x *SetHostOwnerRequest) GetAccount() int32 {
 	return 0
 }
 
+// AttachDiskRequest names a host and a disk.
+type AttachDiskRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Host   int32                  `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
+	Id     int32                  `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	IsMain bool                   `protobuf:"varint,3,opt,name=is_main,json=isMain,proto3" json:"is_main,omitempty"`
+	// "virtio", or absent.
+	Bus           string `protobuf:"bytes,4,opt,name=bus,proto3" json:"bus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachDiskRequest) Reset() {
+	*x = AttachDiskRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachDiskRequest) ProtoMessage() {}
+
+func (x *AttachDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachDiskRequest.ProtoReflect.Descriptor instead.
+func (*AttachDiskRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AttachDiskRequest) GetHost() int32 {
+	if x != nil {
+		return x.Host
+	}
+	return 0
+}
+
+func (x *AttachDiskRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AttachDiskRequest) GetIsMain() bool {
+	if x != nil {
+		return x.IsMain
+	}
+	return false
+}
+
+func (x *AttachDiskRequest) GetBus() string {
+	if x != nil {
+		return x.Bus
+	}
+	return ""
+}
+
+// DetachDiskRequest names a host and a disk of the host.
+type DetachDiskRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          int32                  `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
+	Id            int32                  `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachDiskRequest) Reset() {
+	*x = DetachDiskRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachDiskRequest) ProtoMessage() {}
+
+func (x *DetachDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachDiskRequest.ProtoReflect.Descriptor instead.
+func (*DetachDiskRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DetachDiskRequest) GetHost() int32 {
+	if x != nil {
+		return x.Host
+	}
+	return 0
+}
+
+func (x *DetachDiskRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// OrderDisksRequest has all disks of a host.
+type OrderDisksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Disks         []*DiskPlace           `protobuf:"bytes,2,rep,name=disks,proto3" json:"disks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderDisksRequest) Reset() {
+	*x = OrderDisksRequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderDisksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderDisksRequest) ProtoMessage() {}
+
+func (x *OrderDisksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderDisksRequest.ProtoReflect.Descriptor instead.
+func (*OrderDisksRequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *OrderDisksRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *OrderDisksRequest) GetDisks() []*DiskPlace {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
+}
+
+// DiskPlace is the place of a disk among those of its host.
+type DiskPlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// From 1, each number once.
+	BootOrder     int32 `protobuf:"varint,2,opt,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskPlace) Reset() {
+	*x = DiskPlace{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskPlace) ProtoMessage() {}
+
+func (x *DiskPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskPlace.ProtoReflect.Descriptor instead.
+func (*DiskPlace) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DiskPlace) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *DiskPlace) GetBootOrder() int32 {
+	if x != nil {
+		return x.BootOrder
+	}
+	return 0
+}
+
 var File_vm_v3_upkeep_proto protoreflect.FileDescriptor
 
 const file_vm_v3_upkeep_proto_rawDesc = "" +
@@ -634,7 +864,22 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"spice_task\x18\x05 \x01(\x05R\tspiceTask\"?\n" +
 	"\x13SetHostOwnerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\x05R\aaccount2\xcf\b\n" +
+	"\aaccount\x18\x02 \x01(\x05R\aaccount\"b\n" +
+	"\x11AttachDiskRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\x05R\x04host\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x05R\x02id\x12\x17\n" +
+	"\ais_main\x18\x03 \x01(\bR\x06isMain\x12\x10\n" +
+	"\x03bus\x18\x04 \x01(\tR\x03bus\"7\n" +
+	"\x11DetachDiskRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\x05R\x04host\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x05R\x02id\"K\n" +
+	"\x11OrderDisksRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12&\n" +
+	"\x05disks\x18\x02 \x03(\v2\x10.vm.v3.DiskPlaceR\x05disks\":\n" +
+	"\tDiskPlace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1d\n" +
+	"\n" +
+	"boot_order\x18\x02 \x01(\x05R\tbootOrder2\xdb\v\n" +
 	"\rUpkeepService\x12\x82\x01\n" +
 	"\fSetHostOwner\x12\x1a.vm.v3.SetHostOwnerRequest\x1a\x10.op.v1.Operation\"D\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
@@ -650,7 +895,17 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/guest_agent\x12\x88\x01\n" +
 	"\rSetRescueMode\x12\x1b.vm.v3.SetRescueModeRequest\x1a\x10.op.v1.Operation\"H\xea\xc7\x18\x0f\b\x02\"\tvms.power(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/rescue_mode\x12|\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{id}/rescue_mode\x12\x84\x01\n" +
+	"\n" +
+	"AttachDisk\x12\x18.vm.v3.AttachDiskRequest\x1a\x10.op.v1.Operation\"J\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\f\n" +
+	"\x04host\x12\x04host\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/vm/v3/host/{host}/disk/{id}\x12\x7f\n" +
+	"\n" +
+	"DetachDisk\x12\x18.vm.v3.DetachDiskRequest\x1a\x10.op.v1.Operation\"E\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\f\n" +
+	"\x04host\x12\x04host\x82\xd3\xe4\x93\x02\x1e*\x1c/vm/v3/host/{host}/disk/{id}\x12\x81\x01\n" +
+	"\n" +
+	"OrderDisks\x12\x18.vm.v3.OrderDisksRequest\x1a\x10.op.v1.Operation\"G\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/vm/v3/host/{id}/disk_order\x12|\n" +
 	"\bMountISO\x12\x16.vm.v3.MountISORequest\x1a\x10.op.v1.Operation\"F\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/iso/mount\x12\x7f\n" +
@@ -673,7 +928,7 @@ func file_vm_v3_upkeep_proto_rawDescGZIP() []byte {
 	return file_vm_v3_upkeep_proto_rawDescData
 }
 
-var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_vm_v3_upkeep_proto_goTypes = []any{
 	(*SetRescueModeRequest)(nil),   // 0: vm.v3.SetRescueModeRequest
 	(*MountISORequest)(nil),        // 1: vm.v3.MountISORequest
@@ -684,34 +939,45 @@ var file_vm_v3_upkeep_proto_goTypes = []any{
 	(*ReinstallHostRequest)(nil),   // 6: vm.v3.ReinstallHostRequest
 	(*ReinstallHostResponse)(nil),  // 7: vm.v3.ReinstallHostResponse
 	(*SetHostOwnerRequest)(nil),    // 8: vm.v3.SetHostOwnerRequest
-	(*NewRecipe)(nil),              // 9: vm.v3.NewRecipe
-	(*NewRecipeParam)(nil),         // 10: vm.v3.NewRecipeParam
-	(*v1.Operation)(nil),           // 11: op.v1.Operation
+	(*AttachDiskRequest)(nil),      // 9: vm.v3.AttachDiskRequest
+	(*DetachDiskRequest)(nil),      // 10: vm.v3.DetachDiskRequest
+	(*OrderDisksRequest)(nil),      // 11: vm.v3.OrderDisksRequest
+	(*DiskPlace)(nil),              // 12: vm.v3.DiskPlace
+	(*NewRecipe)(nil),              // 13: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),         // 14: vm.v3.NewRecipeParam
+	(*v1.Operation)(nil),           // 15: op.v1.Operation
 }
 var file_vm_v3_upkeep_proto_depIdxs = []int32{
-	9,  // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
-	10, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
-	8,  // 2: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
-	6,  // 3: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
-	4,  // 4: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
-	5,  // 5: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
-	0,  // 6: vm.v3.UpkeepService.SetRescueMode:input_type -> vm.v3.SetRescueModeRequest
-	1,  // 7: vm.v3.UpkeepService.MountISO:input_type -> vm.v3.MountISORequest
-	2,  // 8: vm.v3.UpkeepService.FinishISO:input_type -> vm.v3.FinishISORequest
-	3,  // 9: vm.v3.UpkeepService.CancelISO:input_type -> vm.v3.CancelISORequest
-	11, // 10: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
-	7,  // 11: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
-	11, // 12: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
-	11, // 13: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
-	11, // 14: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
-	11, // 15: vm.v3.UpkeepService.MountISO:output_type -> op.v1.Operation
-	11, // 16: vm.v3.UpkeepService.FinishISO:output_type -> op.v1.Operation
-	11, // 17: vm.v3.UpkeepService.CancelISO:output_type -> op.v1.Operation
-	10, // [10:18] is the sub-list for method output_type
-	2,  // [2:10] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	13, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	14, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	12, // 2: vm.v3.OrderDisksRequest.disks:type_name -> vm.v3.DiskPlace
+	8,  // 3: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
+	6,  // 4: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
+	4,  // 5: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
+	5,  // 6: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
+	0,  // 7: vm.v3.UpkeepService.SetRescueMode:input_type -> vm.v3.SetRescueModeRequest
+	9,  // 8: vm.v3.UpkeepService.AttachDisk:input_type -> vm.v3.AttachDiskRequest
+	10, // 9: vm.v3.UpkeepService.DetachDisk:input_type -> vm.v3.DetachDiskRequest
+	11, // 10: vm.v3.UpkeepService.OrderDisks:input_type -> vm.v3.OrderDisksRequest
+	1,  // 11: vm.v3.UpkeepService.MountISO:input_type -> vm.v3.MountISORequest
+	2,  // 12: vm.v3.UpkeepService.FinishISO:input_type -> vm.v3.FinishISORequest
+	3,  // 13: vm.v3.UpkeepService.CancelISO:input_type -> vm.v3.CancelISORequest
+	15, // 14: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
+	7,  // 15: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
+	15, // 16: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
+	15, // 17: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
+	15, // 18: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
+	15, // 19: vm.v3.UpkeepService.AttachDisk:output_type -> op.v1.Operation
+	15, // 20: vm.v3.UpkeepService.DetachDisk:output_type -> op.v1.Operation
+	15, // 21: vm.v3.UpkeepService.OrderDisks:output_type -> op.v1.Operation
+	15, // 22: vm.v3.UpkeepService.MountISO:output_type -> op.v1.Operation
+	15, // 23: vm.v3.UpkeepService.FinishISO:output_type -> op.v1.Operation
+	15, // 24: vm.v3.UpkeepService.CancelISO:output_type -> op.v1.Operation
+	14, // [14:25] is the sub-list for method output_type
+	3,  // [3:14] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_vm_v3_upkeep_proto_init() }
@@ -727,7 +993,7 @@ func file_vm_v3_upkeep_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_upkeep_proto_rawDesc), len(file_vm_v3_upkeep_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,9 @@ const (
 	UpkeepService_SetHostPassword_FullMethodName = "/vm.v3.UpkeepService/SetHostPassword"
 	UpkeepService_CheckGuestAgent_FullMethodName = "/vm.v3.UpkeepService/CheckGuestAgent"
 	UpkeepService_SetRescueMode_FullMethodName   = "/vm.v3.UpkeepService/SetRescueMode"
+	UpkeepService_AttachDisk_FullMethodName      = "/vm.v3.UpkeepService/AttachDisk"
+	UpkeepService_DetachDisk_FullMethodName      = "/vm.v3.UpkeepService/DetachDisk"
+	UpkeepService_OrderDisks_FullMethodName      = "/vm.v3.UpkeepService/OrderDisks"
 	UpkeepService_MountISO_FullMethodName        = "/vm.v3.UpkeepService/MountISO"
 	UpkeepService_FinishISO_FullMethodName       = "/vm.v3.UpkeepService/FinishISO"
 	UpkeepService_CancelISO_FullMethodName       = "/vm.v3.UpkeepService/CancelISO"
@@ -52,6 +55,17 @@ type UpkeepServiceClient interface {
 	// SetRescueMode starts a host with a rescue system, the OS of its node that is named rescue, or else tiny, on a disk before
 	// its own ones, with its addresses and its password; or it starts the host from its own disks again, if it is to run.
 	SetRescueMode(ctx context.Context, in *SetRescueModeRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// AttachDisk gives a disk that has no host to a host of the same node and the same owner, also while the guest runs: the guest
+	// sees the disk at once if it has room for one more, and else at its next start. With is_main the host starts from the disk,
+	// from its next start on; with is_main the disk may also be one of the host's already.
+	AttachDisk(ctx context.Context, in *AttachDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// DetachDisk takes a disk from its host, also while the guest runs, and keeps the disk with all that is on it. The main disk
+	// stays: DISK_MAIN. The task fails with DISK_HELD, and the host keeps the disk, if the guest does not release it: unmount the
+	// disk in the guest before.
+	DetachDisk(ctx context.Context, in *DetachDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// OrderDisks sets the order of the disks of a host, from its next start on. The first one is the main disk, from which the host
+	// starts.
+	OrderDisks(ctx context.Context, in *OrderDisksRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// MountISO starts a host from the image of a CD or DVD, of at most 16 GiB, which its node downloads first; the host runs as
 	// before until the whole image is there. The host starts from the image until it is finished. The task fails with
 	// DOWNLOAD_FAILED if the image cannot be had, and with ADDRESS_NOT_PUBLIC if its server is not on the internet or in a
@@ -122,6 +136,36 @@ func (c *upkeepServiceClient) SetRescueMode(ctx context.Context, in *SetRescueMo
 	return out, nil
 }
 
+func (c *upkeepServiceClient) AttachDisk(ctx context.Context, in *AttachDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_AttachDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upkeepServiceClient) DetachDisk(ctx context.Context, in *DetachDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_DetachDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upkeepServiceClient) OrderDisks(ctx context.Context, in *OrderDisksRequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_OrderDisks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *upkeepServiceClient) MountISO(ctx context.Context, in *MountISORequest, opts ...grpc.CallOption) (*v1.Operation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.Operation)
@@ -174,6 +218,17 @@ type UpkeepServiceServer interface {
 	// SetRescueMode starts a host with a rescue system, the OS of its node that is named rescue, or else tiny, on a disk before
 	// its own ones, with its addresses and its password; or it starts the host from its own disks again, if it is to run.
 	SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error)
+	// AttachDisk gives a disk that has no host to a host of the same node and the same owner, also while the guest runs: the guest
+	// sees the disk at once if it has room for one more, and else at its next start. With is_main the host starts from the disk,
+	// from its next start on; with is_main the disk may also be one of the host's already.
+	AttachDisk(context.Context, *AttachDiskRequest) (*v1.Operation, error)
+	// DetachDisk takes a disk from its host, also while the guest runs, and keeps the disk with all that is on it. The main disk
+	// stays: DISK_MAIN. The task fails with DISK_HELD, and the host keeps the disk, if the guest does not release it: unmount the
+	// disk in the guest before.
+	DetachDisk(context.Context, *DetachDiskRequest) (*v1.Operation, error)
+	// OrderDisks sets the order of the disks of a host, from its next start on. The first one is the main disk, from which the host
+	// starts.
+	OrderDisks(context.Context, *OrderDisksRequest) (*v1.Operation, error)
 	// MountISO starts a host from the image of a CD or DVD, of at most 16 GiB, which its node downloads first; the host runs as
 	// before until the whole image is there. The host starts from the image until it is finished. The task fails with
 	// DOWNLOAD_FAILED if the image cannot be had, and with ADDRESS_NOT_PUBLIC if its server is not on the internet or in a
@@ -208,6 +263,15 @@ func (UnimplementedUpkeepServiceServer) CheckGuestAgent(context.Context, *CheckG
 }
 func (UnimplementedUpkeepServiceServer) SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetRescueMode not implemented")
+}
+func (UnimplementedUpkeepServiceServer) AttachDisk(context.Context, *AttachDiskRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method AttachDisk not implemented")
+}
+func (UnimplementedUpkeepServiceServer) DetachDisk(context.Context, *DetachDiskRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method DetachDisk not implemented")
+}
+func (UnimplementedUpkeepServiceServer) OrderDisks(context.Context, *OrderDisksRequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method OrderDisks not implemented")
 }
 func (UnimplementedUpkeepServiceServer) MountISO(context.Context, *MountISORequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method MountISO not implemented")
@@ -329,6 +393,60 @@ func _UpkeepService_SetRescueMode_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpkeepService_AttachDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AttachDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).AttachDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_AttachDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).AttachDisk(ctx, req.(*AttachDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpkeepService_DetachDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DetachDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).DetachDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_DetachDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).DetachDisk(ctx, req.(*DetachDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpkeepService_OrderDisks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OrderDisksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).OrderDisks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_OrderDisks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).OrderDisks(ctx, req.(*OrderDisksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UpkeepService_MountISO_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(MountISORequest)
 	if err := dec(in); err != nil {
@@ -409,6 +527,18 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetRescueMode",
 			Handler:    _UpkeepService_SetRescueMode_Handler,
+		},
+		{
+			MethodName: "AttachDisk",
+			Handler:    _UpkeepService_AttachDisk_Handler,
+		},
+		{
+			MethodName: "DetachDisk",
+			Handler:    _UpkeepService_DetachDisk_Handler,
+		},
+		{
+			MethodName: "OrderDisks",
+			Handler:    _UpkeepService_OrderDisks_Handler,
 		},
 		{
 			MethodName: "MountISO",

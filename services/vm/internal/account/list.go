@@ -30,7 +30,8 @@ var accountList = query.List{
 			coalesce(sum(coalesce(h.ram_sold, h.ram_mib)), 0)::int AS ram
 		FROM host h WHERE h.account_id = a.id) v`}},
 	Columns: `a.id, a.email, a.roles, a.state, v.hosts, v.cpus, v.ram,
-		(SELECT coalesce(sum(d.size_mib), 0)::int FROM disk d JOIN host h ON h.id = d.host_id WHERE h.account_id = a.id) AS disk`,
+		((SELECT coalesce(sum(d.size_mib), 0) FROM disk d JOIN host h ON h.id = d.host_id WHERE h.account_id = a.id)
+			+ (SELECT coalesce(sum(d.size_mib), 0) FROM disk d WHERE d.host_id IS NULL AND d.account_id = a.id))::int AS disk`,
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
 		"id":         {SQL: "a.id", Type: query.Int},

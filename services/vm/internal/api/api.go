@@ -15,6 +15,7 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/attach"
 	"slipway.dev/services/vm/internal/cluster"
 	"slipway.dev/services/vm/internal/console"
 	vmfsck "slipway.dev/services/vm/internal/fsck"
@@ -65,6 +66,7 @@ type (
 	guestServer     = guest.Server
 	rescueServer    = rescue.Server
 	isoServer       = iso.Server
+	attachServer    = attach.Server
 )
 
 // hosts answers vm.v3.HostService. An rpc that no room answers does not compile.
@@ -86,6 +88,7 @@ type upkeep struct {
 	*guestServer
 	*rescueServer
 	*isoServer
+	*attachServer
 }
 
 // nodes answers vm.v3.NodeService.
@@ -126,9 +129,9 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db), guestServer: guest.NewServer(db),
-		rescueServer: rescue.NewServer(db), isoServer: iso.NewServer(db),
+		rescueServer: rescue.NewServer(db), isoServer: iso.NewServer(db), attachServer: attach.NewServer(db),
 	})
-	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db))
+	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db, accounts))
 	vmpb.RegisterConsoleServiceServer(r, consoles{Screens: console.NewScreens(db, p.Dial)})
 	vmpb.RegisterMetricServiceServer(r, metrics.NewServer(db, p.Metrics))
 	events := map[string]vmfsck.Events{}

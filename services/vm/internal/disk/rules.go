@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 
+	"google.golang.org/grpc/codes"
+
 	"slipway.dev/pkg/clamp"
 	"slipway.dev/pkg/fault"
 )
@@ -16,6 +18,15 @@ const (
 	maxMiB   = 64 << 20
 	maxDisks = 8
 )
+
+// ErrBusy refuses to exchange a disk that a task works on.
+var ErrBusy = fault.New(codes.FailedPrecondition, "DISK_BUSY", "a task works on the disk")
+
+// FileOf returns the name of the file of a disk that has been without a host.
+func FileOf(id int32) string { return fmt.Sprintf("vol%d", id) }
+
+// Key returns the key of the jobs of a disk without a host.
+func Key(id int32) string { return fmt.Sprintf("disk/%d", id) }
 
 // Disk is a disk of a host.
 type Disk struct {
@@ -39,6 +50,14 @@ func Check(disks []Disk) error {
 		if err := CheckSize(d.SizeMiB, "hdd_mib"); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// CheckRoom refuses a further disk of a host that has n.
+func CheckRoom(n int) error {
+	if n >= maxDisks {
+		return fault.Invalid.With("the host has %d disks, which is the most", n).On("disk")
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 // World is what was read, within a moment.
 type World struct {
 	Hosts    []Recorded
+	Disks    []Loose
 	Traces   map[int32][]Trace  // by node; a node that did not answer has no entry
 	Rules    map[int32][]string // by node: cards that have rules and no machine
 	LeftOut  map[int32][]LeftOut
@@ -54,9 +55,12 @@ var transitional = []string{
 
 // Compare lists what does not fit. A host with a job under way is not looked at: its job makes it fit.
 func Compare(w World) []fsck.Finding {
-	c := &comparison{known: map[uuid.UUID]Recorded{}}
+	c := &comparison{known: map[uuid.UUID]Recorded{}, loose: map[uuid.UUID]Loose{}}
 	for _, h := range w.Hosts {
 		c.known[h.UUID] = h
+	}
+	for _, d := range w.Disks {
+		c.loose[d.UUID] = d
 	}
 	c.machines(w)
 	c.templates(w)
@@ -74,12 +78,15 @@ func Compare(w World) []fsck.Finding {
 
 type comparison struct {
 	known map[uuid.UUID]Recorded
+	loose map[uuid.UUID]Loose // by their places
 	found []fsck.Finding
 }
 
 func (c *comparison) add(kind, object, format string, args ...any) {
 	c.found = append(c.found, fsck.Finding{Kind: kind, Object: object, Detail: fmt.Sprintf(format, args...)})
 }
+
+func diskName(d Loose) string { return fmt.Sprintf("disk %d", d.ID) }
 
 func hostName(h Recorded) string { return fmt.Sprintf("host %d", h.ID) }
 
@@ -88,6 +95,11 @@ func (c *comparison) owners(w World) {
 	for _, h := range w.Hosts {
 		if !w.Accounts[h.AccountID] {
 			c.add(hostOwnerless, hostName(h), "belongs to account %d, which does not exist", h.AccountID)
+		}
+	}
+	for _, d := range w.Disks {
+		if !d.Busy && !w.Accounts[d.AccountID] {
+			c.add(diskOwnerless, diskName(d), "belongs to account %d, which does not exist", d.AccountID)
 		}
 	}
 }
@@ -102,11 +114,16 @@ func (c *comparison) templates(w World) {
 }
 
 func (c *comparison) machines(w World) {
-	there := map[uuid.UUID]Trace{} // on the node that the host is recorded on
+	there := map[uuid.UUID]Trace{} // on the node that the host or the disk is recorded on
 	for node, traces := range w.Traces {
 		for _, t := range traces {
 			h, known := c.known[t.UUID]
+			d, place := c.loose[t.UUID]
 			switch {
+			case place && d.NodeID != node && !d.Busy:
+				c.add(diskOrphan, diskName(d), "is recorded on node %d, and on node %d is %s", d.NodeID, node, describe(t))
+			case place:
+				there[t.UUID] = t
 			case !known:
 				c.add(machineOrphan, "machine "+t.UUID.String(), "on node %d is %s; no host has this UUID", node, describe(t))
 			case h.NodeID != node && !h.Busy:
@@ -135,6 +152,26 @@ func (c *comparison) machines(w World) {
 		if _, seen := w.Traces[h.NodeID]; seen {
 			c.machine(h, there[h.UUID])
 		}
+	}
+	for _, d := range w.Disks {
+		if _, seen := w.Traces[d.NodeID]; seen && !d.Busy {
+			c.place(d, there[d.UUID])
+		}
+	}
+}
+
+// place compares a disk without a host with what lies in its place.
+func (c *comparison) place(d Loose, t Trace) {
+	if !slices.Contains(t.Disks, d.Name) {
+		c.add(diskMissing, diskName(d), "is not on node %d", d.NodeID)
+	}
+	for _, name := range t.Disks {
+		if name != d.Name {
+			c.add(diskOrphan, diskName(d)+" "+name, "is on node %d and not recorded", d.NodeID)
+		}
+	}
+	if len(t.Partial) > 0 {
+		c.add(filePartial, diskName(d), "on node %d are %s", d.NodeID, strings.Join(t.Partial, ", "))
 	}
 }
 

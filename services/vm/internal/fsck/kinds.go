@@ -17,12 +17,13 @@ const (
 	changeStuck    = "change_stuck"    // a change of a host's size that no task will carry out, or room that is kept for none
 	hostStuck      = "host_stuck"      // a host is between two states and no job is under way
 	hostOwnerless  = "host_ownerless"  // a host belongs to an account that does not exist
+	diskOwnerless  = "disk_ownerless"  // a disk without a host belongs to an account that does not exist
 )
 
 // Kinds lists what the check of an installation may find besides the kinds of pkg/fsck; address_overdue is ip's.
 var Kinds = []string{
 	machineMissing, machineOrphan, machineTwice, diskMissing, diskOrphan, filePartial, rulesOrphan, templateBad, addressMissing,
-	addressOrphan, addressAccount, "address_overdue", counterWrong, changeStuck, hostStuck, hostOwnerless,
+	addressOrphan, addressAccount, "address_overdue", counterWrong, changeStuck, hostStuck, hostOwnerless, diskOwnerless,
 }
 
 // Sorts of objects in the counts of a report.

@@ -40,6 +40,27 @@ func recorded(ctx context.Context, db *unit.DB) ([]Recorded, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[Recorded])
 }
 
+// Loose is a disk that has no host, or that comes from one or goes to one.
+type Loose struct {
+	ID        int32
+	UUID      uuid.UUID // of its place
+	NodeID    int32     `db:"node_id"`
+	AccountID int32     `db:"account_id"`
+	Name      string
+	Busy      bool // a job works on it, so nothing is certain
+}
+
+// loose returns all disks that may lie in a place of their own.
+func loose(ctx context.Context, db *unit.DB) ([]Loose, error) {
+	rows, err := db.Query(ctx, `
+		SELECT d.id, d.uuid, coalesce(d.node_id, 0) AS node_id, coalesce(d.account_id, 0) AS account_id, d.name, d.task IS NOT NULL AS busy
+		FROM disk d WHERE d.host_id IS NULL OR d.task IS NOT NULL ORDER BY d.id`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[Loose])
+}
+
 // Counter is a counter that differs from what it counts.
 type Counter struct {
 	Object, Name  string
@@ -52,7 +73,8 @@ func wrongCounters(ctx context.Context, db *unit.DB) ([]Counter, error) {
 		SELECT 'node ' || n.id AS object, c.name, c.says, c.counted
 		FROM node n
 		LEFT JOIN (SELECT node_id, sum(coalesce(cpu_sold, cpu_number)) AS cpu, sum(coalesce(ram_sold, ram_mib)) AS ram FROM host GROUP BY node_id) h ON h.node_id = n.id
-		LEFT JOIN (SELECT o.node_id, sum(d.size_mib) AS disk FROM disk d JOIN host o ON o.id = d.host_id GROUP BY o.node_id) d ON d.node_id = n.id
+		LEFT JOIN (SELECT coalesce(o.node_id, d.node_id) AS node_id, sum(d.size_mib) AS disk FROM disk d LEFT JOIN host o ON o.id = d.host_id GROUP BY 1) d
+			ON d.node_id = n.id
 		CROSS JOIN LATERAL (VALUES
 			('cpu_allocated', n.cpu_allocated::bigint, coalesce(h.cpu, 0)::bigint),
 			('ram_allocated', n.ram_allocated, coalesce(h.ram, 0)),
@@ -64,7 +86,8 @@ func wrongCounters(ctx context.Context, db *unit.DB) ([]Counter, error) {
 		LEFT JOIN (SELECT account_id, count(*) AS hosts, sum(coalesce(cpu_sold, cpu_number)) AS cpu,
 				sum(coalesce(ram_sold, ram_mib)) AS ram FROM host GROUP BY account_id) h
 			ON h.account_id = u.account_id
-		LEFT JOIN (SELECT o.account_id, sum(d.size_mib) AS disk FROM disk d JOIN host o ON o.id = d.host_id GROUP BY o.account_id) d
+		LEFT JOIN (SELECT coalesce(o.account_id, d.account_id) AS account_id, sum(d.size_mib) AS disk
+				FROM disk d LEFT JOIN host o ON o.id = d.host_id GROUP BY 1) d
 			ON d.account_id = u.account_id
 		LEFT JOIN (SELECT o.account_id, count(*) AS n FROM host_address x JOIN host o ON o.id = x.host_id WHERE x.family = 4 GROUP BY o.account_id) a
 			ON a.account_id = u.account_id

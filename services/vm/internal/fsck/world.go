@@ -39,6 +39,9 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 	if w.Hosts, err = recorded(ctx, r.DB); err != nil {
 		return rep, err
 	}
+	if w.Disks, err = loose(ctx, r.DB); err != nil {
+		return rep, err
+	}
 	if w.Counters, err = wrongCounters(ctx, r.DB); err != nil {
 		return rep, err
 	}

@@ -13,10 +13,11 @@ import (
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
+	"slipway.dev/services/vm/internal/disk"
 )
 
-// AccountDeleted gives the hosts and the tasks of a deleted account to its heir, and records each host that is moved.
-// A second delivery changes nothing.
+// AccountDeleted gives the hosts, the disks without a host and the tasks of a deleted account to its heir, and records each host
+// that is moved. A second delivery changes nothing.
 //
 // It locks hosts before the account, as creates and deletes do. A host whose create has ended in between is locked by
 // Move, which looks again.
@@ -31,6 +32,15 @@ func AccountDeleted(ctx context.Context, tx *unit.Tx, u *authpb.UserDeleted) err
 	moved, err := Move(ctx, tx, nil, u.GetId(), heir)
 	if err != nil {
 		return err
+	}
+	size, err := disk.GiveAll(ctx, tx, u.GetId(), heir)
+	if err != nil {
+		return err
+	}
+	if size > 0 {
+		if err := account.Transfer(ctx, tx, u.GetId(), heir, account.Usage{account.HDDMiB: size}); err != nil {
+			return err
+		}
 	}
 	if err := tx.Reassign(ctx, u.GetId(), heir, nil); err != nil {
 		return err

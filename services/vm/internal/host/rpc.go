@@ -13,6 +13,7 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/address"
+	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/task"
 )
@@ -136,6 +137,9 @@ func (s *Server) DeleteHost(ctx context.Context, r *vmpb.DeleteHostRequest) (*op
 			return err
 		}
 		if err := h.MarkDeleting(); err != nil {
+			return err
+		}
+		if err := disk.CheckStaying(ctx, tx, h.ID); err != nil {
 			return err
 		}
 		if err := tx.Cancel(ctx, task.HostKey(h.ID)); err != nil {

@@ -30,7 +30,7 @@ func Read(db *unit.DB) Reader {
 			return row.Scan(&m.ID, &m.UUID, &m.Name, &m.Hostname, &m.Domain, &m.CPUs, &m.RAM, &m.MAC, &m.AntiSpoofing, &m.Limited,
 				&m.PasswordHash, &m.SSHKeys, &m.Wanted, &m.NewCPUs, &m.NewRAM, &m.Limits, &m.NewLimits, &m.Serial, &aid.Name, &aid.Template, &aid.SizeMiB, &m.CD)
 		})
-		b.Queue(`SELECT id, name, size_mib, boot_order, template, label FROM disk WHERE host_id = $1 ORDER BY boot_order`, host).
+		b.Queue(disk.Select, host).
 			Query(func(rows pgx.Rows) (err error) {
 				m.Disks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[disk.Disk])
 				return err

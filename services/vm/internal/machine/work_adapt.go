@@ -21,7 +21,8 @@ type Adaption struct {
 // Adapted is how a machine was after a change.
 type Adapted struct {
 	Running bool
-	Size    Size // of a machine that runs
+	Size    Size     // of a machine that runs
+	Disks   []string // names of those that it runs with
 }
 
 // Adapt makes the machine as the change says, a running one as far as that goes. It may run twice: the agent changes what
@@ -44,8 +45,8 @@ func (s *Steps) Adapt(ctx context.Context, run *jobs.Run, a Args, c Adaption) (A
 	})
 }
 
-// RestoreLimits gives the machine the limits that it had before the job. It may run twice, as Adapt may.
-func (s *Steps) RestoreLimits(ctx context.Context, run *jobs.Run, a Args) error {
+// RestoreMachine gives the machine the limits and the disks that it had before the job. It may run twice, as Adapt may.
+func (s *Steps) RestoreMachine(ctx context.Context, run *jobs.Run, a Args) error {
 	p, agent, err := s.before(ctx, run, a)
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func (s *Steps) RestoreLimits(ctx context.Context, run *jobs.Run, a Args) error 
 
 func adapt(ctx context.Context, agent nodepb.NodeServiceClient, r *nodepb.AdaptMachineRequest) (Adapted, error) {
 	resp, err := agent.AdaptMachine(ctx, r)
-	return Adapted{resp.GetRunning(), Size{resp.GetCpuNumber(), resp.GetRamMib()}}, err
+	return Adapted{resp.GetRunning(), Size{resp.GetCpuNumber(), resp.GetRamMib()}, resp.GetDisks()}, err
 }
 
 // card puts the limits of a card into its link.

@@ -97,6 +97,24 @@ func Agents(ctx context.Context, db *unit.DB) ([]Agent, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[Agent])
 }
 
+// Service is what a node is ready for.
+type Service struct {
+	Agent
+	Cluster  int32
+	Features []string
+}
+
+// Find returns a node. A node with maintenance counts as not alive.
+func Find(ctx context.Context, db pg.DB, id int32) (s Service, err error) {
+	err = db.QueryRow(ctx, `
+		SELECT id, uuid, endpoint, seen_at > now() - `+silence+` AND NOT maintenance, cluster_id, features FROM node WHERE id = $1`, id).
+		Scan(&s.ID, &s.UUID, &s.Endpoint, &s.Alive, &s.Cluster, &s.Features)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, pg.Missing("node", id)
+	}
+	return s, err
+}
+
 // CheckExists returns a fault if there is no such node.
 func CheckExists(ctx context.Context, db *unit.DB, id int32) error {
 	var there bool

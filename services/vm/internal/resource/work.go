@@ -67,7 +67,7 @@ func (w *worker) adapt(ctx context.Context, run *jobs.Run, a args) error {
 
 // restore gives the machine the limits from before. It may run twice, as its part may.
 func (w *worker) restore(ctx context.Context, run *jobs.Run, a args) error {
-	return w.steps.RestoreLimits(ctx, run, a.Args)
+	return w.steps.RestoreMachine(ctx, run, a.Args)
 }
 
 // done records what the machine has now. When an earlier attempt has changed it, that is not known for sure: a size that may have

@@ -33,6 +33,7 @@ type item struct {
 }
 
 const (
+	own  = `k.id, k.name, k.label, k.size_mib, k.had_mib, k.boot_order`
 	name = `coalesce(nullif(d.label, ''), d.name)`
 	size = `coalesce(d.had_mib, d.size_mib)`
 	// place counts the disks of the host before this one.
@@ -40,13 +41,17 @@ const (
 )
 
 var diskList = query.List{
-	From: `(SELECT k.*, h.account_id, h.node_id, h.cluster_id, h.name AS host_name FROM disk k JOIN host h ON h.id = k.host_id) d`,
+	From: `(
+		SELECT ` + own + `, k.host_id, h.account_id, h.node_id, h.cluster_id, h.name AS host_name FROM disk k JOIN host h ON h.id = k.host_id
+		UNION ALL
+		SELECT ` + own + `, 0, k.account_id, k.node_id, n.cluster_id, '' FROM disk k JOIN node n ON n.id = k.node_id WHERE k.host_id IS NULL) d`,
 	Joins: []query.Join{
 		{Alias: "n", SQL: "JOIN node n ON n.id = d.node_id"},
 		{Alias: "c", SQL: "JOIN cluster c ON c.id = d.cluster_id"},
 		{Alias: "a", SQL: "LEFT JOIN account a ON a.id = d.account_id"},
 	},
-	Columns: `d.id, ` + name + ` AS name, ` + size + ` AS size_mib, d.size_mib AS size_mib_new, 'vd' || chr(97 + ` + place + `) AS target,
+	Columns: `d.id, ` + name + ` AS name, ` + size + ` AS size_mib, d.size_mib AS size_mib_new,
+		CASE d.host_id WHEN 0 THEN '' ELSE 'vd' || chr(97 + ` + place + `) END AS target,
 		d.boot_order, ` + place + ` = 0 AS main, d.host_id, d.host_name, d.account_id, coalesce(a.email, '') AS email,
 		n.id AS node_id, n.name AS node_name, c.id AS cluster_id, c.name AS cluster_name`,
 	LastNotify: listing.Now,
@@ -85,12 +90,15 @@ func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
 const bus = "virtio"
 
 func render(d *item) *vmpb.Disk {
-	return &vmpb.Disk{
+	p := &vmpb.Disk{
 		Id: d.ID, Name: d.Name, SizeMib: d.Size, SizeMibNew: d.SizeNew, Bus: bus, TargetDev: d.Target,
 		Account: &vmpb.HostAccount{Id: d.AccountID, Email: d.Email},
 		Storage: &vmpb.DiskStorage{Id: cluster.StorageID(d.ClusterID), Name: cluster.StorageName},
-		Host:    &vmpb.DiskHost{Id: d.HostID, Name: d.HostName, BootOrder: d.Order, IsMain: d.Main, Bus: bus},
 		Node:    &vmpb.DiskNode{Id: d.NodeID, Name: d.NodeName},
 		Cluster: &vmpb.DiskCluster{Id: d.ClusterID, Name: d.ClusterName, Type: "kvm"},
 	}
+	if d.HostID != 0 {
+		p.Host = &vmpb.DiskHost{Id: d.HostID, Name: d.HostName, BootOrder: d.Order, IsMain: d.Main, Bus: bus}
+	}
+	return p
 }

@@ -12,6 +12,7 @@ import (
 	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/vm/internal/attach"
 	"slipway.dev/services/vm/internal/guest"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/image"
@@ -83,7 +84,8 @@ func New(r *jobs.Runner, rows Rows, ip ippb.AddressServiceClient, dial node.Dial
 	ipchange.Register(r, rows.IPChange, steps, ip)
 	reinstall.Register(r, rows.Reinstall, rows.Made, steps)
 	resource.Register(r, rows.Resource, steps)
-	volume.Register(r, steps)
+	volume.Register(r, rows.DB, dial, steps)
+	attach.Register(r, rows.DB, steps)
 	rescue.Register(r, rows.Rescue, steps)
 	iso.Register(r, rows.ISO, steps)
 	guest.Register(r, rows.Guest, rows.Passed, steps)
