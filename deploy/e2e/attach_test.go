@@ -34,7 +34,7 @@ func TestDiskOfTwoHosts(t *testing.T) {
 		reach(t, addr(id))
 		return strings.TrimSpace(onGuest(t, addr(id), ssh.Password(pass), command))
 	}
-	node := number(c.host(ids[0])["node"].(object), "id")
+	node := number(c.list(fmt.Sprintf("/vm/v3/disk?where=host+EQ+%d", ids[0]))[0]["node"].(object), "id")
 	made := c.must("POST", "/vm/v3/disk", object{"name": "data", "size_mib": 64, "node": node})
 	c.complete(made)
 	disk := number(made, "id")

@@ -40,14 +40,16 @@ const (
 	place = `(SELECT count(*)::int FROM disk k WHERE k.host_id = d.host_id AND (k.boot_order, k.id) < (d.boot_order, d.id))`
 )
 
+// diskList is the list of disks, for pages of some: the indexes of hosts find those of an account or a node.
 var diskList = query.List{
 	From: `(
 		SELECT ` + own + `, k.host_id, h.account_id, h.node_id, h.cluster_id, h.name AS host_name FROM disk k JOIN host h ON h.id = k.host_id
 		UNION ALL
 		SELECT ` + own + `, 0, k.account_id, k.node_id, n.cluster_id, '' FROM disk k JOIN node n ON n.id = k.node_id WHERE k.host_id IS NULL) d`,
 	Joins: []query.Join{
-		{Alias: "n", SQL: "JOIN node n ON n.id = d.node_id"},
-		{Alias: "c", SQL: "JOIN cluster c ON c.id = d.cluster_id"},
+		// Every disk has a node in a cluster. PostgreSQL believes that inner joins leave few rows, and would sort them all.
+		{Alias: "n", SQL: "LEFT JOIN node n ON n.id = d.node_id"},
+		{Alias: "c", SQL: "LEFT JOIN cluster c ON c.id = d.cluster_id"},
 		{Alias: "a", SQL: "LEFT JOIN account a ON a.id = d.account_id"},
 	},
 	Columns: `d.id, ` + name + ` AS name, ` + size + ` AS size_mib, d.size_mib AS size_mib_new,
@@ -75,9 +77,23 @@ var diskList = query.List{
 	},
 }
 
+// everyDisk is diskList for pages of all: the index of disks orders them.
+var everyDisk = func() query.List {
+	l := diskList
+	l.From = `(
+		SELECT ` + own + `, coalesce(k.host_id, 0) AS host_id, coalesce(h.account_id, k.account_id) AS account_id,
+			coalesce(h.node_id, k.node_id) AS node_id, coalesce(h.cluster_id, m.cluster_id) AS cluster_id, coalesce(h.name, '') AS host_name
+		FROM disk k LEFT JOIN host h ON h.id = k.host_id LEFT JOIN node m ON m.id = k.node_id) d`
+	return l
+}()
+
 // page returns a page of the disks of owner, of all for owner 0.
 func page(ctx context.Context, db *unit.DB, q *querypb.Query, owner int32) (query.Rows[item], error) {
-	return query.Read[item](ctx, db.Lists, diskList, q, listing.Own("d.account_id", owner))
+	l := diskList
+	if owner == 0 && q.GetWhere() == nil {
+		l = everyDisk
+	}
+	return query.Read[item](ctx, db.Lists, l, q, listing.Own("d.account_id", owner))
 }
 
 // find returns one disk of owner, of all for owner 0.
