@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	oppb "slipway.dev/proto/op/v1"
@@ -248,6 +249,44 @@ func TestDiskOrder(t *testing.T) {
 	s.runs("with another main disk", "disk0", s.file(b), s.file(a))
 	if h := s.host(); h.GetDisk().GetId() != old {
 		t.Errorf("host %v", h.GetDisk())
+	}
+}
+
+// TestDiskBus: a disk gets the bus that is asked for when it is attached, and another one later. The tasks say when a guest that runs
+// gets it.
+func TestDiskBus(t *testing.T) {
+	t.Parallel()
+	s := newSized(t, false)
+	id := s.newDisk("data")
+	s.agent.with(func() { s.agent.later = true })
+	op, err := s.upkeep().AttachDisk(s.user, &vmpb.AttachDiskRequest{Host: s.id, Id: id, Bus: "sata"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ends(op, "complete")
+	if text := s.task(op.GetTask()).GetOutput(); !strings.Contains(text, "next start") {
+		t.Errorf("the task says %q", text)
+	}
+	bus := func(want, target string) {
+		t.Helper()
+		d := s.diskAs(s.user, id)
+		def := s.agent.machine(s.host().GetInternalName()).def.GetDisks()[1]
+		if d.GetBus() != want || d.GetHost().GetBus() != want || d.GetTargetDev() != target || def.GetBus() != want || def.GetName() != s.file(id) {
+			t.Errorf("%v, defined as %v, want %s on %s", d, def, want, target)
+		}
+	}
+	bus("sata", "sdc")
+	op, err = s.upkeep().AttachDisk(s.user, &vmpb.AttachDiskRequest{Host: s.id, Id: id, Bus: "virtio"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ends(op, "complete")
+	bus("virtio", "vdb")
+	if text := s.task(op.GetTask()).GetOutput(); !strings.Contains(text, "next start") {
+		t.Errorf("the task says %q", text)
+	}
+	if h := s.host(); h.GetDisk().GetId() == id || h.GetDiskCount() != 2 {
+		t.Errorf("%v", h)
 	}
 }
 

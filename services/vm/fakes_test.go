@@ -234,6 +234,7 @@ type fakeAgent struct {
 
 	refuseOnce map[string]error
 	held       map[string]bool // disks that guests do not release
+	later      bool            // disks come at the next start of a machine
 	hold       chan struct{}   // EnsureDisk waits until it is closed
 	reached    chan struct{}   // closed by the first EnsureDisk that waits
 }
@@ -438,7 +439,9 @@ func (f *fakeAgent) AdaptMachine(_ context.Context, r *nodepb.AdaptMachineReques
 		if !resp.GetRunning() {
 			return
 		}
-		resp.Disks = slices.Clone(m.has)
+		if resp.Disks = slices.Clone(m.has); f.later {
+			resp.Disks = held
+		}
 		now := proto.CloneOf(r.GetMachine())
 		if !r.GetLive() || !m.runs.GetGrowth() || now.GetCpuNumber() < m.runs.GetCpuNumber() {
 			now.CpuNumber = m.runs.GetCpuNumber()

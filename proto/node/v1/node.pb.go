@@ -653,7 +653,9 @@ type Disk struct {
 	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	SizeMib int32  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
 	// sha256 of the template that the disk starts from; empty: an empty disk.
-	Template      string `protobuf:"bytes,3,opt,name=template,proto3" json:"template,omitempty"`
+	Template string `protobuf:"bytes,3,opt,name=template,proto3" json:"template,omitempty"`
+	// "virtio", "sata", or "" for "virtio". A part of the machine's definition: EnsureDisk does not read it.
+	Bus           string `protobuf:"bytes,4,opt,name=bus,proto3" json:"bus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -705,6 +707,13 @@ func (x *Disk) GetSizeMib() int32 {
 func (x *Disk) GetTemplate() string {
 	if x != nil {
 		return x.Template
+	}
+	return ""
+}
+
+func (x *Disk) GetBus() string {
+	if x != nil {
+		return x.Bus
 	}
 	return ""
 }
@@ -3407,11 +3416,12 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x10\n" +
 	"\x03nat\x18\x03 \x03(\tR\x03nat\x12\x16\n" +
 	"\x06guests\x18\x04 \x03(\tR\x06guests\"\x17\n" +
-	"\x15EnsureNetworkResponse\"Q\n" +
+	"\x15EnsureNetworkResponse\"c\n" +
 	"\x04Disk\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\bsize_mib\x18\x02 \x01(\x05R\asizeMib\x12\x1a\n" +
-	"\btemplate\x18\x03 \x01(\tR\btemplate\"b\n" +
+	"\btemplate\x18\x03 \x01(\tR\btemplate\x12\x10\n" +
+	"\x03bus\x18\x04 \x01(\tR\x03bus\"b\n" +
 	"\x11EnsureDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12!\n" +
 	"\x04disk\x18\x02 \x01(\v2\r.node.v1.DiskR\x04disk\"\x14\n" +

@@ -320,7 +320,7 @@ type Disk struct {
 	// Size in MiB, and the size that it has when the task that enlarges it is done.
 	SizeMib    int32 `protobuf:"varint,3,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
 	SizeMibNew int32 `protobuf:"varint,4,opt,name=size_mib_new,json=sizeMibNew,proto3" json:"size_mib_new,omitempty"`
-	// "virtio".
+	// "virtio" or "sata".
 	Bus string `protobuf:"bytes,5,opt,name=bus,proto3" json:"bus,omitempty"`
 	// What the guest calls the device at its next start, such as "vda"; "" for a disk without a host.
 	TargetDev string `protobuf:"bytes,6,opt,name=target_dev,json=targetDev,proto3" json:"target_dev,omitempty"`

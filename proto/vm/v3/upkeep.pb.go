@@ -592,7 +592,8 @@ type AttachDiskRequest struct {
 	Host   int32                  `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
 	Id     int32                  `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
 	IsMain bool                   `protobuf:"varint,3,opt,name=is_main,json=isMain,proto3" json:"is_main,omitempty"`
-	// "virtio", or absent.
+	// "virtio", the default, or "sata" for guests without a driver for virtio; a disk on "sata" comes and goes with the next start
+	// of the host.
 	Bus           string `protobuf:"bytes,4,opt,name=bus,proto3" json:"bus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

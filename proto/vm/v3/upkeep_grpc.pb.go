@@ -57,7 +57,8 @@ type UpkeepServiceClient interface {
 	SetRescueMode(ctx context.Context, in *SetRescueModeRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// AttachDisk gives a disk that has no host to a host of the same node and the same owner, also while the guest runs: the guest
 	// sees the disk at once if it has room for one more, and else at its next start. With is_main the host starts from the disk,
-	// from its next start on; with is_main the disk may also be one of the host's already.
+	// from its next start on. A disk that the host has already becomes the main one with is_main, and gets another bus with bus, both
+	// from the next start on.
 	AttachDisk(ctx context.Context, in *AttachDiskRequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// DetachDisk takes a disk from its host, also while the guest runs, and keeps the disk with all that is on it. The main disk
 	// stays: DISK_MAIN. The task fails with DISK_HELD, and the host keeps the disk, if the guest does not release it: unmount the
@@ -220,7 +221,8 @@ type UpkeepServiceServer interface {
 	SetRescueMode(context.Context, *SetRescueModeRequest) (*v1.Operation, error)
 	// AttachDisk gives a disk that has no host to a host of the same node and the same owner, also while the guest runs: the guest
 	// sees the disk at once if it has room for one more, and else at its next start. With is_main the host starts from the disk,
-	// from its next start on; with is_main the disk may also be one of the host's already.
+	// from its next start on. A disk that the host has already becomes the main one with is_main, and gets another bus with bus, both
+	// from the next start on.
 	AttachDisk(context.Context, *AttachDiskRequest) (*v1.Operation, error)
 	// DetachDisk takes a disk from its host, also while the guest runs, and keeps the disk with all that is on it. The main disk
 	// stays: DISK_MAIN. The task fails with DISK_HELD, and the host keeps the disk, if the guest does not release it: unmount the

@@ -51,7 +51,7 @@ func nodeSide(l *nodepb.Link) (s *hyper.NodeSide, err error) {
 }
 
 func disk(d *nodepb.Disk) hyper.Disk {
-	return hyper.Disk{Name: d.GetName(), SizeMiB: int64(d.GetSizeMib()), Template: d.GetTemplate()}
+	return hyper.Disk{Name: d.GetName(), SizeMiB: int64(d.GetSizeMib()), Template: d.GetTemplate(), Bus: d.GetBus()}
 }
 
 func seedOf(id uuid.UUID, r *nodepb.EnsureSeedRequest) (s hyper.Seed, err error) {

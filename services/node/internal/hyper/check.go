@@ -67,6 +67,8 @@ func (d Disk) Check() error {
 	switch {
 	case d.SizeMiB < 1 || d.SizeMiB > MaxDiskMiB:
 		return ErrInvalid.With("a disk has 1 to %d MiB", MaxDiskMiB).On("size_mib")
+	case d.Bus != "" && d.Bus != VirtIO && d.Bus != SATA:
+		return ErrInvalid.With("a bus is %s or %s", VirtIO, SATA).On("bus")
 	case d.Template != "" && !sha256Hex.MatchString(d.Template):
 		return ErrInvalid.With("a template is named by a SHA-256 in hex").On("template")
 	}

@@ -35,7 +35,15 @@ type Disk struct {
 	SizeMiB int64
 	// Template is the SHA-256 (hex) of an installed template that the disk starts from; empty for an empty disk.
 	Template string
+	// Bus by which the guest reaches the disk, VirtIO if it is empty. It belongs to the definition of the machine alone.
+	Bus string
 }
+
+// Buses of disks. SATA is for guests without a driver for virtio; such a disk comes and goes with a start of the machine.
+const (
+	VirtIO = "virtio"
+	SATA   = "sata"
+)
 
 // NIC is a network card of a machine.
 type NIC struct {

@@ -105,6 +105,17 @@ func exchange(s suite) {
 	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
 	s.ok("Start", s.d.Start(ctx, m.UUID))
 	s.runsWith("after a start", m.UUID, "root", "vol7")
+	slow := m
+	slow.Disks = slices.Clone(m.Disks)
+	slow.Disks[1].Bus = hyper.SATA
+	s.ok("Define with another bus", s.d.Define(ctx, slow))
+	s.runsWith("until the next start", m.UUID, "root", "vol7")
+	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
+	s.ok("Start", s.d.Start(ctx, m.UUID))
+	s.runsWith("with another bus", m.UUID, "root", "vol7")
+	bad := slow
+	bad.Disks = []hyper.Disk{{Name: "root", SizeMiB: 8, Bus: "ide"}}
+	s.is("Define with a bus that is none", s.d.Define(ctx, bad), hyper.ErrInvalid)
 	s.ok("PowerOff", s.d.PowerOff(ctx, m.UUID))
 	s.ok("Define without the disk", s.d.Define(ctx, bare))
 	s.ok("RemoveDisk", s.d.RemoveDisk(ctx, m.UUID, "vol7"))

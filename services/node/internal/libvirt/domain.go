@@ -42,8 +42,7 @@ func render(m hyper.Machine, h host) (string, error) {
 		Type: h.kind, Name: hyper.DomainName(m.Meta.StackID, m.Meta.HostID, m.UUID), UUID: m.UUID.String(), Title: m.Name,
 		Metadata: &libvirtxml.DomainMetadata{XML: meta},
 		OS: &libvirtxml.DomainOS{
-			Type:        &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
-			BootDevices: []libvirtxml.DomainBootDevice{{Dev: "hd"}},
+			Type: &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
 		},
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
 		CPU:      cpu(m.CPU, h.kind),
@@ -86,7 +85,7 @@ const sparePorts = 4
 func ports(l *libvirtxml.DomainDeviceList) {
 	n := len(l.Interfaces) + len(l.Controllers) + len(l.Channels) + len(l.RNGs) + 1 + sparePorts
 	for _, disk := range l.Disks {
-		if disk.Target.Bus == "virtio" {
+		if disk.Target.Bus == hyper.VirtIO {
 			n++
 		}
 	}
@@ -130,8 +129,12 @@ func fixed(l *libvirtxml.DomainDeviceList, h host) {
 	}}
 }
 
-// disks returns virtio disks. If a disk fails or is full the machine is paused and can go on later: the guest sees no error.
+// disks returns the disks, from which the machine starts in their order. If a disk fails or is full the machine is paused and can go on later: the guest sees no error.
 func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
+	boot := uint(1)
+	if m.CD != "" {
+		boot++
+	}
 	for i, disk := range m.Disks {
 		x := libvirtxml.DomainDisk{
 			Device: "disk",
@@ -141,7 +144,8 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 			Source: source(filepath.Join(h.dir, diskFile(disk.Name))),
 			// The backing chain is complete, so that libvirt does not search the files for it.
 			BackingStore: &libvirtxml.DomainDiskBackingStore{},
-			Target:       &libvirtxml.DomainDiskTarget{Dev: target(i), Bus: "virtio"},
+			Target:       busOf(disk, i),
+			Boot:         &libvirtxml.DomainDeviceBoot{Order: boot},
 			Serial:       serial(disk.Name),
 			IOTune:       throttle(m.Throttle),
 		}
@@ -157,13 +161,14 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 			}
 		}
 		l.Disks = append(l.Disks, x)
+		boot++
 	}
 	if m.Seed {
 		l.Disks = append(l.Disks, libvirtxml.DomainDisk{
 			Device:   "disk",
 			Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw"},
 			Source:   source(filepath.Join(h.dir, seedFile)),
-			Target:   &libvirtxml.DomainDiskTarget{Dev: target(len(m.Disks)), Bus: "virtio"},
+			Target:   &libvirtxml.DomainDiskTarget{Dev: target(len(m.Disks)), Bus: hyper.VirtIO},
 			ReadOnly: &libvirtxml.DomainDiskReadOnly{},
 		})
 	}
@@ -172,12 +177,12 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 
 // insertCD gives a machine a drive with a CD, from which it starts before its disks.
 func insertCD(d *libvirtxml.Domain, image string) {
-	d.OS.BootDevices = append([]libvirtxml.DomainBootDevice{{Dev: "cdrom"}}, d.OS.BootDevices...)
 	d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{
 		Device:   "cdrom",
 		Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw"},
 		Source:   source(image),
-		Target:   &libvirtxml.DomainDiskTarget{Dev: "sda", Bus: "sata"},
+		Target:   &libvirtxml.DomainDiskTarget{Dev: "sda", Bus: hyper.SATA},
+		Boot:     &libvirtxml.DomainDeviceBoot{Order: 1},
 		ReadOnly: &libvirtxml.DomainDiskReadOnly{},
 	})
 }
@@ -188,6 +193,14 @@ func source(path string) *libvirtxml.DomainDiskSource {
 		File:     path,
 		SecLabel: []libvirtxml.DomainDeviceSecLabel{{Model: "dac", Relabel: "no"}},
 	}}
+}
+
+// busOf returns the bus of the i-th disk of a machine, with its place there. The first one on SATA is that of a CD.
+func busOf(d hyper.Disk, i int) *libvirtxml.DomainDiskTarget {
+	if d.Bus == hyper.SATA {
+		return &libvirtxml.DomainDiskTarget{Dev: "sd" + string(rune('b'+i)), Bus: hyper.SATA} // #nosec G115 -- below 25
+	}
+	return &libvirtxml.DomainDiskTarget{Dev: target(i), Bus: hyper.VirtIO}
 }
 
 // target returns vda, vdb … vdz; MaxDisks and the seed fit.

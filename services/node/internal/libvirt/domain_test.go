@@ -63,11 +63,13 @@ func TestGolden(t *testing.T) {
 	grows.NICs[0].Firewall = []hyper.Rule{
 		{Protocols: []string{hyper.TCP, hyper.UDP}, From: 80, To: 90}, {Drop: true}, {Drop: true, Out: true, Protocols: []string{hyper.ICMP}},
 	}
+	sata := sample()
+	sata.CD, sata.Disks[0].Bus = "iso-1", hyper.SATA
 	for _, tt := range []struct {
 		name, kind string
 		m          hyper.Machine
 	}{
-		{"kvm", "kvm", sample()}, {"tcg", "qemu", sample()}, {"bare", "kvm", bare}, {"test", "test", sample()}, {"grows", "kvm", grows},
+		{"sata", "kvm", sata}, {"kvm", "kvm", sample()}, {"tcg", "qemu", sample()}, {"bare", "kvm", bare}, {"test", "test", sample()}, {"grows", "kvm", grows},
 	} {
 		got, err := render(tt.m, sampleHost(tt.kind))
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	lv "libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
+
+	"slipway.dev/services/node/internal/hyper"
 )
 
 // A guest releases a disk within releaseTime, or not at all.
@@ -38,7 +40,7 @@ func disksOf(d *libvirtxml.Domain) map[string]libvirtxml.DomainDisk {
 func (d *Driver) exchange(ctx context.Context, dom *domain, want, has *libvirtxml.Domain) error {
 	wanted, there := disksOf(want), disksOf(has)
 	for _, file := range slices.Sorted(maps.Keys(there)) {
-		if _, stays := wanted[file]; stays {
+		if _, stays := wanted[file]; stays || there[file].Target.Bus != hyper.VirtIO { // other buses lose no disk before the next start
 			continue
 		}
 		if err := d.unplug(ctx, dom, file, there[file]); err != nil {
@@ -53,7 +55,7 @@ func (d *Driver) exchange(ctx context.Context, dom *domain, want, has *libvirtxm
 		if _, missing := wanted[file]; !missing {
 			continue
 		}
-		if _, has := there[file]; has {
+		if _, has := there[file]; has || disk.Target.Bus != hyper.VirtIO { // other buses take no disk before the next start
 			continue
 		}
 		if err := d.attach(dom, disk); err != nil {
@@ -106,7 +108,7 @@ func (d *Driver) attach(dom *domain, disk libvirtxml.DomainDisk) error {
 		at++
 	}
 	disk.Target = &libvirtxml.DomainDiskTarget{Dev: target(at), Bus: disk.Target.Bus}
-	disk.Address, disk.Alias = nil, nil
+	disk.Address, disk.Alias, disk.Boot = nil, nil, nil // those of the next start
 	text, err := disk.Marshal()
 	if err != nil {
 		return fmt.Errorf("render disk: %w", err)

@@ -28,6 +28,7 @@ func (d *Driver) EnsureDisk(ctx context.Context, id uuid.UUID, disk hyper.Disk) 
 		case there && disk.SizeMiB < old.SizeMiB:
 			return hyper.ErrDiskShrinks.With("disk %s has %d MiB", disk.Name, old.SizeMiB)
 		}
+		disk.Bus = ""
 		m.Disks[disk.Name] = disk
 		return nil
 	})

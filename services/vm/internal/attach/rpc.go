@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -40,28 +41,35 @@ func (s *Server) AttachDisk(ctx context.Context, r *vmpb.AttachDiskRequest) (*op
 		}
 		switch d.Host {
 		case h.ID:
-			return makeMain(ctx, tx, h, d, r.GetIsMain())
+			return change(ctx, tx, h, d, r)
 		case 0:
-			return attach(ctx, tx, h, d, r.GetIsMain())
+			return attach(ctx, tx, h, d, r)
 		default:
 			return nil, errAttached.With("disk %d belongs to host %d: detach it there first", d.ID, d.Host)
 		}
 	})
 }
 
-// makeMain has a disk of a host become the main one.
-func makeMain(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, first bool) (*oppb.Operation, error) {
-	if !first {
+// change has a disk of a host become the main one, or gives it another bus.
+func change(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, r *vmpb.AttachDiskRequest) (*oppb.Operation, error) {
+	if !r.GetIsMain() && r.GetBus() == "" {
 		return nil, errAttached.With("disk %d belongs to host %d already", d.ID, h.ID)
 	}
 	if err := d.Free(); err != nil {
 		return nil, err
 	}
-	return order(ctx, tx, h, orderArgs{Args: h.Args(false), Main: d.ID})
+	a := orderArgs{Args: h.Args(false)}
+	if r.GetIsMain() {
+		a.Main = d.ID
+	}
+	if r.GetBus() != "" {
+		a.Disk, a.Bus = d.ID, r.GetBus()
+	}
+	return order(ctx, tx, h, a)
 }
 
 // attach gives a disk without a host to a host.
-func attach(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, first bool) (*oppb.Operation, error) {
+func attach(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, r *vmpb.AttachDiskRequest) (*oppb.Operation, error) {
 	d, err := disk.Lock(ctx, tx, d.ID, d.Account)
 	if errors.Is(err, fault.NotFound) {
 		return nil, host.ErrBusy // it has been attached, deleted or given away meanwhile
@@ -76,13 +84,13 @@ func attach(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, first b
 	if err := check(ctx, tx, h, d, len(list)); err != nil {
 		return nil, err
 	}
-	if first {
+	if r.GetIsMain() {
 		if err := h.OnDisks(); err != nil {
 			return nil, err
 		}
 	}
-	audit.Of(ctx).Change(map[string]any{"host": 0}, map[string]any{"host": h.ID, "disk": d.ID, "is_main": first})
-	return hold(ctx, tx, h, d, attachKind, args{h.Args(false), d.ID, first})
+	audit.Of(ctx).Change(map[string]any{"host": 0}, map[string]any{"host": h.ID, "disk": d.ID, "is_main": r.GetIsMain()})
+	return hold(ctx, tx, h, d, attachKind, args{h.Args(false), d.ID, r.GetIsMain(), cmp.Or(r.GetBus(), disk.VirtIO)})
 }
 
 // check refuses what can never succeed with a host that has n disks.
@@ -132,7 +140,7 @@ func (s *Server) DetachDisk(ctx context.Context, r *vmpb.DetachDiskRequest) (*op
 			return nil, err
 		}
 		audit.Of(ctx).Change(map[string]any{"host": h.ID, "disk": d.ID}, map[string]any{"host": 0})
-		return hold(ctx, tx, h, d, detachKind, args{h.Args(false), d.ID, false})
+		return hold(ctx, tx, h, d, detachKind, args{Args: h.Args(false), Disk: d.ID})
 	})
 }
 
@@ -184,7 +192,11 @@ func order(ctx context.Context, tx *unit.Tx, h *host.Host, a orderArgs) (*oppb.O
 	for _, d := range list {
 		before[d.ID] = d.BootOrder
 	}
-	audit.Of(ctx).Change(map[string]any{"boot_order": before}, map[string]any{"boot_order": places})
+	after := map[string]any{"boot_order": places}
+	if a.Disk != 0 {
+		after["disk"], after["bus"] = a.Disk, a.Bus
+	}
+	audit.Of(ctx).Change(map[string]any{"boot_order": before}, after)
 	return enqueue(ctx, tx, h, orderKind, a)
 }
 

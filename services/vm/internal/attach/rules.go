@@ -23,13 +23,10 @@ var (
 	errHeld      = fault.New(codes.FailedPrecondition, "DISK_HELD", "the guest does not release the disk")
 )
 
-// bus is what disks are attached by.
-const bus = "virtio"
-
 // checkBus refuses a bus by which no disk is attached.
 func checkBus(name string) error {
-	if name != "" && name != bus {
-		return fault.Invalid.With("%q is not %s", fault.Clip(name), bus).On("bus")
+	if name != "" && name != disk.VirtIO && name != disk.SATA {
+		return fault.Invalid.With("%q is neither %s nor %s", fault.Clip(name), disk.VirtIO, disk.SATA).On("bus")
 	}
 	return nil
 }
@@ -37,8 +34,9 @@ func checkBus(name string) error {
 // args is the argument of the jobs that attach and detach.
 type args struct {
 	machine.Args
-	Disk int32 `json:"disk"`
-	Main bool  `json:"main,omitempty"` // the disk becomes the main one
+	Disk int32  `json:"disk"`
+	Main bool   `json:"main,omitempty"` // the disk becomes the main one
+	Bus  string `json:"bus"`
 }
 
 // orderArgs is the argument of the job that orders the disks of a host.
@@ -46,6 +44,8 @@ type orderArgs struct {
 	machine.Args
 	Numbers map[int32]int32 `json:"numbers,omitempty"` // places by the ids of all disks
 	Main    int32           `json:"main,omitempty"`    // or the disk that becomes the first
+	Disk    int32           `json:"disk,omitempty"`    // that gets another bus; 0 for none
+	Bus     string          `json:"bus,omitempty"`
 }
 
 // into puts a disk behind the disks of a machine, or before them.
@@ -73,11 +73,14 @@ func out(m *machine.Machine, id int32) error {
 	return nil
 }
 
-// places returns the places of the disks of a machine after the order of a: those of the request, or the present order with the
+// places returns the places of the disks of a machine after the order of a: those of the request, or the present order, with the
 // disk that becomes the main one before all others.
 func (a orderArgs) places(list []disk.Disk) (map[int32]int32, error) {
-	if a.Main == 0 {
+	if a.Numbers != nil {
 		return a.Numbers, checkOrder(list, a.Numbers)
+	}
+	if a.Main == 0 {
+		return present(list, a.Disk)
 	}
 	places := map[int32]int32{a.Main: 1}
 	for _, d := range list {
@@ -87,6 +90,18 @@ func (a orderArgs) places(list []disk.Disk) (map[int32]int32, error) {
 	}
 	if len(places) != len(list) {
 		return nil, errDetached.With("the host has no disk %d any more", a.Main)
+	}
+	return places, nil
+}
+
+// present returns the places of disks, of which id must be one.
+func present(list []disk.Disk, id int32) (map[int32]int32, error) {
+	places := map[int32]int32{}
+	for _, d := range list {
+		places[d.ID] = d.BootOrder
+	}
+	if places[id] == 0 {
+		return nil, errDetached.With("the host has no disk %d any more", id)
 	}
 	return places, nil
 }
@@ -104,9 +119,14 @@ func checkOrder(list []disk.Disk, places map[int32]int32) error {
 	return nil
 }
 
-// ordered returns disks by their places.
-func ordered(list []disk.Disk, places map[int32]int32) []disk.Disk {
+// ordered returns disks by their places, one of them with another bus.
+func (a orderArgs) ordered(list []disk.Disk, places map[int32]int32) []disk.Disk {
 	list = slices.Clone(list)
+	for i := range list {
+		if list[i].ID == a.Disk {
+			list[i].Bus = a.Bus
+		}
+	}
 	slices.SortFunc(list, func(a, b disk.Disk) int { return cmp.Compare(places[a.ID], places[b.ID]) })
 	return list
 }

@@ -63,6 +63,7 @@ func (w *worker) with(a args) *machine.Steps {
 	return w.steps.Making(func(ctx context.Context, run *jobs.Run, m *machine.Machine) error {
 		d, _, err := disk.OfJob(ctx, w.db.Pool, run.ID)
 		if err == nil {
+			d.Bus = a.Bus
 			into(m, d, a.Main)
 		}
 		return err
@@ -82,7 +83,7 @@ func (w *worker) order(a orderArgs) *machine.Steps {
 		}
 		places, err := a.places(m.Disks)
 		if err == nil {
-			m.Disks = ordered(m.Disks, places)
+			m.Disks = a.ordered(m.Disks, places)
 		}
 		return err
 	})
@@ -118,7 +119,10 @@ func (w *worker) takeAway(ctx context.Context, run *jobs.Run, a args) error {
 
 // plug gives the machine the disk. It may run twice: the agent changes what differs.
 func (w *worker) plug(ctx context.Context, run *jobs.Run, a args) error {
-	_, err := w.with(a).Exchange(ctx, run, a.Args)
+	ran, err := w.with(a).Exchange(ctx, run, a.Args)
+	if err == nil {
+		run.Memo = ran
+	}
 	return err
 }
 
@@ -137,18 +141,35 @@ func (w *worker) unplug(ctx context.Context, run *jobs.Run, a args) error {
 
 // redefine gives the machine its disks in another order, from its next start on. It may run twice, as plug may.
 func (w *worker) redefine(ctx context.Context, run *jobs.Run, a orderArgs) error {
-	_, err := w.order(a).Exchange(ctx, run, a.Args)
+	ran, err := w.order(a).Exchange(ctx, run, a.Args)
+	if err == nil {
+		run.Memo = ran
+	}
 	return err
+}
+
+// remark says what a guest that runs does not have yet. has reports whether what the task was for is there for it.
+func remark(ctx context.Context, tx pgx.Tx, run *jobs.Run, text string, has func(machine.Adapted) bool) error {
+	if ran, known := run.Memo.(machine.Adapted); !known || !ran.Running || has(ran) {
+		return nil
+	}
+	return jobs.Remark(ctx, tx, run.ID, text)
 }
 
 // gotDisk records that the host has the disk. What the disk counts for goes to the account that has the host by now.
 func (w *worker) gotDisk(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) error {
+	err := remark(ctx, tx, run, "the guest gets the disk at the next start of the host", func(ran machine.Adapted) bool {
+		return slices.Contains(ran.Disks, disk.FileOf(a.Disk))
+	})
+	if err != nil {
+		return err
+	}
 	return end(ctx, unit.In(tx), a.Args, func(tx *unit.Tx, h *host.Host) error {
 		d, err := disk.Lock(ctx, tx, a.Disk, 0)
 		if err != nil {
 			return err
 		}
-		if err := disk.Attach(ctx, tx, a.Disk, h.ID); err != nil {
+		if err := disk.Attach(ctx, tx, a.Disk, h.ID, a.Bus); err != nil {
 			return err
 		}
 		if a.Main {
@@ -185,6 +206,10 @@ func (w *worker) lostDisk(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args)
 
 // inOrder records the places of the disks.
 func (w *worker) inOrder(ctx context.Context, tx pgx.Tx, run *jobs.Run, a orderArgs) error {
+	err := remark(ctx, tx, run, "the change counts from the next start of the host on", func(machine.Adapted) bool { return false })
+	if err != nil {
+		return err
+	}
 	return end(ctx, unit.In(tx), a.Args, func(tx *unit.Tx, h *host.Host) error {
 		list, err := disk.Of(ctx, tx, h.ID)
 		if err != nil {
@@ -193,6 +218,11 @@ func (w *worker) inOrder(ctx context.Context, tx pgx.Tx, run *jobs.Run, a orderA
 		places, err := a.places(list)
 		if err != nil {
 			return err
+		}
+		if a.Disk != 0 {
+			if err := disk.SetBus(ctx, tx, a.Disk, h.ID, a.Bus); err != nil {
+				return err
+			}
 		}
 		return disk.Order(ctx, tx, h.ID, places)
 	})

@@ -36,7 +36,14 @@ type Disk struct {
 	BootOrder int32
 	Template  string // the SHA-256 of what the disk begins as; "" for an empty disk
 	Label     string // what the client calls the disk; "" for its name
+	Bus       string // by which the guest reaches the disk; "" is VirtIO
 }
+
+// Buses of disks. SATA is for guests without a driver for virtio.
+const (
+	VirtIO = "virtio"
+	SATA   = "sata"
+)
 
 // Check refuses disks that no host can have. A size of 0 is not given yet.
 func Check(disks []Disk) error {

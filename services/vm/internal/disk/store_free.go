@@ -36,12 +36,18 @@ func Delete(ctx context.Context, tx *unit.Tx, id int32) error {
 	return err
 }
 
-// Attach gives a disk to a locked host, behind its other disks.
-func Attach(ctx context.Context, tx *unit.Tx, id, host int32) error {
+// Attach gives a disk to a locked host, behind its other disks, by a bus.
+func Attach(ctx context.Context, tx *unit.Tx, id, host int32, bus string) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE disk SET host_id = $2, account_id = NULL, node_id = NULL, task = NULL,
+		UPDATE disk SET host_id = $2, account_id = NULL, node_id = NULL, task = NULL, bus = $3,
 			boot_order = 1 + (SELECT coalesce(max(boot_order), 0) FROM disk WHERE host_id = $2)
-		WHERE id = $1 AND host_id IS NULL`, id, host)
+		WHERE id = $1 AND host_id IS NULL`, id, host, bus)
+	return err
+}
+
+// SetBus sets the bus by which the guest of a locked host reaches a disk.
+func SetBus(ctx context.Context, tx *unit.Tx, id, host int32, bus string) error {
+	_, err := tx.Exec(ctx, `UPDATE disk SET bus = $3 WHERE id = $1 AND host_id = $2`, id, host, bus)
 	return err
 }
 

@@ -357,7 +357,7 @@ func (s *Steps) Remove(ctx context.Context, run *jobs.Run, a Args) error {
 func disks(p *plan) []*nodepb.Disk {
 	list := make([]*nodepb.Disk, len(p.Disks))
 	for i, d := range p.Disks {
-		list[i] = &nodepb.Disk{Name: d.Name, SizeMib: d.SizeMiB, Template: d.Template}
+		list[i] = &nodepb.Disk{Name: d.Name, SizeMib: d.SizeMiB, Template: d.Template, Bus: d.Bus}
 	}
 	return list
 }

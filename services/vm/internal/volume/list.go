@@ -20,6 +20,7 @@ type item struct {
 	Size        int32 `db:"size_mib"`
 	SizeNew     int32 `db:"size_mib_new"`
 	Target      string
+	Bus         string
 	Order       int32 `db:"boot_order"`
 	Main        bool
 	HostID      int32  `db:"host_id"`
@@ -33,7 +34,7 @@ type item struct {
 }
 
 const (
-	own  = `k.id, k.name, k.label, k.size_mib, k.had_mib, k.boot_order`
+	own  = `k.id, k.name, k.label, k.size_mib, k.had_mib, k.boot_order, k.bus`
 	name = `coalesce(nullif(d.label, ''), d.name)`
 	size = `coalesce(d.had_mib, d.size_mib)`
 	// place counts the disks of the host before this one.
@@ -53,8 +54,8 @@ var diskList = query.List{
 		{Alias: "a", SQL: "LEFT JOIN account a ON a.id = d.account_id"},
 	},
 	Columns: `d.id, ` + name + ` AS name, ` + size + ` AS size_mib, d.size_mib AS size_mib_new,
-		CASE d.host_id WHEN 0 THEN '' ELSE 'vd' || chr(97 + ` + place + `) END AS target,
-		d.boot_order, ` + place + ` = 0 AS main, d.host_id, d.host_name, d.account_id, coalesce(a.email, '') AS email,
+		CASE WHEN d.host_id = 0 THEN '' WHEN d.bus = 'sata' THEN 'sd' || chr(98 + ` + place + `) ELSE 'vd' || chr(97 + ` + place + `) END AS target,
+		d.bus, d.boot_order, ` + place + ` = 0 AS main, d.host_id, d.host_name, d.account_id, coalesce(a.email, '') AS email,
 		n.id AS node_id, n.name AS node_name, c.id AS cluster_id, c.name AS cluster_name`,
 	LastNotify: listing.Now,
 	Fields: map[string]query.Field{
@@ -62,6 +63,7 @@ var diskList = query.List{
 		"name":          {SQL: name, Type: query.Text},
 		"size_mib":      {SQL: size, Type: query.Int},
 		"size_mib_new":  {SQL: "d.size_mib", Type: query.Int},
+		"bus":           {SQL: "d.bus", Type: query.Text},
 		"host":          {SQL: "d.host_id", Type: query.Int},
 		"host.id":       {SQL: "d.host_id", Type: query.Int},
 		"host.name":     {SQL: "d.host_name", Type: query.Text},
@@ -102,19 +104,16 @@ func find(ctx context.Context, db *unit.DB, id, owner int32) (item, error) {
 	return pg.One[item](rows, err, pg.Missing("disk", id))
 }
 
-// bus is what the disks of all hosts are attached by.
-const bus = "virtio"
-
 func render(d *item) *vmpb.Disk {
 	p := &vmpb.Disk{
-		Id: d.ID, Name: d.Name, SizeMib: d.Size, SizeMibNew: d.SizeNew, Bus: bus, TargetDev: d.Target,
+		Id: d.ID, Name: d.Name, SizeMib: d.Size, SizeMibNew: d.SizeNew, Bus: d.Bus, TargetDev: d.Target,
 		Account: &vmpb.HostAccount{Id: d.AccountID, Email: d.Email},
 		Storage: &vmpb.DiskStorage{Id: cluster.StorageID(d.ClusterID), Name: cluster.StorageName},
 		Node:    &vmpb.DiskNode{Id: d.NodeID, Name: d.NodeName},
 		Cluster: &vmpb.DiskCluster{Id: d.ClusterID, Name: d.ClusterName, Type: "kvm"},
 	}
 	if d.HostID != 0 {
-		p.Host = &vmpb.DiskHost{Id: d.HostID, Name: d.HostName, BootOrder: d.Order, IsMain: d.Main, Bus: bus}
+		p.Host = &vmpb.DiskHost{Id: d.HostID, Name: d.HostName, BootOrder: d.Order, IsMain: d.Main, Bus: d.Bus}
 	}
 	return p
 }
