@@ -25,6 +25,8 @@ type Bus struct {
 	log      *slog.Logger
 	replicas int
 	most     int64 // bytes of a stream
+	patience time.Duration
+	reports  time.Duration
 
 	mu      sync.Mutex
 	streams map[string]bool             // known to exist on this connection
@@ -39,10 +41,12 @@ type options struct {
 	nats     []nats.Option
 	replicas int
 	most     int64
+	patience time.Duration
+	reports  time.Duration
 	log      *slog.Logger
 }
 
-// WithNATS passes options to the NATS client: credentials, TLS.
+// WithNATS passes options to the NATS client: credentials, TLS. They stand above the ones of this package.
 func WithNATS(opts ...nats.Option) Option {
 	return func(o *options) { o.nats = append(o.nats, opts...) }
 }
@@ -55,34 +59,40 @@ func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
 // room, but removes only what every reader has read.
 func WithMaxBytes(n int64) Option { return func(o *options) { o.most = n } }
 
+// WithPatience sets after how long a question to JetStream is asked again; default 500 ms.
+func WithPatience(d time.Duration) Option { return func(o *options) { o.patience = d } }
+
+// WithReports sets the longest time between two reports of a consumer on how far it has read; default 5 s.
+func WithReports(every time.Duration) Option { return func(o *options) { o.reports = every } }
+
 // WithLog sets the logger.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
 // Connect returns a Bus on the servers at a URL (comma separated). It succeeds even while no server answers: events wait in the
 // outbox until one does.
 func Connect(_ context.Context, at string, opts ...Option) (*Bus, error) {
-	o := options{most: mostBytes, log: slog.New(slog.DiscardHandler)}
+	o := options{most: mostBytes, patience: patience, reports: reporting, log: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	b := &Bus{
-		log: o.log, replicas: o.replicas, most: o.most, streams: map[string]bool{}, lookups: map[string]jetstream.Stream{},
-		gaps: map[chan struct{}]struct{}{},
+		log: o.log, replicas: o.replicas, most: o.most, patience: o.patience, reports: o.reports,
+		streams: map[string]bool{}, lookups: map[string]jetstream.Stream{}, gaps: map[chan struct{}]struct{}{},
 	}
 	at, b.own = servers(at)
-	nc, err := nats.Connect(at, append(o.nats,
+	nc, err := nats.Connect(at, append([]nats.Option{
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(200*time.Millisecond),
+		nats.ReconnectWait(200 * time.Millisecond),
 		nats.ReconnectJitter(300*time.Millisecond, time.Second),
-		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2),
+		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
 		// Publishing while disconnected fails at once: a buffered event could overtake an earlier one that was lost.
 		nats.ReconnectBufSize(-1),
 		nats.ConnectHandler(func(*nats.Conn) { b.gap() }),
 		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("connected to the bus again"); b.gap() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.lost(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.trouble(err) }),
-	)...)
+	}, o.nats...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus: %w", err)
 	}

@@ -291,7 +291,7 @@ func TestMissedMessage(t *testing.T) {
 	t.Parallel()
 	srv, s, plan := bustest.NewServer(t), newSink(t), faulty.New(3, 0.3)
 	plan.Lossy = true
-	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(plan.InProcess(srv))))
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(plan.InProcess(srv))), bus.WithPatience(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,7 +455,8 @@ func TestDecode(t *testing.T) {
 func TestFaultyWire(t *testing.T) {
 	t.Parallel()
 	s, plan, k := bustest.NewServer(t), faulty.New(11, 0.02), newSink(t)
-	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(plan.InProcess(s))))
+	b, err := bus.Connect(t.Context(), "", bus.WithPatience(20*time.Millisecond), bus.WithNATS(
+		nats.InProcessServer(plan.InProcess(s)), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(5*time.Millisecond, 0)))
 	if err != nil {
 		t.Fatal(err)
 	}

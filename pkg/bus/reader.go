@@ -83,7 +83,7 @@ func (r *reader) look(ctx context.Context) (list []item, more bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	stream, err := repeat(ask, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, r.c.Service) })
+	stream, err := repeat(ask, r.patience, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, r.c.Service) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, false, nil // its owner makes it
 	}
@@ -112,7 +112,7 @@ func (r *reader) look(ctx context.Context) (list []item, more bool, err error) {
 
 // same reports whether the message at the position is the one that was there.
 func (r *reader) same(ctx context.Context, s jetstream.Stream) (bool, error) {
-	m, err := message(ctx, s, r.at.seq)
+	m, err := r.message(ctx, s, r.at.seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}
@@ -128,10 +128,10 @@ func (r *reader) fetch(ctx context.Context, s jetstream.Stream, from, last uint6
 		return nil, false, nil
 	}
 	to := min(last, from+batchSize-1)
-	msgs, err := messages(ctx, s, from, to)
+	msgs, err := r.messages(ctx, s, from, to)
 	if len(msgs) == 0 && err == nil {
 		// All of them are gone, the last of the stream perhaps as well.
-		m, err := message(ctx, s, from, jetstream.WithGetMsgSubject(">"))
+		m, err := r.message(ctx, s, from, jetstream.WithGetMsgSubject(">"))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil, false, nil
 		}
@@ -154,13 +154,13 @@ func (r *reader) fetch(ctx context.Context, s jetstream.Stream, from, last uint6
 
 // messages returns those with the numbers from one to another, in order and without those that are gone. After an error it
 // returns the messages before that.
-func messages(ctx context.Context, s jetstream.Stream, from, to uint64) ([]*jetstream.RawStreamMsg, error) {
-	msgs, errs := get(ctx, s, from, to)
+func (b *Bus) messages(ctx context.Context, s jetstream.Stream, from, to uint64) ([]*jetstream.RawStreamMsg, error) {
+	msgs, errs := b.get(ctx, s, from, to)
 	// A stream that came back older while it was asked may have been filled again since: then a message that was not there is
 	// there now, if a later one was.
 	for n, later := len(msgs)-1, false; n >= 0; n-- {
 		if later && errors.Is(errs[n], jetstream.ErrMsgNotFound) {
-			if _, err := message(ctx, s, from+uint64(n)); !errors.Is(err, jetstream.ErrMsgNotFound) { // #nosec G115 -- below batchSize
+			if _, err := b.message(ctx, s, from+uint64(n)); !errors.Is(err, jetstream.ErrMsgNotFound) { // #nosec G115 -- below batchSize
 				errs[n] = errChanged
 			}
 		}
@@ -181,24 +181,25 @@ func messages(ctx context.Context, s jetstream.Stream, from, to uint64) ([]*jets
 var errChanged = errors.New("the stream changes")
 
 // get asks for all messages from one number to another at once.
-func get(ctx context.Context, s jetstream.Stream, from, to uint64) ([]*jetstream.RawStreamMsg, []error) {
+func (b *Bus) get(ctx context.Context, s jetstream.Stream, from, to uint64) ([]*jetstream.RawStreamMsg, []error) {
 	msgs, errs := make([]*jetstream.RawStreamMsg, to-from+1), make([]error, to-from+1)
 	var all sync.WaitGroup
 	for n := range msgs {
-		all.Go(func() { msgs[n], errs[n] = message(ctx, s, from+uint64(n)) }) // #nosec G115 -- below batchSize
+		all.Go(func() { msgs[n], errs[n] = b.message(ctx, s, from+uint64(n)) }) // #nosec G115 -- below batchSize
 	}
 	all.Wait()
 	return msgs, errs
 }
 
 // message returns the message with a number, or with options the first one from there on.
-func message(ctx context.Context, s jetstream.Stream, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
-	return repeat(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return s.GetMsg(ctx, seq, opts...) })
+func (b *Bus) message(ctx context.Context, s jetstream.Stream, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return repeat(ctx, b.patience, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return s.GetMsg(ctx, seq, opts...) })
 }
 
-// repeat asks again while no answer comes, because question or answer may be lost, until ctx ends.
-func repeat[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
-	for wait := patience; ; wait *= 2 {
+// repeat asks again while no answer comes, because question or answer may be lost, until ctx ends. It waits for the first answer
+// for wait, and for each further one twice as long.
+func repeat[T any](ctx context.Context, wait time.Duration, ask func(context.Context) (T, error)) (T, error) {
+	for ; ; wait *= 2 {
 		short, stop := context.WithTimeout(ctx, wait)
 		answer, err := ask(short)
 		late := short.Err() != nil && ctx.Err() == nil

@@ -15,7 +15,7 @@ type Reader struct {
 	Seq     uint64    `json:"seq"`
 }
 
-// reporting is the longest time between two reports of a reader.
+// reporting is the usual longest time between two reports of a reader.
 const reporting = 5 * time.Second
 
 // ReaderSubject returns the subject on which the consumers of a service report how far they have read the stream of an owner.
@@ -23,7 +23,7 @@ func ReaderSubject(owner, service string) string { return "slipway.read." + owne
 
 // report says how far the consumer is. A report that gets lost is followed by another one.
 func (r *reader) report() {
-	if r.created.IsZero() || time.Since(r.reported) < reporting {
+	if r.created.IsZero() || time.Since(r.reported) < r.reports {
 		return
 	}
 	r.reported = time.Now()

@@ -64,7 +64,7 @@ func (b *Bus) IDAt(ctx context.Context, service string, seq uint64) (string, err
 	}
 	ctx, stop := context.WithTimeout(ctx, askTime)
 	defer stop()
-	m, err := message(ctx, s, seq)
+	m, err := b.message(ctx, s, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return "", nil
@@ -82,7 +82,7 @@ func (b *Bus) Last(ctx context.Context, service, subject string) (e Event, ok bo
 	}
 	ctx, stop := context.WithTimeout(ctx, askTime)
 	defer stop()
-	m, err := repeat(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+	m, err := repeat(ctx, b.patience, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return s.GetLastMsgForSubject(ctx, subject)
 	})
 	switch {
@@ -144,7 +144,7 @@ func (b *Bus) Purge(ctx context.Context, service string, before uint64) error {
 func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, error) {
 	ctx, stop := context.WithTimeout(ctx, askTime)
 	defer stop()
-	s, err := repeat(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, service) })
+	s, err := repeat(ctx, b.patience, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, service) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		s, err = b.fit(func(want jetstream.StreamConfig) (jetstream.Stream, error) {

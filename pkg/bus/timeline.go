@@ -21,7 +21,7 @@ const recallTime = 2 * time.Second
 func (b *Bus) Timeline(ctx context.Context, service string) (int64, error) {
 	ctx, stop := context.WithTimeout(ctx, recallTime)
 	defer stop()
-	s, err := repeat(ctx, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, service) })
+	s, err := repeat(ctx, b.patience, func(ctx context.Context) (jetstream.Stream, error) { return b.js.Stream(ctx, service) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return 0, nil
