@@ -60,7 +60,7 @@ func TestFullStreamLosesNothing(t *testing.T) {
 	t.Parallel()
 	srv, owner := bustest.NewServer(t), pgtest.New(t, outbox.Migrations)
 	one, two := pgtest.New(t, outbox.Migrations), pgtest.New(t, outbox.Migrations)
-	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(srv)), bus.WithMaxBytes(1<<20))
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(srv)), bus.WithMaxBytes(1<<20), bus.WithReports(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestOldStreamGetsTheBound(t *testing.T) {
 	large(t, owner, 10, 30)
 	await(t, owner, unsent, []int{0})
 	stop()
-	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(srv)), bus.WithMaxBytes(1<<20))
+	b, err := bus.Connect(t.Context(), "", bus.WithNATS(nats.InProcessServer(srv)), bus.WithMaxBytes(1<<20), bus.WithReports(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func emit(t testing.TB, pool *pgxpool.Pool, from, to int) {
 
 func relay(t testing.TB, pool *pgxpool.Pool, b *bus.Bus) (*outbox.Relay, func()) {
 	t.Helper()
-	r := outbox.NewRelay(pool, b, quiet)
+	r := outbox.NewRelay(pool, b, quiet, outbox.WithLooks(200*time.Millisecond))
 	return r, background(t, r.Run)
 }
 

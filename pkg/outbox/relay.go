@@ -34,18 +34,29 @@ var (
 
 // Relay publishes the events in the outbox. One relay of a schema works at a time, the others stand by.
 type Relay struct {
-	pool *pgxpool.Pool
-	bus  *bus.Bus
-	log  *slog.Logger
-	poke chan struct{}
+	pool    *pgxpool.Pool
+	bus     *bus.Bus
+	log     *slog.Logger
+	poke    chan struct{}
+	looking time.Duration
 
 	mu    sync.Mutex
 	heard map[string]*readers // by stream
 }
 
+// Option changes how a Relay works.
+type Option func(*Relay)
+
+// WithLooks sets the longest time between two looks at the streams; default 10 s.
+func WithLooks(every time.Duration) Option { return func(r *Relay) { r.looking = every } }
+
 // NewRelay makes a relay.
-func NewRelay(pool *pgxpool.Pool, b *bus.Bus, log *slog.Logger) *Relay {
-	return &Relay{pool: pool, bus: b, log: log, poke: make(chan struct{}, 1), heard: map[string]*readers{}}
+func NewRelay(pool *pgxpool.Pool, b *bus.Bus, log *slog.Logger, opts ...Option) *Relay {
+	r := &Relay{pool: pool, bus: b, log: log, poke: make(chan struct{}, 1), looking: looking, heard: map[string]*readers{}}
+	for _, opt := range opts {
+		opt(r)
+	}
+	return r
 }
 
 // Poke makes the relay look for events now. Call Poke right after a commit; the call never blocks.
@@ -100,7 +111,7 @@ func (t *term) run(ctx context.Context) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		if time.Since(t.looked) > looking {
+		if time.Since(t.looked) > t.looking {
 			if err := t.lookAtAll(ctx); err != nil {
 				return err
 			}
