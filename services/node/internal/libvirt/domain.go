@@ -77,8 +77,8 @@ func render(m hyper.Machine, h host) (string, error) {
 	return d.Marshal()
 }
 
-// sparePorts is how many disks a machine can get while it runs.
-const sparePorts = 4
+// sparePorts is how many disks a machine can get while it runs. Each costs its start some milliseconds.
+const sparePorts = 2
 
 // ports gives a machine the PCI ports that its devices need, and spare ones. The controllers of USB and of the agent's channel, the
 // balloon and the source of entropy have one each.
