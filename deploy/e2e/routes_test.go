@@ -222,7 +222,7 @@ func everyHost(c *client) {
 	c.complete(c.ok("DELETE", path+"?force=true", nil))
 }
 
-// everyDisk gives a host another disk and takes it again. The host waits for its guest, which has to release the disk.
+// everyDisk gives a host another disk and takes it again.
 func everyDisk(c *client, path string, first, node int) {
 	made := c.ok("POST", "/vm/v3/disk", object{"name": "data", "size_mib": 64, "node": node, "storage": 0, "expand_part": ""})
 	c.complete(made)

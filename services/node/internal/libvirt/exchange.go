@@ -17,7 +17,7 @@ import (
 
 // A guest releases a disk within releaseTime, or not at all.
 const (
-	releaseTime = 15 * time.Second
+	releaseTime = 30 * time.Second
 	releaseLook = 100 * time.Millisecond
 )
 
