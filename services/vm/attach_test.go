@@ -342,6 +342,24 @@ func TestDiskThatIsHeld(t *testing.T) {
 	s.runs("off", "disk0")
 }
 
+// TestDiskOfHostThatIsNotMade: a disk whose host cannot be made stays as it is.
+func TestDiskOfHostThatIsNotMade(t *testing.T) {
+	t.Parallel()
+	s := newSized(t, false)
+	id, first := s.newDisk("data"), s.id
+	hold := s.agent.holdDisks()
+	c := s.create(s.user, wish("web2"))
+	s.id = c.GetId()
+	op := s.attach(id, false)
+	s.agent.with(func() { s.agent.refuseOnce = map[string]error{"EnsureDisk": fault.Invalid.With("no")} })
+	hold()
+	s.ends(&oppb.Operation{Task: c.GetTask()}, "failed")
+	s.ends(op, "failed")
+	s.id = first
+	s.ends(s.attach(id, false), "complete")
+	s.runs("attached to another host", "disk0", s.file(id))
+}
+
 // TestDiskIsBusy: while a task works on a disk no other does, and its host is not deleted with it.
 func TestDiskIsBusy(t *testing.T) {
 	t.Parallel()

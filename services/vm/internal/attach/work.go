@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -36,7 +37,7 @@ func Register(r *jobs.Runner, db *unit.DB, steps *machine.Steps) {
 	w := &worker{db, steps}
 	jobs.Handle(r, attachKind, jobs.Handler[args]{
 		Steps: []jobs.Step[args]{
-			{Name: "move", Do: w.bring, Undo: w.takeAway, Timeout: machine.StepTime},
+			{Name: "move", Do: w.bring, Undo: w.bringBack, Timeout: machine.StepTime},
 			{Name: "machine", Do: w.plug, Undo: machine.Of[args](steps.RestoreMachine), Timeout: machine.StepTime},
 		},
 		Done: w.gotDisk, Failed: w.asBefore, Attempts: attempts,
@@ -115,6 +116,14 @@ func (w *worker) takeAway(ctx context.Context, run *jobs.Run, a args) error {
 		return err
 	}
 	return w.steps.MoveDisk(ctx, run, a.Args, machine.Move{From: a.UUID, Name: d.Name, To: place.String(), NewName: disk.FileOf(d.ID)})
+}
+
+// bringBack is takeAway for a machine that did not get the disk. A host that could not be made is gone, and never had it.
+func (w *worker) bringBack(ctx context.Context, run *jobs.Run, a args) error {
+	if err := w.takeAway(ctx, run, a); !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	return nil
 }
 
 // plug gives the machine the disk. It may run twice: the agent changes what differs.
