@@ -27,17 +27,26 @@ step() {
 	[ $code = 0 ] || exit $code
 }
 
-# abreast LANE…: runs functions side by side, each a row of steps, until all have ended or one has failed.
+# abreast LANE…: runs functions side by side, each a row of steps, until all have ended or one has failed. Each lane says by itself how
+# it ended: wait -n forgets one of two that end at the same moment.
 abreast() {
-	local lane left=$#
+	local lane code left=$#
+	[ -p "$work/ended" ] || mkfifo "$work/ended"
+	exec 9<>"$work/ended"
 	set -m # a process group for each, to end it with all that it started
 	for lane in "$@"; do
-		(trap - EXIT INT TERM HUP; "$lane") &
+		(
+			trap - EXIT INT TERM HUP
+			set +e
+			(set -e; exec 9>&-; "$lane")
+			echo $? >&9
+		) &
 		lanes+=($!)
 	done
 	set +m
 	while [ $left -gt 0 ]; do
-		wait -n || exit $?
+		while ! read -r -t 1 code <&9; do :; done # a signal is handled between two looks
+		[ "$code" = 0 ] || exit "$code"
 		left=$((left - 1))
 	done
 	lanes=()
