@@ -433,11 +433,15 @@ func TestDiskIsRefused(t *testing.T) {
 	s.done(other.GetTask())
 	_, err = s.upkeep().AttachDisk(s.admin(), &vmpb.AttachDiskRequest{Host: other.GetId(), Id: id})
 	s.reason("a host of another account", err, "INVALID_ARGUMENT")
-	for range 7 {
+	for range 6 {
 		s.ends(s.attach(s.newDisk("more"), false), "complete")
 	}
+	s.agent.failOn("AdaptMachine", fault.Unavailable.With("the node is away")) // the seventh is on its way
+	last := s.attach(s.newDisk("last"), false)
 	_, err = s.upkeep().AttachDisk(s.user, &vmpb.AttachDiskRequest{Host: s.id, Id: id})
 	s.reason("a ninth disk", err, "INVALID_ARGUMENT")
+	s.agent.failOn("AdaptMachine", nil)
+	s.ends(last, "complete")
 }
 
 // file returns the name of the file of a disk that has been without a host.

@@ -81,7 +81,11 @@ func attach(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, r *vmpb
 	if err != nil {
 		return nil, err
 	}
-	if err := check(ctx, tx, h, d, len(list)); err != nil {
+	more, err := coming(ctx, tx, h.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(ctx, tx, h, d, len(list)+more); err != nil {
 		return nil, err
 	}
 	if r.GetIsMain() {
@@ -93,7 +97,7 @@ func attach(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, r *vmpb
 	return hold(ctx, tx, h, d, attachKind, args{h.Args(false), d.ID, r.GetIsMain(), cmp.Or(r.GetBus(), disk.VirtIO)})
 }
 
-// check refuses what can never succeed with a host that has n disks.
+// check refuses what can never succeed with a host that has n disks, or is to have them.
 func check(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, n int) error {
 	if err := d.Free(); err != nil {
 		return err
