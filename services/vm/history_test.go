@@ -75,7 +75,7 @@ func TestLostHostsAreNotGivenAgain(t *testing.T) {
 	}
 	c := w.create(w.admin(), wish("late"))
 	if w.done(c.GetTask()) != "complete" || c.GetId() <= 40_000 || c.GetTask() < kept.GetTask()+100_000 {
-		t.Errorf("a host after that: %v", c)
+		t.Errorf("a host after that: %v, task %v, the first was %d", c, w.task(c.GetTask()), kept.GetTask())
 	}
 	if h, err = w.hosts().GetHost(w.admin(), &vmpb.GetHostRequest{Id: c.GetId()}); err != nil {
 		t.Fatal(err)

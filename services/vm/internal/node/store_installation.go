@@ -42,28 +42,30 @@ const (
 func CatchUp(ctx context.Context, db *unit.DB, fence int64, host int32) (jumped bool, err error) {
 	err = db.QueryRow(ctx, `
 		WITH known AS (
-			SELECT (SELECT last_value FROM job_fence) AS fence, (SELECT last_value FROM host_id_seq) AS host,
-			       (SELECT last_value FROM job_id_seq) AS job
+			SELECT (SELECT last_value FROM job_fence) AS fence, (SELECT last_value FROM host_id_seq) AS host
 		), behind AS (
 			UPDATE installation SET jumped_at = now() FROM known
 			WHERE (fence < $1 AND $1 - fence < $3 OR host < $2 AND $2 - host < $4)
 			  AND (jumped_at IS NULL OR jumped_at < now() - interval '1 hour')
-			RETURNING known.fence, known.host, known.job
-		), jump AS (
-			SELECT setval('job_fence', greatest(fence, $1) + $5), setval('host_id_seq', greatest(host, $2) + $5),
-			       setval('job_id_seq', job + $5 + 10 * greatest(0, $2 - host)) FROM behind
+			RETURNING known.host
+		), jump AS ( -- with the row of the installation locked: the sequences are read again
+			SELECT setval('job_id_seq', (SELECT last_value FROM job_id_seq) + $5 + 10 * greatest(0, $2 - host)),
+			       setval('job_fence', greatest((SELECT last_value FROM job_fence), $1) + $5),
+			       setval('host_id_seq', greatest((SELECT last_value FROM host_id_seq), $2) + $5) FROM behind
 		)
 		SELECT EXISTS (SELECT FROM jump)`, fence, host, maxFenceJump, maxIDJump, ahead).Scan(&jumped)
 	return jumped, err
 }
 
 // MoveOn is CatchUp for a new history of the data, which may lack what an earlier one has given: it does not matter when
-// numbers last moved. A sequence that need not move is not set: CatchUp may move it at the same time.
+// numbers last moved. It waits for a CatchUp that moves them at the same time, and sets no sequence that need not move.
 func MoveOn(ctx context.Context, db *unit.DB, fence int64, host int32) error {
 	_, err := db.Exec(ctx, `
-		WITH known AS (
+		WITH locked AS MATERIALIZED (
+			SELECT id FROM installation FOR UPDATE
+		), known AS MATERIALIZED (
 			SELECT (SELECT last_value FROM job_fence) AS fence, (SELECT last_value FROM host_id_seq) AS host,
-			       (SELECT last_value FROM job_id_seq) AS job
+			       (SELECT last_value FROM job_id_seq) AS job FROM (SELECT count(*) FROM locked) first
 		), seen AS (
 			SELECT fence, host, job, CASE WHEN $1 - fence BETWEEN 0 AND $3 THEN $1 - fence + $5 ELSE 0 END AS fences,
 			       CASE WHEN $2::bigint - host BETWEEN 0 AND $4 THEN $2::bigint - host + $5 ELSE 0 END AS hosts
