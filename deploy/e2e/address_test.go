@@ -113,7 +113,7 @@ func TestAddresses(t *testing.T) {
 // reach waits until the guest takes SSH connections at an address.
 func reach(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort(addr, "22"), 2*time.Second)
 		if err == nil {
 			_ = conn.Close()
