@@ -43,13 +43,13 @@ func (d *Driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Re
 		if err := d.exchange(ctx, dom, want, has); err != nil {
 			return err
 		}
-		if r, err = d.running(dom); err != nil || !live {
+		if r, err = running(dom); err != nil || !live {
 			return err
 		}
 		if err := d.grow(dom, r, want, has); err != nil {
 			return err
 		}
-		r, err = d.running(dom)
+		r, err = running(dom)
 		return err
 	})
 	if is(err, lv.ERR_OPERATION_INVALID) { // off meanwhile
@@ -74,7 +74,7 @@ func read(dom *lv.Domain, flags lv.DomainXMLFlags) (*libvirtxml.Domain, error) {
 }
 
 // running returns what a running machine has.
-func (d *Driver) running(dom *domain) (hyper.Resources, error) {
+func running(dom *domain) (hyper.Resources, error) {
 	info, err := dom.GetInfo()
 	if err != nil {
 		return hyper.Resources{}, fmt.Errorf("size of domain: %w", err)
@@ -99,8 +99,7 @@ func (d *Driver) limit(dom *domain, want, has *libvirtxml.Domain) error {
 		if !stays || same(w.IOTune, disk.IOTune) {
 			continue
 		}
-		tune := w.IOTune
-		if err := dom.SetBlockIoTune(disk.Target.Dev, parameters(tune), lv.DOMAIN_AFFECT_LIVE); err != nil {
+		if err := dom.SetBlockIoTune(disk.Target.Dev, parameters(w.IOTune), lv.DOMAIN_AFFECT_LIVE); err != nil {
 			return fmt.Errorf("limit disk %s: %w", disk.Target.Dev, err)
 		}
 	}

@@ -98,7 +98,7 @@ func uses(dom *domain, paths ...string) (bool, error) {
 			continue
 		}
 		for _, disk := range x.Devices.Disks {
-			if disk.Source != nil && disk.Source.File != nil && slices.Contains(paths, disk.Source.File.File) {
+			if slices.Contains(paths, fileOf(disk)) {
 				return true, nil
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"slipway.dev/pkg/clamp"
 	"slipway.dev/services/node/internal/hyper"
 	"slipway.dev/services/node/internal/template"
 )
@@ -129,11 +130,12 @@ func fixed(l *libvirtxml.DomainDeviceList, h host) {
 	}}
 }
 
-// disks returns the disks, from which the machine starts in their order. If a disk fails or is full the machine is paused and can go on later: the guest sees no error.
+// disks returns the disks, from which the machine starts in their order, after the CD. If a disk fails or is full the machine is
+// paused and can go on later: the guest sees no error.
 func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
-	boot := uint(1)
+	first := 1
 	if m.CD != "" {
-		boot++
+		first = 2
 	}
 	for i, disk := range m.Disks {
 		x := libvirtxml.DomainDisk{
@@ -145,7 +147,7 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 			// The backing chain is complete, so that libvirt does not search the files for it.
 			BackingStore: &libvirtxml.DomainDiskBackingStore{},
 			Target:       busOf(disk, i),
-			Boot:         &libvirtxml.DomainDeviceBoot{Order: boot},
+			Boot:         &libvirtxml.DomainDeviceBoot{Order: clamp.Uint(first + i)},
 			Serial:       serial(disk.Name),
 			IOTune:       throttle(m.Throttle),
 		}
@@ -161,7 +163,6 @@ func disks(l *libvirtxml.DomainDeviceList, m hyper.Machine, h host) error {
 			}
 		}
 		l.Disks = append(l.Disks, x)
-		boot++
 	}
 	if m.Seed {
 		l.Disks = append(l.Disks, libvirtxml.DomainDisk{

@@ -28,11 +28,19 @@ func disksOf(d *libvirtxml.Domain) map[string]libvirtxml.DomainDisk {
 		return all
 	}
 	for _, disk := range d.Devices.Disks {
-		if disk.Target != nil && disk.ReadOnly == nil && disk.Source != nil && disk.Source.File != nil {
-			all[disk.Source.File.File] = disk
+		if file := fileOf(disk); file != "" && disk.Target != nil && disk.ReadOnly == nil {
+			all[file] = disk
 		}
 	}
 	return all
+}
+
+// fileOf returns the file of a disk, "" for none.
+func fileOf(disk libvirtxml.DomainDisk) string {
+	if disk.Source == nil || disk.Source.File == nil {
+		return ""
+	}
+	return disk.Source.File.File
 }
 
 // exchange takes the disks from a running machine that its definition lacks, and gives it those that it lacks. What the hypervisor
@@ -48,14 +56,9 @@ func (d *Driver) exchange(ctx context.Context, dom *domain, want, has *libvirtxm
 		}
 	}
 	for _, disk := range want.Devices.Disks { // in the order of the definition
-		file := ""
-		if disk.Source != nil && disk.Source.File != nil {
-			file = disk.Source.File.File
-		}
-		if _, missing := wanted[file]; !missing {
-			continue
-		}
-		if _, has := there[file]; has || disk.Target.Bus != hyper.VirtIO { // other buses take no disk before the next start
+		_, writable := wanted[fileOf(disk)]
+		_, has := there[fileOf(disk)]
+		if !writable || has || disk.Target.Bus != hyper.VirtIO { // other buses take no disk before the next start
 			continue
 		}
 		if err := d.attach(dom, disk); err != nil {

@@ -52,7 +52,8 @@ func (d *Driver) Define(ctx context.Context, def hyper.Machine) error {
 	})
 }
 
-// Adapt gives a running machine the limits and the disks of its definition, and with live more CPUs and memory, as far as there is room.
+// Adapt gives a running machine the limits and the disks of its definition, and with live more CPUs and memory, as far as there
+// is room.
 func (d *Driver) Adapt(ctx context.Context, id uuid.UUID, live bool) (r hyper.Resources, err error) {
 	err = d.change(ctx, "Adapt", id, func(m *machine) error {
 		if m.Def == nil {
