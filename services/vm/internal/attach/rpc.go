@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -17,7 +16,6 @@ import (
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/node"
-	"slipway.dev/services/vm/internal/task"
 )
 
 // pointKept is where a request is kept and not yet answered.
@@ -117,7 +115,7 @@ func check(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, n int) e
 // able refuses a host whose node does not exchange disks.
 func able(ctx context.Context, tx *unit.Tx, h *host.Host) error {
 	at, err := node.Find(ctx, tx, h.NodeID)
-	if err == nil && !slices.Contains(at.Features, "disks") {
+	if err == nil && !at.Exchanges() {
 		err = fault.Invalid.With("the node of the host cannot exchange disks").On("disk")
 	}
 	return err
@@ -150,7 +148,7 @@ func (s *Server) DetachDisk(ctx context.Context, r *vmpb.DetachDiskRequest) (*op
 
 // hold adds a job of a host, which holds a disk.
 func hold(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, kind string, a args) (*oppb.Operation, error) {
-	op, err := enqueue(ctx, tx, h, kind, a)
+	op, err := host.Enqueue(ctx, tx, h, kind, a)
 	if err != nil {
 		return nil, err
 	}
@@ -168,13 +166,6 @@ func (s *Server) OrderDisks(ctx context.Context, r *vmpb.OrderDisksRequest) (*op
 		return nil, err
 	}
 	return host.Operate(ctx, s.db, r.GetId(), pointKept, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
-		list, err := disk.Of(ctx, tx, h.ID)
-		if err != nil {
-			return nil, err
-		}
-		if err := checkOrder(list, places); err != nil {
-			return nil, err
-		}
 		return order(ctx, tx, h, orderArgs{Args: h.Args(false), Numbers: places})
 	})
 }
@@ -201,16 +192,5 @@ func order(ctx context.Context, tx *unit.Tx, h *host.Host, a orderArgs) (*oppb.O
 		after["disk"], after["bus"] = a.Disk, a.Bus
 	}
 	audit.Of(ctx).Change(map[string]any{"boot_order": before}, after)
-	return enqueue(ctx, tx, h, orderKind, a)
-}
-
-func enqueue(ctx context.Context, tx *unit.Tx, h *host.Host, kind string, a any) (*oppb.Operation, error) {
-	if err := task.Admit(ctx, tx, h.ID); err != nil {
-		return nil, err
-	}
-	job, err := task.Enqueue(ctx, tx, kind, task.HostKey(h.ID), h.AccountID, h.NodeID, a)
-	if err != nil {
-		return nil, err
-	}
-	return task.Operation(h.ID, job), nil
+	return host.Enqueue(ctx, tx, h, orderKind, a)
 }

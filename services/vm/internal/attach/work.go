@@ -173,7 +173,7 @@ func (w *worker) gotDisk(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) 
 	if err != nil {
 		return err
 	}
-	return end(ctx, unit.In(tx), a.Args, func(tx *unit.Tx, h *host.Host) error {
+	return host.Record(ctx, unit.In(tx), a.ID, func(tx *unit.Tx, h *host.Host) error {
 		d, err := disk.Lock(ctx, tx, a.Disk, 0)
 		if err != nil {
 			return err
@@ -208,7 +208,7 @@ func prefer(ctx context.Context, tx *unit.Tx, host, id int32) error {
 
 // lostDisk records that the account of the host has the disk.
 func (w *worker) lostDisk(ctx context.Context, tx pgx.Tx, run *jobs.Run, a args) error {
-	return end(ctx, unit.In(tx), a.Args, func(tx *unit.Tx, h *host.Host) error {
+	return host.Record(ctx, unit.In(tx), a.ID, func(tx *unit.Tx, h *host.Host) error {
 		return disk.Detach(ctx, tx, a.Disk, h.AccountID, h.NodeID)
 	})
 }
@@ -219,7 +219,7 @@ func (w *worker) inOrder(ctx context.Context, tx pgx.Tx, run *jobs.Run, a orderA
 	if err != nil {
 		return err
 	}
-	return end(ctx, unit.In(tx), a.Args, func(tx *unit.Tx, h *host.Host) error {
+	return host.Record(ctx, unit.In(tx), a.ID, func(tx *unit.Tx, h *host.Host) error {
 		list, err := disk.Of(ctx, tx, h.ID)
 		if err != nil {
 			return err
@@ -240,16 +240,4 @@ func (w *worker) inOrder(ctx context.Context, tx pgx.Tx, run *jobs.Run, a orderA
 // asBefore records that the disk is where it was.
 func (w *worker) asBefore(ctx context.Context, tx pgx.Tx, run *jobs.Run, _ args, _ *fault.Fault) error {
 	return disk.Release(ctx, unit.In(tx), run.ID)
-}
-
-// end records what a job has made of its host.
-func end(ctx context.Context, tx *unit.Tx, a machine.Args, record func(*unit.Tx, *host.Host) error) error {
-	h, err := host.Lock(ctx, tx, a.ID, 0)
-	if err != nil {
-		return err
-	}
-	if err := record(tx, h); err != nil || h.State == host.Deleting {
-		return err
-	}
-	return host.Emit(ctx, tx, h, "updated")
 }

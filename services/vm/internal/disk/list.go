@@ -67,11 +67,14 @@ func Of(ctx context.Context, db pg.DB, host int32) ([]Disk, error) {
 }
 
 // Select reads the disks of the host $1, in boot order.
-const Select = `SELECT id, name, size_mib, boot_order, template, label, bus FROM disk WHERE host_id = $1 ORDER BY boot_order, id`
+const Select = `SELECT ` + columns + ` FROM disk WHERE host_id = $1 ORDER BY boot_order, id`
+
+// columns are those of a Disk.
+const columns = `id, name, size_mib, boot_order, template, label, bus`
 
 // OfJob returns the disk that a job attaches or detaches.
 func OfJob(ctx context.Context, db pg.DB, job int32) (d Disk, place uuid.UUID, err error) {
-	err = db.QueryRow(ctx, `SELECT id, name, size_mib, boot_order, template, label, bus, uuid FROM disk WHERE task = $1`, job).
+	err = db.QueryRow(ctx, `SELECT `+columns+`, uuid FROM disk WHERE task = $1`, job).
 		Scan(&d.ID, &d.Name, &d.SizeMiB, &d.BootOrder, &d.Template, &d.Label, &d.Bus, &place)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = fault.NotFound.With("the disk of task %d is gone", job)

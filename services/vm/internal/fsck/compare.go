@@ -161,40 +161,33 @@ func (c *comparison) machines(w World) {
 }
 
 // place compares a disk without a host with what lies in its place.
-func (c *comparison) place(d Loose, t Trace) {
-	if !slices.Contains(t.Disks, d.Name) {
-		c.add(diskMissing, diskName(d), "is not on node %d", d.NodeID)
-	}
-	for _, name := range t.Disks {
-		if name != d.Name {
-			c.add(diskOrphan, diskName(d)+" "+name, "is on node %d and not recorded", d.NodeID)
-		}
-	}
-	if len(t.Partial) > 0 {
-		c.add(filePartial, diskName(d), "on node %d are %s", d.NodeID, strings.Join(t.Partial, ", "))
-	}
-}
+func (c *comparison) place(d Loose, t Trace) { c.files(diskName(d), d.NodeID, []string{d.Name}, t) }
 
 // machine compares one host at rest with what its node has of it.
 func (c *comparison) machine(h Recorded, t Trace) {
 	if !t.Defined {
 		c.add(machineMissing, hostName(h), "is %s, but node %d has no machine %s", h.State, h.NodeID, h.UUID)
 	}
-	for _, d := range h.Disks {
-		if !slices.Contains(t.Disks, d) {
-			c.add(diskMissing, hostName(h)+" "+d, "is not on node %d", h.NodeID)
-		}
-	}
-	for _, d := range t.Disks {
-		if !slices.Contains(h.Disks, d) {
-			c.add(diskOrphan, hostName(h)+" "+d, "is on node %d and not recorded", h.NodeID)
-		}
-	}
+	c.files(hostName(h), h.NodeID, h.Disks, t)
 	if t.Defined && !t.Seed {
 		c.add(diskMissing, hostName(h)+" seed", "is not on node %d", h.NodeID)
 	}
+}
+
+// files compares the disks that an object is recorded with, with the files that its node has of it.
+func (c *comparison) files(object string, node int32, disks []string, t Trace) {
+	for _, d := range disks {
+		if !slices.Contains(t.Disks, d) {
+			c.add(diskMissing, object+" "+d, "is not on node %d", node)
+		}
+	}
+	for _, d := range t.Disks {
+		if !slices.Contains(disks, d) {
+			c.add(diskOrphan, object+" "+d, "is on node %d and not recorded", node)
+		}
+	}
 	if len(t.Partial) > 0 {
-		c.add(filePartial, hostName(h), "on node %d are %s", h.NodeID, strings.Join(t.Partial, ", "))
+		c.add(filePartial, object, "on node %d are %s", node, strings.Join(t.Partial, ", "))
 	}
 }
 

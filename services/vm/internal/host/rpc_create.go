@@ -55,7 +55,7 @@ func (s *Server) CreateHost(ctx context.Context, r *vmpb.CreateHostRequest) (*vm
 	pointReserved.Hit()
 	resp, err := s.record(ctx, h, spec, place, keys, addrs)
 	if err != nil {
-		err = spec.ofOwner(err)
+		err = account.OfOwner(err, spec.Account)
 		// When it is unknown whether the host is stored, its addresses must not be taken from it. If it is not, they
 		// expire.
 		if !errors.Is(err, pg.ErrUnknownCommit) {
@@ -110,7 +110,7 @@ func specOf(r *vmpb.CreateHostRequest) *createSpec {
 // node, RAM and rows.
 func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place node.Place, err error) {
 	caller, _ := identity.From(ctx)
-	owner, err := s.accountFor(ctx, caller, spec.Account)
+	owner, err := s.peers.Accounts.Owner(ctx, spec.Account)
 	if err != nil {
 		return nil, place, err
 	}
@@ -132,7 +132,7 @@ func (s *Server) plan(ctx context.Context, spec *createSpec) (h *Host, place nod
 	}
 	four, _ := address.Asked(spec.claims())
 	if err := p.Limits.Allow(spec.on(place).usage(int64(four))); err != nil {
-		return nil, place, spec.ofOwner(err)
+		return nil, place, account.OfOwner(err, spec.Account)
 	}
 	keys, err := s.peers.Accounts.SSHKeys(ctx, owner)
 	if err != nil {
@@ -182,38 +182,6 @@ func (s *createSpec) host(owner int32, hash string, p placement) *Host {
 	}
 	h.Hostname, h.Domain = hostnames(s.Name, s.Domain, p.DomainTemplate)
 	return h
-}
-
-// accountFor returns the owner of the new host: the caller, or the wanted account if the caller may act for it.
-func (s *Server) accountFor(ctx context.Context, caller identity.Identity, wanted int32) (int32, error) {
-	if wanted == 0 || wanted == caller.AccountID {
-		return caller.AccountID, nil
-	}
-	missing := noAccount(wanted)
-	if !caller.ReachesAll() {
-		return 0, missing
-	}
-	err := s.peers.Accounts.Find(ctx, wanted)
-	if f, ok := fault.From(err); ok && errors.Is(f, fault.NotFound) {
-		return 0, missing
-	}
-	return wanted, err
-}
-
-// noAccount refuses an account that does not exist, with status 400: clients print the body of 400 only.
-func noAccount(id int32) error { return fault.Invalid.With("there is no account %d", id).On("account") }
-
-// ofOwner returns err as the caller understands it. An account that was deleted while the request was under way does not exist:
-// the one that the request names, or the caller itself.
-func (s *createSpec) ofOwner(err error) error {
-	switch {
-	case !errors.Is(err, account.ErrLeft):
-		return err
-	case s.Account != 0:
-		return noAccount(s.Account)
-	default:
-		return identity.ErrInvalid
-	}
 }
 
 // HashPassword returns the crypt(3) form that guests understand, "" for no password. The password itself is not kept.

@@ -12,7 +12,6 @@ import (
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/machine"
-	"slipway.dev/services/vm/internal/task"
 )
 
 // pointKept is where a request is kept and not yet answered.
@@ -41,7 +40,7 @@ func (s *Server) MountISO(ctx context.Context, r *vmpb.MountISORequest) (*oppb.O
 			return nil, machine.ErrISO.With("task %d mounts an ISO image on host %d: cancel that first", job, h.ID)
 		}
 		audit.Of(ctx).Change(map[string]any{"iso": ""}, map[string]any{"iso": public(r.GetUrl())})
-		return enqueue(ctx, tx, h, mountKind, args{h.Args(false), r.GetUrl()})
+		return host.Enqueue(ctx, tx, h, mountKind, args{h.Args(false), r.GetUrl()})
 	})
 }
 
@@ -84,16 +83,5 @@ func finish(ctx context.Context, tx *unit.Tx, h *host.Host) (*oppb.Operation, er
 	if err := host.Save(ctx, tx, h); err != nil {
 		return nil, err
 	}
-	return enqueue(ctx, tx, h, finishKind, args{Args: h.Args(false)})
-}
-
-func enqueue(ctx context.Context, tx *unit.Tx, h *host.Host, kind string, a args) (*oppb.Operation, error) {
-	if err := task.Admit(ctx, tx, h.ID); err != nil {
-		return nil, err
-	}
-	job, err := task.Enqueue(ctx, tx, kind, task.HostKey(h.ID), h.AccountID, h.NodeID, a)
-	if err != nil {
-		return nil, err
-	}
-	return task.Operation(h.ID, job), nil
+	return host.Enqueue(ctx, tx, h, finishKind, args{Args: h.Args(false)})
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -103,6 +104,9 @@ type Service struct {
 	Cluster  int32
 	Features []string
 }
+
+// Exchanges reports whether disks can come and go on the node.
+func (s Service) Exchanges() bool { return slices.Contains(s.Features, "disks") }
 
 // Find returns a node. A node with maintenance counts as not alive.
 func Find(ctx context.Context, db pg.DB, id int32) (s Service, err error) {

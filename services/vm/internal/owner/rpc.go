@@ -3,7 +3,6 @@ package owner
 
 import (
 	"context"
-	"errors"
 
 	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
@@ -32,7 +31,10 @@ func NewServer(db *unit.DB, accounts *account.Directory) *Server { return &Serve
 // SetHostOwner moves a host with its tasks and with what it counts for, in one unit of work; ip books its addresses by the
 // event. The task that it answers has nothing left to do: it ends when the tasks that were there before have ended.
 func (s *Server) SetHostOwner(ctx context.Context, r *vmpb.SetHostOwnerRequest) (*oppb.Operation, error) {
-	if err := s.find(ctx, r.GetAccount()); err != nil {
+	if r.GetAccount() <= 0 {
+		return nil, fault.Invalid.With("required, the id of the account that gets the host").On("account")
+	}
+	if err := s.accounts.Named(ctx, r.GetAccount()); err != nil {
 		return nil, err
 	}
 	op, err := host.Operate(ctx, s.db, r.GetId(), pointMoved, func(tx *unit.Tx, h *host.Host) (*oppb.Operation, error) {
@@ -46,22 +48,5 @@ func (s *Server) SetHostOwner(ctx context.Context, r *vmpb.SetHostOwnerRequest) 
 		job, err := task.Enqueue(ctx, tx, moveKind, task.HostKey(h.ID), r.GetAccount(), h.NodeID, h.Args(false))
 		return task.Operation(h.ID, job), err
 	})
-	if errors.Is(err, account.ErrLeft) {
-		return nil, missing(r.GetAccount())
-	}
-	return op, err
+	return op, account.OfOwner(err, r.GetAccount())
 }
-
-// find refuses an account that does not exist.
-func (s *Server) find(ctx context.Context, id int32) error {
-	if id <= 0 {
-		return fault.Invalid.With("required, the id of the account that gets the host").On("account")
-	}
-	err := s.accounts.Find(ctx, id)
-	if f, ok := fault.From(err); ok && errors.Is(f, fault.NotFound) {
-		return missing(id)
-	}
-	return err
-}
-
-func missing(id int32) error { return fault.Invalid.With("there is no account %d", id).On("account") }

@@ -8,19 +8,18 @@ import (
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/crash"
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/disk"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/listing"
 	"slipway.dev/services/vm/internal/node"
-	"slipway.dev/services/vm/internal/task"
 )
 
 // hostStop is when clients let a change wait for: a disk grows before.
@@ -68,17 +67,15 @@ func (s *Server) ChangeDisk(ctx context.Context, r *vmpb.ChangeDiskRequest) (res
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if c.Account != 0 {
-		if _, err := s.owner(ctx, c.Account); err != nil {
-			return nil, err
-		}
+	if _, err := s.accounts.Owner(ctx, c.Account); err != nil {
+		return nil, err
 	}
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
 		resp, err = s.record(ctx, tx, r.GetId(), c)
 		return err
 	})
-	if errors.Is(err, account.ErrLeft) && c.Account != 0 {
-		err = noAccount(c.Account)
+	if c.Account != 0 {
+		err = account.OfOwner(err, c.Account)
 	}
 	if err != nil {
 		return nil, err
@@ -162,20 +159,17 @@ func (s *Server) record(ctx context.Context, tx *unit.Tx, id int32, c Change) (*
 
 // grow adds the job that enlarges a disk, and returns its id.
 func (s *Server) grow(ctx context.Context, tx *unit.Tx, h *host.Host, d disk.Sold, size int32) (int32, error) {
-	var job jobs.Job
+	var op *oppb.Operation
 	var err error
 	if h == nil {
-		job, err = enqueue(ctx, tx, resizeKind, d, args{Disk: d.ID, Size: size, Place: d.Place.String()})
+		op, err = enqueue(ctx, tx, resizeKind, d, args{Disk: d.ID, Size: size, Place: d.Place.String()})
 	} else {
-		if err := task.Admit(ctx, tx, h.ID); err != nil {
-			return 0, err
-		}
-		job, err = task.Enqueue(ctx, tx, resizeKind, task.HostKey(h.ID), h.AccountID, h.NodeID, args{Args: h.Args(false), Disk: d.ID, Size: size})
+		op, err = host.Enqueue(ctx, tx, h, resizeKind, args{Args: h.Args(false), Disk: d.ID, Size: size})
 	}
 	if err != nil {
 		return 0, err
 	}
-	return job.ID, disk.Sell(ctx, tx, d.ID, size, job.ID)
+	return op.GetTask(), disk.Sell(ctx, tx, d.ID, size, op.GetTask())
 }
 
 // give moves a disk that has no host, with what it counts for, to an account whose limits allow that.

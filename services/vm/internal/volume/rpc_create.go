@@ -11,8 +11,6 @@ import (
 
 	"slipway.dev/pkg/audit"
 	"slipway.dev/pkg/fault"
-	"slipway.dev/pkg/identity"
-	"slipway.dev/pkg/jobs"
 	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/account"
 	"slipway.dev/services/vm/internal/disk"
@@ -23,62 +21,38 @@ import (
 
 // CreateDisk records a disk without a host, and the job that makes it. An account that does not reach all others gets disks on
 // the nodes of its hosts alone: there it can attach them.
-func (s *Server) CreateDisk(ctx context.Context, r *vmpb.CreateDiskRequest) (*oppb.Operation, error) {
+func (s *Server) CreateDisk(ctx context.Context, r *vmpb.CreateDiskRequest) (op *oppb.Operation, err error) {
 	c := creation{Label: r.GetName(), Size: r.GetSizeMib(), Node: r.GetNode(), Account: r.GetAccount(), Storage: r.GetStorage()}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	var err error
-	if c.Account, err = s.owner(ctx, c.Account); err != nil {
+	if c.Account, err = s.accounts.Owner(ctx, r.GetAccount()); err != nil {
 		return nil, err
 	}
 	if err := s.checkNode(ctx, c); err != nil {
 		return nil, err
 	}
-	var job jobs.Job
 	d := disk.Sold{Account: c.Account, Node: c.Node, Label: c.Label, SizeMiB: c.Size, Place: uuid.New()}
 	err = s.db.InTx(ctx, func(tx *unit.Tx) error {
 		if d.ID, err = disk.Add(ctx, tx, d); err != nil {
 			return err
 		}
-		if job, err = enqueue(ctx, tx, createKind, d, args{Disk: d.ID, Place: d.Place.String()}); err != nil {
+		if op, err = enqueue(ctx, tx, createKind, d, args{Disk: d.ID, Place: d.Place.String()}); err != nil {
 			return err
 		}
 		audit.Of(ctx).Object("disk", d.ID)
-		audit.Of(ctx).Change(nil, map[string]any{"name": d.Label, "size_mib": d.SizeMiB, "account": d.Account, "node": d.Node})
-		if err := tx.Answer(ctx, task.Operation(d.ID, job)); err != nil {
+		audit.Of(ctx).Change(nil, described(d))
+		if err := tx.Answer(ctx, op); err != nil {
 			return err
 		}
 		return charge(ctx, tx, d.Account, d.Node, d.SizeMiB)
 	})
-	if errors.Is(err, account.ErrLeft) {
-		err = noAccount(c.Account)
-	}
 	if err != nil {
-		return nil, err
+		return nil, account.OfOwner(err, r.GetAccount())
 	}
 	pointAccepted.Hit()
-	return task.Operation(d.ID, job), nil
+	return op, nil
 }
-
-// owner returns the account that gets a disk: the caller, or another one that the caller may act for.
-func (s *Server) owner(ctx context.Context, wanted int32) (int32, error) {
-	caller, _ := identity.From(ctx)
-	if wanted == 0 || wanted == caller.AccountID {
-		return caller.AccountID, nil
-	}
-	if !caller.ReachesAll() {
-		return 0, noAccount(wanted)
-	}
-	err := s.accounts.Find(ctx, wanted)
-	if f, ok := fault.From(err); ok && errors.Is(f, fault.NotFound) {
-		err = noAccount(wanted)
-	}
-	return wanted, err
-}
-
-// noAccount refuses an account that does not exist, with status 400: clients print the body of 400 only.
-func noAccount(id int32) error { return fault.Invalid.With("there is no account %d", id).On("account") }
 
 // checkNode refuses a node that cannot have the disk, or that the caller does not see.
 func (s *Server) checkNode(ctx context.Context, c creation) error {
@@ -108,19 +82,20 @@ func (s *Server) DeleteDisk(ctx context.Context, r *vmpb.DeleteDiskRequest) (op 
 		if err != nil {
 			return err
 		}
-		job, err := enqueue(ctx, tx, deleteKind, d, args{Disk: d.ID, Place: d.Place.String()})
-		if err != nil {
-			return err
-		}
-		audit.Of(ctx).Change(map[string]any{"name": d.Label, "size_mib": d.SizeMiB, "account": d.Account, "node": d.Node}, nil)
-		op = task.Operation(d.ID, job)
-		return nil
+		audit.Of(ctx).Change(described(d), nil)
+		op, err = enqueue(ctx, tx, deleteKind, d, args{Disk: d.ID, Place: d.Place.String()})
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	pointAccepted.Hit()
 	return op, nil
+}
+
+// described is what the audit log says of a disk.
+func described(d disk.Sold) map[string]any {
+	return map[string]any{"name": d.Label, "size_mib": d.SizeMiB, "account": d.Account, "node": d.Node}
 }
 
 // free locks a disk of the caller's that has no host and that no task works on.
@@ -139,10 +114,10 @@ func free(ctx context.Context, tx *unit.Tx, id int32) (disk.Sold, error) {
 }
 
 // enqueue adds a job of a disk without a host, which holds the disk.
-func enqueue(ctx context.Context, tx *unit.Tx, kind string, d disk.Sold, a args) (jobs.Job, error) {
+func enqueue(ctx context.Context, tx *unit.Tx, kind string, d disk.Sold, a args) (*oppb.Operation, error) {
 	job, err := task.Enqueue(ctx, tx, kind, disk.Key(d.ID), d.Account, d.Node, a)
 	if err != nil {
-		return job, err
+		return nil, err
 	}
-	return job, disk.Hold(ctx, tx, d.ID, job.ID)
+	return task.Operation(d.ID, job), disk.Hold(ctx, tx, d.ID, job.ID)
 }

@@ -2,8 +2,6 @@
 package volume
 
 import (
-	"slices"
-
 	"google.golang.org/grpc/codes"
 
 	"slipway.dev/pkg/fault"
@@ -15,9 +13,6 @@ import (
 
 // errAttached refuses what is done with disks that have no host.
 var errAttached = fault.New(codes.FailedPrecondition, "DISK_ATTACHED", "the disk belongs to a host")
-
-// ability is what a node must be able to do for disks that come and go.
-const ability = "disks"
 
 // creation is what a request for a disk asks for.
 type creation struct {
@@ -48,7 +43,7 @@ func (c creation) checkNode(n node.Service) error {
 		return fault.Invalid.With("there is no storage %d on node %d", c.Storage, c.Node).On("storage")
 	case !n.Alive:
 		return node.ErrNoCapacity.With("node %d is not in service", c.Node).On("node")
-	case !slices.Contains(n.Features, ability):
+	case !n.Exchanges():
 		return fault.Invalid.With("node %d cannot have disks without hosts", c.Node).On("node")
 	}
 	return nil

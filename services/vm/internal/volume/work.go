@@ -116,15 +116,9 @@ func end(ctx context.Context, tx *unit.Tx, run *jobs.Run, a args, record func(tx
 		}
 		return disk.Release(ctx, tx, run.ID)
 	}
-	h, err := host.Lock(ctx, tx, a.ID, 0)
-	if err != nil {
-		if errors.Is(err, fault.NotFound) {
-			return nil
-		}
-		return err
+	err := host.Record(ctx, tx, a.ID, func(tx *unit.Tx, h *host.Host) error { return record(tx, h.AccountID, h.NodeID) })
+	if errors.Is(err, fault.NotFound) {
+		return nil
 	}
-	if err := record(tx, h.AccountID, h.NodeID); err != nil || h.State == host.Deleting {
-		return err
-	}
-	return host.Emit(ctx, tx, h, "updated")
+	return err
 }
