@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -228,6 +229,7 @@ func TestDiskOrder(t *testing.T) {
 		"one is missing":   {{Id: old, BootOrder: 1}, {Id: a, BootOrder: 2}},
 		"one is twice":     {{Id: old, BootOrder: 1}, {Id: a, BootOrder: 2}, {Id: a, BootOrder: 3}},
 		"a place twice":    {{Id: old, BootOrder: 1}, {Id: a, BootOrder: 2}, {Id: b, BootOrder: 2}},
+		"a place too far":  {{Id: old, BootOrder: 1}, {Id: a, BootOrder: 2}, {Id: b, BootOrder: math.MaxInt32}},
 		"a place of 0":     {{Id: old, BootOrder: 1}, {Id: a, BootOrder: 2}, {Id: b}},
 		"one is not there": {{Id: old, BootOrder: 1}, {Id: a, BootOrder: 2}, {Id: b, BootOrder: 3}, {Id: 999, BootOrder: 4}},
 	} {

@@ -558,7 +558,8 @@ type NewDisk struct {
 	// What answers call the disk; default disk0, disk1 and so on.
 	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	SizeMib int32  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
-	// Disks are in this order, the host boots from the first. All disks have a number, or none: then the order is that of the list.
+	// Disks are in this order, the host boots from the first. All disks have a number from 1 to 1048576, or none: then the order is that
+	// of the list.
 	BootOrder int32 `protobuf:"varint,3,opt,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
 	// The storage of the cluster, which is the default.
 	Storage    int32  `protobuf:"varint,4,opt,name=storage,proto3" json:"storage,omitempty"`

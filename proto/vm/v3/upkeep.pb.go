@@ -767,7 +767,7 @@ func (x *OrderDisksRequest) GetDisks() []*DiskPlace {
 type DiskPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// From 1, each number once.
+	// From 1 to 1048576, each number once.
 	BootOrder     int32 `protobuf:"varint,2,opt,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

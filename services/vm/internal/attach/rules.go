@@ -144,8 +144,8 @@ func numbers(list []place) (map[int32]int32, error) {
 		switch {
 		case p.Disk <= 0 || places[p.Disk] != 0:
 			return nil, fault.Invalid.With("the id of a disk, once").On(fmt.Sprintf("disks[%d].id", i))
-		case p.Number <= 0 || taken[p.Number]:
-			return nil, fault.Invalid.With("a number of its own from 1 for each disk").On(fmt.Sprintf("disks[%d].boot_order", i))
+		case !disk.IsPlace(p.Number) || taken[p.Number]:
+			return nil, fault.Invalid.With("a number of its own from 1 to %d for each disk", disk.MaxPlace).On(fmt.Sprintf("disks[%d].boot_order", i))
 		}
 		places[p.Disk], taken[p.Number] = p.Number, true
 	}

@@ -17,6 +17,7 @@ import (
 const (
 	maxMiB   = 64 << 20
 	maxDisks = 8
+	MaxPlace = 1 << 20 // in the boot order: a further disk has a place behind it
 )
 
 // ErrBusy refuses to exchange a disk that a task works on.
@@ -93,14 +94,17 @@ func Arrange(disks []Disk) error {
 	numbered := slices.ContainsFunc(disks, func(d Disk) bool { return d.BootOrder != 0 })
 	seen := map[int32]bool{}
 	for i, d := range disks {
-		if numbered && (d.BootOrder <= 0 || seen[d.BootOrder]) {
-			return fault.Invalid.With("a number of its own from 1 for each disk, or none").On(fmt.Sprintf("disks[%d].boot_order", i))
+		if numbered && (!IsPlace(d.BootOrder) || seen[d.BootOrder]) {
+			return fault.Invalid.With("a number of its own from 1 to %d for each disk, or none", MaxPlace).On(fmt.Sprintf("disks[%d].boot_order", i))
 		}
 		seen[d.BootOrder] = true
 	}
 	slices.SortStableFunc(disks, func(a, b Disk) int { return cmp.Compare(a.BootOrder, b.BootOrder) })
 	return nil
 }
+
+// IsPlace reports whether a disk can have this number in the boot order of a host.
+func IsPlace(n int32) bool { return n > 0 && n <= MaxPlace }
 
 // Fill completes the disks of a host, which has at least one. The first one begins as a template, and may be given its
 // size later.

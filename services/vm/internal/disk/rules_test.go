@@ -22,6 +22,8 @@ func TestArrange(t *testing.T) {
 		{[]int32{1, 0}, "disks[1].boot_order", 0},
 		{[]int32{1, 1}, "disks[1].boot_order", 0},
 		{[]int32{-1, 1}, "disks[0].boot_order", 0},
+		{[]int32{1 << 20, 1}, "", 2},
+		{[]int32{1<<20 + 1, 1}, "disks[0].boot_order", 0},
 	} {
 		var disks []Disk
 		for i, n := range tt.orders {
