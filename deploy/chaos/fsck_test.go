@@ -82,6 +82,10 @@ func TestFsckFindsDamage(t *testing.T) {
 	must(err)
 	expect("machine_orphan", "machine %s", stray)
 
+	_, err = agent.EnsureNetwork(t.Context(), &nodepb.EnsureNetworkRequest{Name: "br7", Addresses: []string{"198.51.100.1/24"}})
+	must(err)
+	expect("network_orphan", "node 1 bridge br7")
+
 	w.exec("vm", `UPDATE host SET account_id = 4711 WHERE id = $1`, ids["owner"])
 	expect("host_ownerless", "host %d", ids["owner"])
 	must(w.pools["ip"].QueryRow(t.Context(), `SELECT host(ip) FROM address WHERE owner = $1`, uuids["owner"]).Scan(&addr))

@@ -2804,7 +2804,9 @@ type ListTracesResponse struct {
 	// Cards that have rules and belong to no machine, by the names of their taps.
 	Rules []string `protobuf:"bytes,20,rep,name=rules,proto3" json:"rules,omitempty"`
 	// Templates that the node leaves out, because they are damaged or not acceptable.
-	LeftOut       []*LeftOut `protobuf:"bytes,21,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	LeftOut []*LeftOut `protobuf:"bytes,21,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// The bridges of this installation, as they are at this moment.
+	Bridges       []*Bridge `protobuf:"bytes,22,rep,name=bridges,proto3" json:"bridges,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2860,6 +2862,76 @@ func (x *ListTracesResponse) GetLeftOut() []*LeftOut {
 	return nil
 }
 
+func (x *ListTracesResponse) GetBridges() []*Bridge {
+	if x != nil {
+		return x.Bridges
+	}
+	return nil
+}
+
+// Bridge is a bridge of this installation.
+type Bridge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The node's own addresses on it, with prefix length.
+	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Prefixes that are translated to the node's address when their packets leave the bridge.
+	Nat           []string `protobuf:"bytes,3,rep,name=nat,proto3" json:"nat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bridge) Reset() {
+	*x = Bridge{}
+	mi := &file_node_v1_node_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bridge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bridge) ProtoMessage() {}
+
+func (x *Bridge) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bridge.ProtoReflect.Descriptor instead.
+func (*Bridge) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Bridge) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Bridge) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *Bridge) GetNat() []string {
+	if x != nil {
+		return x.Nat
+	}
+	return nil
+}
+
 // LeftOut is a template that the node works without.
 type LeftOut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2872,7 +2944,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +2956,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +2969,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LeftOut) GetFile() string {
@@ -2936,7 +3008,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3020,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3033,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Trace) GetUuid() string {
@@ -3032,7 +3104,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3116,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3129,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -3084,7 +3156,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3168,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3181,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -3132,7 +3204,7 @@ type OpenConsoleRequest struct {
 
 func (x *OpenConsoleRequest) Reset() {
 	*x = OpenConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3216,7 @@ func (x *OpenConsoleRequest) String() string {
 func (*OpenConsoleRequest) ProtoMessage() {}
 
 func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3229,7 @@ func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleRequest.ProtoReflect.Descriptor instead.
 func (*OpenConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *OpenConsoleRequest) GetMachine() string {
@@ -3191,7 +3263,7 @@ type OpenConsoleResponse struct {
 
 func (x *OpenConsoleResponse) Reset() {
 	*x = OpenConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[47]
+	mi := &file_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3203,7 +3275,7 @@ func (x *OpenConsoleResponse) String() string {
 func (*OpenConsoleResponse) ProtoMessage() {}
 
 func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[47]
+	mi := &file_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3216,7 +3288,7 @@ func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleResponse.ProtoReflect.Descriptor instead.
 func (*OpenConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OpenConsoleResponse) GetData() []byte {
@@ -3243,7 +3315,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[48]
+	mi := &file_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3327,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[48]
+	mi := &file_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3340,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -3330,7 +3402,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[49]
+	mi := &file_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3414,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[49]
+	mi := &file_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3427,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -3559,11 +3631,16 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x12\x14\n" +
 	"\x05fence\x18\a \x01(\x03R\x05fence\x12\x1c\n" +
 	"\taddresses\x18\b \x03(\tR\taddresses\"\x13\n" +
-	"\x11ListTracesRequest\"\x7f\n" +
+	"\x11ListTracesRequest\"\xaa\x01\n" +
 	"\x12ListTracesResponse\x12&\n" +
 	"\x06traces\x18\x01 \x03(\v2\x0e.node.v1.TraceR\x06traces\x12\x14\n" +
 	"\x05rules\x18\x14 \x03(\tR\x05rules\x12+\n" +
-	"\bleft_out\x18\x15 \x03(\v2\x10.node.v1.LeftOutR\aleftOut\"5\n" +
+	"\bleft_out\x18\x15 \x03(\v2\x10.node.v1.LeftOutR\aleftOut\x12)\n" +
+	"\abridges\x18\x16 \x03(\v2\x0f.node.v1.BridgeR\abridges\"L\n" +
+	"\x06Bridge\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x10\n" +
+	"\x03nat\x18\x03 \x03(\tR\x03nat\"5\n" +
 	"\aLeftOut\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc3\x01\n" +
@@ -3659,7 +3736,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),                // 0: node.v1.MachineState
 	(ConsoleKind)(0),                 // 1: node.v1.ConsoleKind
@@ -3705,15 +3782,16 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*Machine)(nil),                  // 41: node.v1.Machine
 	(*ListTracesRequest)(nil),        // 42: node.v1.ListTracesRequest
 	(*ListTracesResponse)(nil),       // 43: node.v1.ListTracesResponse
-	(*LeftOut)(nil),                  // 44: node.v1.LeftOut
-	(*Trace)(nil),                    // 45: node.v1.Trace
-	(*ReadConsoleRequest)(nil),       // 46: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),      // 47: node.v1.ReadConsoleResponse
-	(*OpenConsoleRequest)(nil),       // 48: node.v1.OpenConsoleRequest
-	(*OpenConsoleResponse)(nil),      // 49: node.v1.OpenConsoleResponse
-	(*ImportTemplateRequest)(nil),    // 50: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil),   // 51: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),    // 52: google.protobuf.Timestamp
+	(*Bridge)(nil),                   // 44: node.v1.Bridge
+	(*LeftOut)(nil),                  // 45: node.v1.LeftOut
+	(*Trace)(nil),                    // 46: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 47: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 48: node.v1.ReadConsoleResponse
+	(*OpenConsoleRequest)(nil),       // 49: node.v1.OpenConsoleRequest
+	(*OpenConsoleResponse)(nil),      // 50: node.v1.OpenConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 51: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 52: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 53: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	5,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -3742,54 +3820,55 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	37, // 23: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
 	41, // 24: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
 	0,  // 25: node.v1.Machine.state:type_name -> node.v1.MachineState
-	52, // 26: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	45, // 27: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	44, // 28: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
-	1,  // 29: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
-	5,  // 30: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
-	3,  // 31: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
-	6,  // 32: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
-	9,  // 33: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
-	11, // 34: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
-	13, // 35: node.v1.NodeService.MoveDisk:input_type -> node.v1.MoveDiskRequest
-	15, // 36: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	20, // 37: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	22, // 38: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	26, // 39: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	30, // 40: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	32, // 41: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
-	34, // 42: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
-	28, // 43: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	36, // 44: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	39, // 45: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	42, // 46: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	46, // 47: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	48, // 48: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
-	50, // 49: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	4,  // 50: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	7,  // 51: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	10, // 52: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 53: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
-	14, // 54: node.v1.NodeService.MoveDisk:output_type -> node.v1.MoveDiskResponse
-	16, // 55: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	21, // 56: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	25, // 57: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	27, // 58: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	31, // 59: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	33, // 60: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
-	35, // 61: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
-	29, // 62: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	38, // 63: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	40, // 64: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	43, // 65: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	47, // 66: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	49, // 67: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
-	51, // 68: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	50, // [50:69] is the sub-list for method output_type
-	31, // [31:50] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	53, // 26: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	46, // 27: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	45, // 28: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
+	44, // 29: node.v1.ListTracesResponse.bridges:type_name -> node.v1.Bridge
+	1,  // 30: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
+	5,  // 31: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
+	3,  // 32: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
+	6,  // 33: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
+	9,  // 34: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
+	11, // 35: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
+	13, // 36: node.v1.NodeService.MoveDisk:input_type -> node.v1.MoveDiskRequest
+	15, // 37: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	20, // 38: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	22, // 39: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	26, // 40: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	30, // 41: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	32, // 42: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	34, // 43: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	28, // 44: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	36, // 45: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	39, // 46: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	42, // 47: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	47, // 48: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	49, // 49: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
+	51, // 50: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	4,  // 51: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	7,  // 52: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	10, // 53: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	12, // 54: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
+	14, // 55: node.v1.NodeService.MoveDisk:output_type -> node.v1.MoveDiskResponse
+	16, // 56: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	21, // 57: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	25, // 58: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	27, // 59: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	31, // 60: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	33, // 61: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	35, // 62: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	29, // 63: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	38, // 64: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	40, // 65: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	43, // 66: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	48, // 67: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	50, // 68: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
+	52, // 69: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	51, // [51:70] is the sub-list for method output_type
+	32, // [32:51] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -3803,7 +3882,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -294,8 +294,8 @@ func (a *Agent) addresses(ctx context.Context, id uuid.UUID) ([]string, error) {
 	return texts, nil
 }
 
-// ListTraces returns every trace of a machine on this node, also what is left of machines that a command removed, and the templates
-// that are left out.
+// ListTraces returns every trace of a machine on this node, also what is left of machines that a command removed, the bridges, and
+// the templates that are left out.
 func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*nodepb.ListTracesResponse, error) {
 	list, err := a.driver.Traces(ctx)
 	if err != nil {
@@ -305,10 +305,17 @@ func (a *Agent) ListTraces(ctx context.Context, _ *nodepb.ListTracesRequest) (*n
 	if err != nil {
 		return nil, err
 	}
+	bridges, err := a.driver.Networks(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := a.templates.List(); err != nil { // which looks at each
 		return nil, err
 	}
 	resp := &nodepb.ListTracesResponse{Rules: orphans}
+	for _, b := range bridges {
+		resp.Bridges = append(resp.Bridges, &nodepb.Bridge{Name: b.Name, Addresses: texts(b.Addresses), Nat: texts(b.NAT)})
+	}
 	for _, x := range a.templates.LeftOut() {
 		resp.LeftOut = append(resp.LeftOut, &nodepb.LeftOut{File: x.File, Reason: x.Reason})
 	}

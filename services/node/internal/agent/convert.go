@@ -37,6 +37,14 @@ func network(r *nodepb.EnsureNetworkRequest) (n hyper.Network, err error) {
 	return n, err
 }
 
+// texts returns the texts of prefixes.
+func texts(list []netip.Prefix) (all []string) {
+	for _, p := range list {
+		all = append(all, p.String())
+	}
+	return all
+}
+
 // nodeSide returns what a guest needs of its bridge, nil if the caller does not say.
 func nodeSide(l *nodepb.Link) (s *hyper.NodeSide, err error) {
 	if l.GetNodeSide() == nil {

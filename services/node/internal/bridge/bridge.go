@@ -90,11 +90,15 @@ func (b *Bridges) Load(cards map[uuid.UUID][]hyper.NIC) error {
 }
 
 // Use makes the bridges have what the cards of a machine need, and gives up what its cards before these alone needed. A
-// machine that is gone has no cards.
+// machine that is gone has no cards; then bridges also give up what was asked for by Ensure and no machine needs.
 func (b *Bridges) Use(machine uuid.UUID, cards []hyper.NIC) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.follow(slices.DeleteFunc(b.cards.Set(machine, cards), func(name string) bool {
+	names := b.cards.Set(machine, cards)
+	if len(cards) == 0 {
+		names = slices.Collect(maps.Keys(b.nets))
+	}
+	return b.follow(slices.DeleteFunc(names, func(name string) bool {
 		kept, known := b.nets[name]
 		return !known || b.cards.Needs(hyper.Network{Name: name}, kept).Equal(kept)
 	}))

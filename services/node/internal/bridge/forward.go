@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -156,6 +157,26 @@ func masquerade(p netip.Prefix, bridge string) rule {
 		&expr.Counter{},
 		&expr.Masq{},
 	}
+}
+
+// masqueraded returns the prefix and the bridge of a rule that masquerade made. ok is false for any other rule.
+func masqueraded(r rule) (p netip.Prefix, bridge string, ok bool) {
+	var mask []byte
+	var compared [][]byte
+	for _, e := range r {
+		switch e := e.(type) {
+		case *expr.Bitwise:
+			mask = e.Mask
+		case *expr.Cmp:
+			compared = append(compared, e.Data)
+		}
+	}
+	if len(compared) != 3 { // family, prefix, bridge
+		return p, "", false
+	}
+	addr, ok := netip.AddrFromSlice(compared[1])
+	ones, _ := net.IPMask(mask).Size()
+	return netip.PrefixFrom(addr, ones), nameOf(compared[2]), ok
 }
 
 // ifname returns a device name in the form that the kernel compares.

@@ -91,6 +91,9 @@ type Driver interface {
 	Traces(ctx context.Context) ([]Trace, error)
 	// Orphans lists the cards that have rules and belong to no defined machine, by the names of their taps.
 	Orphans(ctx context.Context) ([]string, error)
+	// Networks lists the bridges of our stack, with the addresses and translations that they have at this moment. The addresses
+	// that the kernel gives to each link are left out.
+	Networks(ctx context.Context) ([]Network, error)
 	// Console returns the last maxBytes of the serial console, nothing if there is none.
 	Console(ctx context.Context, machine uuid.UUID, maxBytes int) ([]byte, error)
 

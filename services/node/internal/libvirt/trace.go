@@ -56,6 +56,14 @@ func (d *Driver) Orphans(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(taps, func(tap string) bool { return known[tap] }), nil
 }
 
+// Networks lists our bridges as the kernel has them.
+func (d *Driver) Networks(ctx context.Context) ([]hyper.Network, error) {
+	if err := ctx.Err(); err != nil || d.bridges == nil {
+		return nil, err
+	}
+	return d.bridges.Look()
+}
+
 // traces reads the machines' directories. It ignores other directories.
 func (f *files) traces() (map[uuid.UUID]hyper.Trace, error) {
 	dirs, err := fs.ReadDir(f.root.FS(), ".")

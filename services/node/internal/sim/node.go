@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -85,7 +86,11 @@ func (d *Driver) follow(m *machine) error {
 		cards = m.Def.NICs
 	}
 	changed := false
-	for _, name := range d.cards.Set(m.UUID, cards) {
+	names := d.cards.Set(m.UUID, cards)
+	if m.empty() {
+		names = slices.Collect(maps.Keys(d.networks))
+	}
+	for _, name := range names {
 		old, known := d.networks[name]
 		if n := d.cards.Needs(hyper.Network{Name: name}, old); known && !n.Equal(old) {
 			d.networks[name], changed = n, true
@@ -114,17 +119,6 @@ func (d *Driver) RemoveNetwork(ctx context.Context, name string) error {
 // Repair finds nothing to put back: no other program changes a simulated network.
 func (d *Driver) Repair(ctx context.Context) (hyper.Repairs, error) {
 	return hyper.Repairs{}, d.enter(ctx, "Repair", uuid.Nil)
-}
-
-// Networks returns the bridges, for tests.
-func (d *Driver) Networks() []hyper.Network {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []hyper.Network
-	for _, n := range d.networks {
-		out = append(out, n)
-	}
-	return out
 }
 
 // plugged lists the machines whose running cards are on the bridge.

@@ -63,8 +63,12 @@ func TestSuite(t *testing.T) {
 			}
 			return l
 		},
-		Bridge: func(_ *testing.T, d hyper.Driver, name string) []netip.Prefix {
-			for _, n := range d.(*sim.Driver).Networks() {
+		Bridge: func(t *testing.T, d hyper.Driver, name string) []netip.Prefix {
+			list, err := d.Networks(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range list {
 				if n.Name == name {
 					return n.Addresses
 				}
@@ -154,8 +158,8 @@ func TestCloseDropsIdleBridges(t *testing.T) {
 	if _, err := d.List(ctx); !errors.Is(err, hyper.ErrUnavailable) {
 		t.Errorf("list of a closed driver: %v", err)
 	}
-	if n := open(t, sim.Config{Dir: dir}).Networks(); len(n) != 0 {
-		t.Errorf("left %v", n)
+	if n, err := open(t, sim.Config{Dir: dir}).Networks(ctx); err != nil || len(n) != 0 {
+		t.Errorf("left %v, %v", n, err)
 	}
 }
 

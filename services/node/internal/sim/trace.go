@@ -15,6 +15,16 @@ func (d *Driver) Orphans(ctx context.Context) ([]string, error) {
 	return nil, d.enter(ctx, "Orphans", uuid.Nil)
 }
 
+// Networks lists the recorded bridges.
+func (d *Driver) Networks(ctx context.Context) ([]hyper.Network, error) {
+	if err := d.enter(ctx, "Networks", uuid.Nil); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.networks)), nil
+}
+
 // Traces lists every machine with any trace.
 func (d *Driver) Traces(ctx context.Context) ([]hyper.Trace, error) {
 	if err := d.enter(ctx, "Traces", uuid.Nil); err != nil {

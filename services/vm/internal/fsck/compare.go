@@ -5,6 +5,7 @@ package fsck
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type World struct {
 	Traces   map[int32][]Trace  // by node; a node that did not answer has no entry
 	Rules    map[int32][]string // by node: cards that have rules and no machine
 	LeftOut  map[int32][]LeftOut
+	Bridges  map[int32][]Bridge
 	Held     []Held
 	HeldSeen bool           // ip answered
 	Accounts map[int32]bool // ids of those that exist; nil if auth did not answer
@@ -38,6 +40,12 @@ type Trace struct {
 
 // LeftOut is a template that a node works without.
 type LeftOut struct{ File, Reason string }
+
+// Bridge is what a bridge of a node has: addresses of the node and prefixes that are translated.
+type Bridge struct {
+	Name           string
+	Addresses, NAT []netip.Prefix
+}
 
 // Held is an address that has an owner.
 type Held struct {
@@ -66,6 +74,7 @@ func Compare(w World) []fsck.Finding {
 	c.templates(w)
 	if w.HeldSeen {
 		c.addresses(w)
+		c.networks(w)
 	}
 	if w.Accounts != nil {
 		c.owners(w)
@@ -111,6 +120,51 @@ func (c *comparison) templates(w World) {
 			c.add(templateBad, fmt.Sprintf("node %d template %s", node, x.File), "is left out: %s", x.Reason)
 		}
 	}
+}
+
+// networks lists what bridges have for networks in which no machine has an address that is recorded on their node or is there.
+func (c *comparison) networks(w World) {
+	of := c.held(w)
+	for node, bridges := range w.Bridges {
+		for _, b := range bridges {
+			for _, x := range []struct {
+				what string
+				list []netip.Prefix
+			}{{"has the address", b.Addresses}, {"translates", b.NAT}} {
+				for _, p := range x.list {
+					if !slices.ContainsFunc(of[node], p.Contains) {
+						c.add(networkOrphan, fmt.Sprintf("node %d bridge %s", node, b.Name),
+							"%s %s, and no host of the node has an address of this network", x.what, p)
+					}
+				}
+			}
+		}
+	}
+}
+
+// held returns the addresses of the machines that are recorded on each node, or are there.
+func (c *comparison) held(w World) map[int32][]netip.Addr {
+	nodes := map[uuid.UUID][]int32{}
+	for node, traces := range w.Traces {
+		for _, t := range traces {
+			nodes[t.UUID] = append(nodes[t.UUID], node)
+		}
+	}
+	for _, h := range w.Hosts {
+		nodes[h.UUID] = append(nodes[h.UUID], h.NodeID)
+	}
+	of := map[int32][]netip.Addr{}
+	for _, a := range w.Held {
+		owner, errOwner := uuid.Parse(a.Owner)
+		addr, err := netip.ParseAddr(a.Addr)
+		if errOwner != nil || err != nil {
+			continue
+		}
+		for _, node := range nodes[owner] {
+			of[node] = append(of[node], addr)
+		}
+	}
+	return of
 }
 
 func (c *comparison) machines(w World) {

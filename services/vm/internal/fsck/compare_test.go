@@ -1,6 +1,7 @@
 package fsck
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -38,8 +39,20 @@ func rest() World {
 			{14, "192.0.2.14", uuid.NewString(), false, 6}, // of a request under way
 		},
 		HeldSeen: true,
+		Bridges: map[int32][]Bridge{
+			1: {{Name: "br0", Addresses: prefixesOf("192.0.2.1/24"), NAT: prefixesOf("192.0.2.0/24")}},
+			2: {{Name: "br0", Addresses: prefixesOf("192.0.2.1/24")}},
+		},
 		Accounts: map[int32]bool{1: true, 4: true, 5: true},
 	}
+}
+
+func prefixesOf(texts ...string) []netip.Prefix {
+	list, err := prefixes(texts)
+	if err != nil {
+		panic(err)
+	}
+	return list
 }
 
 // Each damage is found, and nothing else is.
@@ -61,6 +74,15 @@ func TestCompare(t *testing.T) {
 		{"orphan disk of a host", func(w *World) { w.Traces[1][0].Disks = append(w.Traces[1][0].Disks, "disk7") }, []string{diskOrphan}},
 		{"unfinished file", func(w *World) { w.Traces[1][0].Partial = []string{"seed.iso.partial"} }, []string{filePartial}},
 		{"rules of no machine", func(w *World) { w.Rules = map[int32][]string{1: {"t0123456789abcd"}} }, []string{rulesOrphan}},
+		{"an address of a network without hosts", func(w *World) {
+			w.Bridges[2][0].Addresses = prefixesOf("192.0.2.1/24", "198.51.100.1/24")
+		}, []string{networkOrphan}},
+		{"a translation for hosts of another node", func(w *World) { w.Bridges[2][0].NAT = prefixesOf("192.0.2.10/31") }, []string{networkOrphan}},
+		{"a network of a machine without a host", func(w *World) {
+			w.Traces[1] = append(w.Traces[1], Trace{UUID: uuid.Nil, Defined: true})
+			w.Held = append(w.Held, Held{20, "198.51.100.9", uuid.Nil.String(), false, 0})
+			w.Bridges[1][0].Addresses = prefixesOf("192.0.2.1/24", "198.51.100.1/24")
+		}, []string{machineOrphan}},
 		{"a template left out", func(w *World) {
 			w.LeftOut = map[int32][]LeftOut{1: {{File: "bad.json", Reason: "the image has a backing file"}}}
 		}, []string{templateBad}},

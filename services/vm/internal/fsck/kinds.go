@@ -9,6 +9,7 @@ const (
 	diskOrphan     = "disk_orphan"     // a disk is there that the host does not have
 	filePartial    = "file_partial"    // a command that did not end left a file
 	rulesOrphan    = "rules_orphan"    // a node has rules for the card of a machine that is not there
+	networkOrphan  = "network_orphan"  // a node has an address or a translation for a network in which none of its hosts has an address
 	templateBad    = "template_bad"    // a node leaves a template out, because it is damaged or not acceptable
 	addressMissing = "address_missing" // a host uses an address that it does not hold
 	addressOrphan  = "address_orphan"  // an address is held by no host, or by one that does not use it
@@ -22,8 +23,8 @@ const (
 
 // Kinds lists what the check of an installation may find besides the kinds of pkg/fsck; address_overdue is ip's.
 var Kinds = []string{
-	machineMissing, machineOrphan, machineTwice, diskMissing, diskOrphan, filePartial, rulesOrphan, templateBad, addressMissing,
-	addressOrphan, addressAccount, "address_overdue", counterWrong, changeStuck, hostStuck, hostOwnerless, diskOwnerless,
+	machineMissing, machineOrphan, machineTwice, diskMissing, diskOrphan, filePartial, rulesOrphan, networkOrphan, templateBad,
+	addressMissing, addressOrphan, addressAccount, "address_overdue", counterWrong, changeStuck, hostStuck, hostOwnerless, diskOwnerless,
 }
 
 // Sorts of objects in the counts of a report.

@@ -3,6 +3,7 @@ package fsck
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type Reader struct {
 // Compare reads everything and lists the differences. It reads hosts first: a machine that is made meanwhile looks like
 // an orphan, and no longer does at the next look.
 func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
-	w := World{Traces: map[int32][]Trace{}, Rules: map[int32][]string{}, LeftOut: map[int32][]LeftOut{}}
+	w := World{Traces: map[int32][]Trace{}, Rules: map[int32][]string{}, LeftOut: map[int32][]LeftOut{}, Bridges: map[int32][]Bridge{}}
 	if w.Hosts, err = recorded(ctx, r.DB); err != nil {
 		return rep, err
 	}
@@ -56,7 +57,7 @@ func (r Reader) Compare(ctx context.Context) (rep fsck.Report, err error) {
 			rep.Unchecked = append(rep.Unchecked, fmt.Sprintf("node %d: %v", id, of.err))
 			continue
 		}
-		w.Traces[id], w.Rules[id], w.LeftOut[id] = of.traces, of.rules, of.leftOut
+		w.Traces[id], w.Rules[id], w.LeftOut[id], w.Bridges[id] = of.traces, of.rules, of.leftOut, of.bridges
 		rep.Counts[Machines] += len(of.traces)
 	}
 	if w.Held, err = r.held(ctx); err != nil {
@@ -76,6 +77,7 @@ type answer struct {
 	traces  []Trace
 	rules   []string
 	leftOut []LeftOut
+	bridges []Bridge
 	err     error
 }
 
@@ -111,6 +113,13 @@ func (r Reader) traces(ctx context.Context, x node.Agent) (a answer) {
 	for _, x := range resp.GetLeftOut() {
 		a.leftOut = append(a.leftOut, LeftOut{File: x.GetFile(), Reason: x.GetReason()})
 	}
+	for _, x := range resp.GetBridges() {
+		b, err := bridge(x)
+		if err != nil {
+			return answer{err: err}
+		}
+		a.bridges = append(a.bridges, b)
+	}
 	for _, t := range resp.GetTraces() {
 		id, err := uuid.Parse(t.GetUuid())
 		if err != nil {
@@ -119,6 +128,27 @@ func (r Reader) traces(ctx context.Context, x node.Agent) (a answer) {
 		a.traces = append(a.traces, Trace{UUID: id, Defined: t.GetDefined(), Disks: t.GetDisks(), Seed: t.GetSeed(), Partial: t.GetPartial()})
 	}
 	return a
+}
+
+// bridge converts what a node lists of a bridge.
+func bridge(x *nodepb.Bridge) (b Bridge, err error) {
+	b.Name = x.GetName()
+	if b.Addresses, err = prefixes(x.GetAddresses()); err != nil {
+		return b, err
+	}
+	b.NAT, err = prefixes(x.GetNat())
+	return b, err
+}
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	list := make([]netip.Prefix, len(texts))
+	for i, s := range texts {
+		var err error
+		if list[i], err = netip.ParsePrefix(s); err != nil {
+			return nil, fmt.Errorf("the agent lists %.60q", s)
+		}
+	}
+	return list, nil
 }
 
 // held lists all addresses that have an owner, page by page.
