@@ -66,26 +66,28 @@ func TestUnmark(t *testing.T) {
 	}
 	whole := bus.State{Created: now, First: 3, Last: 8}
 	for name, tt := range map[string]struct {
-		state bus.State
-		other uint64
-		want  []int32
-		n     int64
+		state   bus.State
+		other   uint64
+		want    []int32
+		n       int64
+		trimmed int
 	}{
-		"all is there":              {whole, 9, []int32{6}, 0},
-		"the end is gone":           {bus.State{Created: now, First: 3, Last: 6}, 7, []int32{3, 4, 5, 6}, 3},
-		"the end is gone, unseen":   {bus.State{Created: now, First: 3, Last: 6}, 9, []int32{3, 4, 5, 6}, 3},
-		"another event from 7 on":   {whole, 7, []int32{3, 4, 5, 6}, 3},
-		"a gap":                     {bus.State{Created: now, First: 3, Last: 8, Gone: []uint64{4, 6}}, 9, []int32{2, 5, 6}, 2},
-		"the start is gone":         {bus.State{Created: now, First: 6, Last: 8}, 9, []int32{1, 5, 6}, 2},
-		"the start is where it was": {bus.State{Created: now, First: 5, Last: 8}, 9, []int32{6}, 0},
-		"made anew":                 {bus.State{Created: now.Add(time.Second), First: 1, Last: 0}, 1, []int32{1, 2, 3, 4, 5, 6, 8}, 6},
-		"numbers beyond PostgreSQL": {bus.State{Created: now, First: 3, Last: math.MaxUint64}, math.MaxUint64, []int32{6}, 0},
+		"all is there":              {whole, 9, []int32{6}, 0, 0},
+		"the end is gone":           {bus.State{Created: now, First: 3, Last: 6}, 7, []int32{3, 4, 5, 6}, 3, 0},
+		"the end is gone, unseen":   {bus.State{Created: now, First: 3, Last: 6}, 9, []int32{3, 4, 5, 6}, 3, 0},
+		"another event from 7 on":   {whole, 7, []int32{3, 4, 5, 6}, 3, 0},
+		"a gap":                     {bus.State{Created: now, First: 3, Last: 8, Gone: []uint64{4, 6}}, 9, []int32{2, 5, 6}, 2, 0},
+		"the start is gone":         {bus.State{Created: now, First: 6, Last: 8}, 9, []int32{1, 5, 6}, 2, 0},
+		"the start is where it was": {bus.State{Created: now, First: 5, Last: 8}, 9, []int32{6}, 0, 0},
+		"the start was removed":     {bus.State{Created: now, First: 7, Last: 8}, 9, []int32{2, 5, 6}, 2, 5},
+		"made anew":                 {bus.State{Created: now.Add(time.Second), First: 1, Last: 0}, 1, []int32{1, 2, 3, 4, 5, 6, 8}, 6, 0},
+		"numbers beyond PostgreSQL": {bus.State{Created: now, First: 3, Last: math.MaxUint64}, math.MaxUint64, []int32{6}, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := pgtest.New(t, Migrations)
 			store(t, pool, events...)
-			if _, err := pool.Exec(t.Context(), `INSERT INTO outbox_stream VALUES ('vm', $1), ('ip', now())`, now); err != nil {
+			if _, err := pool.Exec(t.Context(), `INSERT INTO outbox_stream VALUES ('vm', $1, $2), ('ip', now(), 100)`, now, tt.trimmed); err != nil {
 				t.Fatal(err)
 			}
 			var n int64
@@ -106,22 +108,23 @@ func TestUnmark(t *testing.T) {
 	}
 }
 
-// asLeader runs f in a term of a relay without a bus.
-func asLeader(t *testing.T, pool *pgxpool.Pool, f func(context.Context, *term)) {
+// asLeader runs f in a term of a relay on a bus, which may be nil. A panic of f fails the test.
+func asLeader(t *testing.T, pool *pgxpool.Pool, b *bus.Bus, f func(context.Context, *term)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	ran := false
+	ran, ended := false, false
 	err := lead.Run(ctx, pool, slog.New(slog.DiscardHandler), lead.Duty{Name: "outbox", Run: func(ctx context.Context, l *lead.Leader) error {
 		defer stop()
 		if !ran {
 			ran = true
-			f(ctx, &term{Relay: NewRelay(pool, nil, slog.New(slog.DiscardHandler)), leader: l})
+			f(ctx, &term{Relay: NewRelay(pool, b, slog.New(slog.DiscardHandler)), leader: l})
+			ended = true
 		}
 		return nil
 	}})
-	if err != nil || !ran {
-		t.Errorf("ran %v: %v", ran, err)
+	if err != nil || !ended {
+		t.Errorf("ran %v, to its end %v: %v", ran, ended, err)
 	}
 }
 
@@ -130,7 +133,7 @@ func TestNear(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, Migrations)
 	store(t, pool, stored{"vm", 3, 1}, stored{"vm", 5, 1}, stored{"vm", 9, 1}, stored{"ip", 4, 1}, stored{"ip", 8, 1}, stored{"vm", nil, 0})
-	asLeader(t, pool, func(ctx context.Context, x *term) {
+	asLeader(t, pool, nil, func(ctx context.Context, x *term) {
 		for _, tt := range []struct{ from, probe, to, want uint64 }{
 			{1, 6, 10, 5},
 			{1, 5, 10, 5},
@@ -172,7 +175,7 @@ func TestMarkAndPrune(t *testing.T) {
 		}
 		return n
 	}
-	asLeader(t, pool, func(ctx context.Context, x *term) {
+	asLeader(t, pool, nil, func(ctx context.Context, x *term) {
 		rows, err := x.unsent(ctx)
 		if err != nil || len(rows) != 3 || rows[0].ID != 1 || rows[2].ID != 3 || rows[0].stream() != "vm" {
 			t.Fatalf("%+v %v", rows, err)

@@ -303,6 +303,21 @@ func TestBusIsAway(t *testing.T) {
 	await(t, pool, effects, upTo(5))
 }
 
+// TestGapIsLookedAt: after every loss of the connection the relay looks at the streams at once, because they may have changed.
+func TestGapIsLookedAt(t *testing.T) {
+	t.Parallel()
+	pool, srv := pgtest.New(t, outbox.Migrations), bustest.NewServer(t)
+	background(t, outbox.NewRelay(pool, srv.Connect(t), quiet, outbox.WithLooks(time.Hour)).Run)
+	emit(t, pool, 0, 3)
+	await(t, pool, unsent, []int{0})
+	srv.Stop()
+	srv.Wipe(t)
+	srv.Start(t)
+	for _, id := range ids(t, pool) {
+		awaitInStream(t, srv, id)
+	}
+}
+
 func TestOldEventsAreDeleted(t *testing.T) {
 	t.Parallel()
 	pool, b := pgtest.New(t, outbox.Migrations), bustest.New(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -191,7 +192,7 @@ func (t *term) append(ctx context.Context, service string, rows []row) (whole bo
 		return false, err
 	}
 	pointMarked.Hit()
-	t.ends[service] = max(end, seqs[len(seqs)-1])
+	t.ends[service] = max(end, slices.Max(seqs)) // not always the last one's: JetStream may have had that one before
 	if bus.OutOfOrder(err) {
 		return false, nil // the rest follows
 	}
