@@ -150,3 +150,30 @@ func TestStreamsFitASmallServer(t *testing.T) {
 		s.WaitForShutdown()
 	}
 }
+
+// TestNoRoomIsAskedForOnce: a stream for which there is no more room works as it is, and is not asked for again with each look.
+func TestNoRoomIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", DontListen: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 20 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	b := connect(t, s)
+	if _, err := b.Look(t.Context(), "vm"); err != nil {
+		t.Fatal(err)
+	}
+	asked, flush := tap(t, s, "$JS.API.STREAM.>")
+	if state, err := b.Look(t.Context(), "vm"); err != nil || state.MaxBytes >= 20<<20 {
+		t.Errorf("%+v %v", state, err)
+	}
+	flush()
+	for len(asked) > 0 {
+		if m := <-asked; !strings.HasPrefix(m.Subject, "$JS.API.STREAM.INFO.") {
+			t.Errorf("it asks for %s", m.Subject)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -17,3 +18,12 @@ func StreamInfo(ctx context.Context, b *Bus, service string) (*jetstream.StreamI
 
 // Resize changes how large the streams of b may become.
 func Resize(b *Bus, bytes int64) { b.most = bytes }
+
+// Settings returns the settings of the connection of b.
+func Settings(b *Bus) nats.Options { return b.nc.Opts }
+
+// Trouble has b hear of an error on its connection.
+func Trouble(b *Bus, err error) { b.trouble(err) }
+
+// StateOf returns what a stream holds.
+func StateOf(ctx context.Context, s jetstream.Stream) (State, error) { return state(ctx, s) }

@@ -123,6 +123,38 @@ func TestParkedEventsWithoutDatabase(t *testing.T) {
 	}
 }
 
+// TestReplayThatIsNotToBlame: a replay that the database ends, and not the event, says so, and leaves the event and its reason as they
+// are.
+func TestReplayThatIsNotToBlame(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	s.park(t, "a")
+	for _, e := range []error{fault.Unavailable, pg.ErrUnknownCommit, context.DeadlineExceeded} {
+		s.fail = func(int) error { return e }
+		if err := s.replay(t.Context(), "a", ev(0).ID, s.handle); !errors.Is(err, e) || errors.Is(err, bus.ErrRefused) {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+	s.fail = nil
+	err := pg.InTx(t.Context(), s.pool, func(tx pgx.Tx) error {
+		_, _ = tx.Exec(t.Context(), `SELECT 1/0`)
+		return bus.Replay(t.Context(), tx, "a", ev(0).ID, s.handle)
+	})
+	if pg.Code(err) != "25P02" { // the transaction is aborted
+		t.Errorf("in a transaction that failed: %v", err)
+	}
+	err = s.replay(t.Context(), "a", ev(0).ID, func(ctx context.Context, tx pgx.Tx, _ bus.Event) error {
+		_, err := tx.Exec(ctx, `CREATE RULE stays AS ON DELETE TO inbox_parked DO INSTEAD SELECT 1/(length(old.error)-2)`)
+		return err
+	})
+	if pg.Code(err) != "22012" {
+		t.Errorf("it stays in the list: %v", err)
+	}
+	if got := s.list(t); got != "a 0 no" || len(s.effects(t)) > 0 {
+		t.Errorf("left: %s, effects %v", got, s.effects(t))
+	}
+}
+
 // TestEventsOfSeveralStreams publishes events of two services by turns in one call: each stream gets its own, in order.
 func TestEventsOfSeveralStreams(t *testing.T) {
 	t.Parallel()
