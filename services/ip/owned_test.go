@@ -3,6 +3,7 @@ package ip_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 
@@ -166,6 +167,36 @@ func TestNamedPoolsOfOthersAreRefused(t *testing.T) {
 	err := o.world.pool.QueryRow(t.Context(), `SELECT count(*) FROM address WHERE owner IS NOT NULL`).Scan(&taken)
 	if err != nil || taken > 0 {
 		t.Errorf("refused claims took %d addresses: %v", taken, err)
+	}
+}
+
+// TestForeignPoolIsMissing: a pool of another account is answered as a pool that does not exist, whether it serves the cluster or
+// not, alone and beside others.
+func TestForeignPoolIsMissing(t *testing.T) {
+	t.Parallel()
+	o := startOwned(t)
+	elsewhere, eight := o.newPool(t, "eight-elsewhere"), int32(8)
+	o.exec(t, `DELETE FROM pool_cluster WHERE pool_id = $1`, elsewhere)
+	if _, err := o.pools.UpdatePool(o.admin(t), &ippb.UpdatePoolRequest{Id: elsewhere, Account: &eight}); err != nil {
+		t.Fatal(err)
+	}
+	const missing = 999_999
+	for name, form := range claimForms {
+		answer := func(pools ...int32) string {
+			r := &ippb.ReserveRequest{Owner: newOwner(), ClusterId: 1, AccountId: 7}
+			form(o, r)
+			r.PoolIds = pools
+			_, err := o.addresses.Reserve(t.Context(), r)
+			return strings.ReplaceAll(status.Convert(err).Message(), fmt.Sprint(pools[len(pools)-1]), "ID")
+		}
+		for _, theirs := range []int32{o.ofEight, elsewhere} {
+			if foreign, none := answer(theirs), answer(missing); foreign != none {
+				t.Errorf("%s: %q, and of nobody: %q", name, foreign, none)
+			}
+			if foreign, none := answer(o.ofAll, theirs), answer(o.ofAll, missing); foreign != none {
+				t.Errorf("%s, beside another: %q, and of nobody: %q", name, foreign, none)
+			}
+		}
 	}
 }
 

@@ -163,17 +163,15 @@ func (c *claim) load(ctx context.Context) (had bool, err error) {
 	return false, c.checkPools()
 }
 
-// checkPools refuses pools that the request names and that the claim may not take from.
+// checkPools refuses pools that the request names and that the claim may not take from. A pool of another account is refused
+// like one that does not exist, so that nothing is learned of it.
 func (c *claim) checkPools() error {
 	for _, p := range c.pools {
 		switch {
-		case p.Name == "":
-			return fault.Invalid.With("there is no pool %d", p.ID).On("pool_ids")
+		case p.Name == "" || p.Closed:
+			return fault.Invalid.With("there is no pool %d for account %d", p.ID, c.Account).On("pool_ids")
 		case p.Interface < 0:
-			return fault.Invalid.With("pool %d (%s) does not serve cluster %d",
-				p.ID, p.Name, c.Cluster).On("pool_ids")
-		case p.Closed:
-			return fault.Invalid.With("pool %d (%s) serves another account", p.ID, p.Name).On("pool_ids")
+			return fault.Invalid.With("pool %d (%s) does not serve cluster %d", p.ID, p.Name, c.Cluster).On("pool_ids")
 		}
 	}
 	return nil
