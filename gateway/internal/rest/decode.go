@@ -2,14 +2,12 @@ package rest
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
 	"math"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -34,6 +32,9 @@ const (
 // byteOrderMark is what some editors and clients write before UTF-8 text.
 var byteOrderMark = []byte("\uFEFF")
 
+// errBody is the fault of a body that the checker takes and protojson does not. The text of protojson may quote a password.
+var errBody = fault.Invalid.With("the body is not valid")
+
 // decode reads a message and records unknown fields for the log. No text at all, null and [] (an empty object as PHP
 // writes it) are the empty message.
 func (c Codec) decode(data []byte, msg proto.Message, q *edge.Request) error {
@@ -46,7 +47,7 @@ func (c Codec) decode(data []byte, msg proto.Message, q *edge.Request) error {
 		return err
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(ch.respelled(), msg); err != nil {
-		return fault.Invalid.With("the body is not valid") // its text may quote a password
+		return errBody
 	}
 	if ch.hidden {
 		clearHidden(msg.ProtoReflect())
@@ -123,7 +124,7 @@ func (c *checker) body(data []byte, md protoreflect.MessageDescriptor) (empty bo
 	if !utf8.Valid(data) {
 		return false, fault.Invalid.With("the body is not UTF-8 text")
 	}
-	tok, err := c.dec.Token()
+	tok, err := c.token()
 	switch {
 	case errors.Is(err, io.EOF):
 		return true, nil
@@ -137,7 +138,7 @@ func (c *checker) body(data []byte, md protoreflect.MessageDescriptor) (empty bo
 		}
 		return false, c.end()
 	case tok == json.Delim('[') && !c.dec.More():
-		if _, err := c.dec.Token(); err != nil {
+		if _, err := c.token(); err != nil {
 			return false, c.broken(err)
 		}
 		return true, c.end()
@@ -147,13 +148,16 @@ func (c *checker) body(data []byte, md protoreflect.MessageDescriptor) (empty bo
 }
 
 func (c *checker) end() error {
-	if _, err := c.dec.Token(); !errors.Is(err, io.EOF) {
+	if _, err := c.token(); !errors.Is(err, io.EOF) {
 		return fault.Invalid.With("unexpected data after the JSON body")
 	}
 	return nil
 }
 
 func (c *checker) broken(err error) error {
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return f
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.Invalid.With("the body is not JSON: it ends too early")
 	}
@@ -174,7 +178,7 @@ func (c *checker) message(md protoreflect.MessageDescriptor) error {
 	}
 	seen := map[protoreflect.FieldNumber]bool{}
 	for c.dec.More() {
-		tok, err := c.dec.Token()
+		tok, err := c.token()
 		if err != nil {
 			return c.broken(err)
 		}
@@ -220,7 +224,7 @@ func (c *checker) member(fd protoreflect.FieldDescriptor, seen map[protoreflect.
 
 func (c *checker) up() error {
 	c.depth--
-	if _, err := c.dec.Token(); err != nil {
+	if _, err := c.token(); err != nil {
 		return c.broken(err)
 	}
 	return nil
@@ -238,7 +242,7 @@ func (c *checker) ignore(key string) {
 
 // skip reads the value of an unknown field. No list or object in it may have more than most items.
 func (c *checker) skip(most int) error {
-	tok, err := c.dec.Token()
+	tok, err := c.token()
 	if err != nil {
 		return c.broken(err)
 	}
@@ -253,7 +257,7 @@ func (c *checker) skip(most int) error {
 			return tooMany(most)
 		}
 		if tok == json.Delim('{') {
-			if _, err := c.dec.Token(); err != nil {
+			if _, err := c.token(); err != nil {
 				return c.broken(err)
 			}
 		}
@@ -275,7 +279,7 @@ func itemsOf(fd protoreflect.FieldDescriptor) int {
 func tooMany(most int) *fault.Fault { return fault.Invalid.With("at most %d items", most) }
 
 func (c *checker) field(fd protoreflect.FieldDescriptor) error {
-	tok, err := c.dec.Token()
+	tok, err := c.token()
 	if err != nil {
 		return c.broken(err)
 	}
@@ -302,7 +306,7 @@ func (c *checker) field(fd protoreflect.FieldDescriptor) error {
 		if i == most {
 			return tooMany(most).On(string(c.path))
 		}
-		tok, err := c.dec.Token()
+		tok, err := c.token()
 		if err != nil {
 			return c.broken(err)
 		}
@@ -331,12 +335,12 @@ func (c *checker) mapping(fd protoreflect.FieldDescriptor, tok json.Token) error
 		if i == most {
 			return tooMany(most).On(string(c.path))
 		}
-		key, err := c.dec.Token()
+		key, err := c.token()
 		if err != nil {
 			return c.broken(err)
 		}
 		name, _ := key.(string) // the decoder takes nothing else here
-		tok, err := c.dec.Token()
+		tok, err := c.token()
 		if err != nil {
 			return c.broken(err)
 		}
@@ -380,133 +384,6 @@ func (c *checker) single(fd protoreflect.FieldDescriptor, tok json.Token) error 
 	return nil
 }
 
-// wellKnown are the messages that JSON spells as one value.
-var wellKnown = map[protoreflect.FullName]struct {
-	expected string
-	fits     func(json.Token) bool
-}{
-	// A field in which null differs from absence. Dialects have such fields for numbers.
-	"google.protobuf.Value": {"a number or null", func(tok json.Token) bool {
-		_, ok := number(tok)
-		return ok
-	}},
-	"google.protobuf.Timestamp": {"a time such as 2030-01-31T12:00:00Z", func(tok json.Token) bool {
-		s, ok := tok.(string)
-		_, err := time.Parse(time.RFC3339, s)
-		return ok && err == nil
-	}},
-	"google.protobuf.Duration": {`a duration such as "1.5s"`, func(tok json.Token) bool {
-		s, ok := tok.(string)
-		_, err := time.ParseDuration(s)
-		return ok && err == nil && strings.HasSuffix(s, "s")
-	}},
-}
-
-func fits(fd protoreflect.FieldDescriptor, tok json.Token) bool {
-	text, isText := tok.(string)
-	switch fd.Kind() {
-	case protoreflect.BoolKind:
-		_, ok := tok.(bool)
-		return ok
-	case protoreflect.StringKind:
-		return isText
-	case protoreflect.BytesKind:
-		_, err := base64.StdEncoding.DecodeString(text)
-		return isText && err == nil
-	case protoreflect.EnumKind:
-		return isText && fd.Enum().Values().ByName(protoreflect.Name(text)) != nil
-	case protoreflect.DoubleKind, protoreflect.FloatKind:
-		_, ok := number(tok)
-		return ok
-	default:
-		n, ok := number(tok)
-		least, most := bounds(fd.Kind())
-		return ok && n == math.Trunc(n) && n >= least && n <= most
-	}
-}
-
-// bounds are the smallest and the greatest number of a kind. 64-bit numbers are compared with the precision of a
-// float64.
-func bounds(k protoreflect.Kind) (least, most float64) {
-	switch k {
-	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		return math.MinInt64, math.MaxInt64
-	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
-		return 0, math.MaxUint64
-	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
-		return 0, math.MaxInt32
-	default:
-		return math.MinInt32, math.MaxInt32
-	}
-}
-
-// number reads a number, in quotes or not: PHP clients send both.
-func number(tok json.Token) (float64, bool) {
-	text := ""
-	switch v := tok.(type) {
-	case json.Number:
-		text = v.String()
-	case string:
-		text = v
-	}
-	n, err := strconv.ParseFloat(text, 64)
-	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
-}
-
-func expected(fd protoreflect.FieldDescriptor) string {
-	switch fd.Kind() {
-	case protoreflect.BoolKind:
-		return "true or false"
-	case protoreflect.StringKind:
-		return "text"
-	case protoreflect.BytesKind:
-		return "text in base64"
-	case protoreflect.EnumKind:
-		var names []string
-		for i := range fd.Enum().Values().Len() {
-			names = append(names, string(fd.Enum().Values().Get(i).Name()))
-		}
-		return "one of " + strings.Join(names, ", ")
-	case protoreflect.DoubleKind, protoreflect.FloatKind:
-		return "a number"
-	default:
-		if is64(fd) {
-			return "a whole number"
-		}
-		return "a whole number of at most 2147483647"
-	}
-}
-
 func (c *checker) wrong(want string, tok json.Token) error {
 	return fault.Invalid.With("expected %s, found %s", want, found(tok)).On(string(c.path))
-}
-
-// found names the kind of a token, never its value.
-func found(tok json.Token) string {
-	switch v := tok.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return strconv.FormatBool(v)
-	case json.Number:
-		return "a number"
-	case string:
-		return "text"
-	default:
-		if v == json.Delim('[') {
-			return "a list"
-		}
-		return "an object"
-	}
-}
-
-func isWrapper(md protoreflect.MessageDescriptor) bool {
-	switch md.FullName() {
-	case "google.protobuf.StringValue", "google.protobuf.Int32Value", "google.protobuf.UInt32Value",
-		"google.protobuf.Int64Value", "google.protobuf.UInt64Value", "google.protobuf.BoolValue", "google.protobuf.DoubleValue",
-		"google.protobuf.FloatValue", "google.protobuf.BytesValue":
-		return true
-	default:
-		return false
-	}
 }

@@ -63,6 +63,7 @@ func TestDecode(t *testing.T) {
 		`{"disks":[{"size_mib":5}]}`:         &vmpb.CreateHostRequest{Disks: []*vmpb.NewDisk{{SizeMib: 5}}},
 		`{"none":{"a":[1,{"b":[]}]}}`:        &vmpb.CreateHostRequest{},
 		`{"comment":"\u00fc<\ud83d\ude00>"}`: &vmpb.CreateHostRequest{Comment: "ü<😀>"},
+		`{"comment":"\ufffd\\ud83d\uD83D\uDE00"}`: &vmpb.CreateHostRequest{Comment: "\ufffd\\ud83d😀"},
 	} {
 		got := &vmpb.CreateHostRequest{}
 		if err := decode(text, got); err != nil {
@@ -82,12 +83,25 @@ func TestDecode(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	const whole = "expected a whole number of at most 2147483647"
+	const half = `text with half a character, such as \ud83d alone`
 	for text, want := range map[string]string{
 		`{"ram_mib":"canary"}`:           "ram_mib: " + whole + ", found text",
 		`{"ramMib":1.5}`:                 "ram_mib: " + whole + ", found a number",
 		`{"os":2147483648}`:              "os: " + whole + ", found a number",
 		`{"os":1e400}`:                   "os: " + whole + ", found a number",
 		`{"os":true}`:                    "os: " + whole + ", found true",
+		`{"os":"+5"}`:                    "os: " + whole + ", found text",
+		`{"os":"05"}`:                    "os: " + whole + ", found text",
+		`{"os":"0x5p0"}`:                 "os: " + whole + ", found text",
+		`{"os":"1_0"}`:                   "os: " + whole + ", found text",
+		`{"os":""}`:                      "os: " + whole + ", found text",
+		`{"name":"\ud800"}`:              "name: " + half,
+		`{"name":"\uFFFD\ud83d\u0041"}`:  "name: " + half,
+		`{"name":"\\\"\\\\\udE00x"}`:     "name: " + half,
+		`{"disks":[{"name":"\udfff"}]}`:  "disks[0].name: " + half,
+		`{"ssh_keys":["\ud83d"]}`:        "ssh_keys: " + half,
+		`{"x":{"y":["\ud83d"]}}`:         half,
+		`{"\ud83d":1}`:                   half,
 		`{"os":{}}`:                      "os: " + whole + ", found an object",
 		`{"name":12}`:                    "name: expected text, found a number",
 		`{"anti_spoofing":"yes"}`:        "anti_spoofing: expected true or false, found text",
@@ -195,13 +209,13 @@ func TestIgnoredFieldsAreNoted(t *testing.T) {
 
 // FuzzDecode: whatever comes is refused with a fault of the client's, or taken; what is taken, protojson took as well.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"name":"a","disks":[{"size_mib":"5"}]}`, `[]`, `{"x":[{}]}`, `{"ip_addr":null}`, `{"overselling":1e2}`} {
+	for _, s := range []string{`{"name":"a","disks":[{"size_mib":"5"}]}`, `[]`, `{"x":[{}]}`, `{"ip_addr":null}`, `{"overselling":1e2}`, `{"os":"+5"}`, `{"name":"\ud800"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := &vmpb.CreateHostRequest{}
 		if err := decode(string(data), m); err != nil {
-			if f, ok := fault.From(err); !ok || f.Code != codes.InvalidArgument {
+			if f, ok := fault.From(err); !ok || f.Code != codes.InvalidArgument || f.Msg == errBody.Msg {
 				t.Errorf("%q: %v", data, err)
 			}
 			return

@@ -45,7 +45,7 @@ func (c *checker) emptyList(tok json.Token) bool {
 // asEmptyObject reads the end of an empty list and makes the list an empty object.
 func (c *checker) asEmptyObject() error {
 	from := bytes.LastIndexByte(c.data[:c.dec.InputOffset()], '[')
-	if _, err := c.dec.Token(); err != nil {
+	if _, err := c.token(); err != nil {
 		return c.broken(err)
 	}
 	c.replace(int(c.dec.InputOffset())-from, "{}")
