@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -9,7 +10,10 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
+	authpb "slipway.dev/proto/auth/v4"
+
 	"slipway.dev/gateway"
+	"slipway.dev/gateway/internal/rest"
 )
 
 // TestParametersOfEveryRoute checks that a parameter that is given twice or has a malformed escape is refused in the shape of the
@@ -38,10 +42,70 @@ func TestParametersOfEveryRoute(t *testing.T) {
 				}
 			}
 		}
-		query := "?where=id+EQ+1&where=name+CP+'%25a%zz%25'&orderby=id&orderby=name&fields=&fields=&x=a;b%25"
-		if rec := send(t, h, r.Method+" "+path+query, "x-xsrf-token: admin"); rec.Code != r.Status() {
+		query, want := "?where=id+EQ+1&where=name+CP+'%25a%zz%25'&orderby=id&orderby=name&fields=&fields=&x=a;b%25", r.Status()
+		if short(r) {
+			want = http.StatusBadRequest
+		}
+		if rec := send(t, h, r.Method+" "+path+query, "x-xsrf-token: admin"); rec.Code != want {
 			t.Errorf("%s %s: %d %s", r.Method, path, rec.Code, rec.Body)
 		}
+	}
+}
+
+// short reports whether a route answers a list that takes no conditions.
+func short(r rest.Route) bool {
+	return r.Method == http.MethodGet && !r.Lists() && r.RPC.Output().Fields().ByName("list") != nil
+}
+
+// TestShortLists: a list that is always answered whole takes limit and fields, and refuses what it cannot follow rather than
+// answer other rows than were asked for.
+func TestShortLists(t *testing.T) {
+	t.Parallel()
+	c := conn(func(ctx context.Context, method string, in, out any) error {
+		switch out := out.(type) {
+		case *authpb.ListScopesResponse:
+			out.LastNotify, out.Size = 7, 3
+			out.List = []*authpb.Scope{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+			return nil
+		default:
+			return answering(func(string, metadata.MD) {})(ctx, method, in, out)
+		}
+	})
+	gw, err := gateway.New(gateway.Config{}, gateway.Conns{"auth": c, "vm": c, "ip": c}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		"limit=1&fields=name":   `{"last_notify":7,"list":[{"name":"a"}],"size":3}`,
+		"limit=1,1&fields=name": `{"last_notify":7,"list":[{"name":"b"}],"size":3}`,
+		"limit=2,9&fields=name": `{"last_notify":7,"list":[{"name":"c"}],"size":3}`,
+		"limit=3,9":             `{"last_notify":7,"list":[],"size":3}`,
+		"limit=9,9":             `{"last_notify":7,"list":[],"size":3}`,
+		"fields=name&limit=0&where=&orderby=&count=0&x=1": `{"last_notify":7,"list":[{"name":"a"},{"name":"b"},{"name":"c"}],"size":3}`,
+	} {
+		if w := get(t, gw.Handler(), "/auth/v4/scope?"+query, ""); w.Code != http.StatusOK || w.Body.String() != want {
+			t.Errorf("%s: %d %s, want %s", query, w.Code, w.Body, want)
+		}
+	}
+	lists := 0
+	for _, r := range routes() {
+		if !short(r) {
+			continue
+		}
+		lists++
+		path := variable.ReplaceAllString(r.Path, "7")
+		for query, field := range map[string]string{
+			"where=id+EQ+1": "where", "where=(": "where", "orderby=id": "orderby", "cursor=": "cursor", "explain=1": "explain",
+			"limit=-1": "limit", "fields=nothing": "fields", "limit=1&where=id+EQ+1": "where",
+		} {
+			w := get(t, gw.Handler(), path+"?"+query, "")
+			if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"field":"`+field+`"`) {
+				t.Errorf("%s?%s: %d %s", path, query, w.Code, w.Body)
+			}
+		}
+	}
+	if lists < 5 {
+		t.Errorf("only %d short lists", lists)
 	}
 }
 

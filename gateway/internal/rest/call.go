@@ -34,6 +34,7 @@ type call struct {
 	status  int
 	params  map[string]protoreflect.FieldDescriptor // of the path
 	query   protoreflect.FieldDescriptor            // of a list
+	whole   bool                                    // a list without a query
 	in, out protoreflect.MessageType
 	plan    *plan // of the answer; nil for a body that is no JSON
 	raw     http.Handler
@@ -65,6 +66,7 @@ func (a *API) call(r Route, own local, conns Conns) (*call, error) {
 		}
 		c.params[name] = fd
 	}
+	c.whole = r.isWhole() && a.dialect.Page != nil
 	if r.Lists() {
 		if c.query = queryOf(r.RPC.Input()); a.dialect.Page == nil {
 			return nil, fmt.Errorf("the dialect has no lists")
@@ -132,6 +134,9 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request, path map[string]str
 	if err != nil {
 		c.api.dialect.Fail(w, r, err)
 		return
+	}
+	if c.whole && page.Query != nil {
+		cut(out, page)
 	}
 	c.write(w, out, page, trailer)
 }

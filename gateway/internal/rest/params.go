@@ -17,16 +17,21 @@ func (c *call) parameters(values url.Values, in protoreflect.Message) (page Page
 	if len(values) == 0 {
 		return page, nil
 	}
-	if c.query != nil {
+	if c.query != nil || c.whole {
 		if page, err = c.api.dialect.Page(values); err != nil {
 			return page, err
 		}
 		if err := c.checkFields(page.Fields); err != nil {
 			return page, err
 		}
-		if page.Query != nil {
+		if c.whole {
+			err = c.checkWhole(values)
+		} else if page.Query != nil {
 			in.Set(c.query, protoreflect.ValueOfMessage(page.Query.ProtoReflect()))
 		}
+	}
+	if err != nil {
+		return page, err
 	}
 	fields := in.Descriptor().Fields()
 	for name, list := range values {
