@@ -29,11 +29,11 @@ var toASCII = idna.New(
 	idna.CheckJoiners(true), idna.BidiRule(),
 )
 
-// Errors say what is wrong with a name.
+// Errors say what is wrong with a name, and complete a sentence such as `"a.1" is …`.
 var (
 	errForm   = errors.New("not a host name: letters, digits and inner hyphens, with dots between the labels")
-	errLength = errors.New("a host name has at most 253 characters, each of its labels at most 63")
-	errNumber = errors.New("a host name does not end with a number, as an address does")
+	errLength = errors.New("not a host name: longer than 253 characters, or with a label that is longer than 63")
+	errNumber = errors.New("not a host name: its end is a number, like that of an address")
 )
 
 // Parse returns a name in the form in which it is stored and compared: ASCII, lower case, without the dot at its end.

@@ -30,6 +30,8 @@ func TestParse(t *testing.T) {
 	} {
 		if got, err := hostname.Parse(in); err == nil {
 			t.Errorf("%q became %q", in, got)
+		} else if !strings.HasPrefix(err.Error(), "not a host name: ") { // callers write: "…" is not a host name
+			t.Errorf("%q: %v", in, err)
 		}
 	}
 }

@@ -130,6 +130,8 @@ func TestAPIKeyRefused(t *testing.T) {
 	}{
 		"no name":           {&authpb.CreateAPIKeyRequest{}, "INVALID_ARGUMENT", "name"},
 		"a long name":       {&authpb.CreateAPIKeyRequest{Name: strings.Repeat("x", 256)}, "INVALID_ARGUMENT", "name"},
+		"two lines":         {&authpb.CreateAPIKeyRequest{Name: "a\nb"}, "INVALID_ARGUMENT", "name"},
+		"a bell":            {&authpb.CreateAPIKeyRequest{Name: "a\ab"}, "INVALID_ARGUMENT", "name"},
 		"an unknown scope":  {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"vms.fly"}}, "INVALID_ARGUMENT", "scopes"},
 		"the scope of all":  {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"self"}}, "INVALID_ARGUMENT", "scopes"},
 		"a star among":      {&authpb.CreateAPIKeyRequest{Name: "x", Scopes: []string{"vms.read", "*"}}, "PERMISSION_DENIED", "scopes"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -72,8 +73,8 @@ func CheckRoom(n int) error {
 
 // CheckLabel refuses what no client may call a disk. field is where the request says it.
 func CheckLabel(label, field string) error {
-	if !labelForm.MatchString(label) {
-		return fault.Invalid.With("at most 63 letters, digits, dots, dashes, underscores or spaces").On(field)
+	if !labelForm.MatchString(label) || label != "" && strings.Trim(label, " ") == "" {
+		return fault.Invalid.With("at most 63 letters, digits, dots, dashes, underscores or spaces, not spaces alone").On(field)
 	}
 	return nil
 }

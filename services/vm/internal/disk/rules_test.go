@@ -49,7 +49,7 @@ func TestArrange(t *testing.T) {
 // TestLabel: what a client calls a disk is one line of plain text.
 func TestLabel(t *testing.T) {
 	t.Parallel()
-	for label, good := range map[string]bool{"": true, "disk-1_a b.qcow2": true, "a/b": false, "a\nb": false, "ä": false} {
+	for label, good := range map[string]bool{"": true, "disk-1_a b.qcow2": true, "a/b": false, "a\nb": false, "ä": false, " ": false, "   ": false, " a": true} {
 		f, _ := fault.From(Check([]Disk{{Label: label}}))
 		if (f == nil) != good || f != nil && f.Field != "disks[0].name" {
 			t.Errorf("%q: %v", label, f)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -46,8 +47,8 @@ func newName(s string) (string, error) {
 	switch {
 	case s == "":
 		return "", fault.Invalid.With("a value is required").On("name")
-	case utf8.RuneCountInString(s) > maxName || strings.ContainsRune(s, 0):
-		return "", fault.Invalid.With("at most %d characters of text", maxName).On("name")
+	case utf8.RuneCountInString(s) > maxName || strings.ContainsFunc(s, unicode.IsControl):
+		return "", fault.Invalid.With("at most %d characters in one line", maxName).On("name")
 	}
 	return s, nil
 }
