@@ -84,7 +84,6 @@ func TestUnmark(t *testing.T) {
 		"numbers beyond PostgreSQL": {bus.State{Created: now, First: 3, Last: math.MaxUint64}, math.MaxUint64, []int32{6}, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			pool := pgtest.New(t, Migrations)
 			store(t, pool, events...)
 			if _, err := pool.Exec(t.Context(), `INSERT INTO outbox_stream VALUES ('vm', $1, $2), ('ip', now(), 100)`, now, tt.trimmed); err != nil {
