@@ -323,7 +323,11 @@ func (f *fakeAgent) EnsureDisk(ctx context.Context, r *nodepb.EnsureDiskRequest)
 	})
 }
 
+// FetchCD takes the image as it is, for an account.
 func (f *fakeAgent) FetchCD(_ context.Context, r *nodepb.FetchCDRequest) (*nodepb.FetchCDResponse, error) {
+	if r.GetAccount() == 0 {
+		return nil, fault.Invalid.With("whose download is it?").On("account")
+	}
 	return &nodepb.FetchCDResponse{}, f.on("FetchCD", r.GetCommand(), func(m *fakeMachine) {
 		if m.files == nil {
 			m.files, m.sizes = map[string]string{}, map[string]int32{}

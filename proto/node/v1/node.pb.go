@@ -815,7 +815,9 @@ type FetchCDRequest struct {
 	// Unique within the machine, also among its disks.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// An http or https address.
-	Url           string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// The account of the machine, which has a share of the downloads of the node; 0 for none.
+	Account       int32 `protobuf:"varint,4,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -869,6 +871,13 @@ func (x *FetchCDRequest) GetUrl() string {
 		return x.Url
 	}
 	return ""
+}
+
+func (x *FetchCDRequest) GetAccount() int32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
 }
 
 // FetchCDResponse says how large the image is.
@@ -3497,11 +3506,12 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11EnsureDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12!\n" +
 	"\x04disk\x18\x02 \x01(\v2\r.node.v1.DiskR\x04disk\"\x14\n" +
-	"\x12EnsureDiskResponse\"b\n" +
+	"\x12EnsureDiskResponse\"|\n" +
 	"\x0eFetchCDRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
-	"\x03url\x18\x03 \x01(\tR\x03url\",\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\x05R\aaccount\",\n" +
 	"\x0fFetchCDResponse\x12\x19\n" +
 	"\bsize_mib\x18\x01 \x01(\x05R\asizeMib\"|\n" +
 	"\x0fMoveDiskRequest\x12*\n" +

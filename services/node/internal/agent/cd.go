@@ -24,6 +24,7 @@ const (
 	maxCD       = 16 << 30
 	fetchTime   = 50 * time.Minute // less than vm waits
 	atOnce      = 4                // downloads of one node; others wait
+	atOnceOfOne = 2                // of those, downloads of one account
 	spareShare  = 20               // a twentieth of the storage stays free
 	lookAtSpace = 64 << 20         // bytes between looks at the free storage
 )
@@ -42,7 +43,7 @@ func (a *Agent) FetchCD(ctx context.Context, r *nodepb.FetchCDRequest) (*nodepb.
 	if err := a.journal.Do(ctx, id, orderOf(r.GetCommand()), nothing); err != nil {
 		return nil, err
 	}
-	path, size, err := a.downloads.fetch(ctx, r.GetUrl())
+	path, size, err := a.downloads.fetch(ctx, r.GetAccount(), r.GetUrl())
 	if err != nil {
 		return nil, err
 	}
@@ -57,22 +58,21 @@ func (a *Agent) FetchCD(ctx context.Context, r *nodepb.FetchCDRequest) (*nodepb.
 type downloads struct {
 	dir   string
 	web   *fetch.Client
-	slots chan struct{}
+	slots *slots
 }
 
 func newDownloads(dir string, reach fetch.Config) *downloads {
 	reach.Plain = true
-	return &downloads{dir, fetch.New(reach), make(chan struct{}, atOnce)}
+	return &downloads{dir, fetch.New(reach), newSlots(atOnce, atOnceOfOne)}
 }
 
-// fetch downloads the image of a CD into a file and returns the file's path and size in bytes.
-func (d *downloads) fetch(ctx context.Context, address string) (path string, size int64, err error) {
-	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
-	case <-ctx.Done():
-		return "", 0, ctx.Err()
+// fetch downloads the image of a CD for an account into a file and returns the file's path and size in bytes.
+func (d *downloads) fetch(ctx context.Context, account int32, address string) (path string, size int64, err error) {
+	free, err := d.slots.take(ctx, account)
+	if err != nil {
+		return "", 0, err
 	}
+	defer free()
 	ctx, stop := context.WithTimeoutCause(ctx, fetchTime, fetch.ErrFailed.With("the download took longer than %s", fetchTime))
 	defer stop()
 	f, err := os.CreateTemp(d.dir, "*.iso")

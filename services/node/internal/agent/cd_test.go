@@ -136,6 +136,49 @@ func TestFetchCD(t *testing.T) {
 	}
 }
 
+// TestDownloadsOfOneAccount: images that an account downloads from a server that hangs, more than the node downloads at once, hold
+// up no other account's.
+func TestDownloadsOfOneAccount(t *testing.T) {
+	t.Parallel()
+	url, begun, released := files(t)
+	a, _, _, _ := downloading(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	get := func(account int32, path string) error {
+		_, err := a.FetchCD(ctx, &nodepb.FetchCDRequest{
+			Command: commandFor(uuid.New(), 1), Name: "iso-1", Url: url + path, Account: account,
+		})
+		return err
+	}
+	const many = 6
+	slow := make(chan error, many)
+	for range many {
+		go func() { slow <- get(7, "/hangs") }()
+	}
+	for range 2 {
+		<-begun
+	}
+	for _, account := range []int32{8, 0, 9} {
+		if err := get(account, "/good.iso"); err != nil {
+			t.Fatalf("account %d: %v", account, err)
+		}
+	}
+	select {
+	case <-begun:
+		t.Error("one account has more than its share")
+	default:
+	}
+	close(released)
+	for range many - 2 {
+		<-begun
+	}
+	for range many {
+		if err := <-slow; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestFetchEndsWithItsCaller: a download ends when vm does, and leaves nothing.
 func TestFetchEndsWithItsCaller(t *testing.T) {
 	t.Parallel()

@@ -188,7 +188,7 @@ func (s *Steps) FetchCD(ctx context.Context, run *jobs.Run, a Args, name, url st
 	if err != nil {
 		return err
 	}
-	_, err = agent.FetchCD(ctx, &nodepb.FetchCDRequest{Command: command(run, a), Name: name, Url: url})
+	_, err = agent.FetchCD(ctx, &nodepb.FetchCDRequest{Command: command(run, a), Name: name, Url: url, Account: run.AccountID})
 	return err
 }
 
