@@ -91,6 +91,7 @@ func TestHostileInput(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	targets, personas := s.targets(), s.personas()
+	s.more(targets)
 	var sent, inside atomic.Int64
 	check := func(who string, r route, method, path, body string) {
 		a := personas[who].send(method, path, body)
@@ -202,6 +203,7 @@ var needs = map[string][]string{
 	"SetTaskTimeout":      {`"timeout_seconds":60`},
 	"AddHostPTR":          {`"name":"192.0.2.1"`, `"domain":"a.example.com"`},
 	"SetHostPTR":          {`"domain":"a.example.com"`},
+	"ChangeDisk":          {`"name":"x"`},
 	"CreateDisk":          {`"name":"data"`, `"size_mib":64`, `"node":99`},
 	"OrderDisks":          {`"disks":[{"id":1,"boot_order":1}]`},
 	"MountISO":            {`"url":"https://mirror.example/a.iso"`},

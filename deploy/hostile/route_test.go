@@ -63,17 +63,35 @@ func (r route) with(value func(name string) string) string {
 	return variable.ReplaceAllStringFunc(r.path, func(v string) string { return value(strings.Trim(v, "{}")) })
 }
 
-// noun returns the kind of object that the first variable of the path names: the segment before the variable, or
-// those from "settings" on.
+// noun returns the kind of object that the first variable of the path names; "" for a path without one.
 func (r route) noun() string {
-	before, _, ok := strings.Cut(r.path, "/{")
-	if !ok {
-		return ""
+	if all := r.nouns(); len(all) > 0 {
+		return all[0]
 	}
-	if i := strings.Index(before, "/settings/"); i >= 0 {
-		return before[i+1:]
+	return ""
+}
+
+// nouns returns the kinds of objects that the variables of the path name: the segments before them, or those from "settings" on.
+func (r route) nouns() (list []string) {
+	for _, at := range variable.FindAllStringIndex(r.path, -1) {
+		before := strings.TrimSuffix(r.path[:at[0]], "/")
+		if i := strings.Index(before, "/settings/"); i >= 0 {
+			list = append(list, before[i+1:])
+		} else {
+			list = append(list, before[strings.LastIndexByte(before, '/')+1:])
+		}
 	}
-	return before[strings.LastIndexByte(before, '/')+1:]
+	return list
+}
+
+// rpcOf returns the method of a name.
+func rpcOf(name protoreflect.Name) protoreflect.MethodDescriptor {
+	for _, r := range routes() {
+		if r.rpc.Name() == name {
+			return r.rpc
+		}
+	}
+	return nil
 }
 
 // fields are those of the request that the body or the query carries.
