@@ -112,10 +112,13 @@ func (r *reader) run(ctx context.Context) error {
 		case <-news: // perhaps not in the stream yet
 			pause = leastPause
 		case <-time.After(pause):
-			pause = min(2*pause, mostPause)
+			pause = longer(pause)
 		}
 	}
 }
+
+// longer returns the pause that follows one without news.
+func longer(pause time.Duration) time.Duration { return min(2*pause, mostPause) }
 
 // hear returns a channel that gets a value when an event was published, and a func that ends that. NATS hands the event to
 // subscribers and to the stream at the same time, so that the stream may have the event later.

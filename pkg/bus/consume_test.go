@@ -55,7 +55,6 @@ func TestConsumerSaysWhyItEnds(t *testing.T) {
 		"the database is full": {``, refuse(fault.Unavailable), func(err error) bool { return errors.Is(err, fault.Unavailable) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			pool, b := pgtest.New(t, outbox.Migrations), bustest.New(t)
 			bustest.Publish(t, b, ev(0))
 			if _, err := pool.Exec(t.Context(), tt.sql); err != nil {
@@ -67,7 +66,6 @@ func TestConsumerSaysWhyItEnds(t *testing.T) {
 		})
 	}
 	t.Run("no bus", func(t *testing.T) {
-		t.Parallel()
 		pool, b := pgtest.New(t, outbox.Migrations), bustest.New(t)
 		b.Close()
 		if err := ended(t, pool, b, none); err == nil {
@@ -131,6 +129,12 @@ const looks = "$JS.API.STREAM.INFO.vm"
 // TestIdleReaderLooksSeldom: the less there is to read the longer a reader waits until it looks again.
 func TestIdleReaderLooksSeldom(t *testing.T) {
 	t.Parallel()
+	pauses := bus.Pauses()
+	for n, pause := range pauses[1:] {
+		if pause != min(2*pauses[n], 2*time.Second) || pause == 0 {
+			t.Errorf("pauses: %s", pauses)
+		}
+	}
 	srv, s := bustest.NewServer(t), newSink(t)
 	b := srv.Connect(t)
 	publish(t, b, 0, 1)

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,14 @@ func Resize(b *Bus, bytes int64) { b.most = bytes }
 
 // Settings returns the settings of the connection of b.
 func Settings(b *Bus) nats.Options { return b.nc.Opts }
+
+// Pauses returns the pauses of a reader to which nothing is new.
+func Pauses() (list []time.Duration) {
+	for pause := leastPause; len(list) < 12; pause = longer(pause) {
+		list = append(list, pause)
+	}
+	return list
+}
 
 // Trouble has b hear of an error on its connection.
 func Trouble(b *Bus, err error) { b.trouble(err) }

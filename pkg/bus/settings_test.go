@@ -48,7 +48,6 @@ func TestSettingsOfAStream(t *testing.T) {
 		"duplicates": func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			srv := bustest.NewServer(t)
 			if differ != nil {
 				have := wanted
