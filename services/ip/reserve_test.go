@@ -106,6 +106,38 @@ func TestReserveFaults(t *testing.T) {
 	wantFault(t, "an administrator through the gateway", err, "PERMISSION_DENIED", "")
 }
 
+// TestWishOfANetwork: a request that names an address and a network gets the address if it is of that network, and nothing
+// otherwise, whatever the families.
+func TestWishOfANetwork(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	networks := map[string]int32{}
+	for _, name := range []string{"192.0.2.0/24", "198.51.100.0/24", "2001:db8::/64", "2001:db8:1::/64"} {
+		networks[name] = w.network(t, name)
+	}
+	w.newPool(t, "p", "192.0.2.8-192.0.2.15", "198.51.100.8-198.51.100.15", "2001:db8::/120", "2001:db8:1::/120")
+	for ip, of := range map[string]string{
+		"192.0.2.9": "192.0.2.0/24", "198.51.100.9": "198.51.100.0/24", "2001:db8::9": "2001:db8::/64", "2001:db8:1::9": "2001:db8:1::/64",
+	} {
+		for name, network := range networks {
+			for _, more := range []int32{0, 1, 2} {
+				r := &ippb.ReserveRequest{Owner: newOwner(), ClusterId: 1, Wish: ip, NetworkId: network, Ipv4Count: more}
+				got, err := w.addresses.Reserve(t.Context(), r)
+				if name != of {
+					wantFault(t, fmt.Sprint(ip, " of ", name, " and ", more), err, "INVALID_ARGUMENT", "wish")
+					continue
+				}
+				if list := texts(got); err != nil || !slices.Contains(list, ip) {
+					t.Errorf("%s of %s: %v %v", ip, name, list, err)
+				}
+				w.exec(t, `DELETE FROM address WHERE owner IS NOT NULL AND family(ip) = 6`)
+				w.exec(t, `UPDATE address SET state = 'free', owner = NULL, claim = NULL, position = NULL, until = NULL, account_id = NULL
+					WHERE owner IS NOT NULL`)
+			}
+		}
+	}
+}
+
 func TestWish(t *testing.T) {
 	t.Parallel()
 	w := start(t)

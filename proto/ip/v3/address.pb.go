@@ -1062,7 +1062,7 @@ type ReserveRequest struct {
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
 	// Account of the owner. Pools of other accounts are not used.
 	AccountId int32 `protobuf:"varint,9,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Reserve addresses of this network only, as far as they are of its family; 0: of any.
+	// Reserve addresses of this network only, as far as they are of its family; 0: of any. A wish has to be of the network.
 	NetworkId int32 `protobuf:"varint,10,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
 	// Addresses of whichever family the network has, or the pools; IPv4 if they have both.
 	AnyCount      int32 `protobuf:"varint,11,opt,name=any_count,json=anyCount,proto3" json:"any_count,omitempty"`

@@ -80,6 +80,11 @@ func (r *request) setWish(text string) (err error) {
 	return nil
 }
 
+// notOf refuses a wish that is not of the network.
+func (r request) notOf() error {
+	return fault.Invalid.With("%s is not of network %d", r.Wish, r.OfNetwork).On("wish")
+}
+
 // network returns the network that addresses of a family must be of; 0 is any.
 func (r request) network(family int32) int32 {
 	if r.Family != family {

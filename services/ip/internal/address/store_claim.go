@@ -13,6 +13,7 @@ import (
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/pg"
 	"slipway.dev/pkg/unit"
+	"slipway.dev/services/ip/internal/inet"
 	"slipway.dev/services/ip/internal/pool"
 )
 
@@ -67,8 +68,11 @@ func (m *claimer) resolve(ctx context.Context, r request) (request, error) {
 		if errors.Is(err, pgx.ErrNoRows) {
 			return r, fault.Invalid.With("there is no network %d", r.OfNetwork).On("network_id")
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return r, err
+		case r.Wish.IsValid() && inet.Family(r.Wish) != r.Family:
+			return r, r.notOf()
 		}
 	}
 	switch {

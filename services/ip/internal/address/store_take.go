@@ -233,5 +233,5 @@ func (c *claim) takeWish(ctx context.Context, pools []boundPool, ranges []pool.R
 	if n, err := c.take(ctx, thisOne, inet.Family(c.Wish), id, 1, position, pools[at].Interface); err != nil || n == 1 {
 		return err
 	}
-	return fault.Invalid.With("%s is not of network %d", c.Wish, c.OfNetwork).On("wish")
+	return c.notOf()
 }
