@@ -59,14 +59,15 @@ func (e *edit) describe(a *account.Account) error {
 	return checkProfile(*a)
 }
 
-// newEmail checks the e-mail of a new account and folds it.
+// newEmail checks the e-mail of a new account and folds it. Characters that are not seen would make two accounts look alike.
 func newEmail(s string) (string, error) {
 	email, err := account.ParseEmail(s)
 	if err != nil {
 		return "", err
 	}
 	a, err := mail.ParseAddress(email)
-	if err != nil || a.Name != "" || a.Address != email || len(email) > maxEmail || strings.ContainsAny(email, "\"<> ") {
+	if err != nil || a.Name != "" || a.Address != email || len(email) > maxEmail || strings.ContainsAny(email, "\"<> ") ||
+		strings.ContainsFunc(email, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return "", fault.Invalid.With("%q is not an address such as user@example.com", fault.Clip(email)).On("email")
 	}
 	return email, nil
