@@ -32,6 +32,7 @@ type estate struct {
 	noisy  bool          // hosts of all nodes were changed lately
 	left   int64         // hosts that cannot be compared
 	odd    int           // strangers on each node
+	unread error         // strangers cannot be told
 	jump   time.Duration // of the database's clock
 	broken error         // of the database
 	taken  map[int32]int // lists that were stored, by node
@@ -133,7 +134,7 @@ func (e *estate) Observe(_ context.Context, id int32, _ time.Time, _ []host.Obse
 }
 
 func (e *estate) Strangers(context.Context, int32, time.Time, []host.Observation) ([]leftover.Stranger, error) {
-	return make([]leftover.Stranger, e.odd), nil
+	return make([]leftover.Stranger, e.odd), e.unread
 }
 
 func (e *estate) KeepStrangers(context.Context, int32, []leftover.Stranger, []leftover.Verdict) error {
@@ -220,6 +221,7 @@ func TestAsBefore(t *testing.T) {
 		"hosts were changed":    {func(e *estate) { e.noisy = true }, true},
 		"hosts that are busy":   {func(e *estate) { e.left = 1 }, true},
 		"strangers":             {func(e *estate) { e.odd = 1 }, true},
+		"strangers not told":    {func(e *estate) { e.unread = fault.Internal }, true},
 		"an agent of before":    {func(e *estate) { e.nodes[1].list = "" }, true},
 		"an agent that refuses": {func(e *estate) { e.nodes[1].refuses = fault.Internal }, false},
 	} {
