@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -156,5 +157,26 @@ func TestTargets(t *testing.T) {
 	}
 	if _, err := readEqual("equal.txt"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOnlyTheConcernedRun: tests run for a mistake in a package that their program is built from, with its migrations.
+func TestOnlyTheConcernedRun(t *testing.T) {
+	t.Parallel()
+	folder, err := filepath.Abs("a/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := runner{code: []map[string]bool{{folder: true}, {}}}
+	for file, want := range map[string]bool{"a/b/x.go": true, "a/b/migrations/1.sql": true, "a/x.go": false, "a/b/c/x.go": false, "a/1.sql": false} {
+		for i := range r.code {
+			if got, err := r.concerned(i, file); err != nil || got != (want && i == 0) {
+				t.Errorf("%s in program %d: %v %v", file, i, got, err)
+			}
+		}
+	}
+	code, err := builtFrom(t.Context(), "strings")
+	if err != nil || len(code) < 2 {
+		t.Errorf("strings is built from %v, %v", code, err)
 	}
 }

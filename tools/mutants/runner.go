@@ -25,8 +25,9 @@ type runner struct {
 	target  target
 	results *state
 	dir     string
-	folders []string        // of the packages with tests, which run there
-	took    []time.Duration // without a mutant
+	folders []string          // of the packages with tests, which run there
+	code    []map[string]bool // folders of the packages that each test program is built from
+	took    []time.Duration   // without a mutant
 }
 
 // baseline runs the tests without a mutant: they must pass, and show how long they take.
@@ -40,6 +41,11 @@ func (r *runner) baseline(ctx context.Context) (err error) {
 			return fmt.Errorf("go list %s: %w", t.pkg, err)
 		}
 		r.folders = append(r.folders, strings.TrimSpace(string(out)))
+		code, err := builtFrom(ctx, t.pkg)
+		if err != nil {
+			return err
+		}
+		r.code = append(r.code, code)
 		if text, err := r.build(ctx, 0, i, ""); err != nil {
 			return fmt.Errorf("%w\n%s", err, text)
 		}
@@ -55,6 +61,28 @@ func (r *runner) baseline(ctx context.Context) (err error) {
 		fmt.Printf("%s: %s takes %s\n", r.target.name, t.pkg, r.took[i].Round(time.Second/10))
 	}
 	return nil
+}
+
+// builtFrom returns the folders of the packages that the test program of a package is built from.
+func builtFrom(ctx context.Context, pkg string) (map[string]bool, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-deps", "-test", "-f", "{{.Dir}}", pkg).Output() // #nosec G204 -- of targets.txt
+	if err != nil {
+		return nil, fmt.Errorf("go list -deps %s: %w", pkg, err)
+	}
+	code := map[string]bool{}
+	for dir := range strings.FieldsSeq(string(out)) {
+		code[dir] = true
+	}
+	return code, nil
+}
+
+// concerned reports whether the i-th test program has a file in it. Any other one is the same with the mutant and without.
+func (r *runner) concerned(i int, file string) (bool, error) {
+	folder, err := filepath.Abs(filepath.Dir(file))
+	if filepath.Ext(file) == ".sql" {
+		folder = filepath.Dir(folder) // migrations are part of the package above
+	}
+	return r.code[i][folder], err
 }
 
 // all returns how the mutants end. Some run at the same time.
@@ -98,23 +126,32 @@ func (r *runner) result(ctx context.Context, slot int, m mutant, again bool) (st
 	return end, r.results.put(entry{r.target.name, m.name(), end, by})
 }
 
-// plant runs the tests with one mutant, until one fails.
+// plant runs the tests with one mutant, until one fails. What a test program needs was built without the mutant, so a build that
+// fails is the mutant's fault.
 func (r *runner) plant(ctx context.Context, slot int, m mutant) (end, by string, err error) {
 	overlay, err := r.overlay(slot, m)
 	if err != nil {
 		return "", "", err
 	}
+	run := 0
 	for i := range r.target.tests {
-		if text, err := r.build(ctx, slot, i, overlay); err != nil {
-			if i == 0 {
-				return isBroken, firstLine(text), nil
+		if ok, err := r.concerned(i, m.file); !ok || err != nil {
+			if err != nil {
+				return "", "", err
 			}
-			return "", "", fmt.Errorf("%w\n%s", err, text)
+			continue
+		}
+		run++
+		if text, err := r.build(ctx, slot, i, overlay); err != nil {
+			return isBroken, firstLine(text), nil //nolint:nilerr // the build fails because of the mutant
 		}
 		failed, err := r.fails(ctx, slot, i)
 		if failed != "" || err != nil {
 			return isKilled, failed, err
 		}
+	}
+	if run == 0 {
+		return "", "", fmt.Errorf("no test program of the target %s has %s in it", r.target.name, m.file)
 	}
 	return isAlive, "", nil
 }
@@ -235,7 +272,7 @@ func dropSchemas(pid int) {
 	}
 	const names = `SELECT format('DROP SCHEMA IF EXISTS %%I CASCADE', nspname) FROM pg_namespace
 		WHERE nspname LIKE 'test\_%d\_%%' \gexec`
-	cmd := exec.Command(psql[len(psql)-1], "-q", url) // #nosec G204 -- of the system
+	cmd := exec.Command(psql[len(psql)-1], "-q", url) // #nosec G204 G702 -- of the system
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(names, pid))
 	_ = cmd.Run() // they only take room
 }
