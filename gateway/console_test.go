@@ -169,10 +169,10 @@ func TestConsole(t *testing.T) {
 	if reason := closes(t, "a machine that stops", one, 4005); reason != "the machine does not run" {
 		t.Errorf("reason %q", reason)
 	}
-	if err := two.Write(t.Context(), websocket.MessageText, []byte("text")); err != nil {
+	if err := two.Write(t.Context(), websocket.MessageText, []byte("typed in xterm.js: é")); err != nil {
 		t.Fatal(err)
 	}
-	closes(t, "text", two, websocket.StatusUnsupportedData)
+	says(t, two, "typed in xterm.js: é")
 	for ticket, code := range map[string]websocket.StatusCode{
 		"CONSOLE_TICKET": 4001, "NOT_FOUND": 4004, "MACHINE_NOT_RUNNING": 4005, "CONSOLE_MISSING": 4006, "UNAVAILABLE": 1013, "panic": 1011,
 	} {
