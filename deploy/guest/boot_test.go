@@ -23,6 +23,15 @@ const (
 	hash     = "$6$slipwayslipway$9ktoy8FYPevnY6836WGVrhcnUvL2VMFw135j8pUODokI5UdSfKYVdz/ZC5.J8jMdyovJnptmCjS49VTtnQens."
 )
 
+// respawn ends a service that init starts anew, and says whether the terminal of the console is still as getty needs it.
+const respawn = `tty() { stty -g </dev/ttyS0; }
+before=$(tty)
+old=$(pidof online)
+kill "$old"
+new=$old
+while [ -z "$new" ] || [ "$new" = "$old" ]; do new=$(pidof online); done
+[ "$before" = "$(tty)" ] && echo kept`
+
 func TestBoot(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -94,6 +103,9 @@ ethernets:
 	}
 
 	v.wait(`web-1 login: $`)
+	if got, err := v.run(ssh.PublicKeys(signer), respawn); err != nil || got != "kept" {
+		t.Errorf("the terminal of the console after init has started a service: %q, %v", got, err)
+	}
 	v.send("root")
 	v.wait(`Password: $`)
 	v.send(password)
