@@ -31,10 +31,12 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 MODULES := proto pkg services gateway deploy
 TOOLS   := bin/tools/.stamp
 
-# Debian packages: to build the guest, to run the stack, to run the tests.
+# Debian packages: to build the guest, to run the stack, to run the tests, to run those in a browser.
 BUILD_PACKAGES := ca-certificates cpio dosfstools gcc libc6-dev mtools qemu-utils syslinux syslinux-common
 RUN_PACKAGES   := libvirt-daemon-system libvirt-daemon-driver-qemu libvirt0 postgresql prometheus qemu-system-x86 qemu-utils seabios
 TEST_PACKAGES  := bind9 cloud-init curl etcd-server git iproute2 nftables patroni
+BROWSER_PACKAGES := chromium
+BROWSER := deploy/e2e/browser/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## list the targets
@@ -43,6 +45,13 @@ help: ## list the targets
 .PHONY: packages
 packages: ## install the Debian packages that are missing (apt; as root or with sudo)
 	@deploy/packages.sh $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+.PHONY: browser
+browser: $(BROWSER) ## install Chromium and the npm packages that the tests in a browser need
+	@deploy/packages.sh $(BROWSER_PACKAGES)
+
+$(BROWSER): deploy/e2e/browser/package.json deploy/e2e/browser/package-lock.json
+	@cd deploy/e2e/browser && npm ci --no-progress
 
 .PHONY: build
 build: bin/slipway bin/templates ## build bin/slipway and the OS template beside it
@@ -77,7 +86,7 @@ clean: ## stop the stack, remove its hosts and its data
 	@deploy/clean.sh $(DATA)
 
 .PHONY: test
-test: packages build services bin/gotest bin/pgrun ## run every test; nothing needs to run already
+test: packages browser build services bin/gotest bin/pgrun ## run every test; nothing needs to run already
 	@deploy/test.sh
 
 .PHONY: unit

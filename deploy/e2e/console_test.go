@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +26,7 @@ func TestConsoles(t *testing.T) {
 			c.complete(made)
 			id := number(made, "id")
 			c.console(id, "slipway-guest")
+			s.browse(id)
 
 			ticket := c.ticket(id, "serial")
 			line := c.dial(ticket)
@@ -35,7 +35,7 @@ func TestConsoles(t *testing.T) {
 			var screens []net.Conn
 			for _, viewer := range []*client{c, s.login()} {
 				screen := websocket.NetConn(within(t), viewer.open(id, "vnc"), websocket.MessageBinary)
-				look(t, screen)
+				rfb{t, screen}.look()
 				screens = append(screens, screen)
 			}
 			gone := s.login()
@@ -113,45 +113,4 @@ func closed(t *testing.T, what string, w *websocket.Conn, want websocket.StatusC
 		}
 		return
 	}
-}
-
-// look is a viewer that wants the display for itself, as noVNC may: it reads a picture and presses a key.
-func look(t *testing.T, c net.Conn) {
-	t.Helper()
-	say := func(b ...byte) {
-		t.Helper()
-		if _, err := c.Write(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	hear := func(n int) []byte {
-		t.Helper()
-		b := make([]byte, n)
-		if _, err := io.ReadFull(c, b); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	version := hear(12)
-	say(version...)
-	kinds := hear(int(hear(1)[0]))
-	if !bytes.Contains(kinds, []byte{1}) {
-		t.Fatalf("kinds of security %v", kinds)
-	}
-	say(1)
-	if result := hear(4); !bytes.Equal(result, make([]byte, 4)) {
-		t.Fatalf("refused: %v", result)
-	}
-	say(0)
-	head := hear(24)
-	hear(int(binary.BigEndian.Uint32(head[20:])))
-	if binary.BigEndian.Uint16(head) == 0 {
-		t.Fatalf("a display without width: % x", head)
-	}
-	say(3, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
-	if update := hear(4); update[0] != 0 || binary.BigEndian.Uint16(update[2:]) == 0 {
-		t.Fatalf("no picture: % x", update)
-	}
-	say(4, 1, 0, 0, 0, 0, 0, 'x')
-	say(4, 0, 0, 0, 0, 0, 0, 'x')
 }

@@ -202,7 +202,7 @@ func (c *client) host(id int) object {
 func (c *client) console(id int, what string) string {
 	c.s.t.Helper()
 	path := fmt.Sprintf("/vm/v3/host/%d/console", id)
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		resp, text := c.raw("GET", path, nil)
 		if resp.StatusCode == 200 && bytes.Contains(text, []byte(what)) {
 			return string(text)
