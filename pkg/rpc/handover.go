@@ -10,15 +10,14 @@ import (
 
 // handOver passes messages between services of one process. It copies a request, because its caller may change the request
 // later. It does not copy an answer deeply, so that a page of a list is not copied row by row; only the outermost message is
-// new, as gRPC's interface demands. A handler must therefore not change a message that it has returned.
+// new, as gRPC's interface demands. A handler must therefore not change a message that it has returned, or sent on a stream.
 type handOver struct{ inprocgrpc.ProtoCloner }
 
 // Copy implements inprocgrpc.Cloner.
 func (h handOver) Copy(out, in any) error {
 	to, isMessage := out.(proto.Message)
 	from, isToo := in.(proto.Message)
-	if !isMessage || !isToo || to.ProtoReflect().Descriptor() != from.ProtoReflect().Descriptor() ||
-		strings.HasSuffix(string(from.ProtoReflect().Descriptor().Name()), "Request") {
+	if !isMessage || !isToo || to.ProtoReflect().Descriptor() != from.ProtoReflect().Descriptor() || isRequest(from) {
 		return h.ProtoCloner.Copy(out, in)
 	}
 	proto.Reset(to)
@@ -29,4 +28,18 @@ func (h handOver) Copy(out, in any) error {
 	})
 	m.SetUnknown(from.ProtoReflect().GetUnknown())
 	return nil
+}
+
+// Clone implements inprocgrpc.Cloner: it makes what lies between the two ends of a stream.
+func (h handOver) Clone(in any) (any, error) {
+	from, isMessage := in.(proto.Message)
+	if !isMessage || isRequest(from) {
+		return h.ProtoCloner.Clone(in)
+	}
+	out := from.ProtoReflect().New().Interface()
+	return out, h.Copy(out, in)
+}
+
+func isRequest(m proto.Message) bool {
+	return strings.HasSuffix(string(m.ProtoReflect().Descriptor().Name()), "Request")
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -18,7 +19,7 @@ import (
 
 const (
 	// consoleChunk is the most that one message of a console carries.
-	consoleChunk = 32 << 10
+	consoleChunk = 128 << 10
 	// consoleTail is how much of what a serial line said before a viewer gets first.
 	consoleTail = 4 << 10
 	// viewersMost is how many viewers a machine may have at once.
@@ -132,11 +133,11 @@ func typeOn(c io.WriteCloser, s nodepb.NodeService_OpenConsoleServer) {
 
 // show sends the viewer what the console says. The end of the console is no error.
 func show(s nodepb.NodeService_OpenConsoleServer, c io.Reader) error {
+	buf := make([]byte, consoleChunk)
 	for {
-		buf := make([]byte, consoleChunk) // a message belongs to who gets it
 		n, err := c.Read(buf)
-		if n > 0 {
-			if err := s.Send(&nodepb.OpenConsoleResponse{Data: buf[:n]}); err != nil {
+		if n > 0 { // a message belongs to who gets it
+			if err := s.Send(&nodepb.OpenConsoleResponse{Data: bytes.Clone(buf[:n])}); err != nil {
 				return err
 			}
 		}
