@@ -128,6 +128,7 @@ func serveFloor(ctx context.Context, addr, url string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /page", func(w http.ResponseWriter, r *http.Request) { writePage(w, r, pool) })
+	mux.HandleFunc("GET /console", carryConsole)
 	mux.HandleFunc("GET /host/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.ParseInt(r.PathValue("id"), 10, 32)
 		if err != nil {

@@ -66,7 +66,7 @@ func (b *bench) pageFloor(ctx context.Context, url string, a *api) (string, func
 	if err != nil {
 		return "", nil, err
 	}
-	return b.floor(ctx, url, string(text))
+	return b.floor(ctx, "FLOOR_POSTGRES_URL="+url, "FLOOR_PAGE="+string(text))
 }
 
 // scaled lists filters that must stay O(page) as hosts grow. Each selects the same number of rows at every scale.

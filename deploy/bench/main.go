@@ -25,7 +25,7 @@ func main() {
 	floor := flag.String("floor", "", "serve the floor on this address, for the bench itself")
 	seconds := flag.Float64("seconds", 3, "length of one measurement")
 	rounds := flag.Int("rounds", 5, "measurements of each thing; medians are shown")
-	only := flag.String("only", "", "start, get, login, flood, back, lists, whole, scale, own, nodes, create or claim; empty for all")
+	only := flag.String("only", "", "start, get, login, flood, back, lists, whole, scale, own, nodes, create, console or claim; empty for all")
 	scale := flag.Int("scale", 1_000_000, "hosts of the large estate of scale, which takes minutes to fill; 0 leaves scale out")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -76,7 +76,7 @@ func run(ctx context.Context, bin string, length time.Duration, rounds int, only
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"start", b.start}, {"get", b.get}, {"login", b.logins}, {"flood", b.flood}, {"back", b.back}, {"lists", b.lists}, {"whole", b.wholes}, {"scale", b.scale}, {"own", b.own}, {"nodes", b.nodes}, {"create", b.create}, {"claim", b.claim}} {
+	}{{"start", b.start}, {"get", b.get}, {"login", b.logins}, {"flood", b.flood}, {"back", b.back}, {"lists", b.lists}, {"whole", b.wholes}, {"scale", b.scale}, {"own", b.own}, {"nodes", b.nodes}, {"create", b.create}, {"console", b.consoles}, {"claim", b.claim}} {
 		if only == "" || only == part.name {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

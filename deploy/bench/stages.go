@@ -46,7 +46,7 @@ func (b *bench) get(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor, stopFloor, err := b.floor(ctx, b.url, "")
+	floor, stopFloor, err := b.floor(ctx, "FLOOR_POSTGRES_URL="+b.url)
 	if err != nil {
 		return err
 	}
@@ -73,8 +73,8 @@ func figures(r result) string {
 	return fmt.Sprintf("%.0f/s, p50 %s, p99 %s", r.rps, ms(r.p50), ms(r.p99))
 }
 
-// floor starts the floor as a process of its own.
-func (b *bench) floor(ctx context.Context, database, page string) (url string, stop func(), err error) {
+// floor starts the floor as a process of its own, with these settings.
+func (b *bench) floor(ctx context.Context, env ...string) (url string, stop func(), err error) {
 	addr, err := freePort()
 	if err != nil {
 		return "", nil, err
@@ -84,7 +84,7 @@ func (b *bench) floor(ctx context.Context, database, page string) (url string, s
 		return "", nil, err
 	}
 	inner := &bench{bin: filepath.Dir(self), dir: b.dir}
-	p, err := inner.launch(filepath.Base(self), silent, []string{"FLOOR_POSTGRES_URL=" + database, "FLOOR_PAGE=" + page}, "-floor", addr)
+	p, err := inner.launch(filepath.Base(self), silent, env, "-floor", addr)
 	if err != nil {
 		return "", nil, err
 	}
