@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -16,6 +17,7 @@ import (
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/address"
 	"slipway.dev/services/vm/internal/disk"
 )
@@ -248,6 +250,19 @@ func TestLimitsReachTheNode(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestReadWithoutDatabase: a host that could not be read is an error, and no host without anything.
+func TestReadWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	db, err := pgxpool.New(t.Context(), "postgres://127.0.0.1:1/none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if m, err := Read(&unit.DB{Pool: db})(t.Context(), 3); err == nil || errors.Is(err, fault.NotFound) {
+		t.Errorf("%+v %v", m, err)
 	}
 }
 

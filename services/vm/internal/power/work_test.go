@@ -1,12 +1,15 @@
 package power
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/jobs"
+	"slipway.dev/pkg/unit"
 	"slipway.dev/services/vm/internal/host"
 	"slipway.dev/services/vm/internal/host/hosttest"
 	"slipway.dev/services/vm/internal/machine"
@@ -39,4 +42,24 @@ func TestEnds(t *testing.T) {
 		"host", "save , wanted active", "booted with 0 addresses", "host", "save active, wanted active", "emit vm.v3.host.updated")
 	hosttest.Ends(t, "again, one that goes", deleting, again(true), "host", "booted with 0 addresses", "host", "emit vm.v3.host.updated")
 	hosttest.Ends(t, "as before", off, before, "host", "host", "save stopped, wanted stopped", "emit vm.v3.host.failed")
+}
+
+// broken is a transaction in which nothing can be read.
+type broken struct{ pgx.Tx }
+
+var errBroken = errors.New("the connection is broken")
+
+// Query returns the error.
+func (broken) Query(context.Context, string, ...any) (pgx.Rows, error) { return nil, errBroken }
+
+// TestRowsReportErrors: what could not be written is an error.
+func TestRowsReportErrors(t *testing.T) {
+	t.Parallel()
+	rows := Rows(unit.In(broken{}))
+	if err := rows.Booted(t.Context(), 3, machine.Booted{}); !errors.Is(err, errBroken) {
+		t.Errorf("booted: %v", err)
+	}
+	if err := rows.Stopped(t.Context(), 3); !errors.Is(err, errBroken) {
+		t.Errorf("stopped: %v", err)
+	}
 }
