@@ -3,9 +3,12 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +55,57 @@ func TestISO(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+	s.upload(c, path, id)
 	c.complete(c.must("DELETE", path, nil))
 	s.noTrace()
+}
+
+// uploadBar is how much more memory the whole stack may hold for a large image than for a small one, after which the process is as
+// large as its garbage collection lets it become.
+const uploadBar = 32 << 20
+
+// upload uploads an image of 3 GiB, from which the machine starts then, and looks at the memory of the stack. What is no image is
+// refused, whatever its size, and leaves nothing.
+func (s *stack) upload(c *client, path string, id int) {
+	s.t.Helper()
+	for _, size := range []int64{0, 6, 256 << 20} {
+		if status, o := c.do("POST", path+"/iso/upload", io.LimitReader(zeros{}, size)); status != 400 {
+			s.t.Errorf("%d zeros in place of an image: %d %v", size, status, o)
+		}
+	}
+	image := cdtest.Image("this machine started from an uploaded CD")
+	before := s.peak()
+	whole := io.MultiReader(bytes.NewReader(image), io.LimitReader(zeros{}, 3<<30-int64(len(image))))
+	op := c.must("POST", path+"/iso/upload", whole)
+	if more := s.peak() - before; more > uploadBar {
+		s.t.Errorf("the upload took %d MiB", more>>20)
+	} else {
+		s.t.Logf("the upload took %d MiB", more>>20)
+	}
+	c.complete(op)
+	c.console(id, "this machine started from an uploaded CD")
+}
+
+// zeros reads as zeros without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// peak returns the most memory that the process has held, in bytes.
+func (s *stack) peak() (most int64) {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &most); err == nil {
+			return most << 10
+		}
+	}
+	s.t.Fatal("no VmHWM")
+	return 0
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/ssh"
+
+	"slipway.dev/pkg/fetch/cdtest"
 )
 
 // unreached are routes whose success a test cannot cause here.
@@ -254,7 +256,7 @@ func everyUpkeep(c *client) {
 	c.complete(c.ok("POST", path+"/rescue_mode", object{"rescue_mode": false}))
 	c.complete(c.ok("POST", path+"/iso/mount", object{"url": cd(c.s.t, "every route"), "tags": []string{}}))
 	c.complete(c.ok("POST", path+"/iso/finish", nil))
-	c.complete(c.ok("POST", path+"/iso/mount", object{"url": cd(c.s.t, "every route")}))
+	c.complete(c.ok("POST", path+"/iso/upload", string(cdtest.Image("every route"))))
 	c.complete(c.ok("POST", path+"/iso/cancel", object{}))
 	c.complete(c.ok("POST", path+"/reinstall", object{"os": c.tiny(), "password": "third", "send_email_mode": "default"}))
 	c.complete(c.ok("POST", path+"/account", object{"account": 1}))

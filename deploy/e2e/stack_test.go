@@ -62,6 +62,8 @@ func (c *client) raw(method, path string, body any) (*http.Response, []byte) {
 	case nil:
 	case string:
 		r = strings.NewReader(b)
+	case io.Reader:
+		r = b
 	default:
 		text, err := json.Marshal(b)
 		if err != nil {

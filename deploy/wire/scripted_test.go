@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"regexp"
@@ -33,8 +32,18 @@ func (full) Invoke(_ context.Context, _ string, in, out any, _ ...grpc.CallOptio
 	return nil
 }
 
+// NewStream returns a stream that takes all messages.
 func (full) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
-	return nil, errors.New("no streams")
+	return fullStream{}, nil
+}
+
+type fullStream struct{ grpc.ClientStream }
+
+func (fullStream) SendMsg(any) error { return nil }
+func (fullStream) CloseSend() error  { return nil }
+func (fullStream) RecvMsg(out any) error {
+	fill(out.(proto.Message).ProtoReflect(), 0)
+	return nil
 }
 
 // fill sets every field of a message, up to a depth at which messages that contain themselves end.

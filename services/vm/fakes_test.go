@@ -220,6 +220,7 @@ type says struct {
 
 // fakeAgent keeps machines in memory and fails on demand, by name of the call.
 type fakeAgent struct {
+	broken chan struct{} // closed when an upload breaks off; nil for none
 	nodepb.UnimplementedNodeServiceServer
 	mu       sync.Mutex
 	machines map[string]*fakeMachine
@@ -332,7 +333,7 @@ func (f *fakeAgent) FetchCD(_ context.Context, r *nodepb.FetchCDRequest) (*nodep
 		if m.files == nil {
 			m.files, m.sizes = map[string]string{}, map[string]int32{}
 		}
-		m.files[r.GetName()] = r.GetUrl()
+		m.files[r.GetName()] = r.GetUrl() + r.GetUpload()
 	})
 }
 

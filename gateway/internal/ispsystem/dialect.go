@@ -11,6 +11,7 @@ import (
 	"slipway.dev/gateway/internal/console"
 	"slipway.dev/gateway/internal/edge"
 	"slipway.dev/gateway/internal/rest"
+	"slipway.dev/gateway/internal/upload"
 	"slipway.dev/gateway/internal/where"
 )
 
@@ -47,6 +48,7 @@ func Dialect() rest.Dialect {
 		Raw: func(conns rest.Conns) map[protoreflect.FullName]http.Handler {
 			return map[protoreflect.FullName]http.Handler{
 				"vm.v3.ConsoleService.OpenConsole": console.New(conns["vm"], WriteError, console.Times{}),
+				"vm.v3.UpkeepService.UploadISO":    upload.New(conns["vm"], WriteError, upload.Idle),
 			}
 		},
 	}

@@ -92,6 +92,9 @@ func (r Route) Status() int {
 // MediaType returns the media type of an answer that is a google.api.HttpBody, or "".
 func (r Route) MediaType() string { return access.RestOf(r.RPC).GetMediaType() }
 
+// File returns the media type of a body that is a file, or "".
+func (r Route) File() string { return access.RestOf(r.RPC).GetFile() }
+
 // Brief lists the fields of the answer of which the route shows the id alone.
 func (r Route) Brief() []string { return access.RestOf(r.RPC).GetIds() }
 

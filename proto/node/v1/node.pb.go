@@ -817,7 +817,9 @@ type FetchCDRequest struct {
 	// An http or https address.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	// The account of the machine, which has a share of the downloads of the node; 0 for none.
-	Account       int32 `protobuf:"varint,4,opt,name=account,proto3" json:"account,omitempty"`
+	Account int32 `protobuf:"varint,4,opt,name=account,proto3" json:"account,omitempty"`
+	// What TakeCD answered for this machine, in place of an address. UPLOAD_FAILED if the upload is not there any more.
+	Upload        string `protobuf:"bytes,5,opt,name=upload,proto3" json:"upload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -880,6 +882,131 @@ func (x *FetchCDRequest) GetAccount() int32 {
 	return 0
 }
 
+func (x *FetchCDRequest) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+// TakeCDRequest is the machine, and then the image.
+type TakeCDRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message alone.
+	Machine string `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// At most 1 MiB.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// In the first message alone: the account of the machine, which has a share of the uploads of the node; 0 for none.
+	Account       int32 `protobuf:"varint,3,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeCDRequest) Reset() {
+	*x = TakeCDRequest{}
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeCDRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeCDRequest) ProtoMessage() {}
+
+func (x *TakeCDRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeCDRequest.ProtoReflect.Descriptor instead.
+func (*TakeCDRequest) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TakeCDRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *TakeCDRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *TakeCDRequest) GetAccount() int32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
+// TakeCDResponse says how far the upload is.
+type TakeCDResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the second message alone.
+	Upload        string `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
+	SizeMib       int32  `protobuf:"varint,2,opt,name=size_mib,json=sizeMib,proto3" json:"size_mib,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeCDResponse) Reset() {
+	*x = TakeCDResponse{}
+	mi := &file_node_v1_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeCDResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeCDResponse) ProtoMessage() {}
+
+func (x *TakeCDResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeCDResponse.ProtoReflect.Descriptor instead.
+func (*TakeCDResponse) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TakeCDResponse) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *TakeCDResponse) GetSizeMib() int32 {
+	if x != nil {
+		return x.SizeMib
+	}
+	return 0
+}
+
 // FetchCDResponse says how large the image is.
 type FetchCDResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -890,7 +1017,7 @@ type FetchCDResponse struct {
 
 func (x *FetchCDResponse) Reset() {
 	*x = FetchCDResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1029,7 @@ func (x *FetchCDResponse) String() string {
 func (*FetchCDResponse) ProtoMessage() {}
 
 func (x *FetchCDResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[10]
+	mi := &file_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1042,7 @@ func (x *FetchCDResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchCDResponse.ProtoReflect.Descriptor instead.
 func (*FetchCDResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FetchCDResponse) GetSizeMib() int32 {
@@ -940,7 +1067,7 @@ type MoveDiskRequest struct {
 
 func (x *MoveDiskRequest) Reset() {
 	*x = MoveDiskRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1079,7 @@ func (x *MoveDiskRequest) String() string {
 func (*MoveDiskRequest) ProtoMessage() {}
 
 func (x *MoveDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[11]
+	mi := &file_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1092,7 @@ func (x *MoveDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveDiskRequest.ProtoReflect.Descriptor instead.
 func (*MoveDiskRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MoveDiskRequest) GetCommand() *Command {
@@ -1005,7 +1132,7 @@ type MoveDiskResponse struct {
 
 func (x *MoveDiskResponse) Reset() {
 	*x = MoveDiskResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1144,7 @@ func (x *MoveDiskResponse) String() string {
 func (*MoveDiskResponse) ProtoMessage() {}
 
 func (x *MoveDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[12]
+	mi := &file_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1157,7 @@ func (x *MoveDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveDiskResponse.ProtoReflect.Descriptor instead.
 func (*MoveDiskResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 // RemoveDiskRequest names a disk.
@@ -1044,7 +1171,7 @@ type RemoveDiskRequest struct {
 
 func (x *RemoveDiskRequest) Reset() {
 	*x = RemoveDiskRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1183,7 @@ func (x *RemoveDiskRequest) String() string {
 func (*RemoveDiskRequest) ProtoMessage() {}
 
 func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[13]
+	mi := &file_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1196,7 @@ func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDiskRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDiskRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveDiskRequest) GetCommand() *Command {
@@ -1095,7 +1222,7 @@ type RemoveDiskResponse struct {
 
 func (x *RemoveDiskResponse) Reset() {
 	*x = RemoveDiskResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1234,7 @@ func (x *RemoveDiskResponse) String() string {
 func (*RemoveDiskResponse) ProtoMessage() {}
 
 func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[14]
+	mi := &file_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1247,7 @@ func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDiskResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDiskResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 // Link is a network interface with the configuration for the guest.
@@ -1146,7 +1273,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1285,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[15]
+	mi := &file_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1298,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Link) GetMac() string {
@@ -1254,7 +1381,7 @@ type FirewallRule struct {
 
 func (x *FirewallRule) Reset() {
 	*x = FirewallRule{}
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1393,7 @@ func (x *FirewallRule) String() string {
 func (*FirewallRule) ProtoMessage() {}
 
 func (x *FirewallRule) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[16]
+	mi := &file_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1406,7 @@ func (x *FirewallRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirewallRule.ProtoReflect.Descriptor instead.
 func (*FirewallRule) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FirewallRule) GetDrop() bool {
@@ -1330,7 +1457,7 @@ type NodeSide struct {
 
 func (x *NodeSide) Reset() {
 	*x = NodeSide{}
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1469,7 @@ func (x *NodeSide) String() string {
 func (*NodeSide) ProtoMessage() {}
 
 func (x *NodeSide) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[17]
+	mi := &file_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1482,7 @@ func (x *NodeSide) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSide.ProtoReflect.Descriptor instead.
 func (*NodeSide) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NodeSide) GetAddresses() []string {
@@ -1391,7 +1518,7 @@ type EnsureSeedRequest struct {
 
 func (x *EnsureSeedRequest) Reset() {
 	*x = EnsureSeedRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1530,7 @@ func (x *EnsureSeedRequest) String() string {
 func (*EnsureSeedRequest) ProtoMessage() {}
 
 func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[18]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1543,7 @@ func (x *EnsureSeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedRequest.ProtoReflect.Descriptor instead.
 func (*EnsureSeedRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EnsureSeedRequest) GetCommand() *Command {
@@ -1484,7 +1611,7 @@ type EnsureSeedResponse struct {
 
 func (x *EnsureSeedResponse) Reset() {
 	*x = EnsureSeedResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1623,7 @@ func (x *EnsureSeedResponse) String() string {
 func (*EnsureSeedResponse) ProtoMessage() {}
 
 func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1636,7 @@ func (x *EnsureSeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureSeedResponse.ProtoReflect.Descriptor instead.
 func (*EnsureSeedResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 // DefineMachineRequest describes a machine.
@@ -1536,7 +1663,7 @@ type DefineMachineRequest struct {
 
 func (x *DefineMachineRequest) Reset() {
 	*x = DefineMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1675,7 @@ func (x *DefineMachineRequest) String() string {
 func (*DefineMachineRequest) ProtoMessage() {}
 
 func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[20]
+	mi := &file_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1688,7 @@ func (x *DefineMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineRequest.ProtoReflect.Descriptor instead.
 func (*DefineMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DefineMachineRequest) GetCommand() *Command {
@@ -1658,7 +1785,7 @@ type CPULimits struct {
 
 func (x *CPULimits) Reset() {
 	*x = CPULimits{}
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1797,7 @@ func (x *CPULimits) String() string {
 func (*CPULimits) ProtoMessage() {}
 
 func (x *CPULimits) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[21]
+	mi := &file_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1810,7 @@ func (x *CPULimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CPULimits.ProtoReflect.Descriptor instead.
 func (*CPULimits) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CPULimits) GetMode() string {
@@ -1729,7 +1856,7 @@ type DiskLimits struct {
 
 func (x *DiskLimits) Reset() {
 	*x = DiskLimits{}
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1868,7 @@ func (x *DiskLimits) String() string {
 func (*DiskLimits) ProtoMessage() {}
 
 func (x *DiskLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[22]
+	mi := &file_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1881,7 @@ func (x *DiskLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskLimits.ProtoReflect.Descriptor instead.
 func (*DiskLimits) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DiskLimits) GetReadMbitps() int32 {
@@ -1801,7 +1928,7 @@ type DefineMachineResponse struct {
 
 func (x *DefineMachineResponse) Reset() {
 	*x = DefineMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1940,7 @@ func (x *DefineMachineResponse) String() string {
 func (*DefineMachineResponse) ProtoMessage() {}
 
 func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[23]
+	mi := &file_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1953,7 @@ func (x *DefineMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineMachineResponse.ProtoReflect.Descriptor instead.
 func (*DefineMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 // StartMachineRequest names the machine.
@@ -1843,7 +1970,7 @@ type StartMachineRequest struct {
 
 func (x *StartMachineRequest) Reset() {
 	*x = StartMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1982,7 @@ func (x *StartMachineRequest) String() string {
 func (*StartMachineRequest) ProtoMessage() {}
 
 func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[24]
+	mi := &file_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +1995,7 @@ func (x *StartMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineRequest.ProtoReflect.Descriptor instead.
 func (*StartMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StartMachineRequest) GetCommand() *Command {
@@ -1903,7 +2030,7 @@ type StartMachineResponse struct {
 
 func (x *StartMachineResponse) Reset() {
 	*x = StartMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2042,7 @@ func (x *StartMachineResponse) String() string {
 func (*StartMachineResponse) ProtoMessage() {}
 
 func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[25]
+	mi := &file_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2055,7 @@ func (x *StartMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMachineResponse.ProtoReflect.Descriptor instead.
 func (*StartMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StartMachineResponse) GetRunning() bool {
@@ -1954,7 +2081,7 @@ type AdaptMachineRequest struct {
 
 func (x *AdaptMachineRequest) Reset() {
 	*x = AdaptMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2093,7 @@ func (x *AdaptMachineRequest) String() string {
 func (*AdaptMachineRequest) ProtoMessage() {}
 
 func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[26]
+	mi := &file_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2106,7 @@ func (x *AdaptMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdaptMachineRequest.ProtoReflect.Descriptor instead.
 func (*AdaptMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AdaptMachineRequest) GetCommand() *Command {
@@ -2025,7 +2152,7 @@ type AdaptMachineResponse struct {
 
 func (x *AdaptMachineResponse) Reset() {
 	*x = AdaptMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2164,7 @@ func (x *AdaptMachineResponse) String() string {
 func (*AdaptMachineResponse) ProtoMessage() {}
 
 func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[27]
+	mi := &file_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2177,7 @@ func (x *AdaptMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdaptMachineResponse.ProtoReflect.Descriptor instead.
 func (*AdaptMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AdaptMachineResponse) GetRunning() bool {
@@ -2095,7 +2222,7 @@ type StopMachineRequest struct {
 
 func (x *StopMachineRequest) Reset() {
 	*x = StopMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2234,7 @@ func (x *StopMachineRequest) String() string {
 func (*StopMachineRequest) ProtoMessage() {}
 
 func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[28]
+	mi := &file_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2247,7 @@ func (x *StopMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineRequest.ProtoReflect.Descriptor instead.
 func (*StopMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StopMachineRequest) GetCommand() *Command {
@@ -2155,7 +2282,7 @@ type StopMachineResponse struct {
 
 func (x *StopMachineResponse) Reset() {
 	*x = StopMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2294,7 @@ func (x *StopMachineResponse) String() string {
 func (*StopMachineResponse) ProtoMessage() {}
 
 func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[29]
+	mi := &file_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2307,7 @@ func (x *StopMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMachineResponse.ProtoReflect.Descriptor instead.
 func (*StopMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StopMachineResponse) GetForced() bool {
@@ -2200,7 +2327,7 @@ type AskGuestRequest struct {
 
 func (x *AskGuestRequest) Reset() {
 	*x = AskGuestRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2339,7 @@ func (x *AskGuestRequest) String() string {
 func (*AskGuestRequest) ProtoMessage() {}
 
 func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[30]
+	mi := &file_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2352,7 @@ func (x *AskGuestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGuestRequest.ProtoReflect.Descriptor instead.
 func (*AskGuestRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AskGuestRequest) GetMachine() string {
@@ -2246,7 +2373,7 @@ type AskGuestResponse struct {
 
 func (x *AskGuestResponse) Reset() {
 	*x = AskGuestResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2385,7 @@ func (x *AskGuestResponse) String() string {
 func (*AskGuestResponse) ProtoMessage() {}
 
 func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[31]
+	mi := &file_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2398,7 @@ func (x *AskGuestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGuestResponse.ProtoReflect.Descriptor instead.
 func (*AskGuestResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AskGuestResponse) GetAddresses() []string {
@@ -2293,7 +2420,7 @@ type SetGuestPasswordRequest struct {
 
 func (x *SetGuestPasswordRequest) Reset() {
 	*x = SetGuestPasswordRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2432,7 @@ func (x *SetGuestPasswordRequest) String() string {
 func (*SetGuestPasswordRequest) ProtoMessage() {}
 
 func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[32]
+	mi := &file_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2445,7 @@ func (x *SetGuestPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGuestPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetGuestPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetGuestPasswordRequest) GetCommand() *Command {
@@ -2344,7 +2471,7 @@ type SetGuestPasswordResponse struct {
 
 func (x *SetGuestPasswordResponse) Reset() {
 	*x = SetGuestPasswordResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2483,7 @@ func (x *SetGuestPasswordResponse) String() string {
 func (*SetGuestPasswordResponse) ProtoMessage() {}
 
 func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[33]
+	mi := &file_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2496,7 @@ func (x *SetGuestPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGuestPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetGuestPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 // RemoveMachineRequest names the machine.
@@ -2384,7 +2511,7 @@ type RemoveMachineRequest struct {
 
 func (x *RemoveMachineRequest) Reset() {
 	*x = RemoveMachineRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2523,7 @@ func (x *RemoveMachineRequest) String() string {
 func (*RemoveMachineRequest) ProtoMessage() {}
 
 func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[34]
+	mi := &file_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2536,7 @@ func (x *RemoveMachineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMachineRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RemoveMachineRequest) GetCommand() *Command {
@@ -2440,7 +2567,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2579,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[35]
+	mi := &file_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2592,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Proof) GetStackId() string {
@@ -2498,7 +2625,7 @@ type RemoveMachineResponse struct {
 
 func (x *RemoveMachineResponse) Reset() {
 	*x = RemoveMachineResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2637,7 @@ func (x *RemoveMachineResponse) String() string {
 func (*RemoveMachineResponse) ProtoMessage() {}
 
 func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[36]
+	mi := &file_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2650,7 @@ func (x *RemoveMachineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMachineResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 // ListMachinesRequest names the last list that the caller has.
@@ -2542,7 +2669,7 @@ type ListMachinesRequest struct {
 
 func (x *ListMachinesRequest) Reset() {
 	*x = ListMachinesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2681,7 @@ func (x *ListMachinesRequest) String() string {
 func (*ListMachinesRequest) ProtoMessage() {}
 
 func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[37]
+	mi := &file_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2694,7 @@ func (x *ListMachinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesRequest.ProtoReflect.Descriptor instead.
 func (*ListMachinesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListMachinesRequest) GetAsOf() string {
@@ -2607,7 +2734,7 @@ type ListMachinesResponse struct {
 
 func (x *ListMachinesResponse) Reset() {
 	*x = ListMachinesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2746,7 @@ func (x *ListMachinesResponse) String() string {
 func (*ListMachinesResponse) ProtoMessage() {}
 
 func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[38]
+	mi := &file_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2759,7 @@ func (x *ListMachinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMachinesResponse.ProtoReflect.Descriptor instead.
 func (*ListMachinesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListMachinesResponse) GetMachines() []*Machine {
@@ -2685,7 +2812,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_node_v1_node_proto_msgTypes[39]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2824,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[39]
+	mi := &file_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2837,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Machine) GetUuid() string {
@@ -2778,7 +2905,7 @@ type ListTracesRequest struct {
 
 func (x *ListTracesRequest) Reset() {
 	*x = ListTracesRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +2917,7 @@ func (x *ListTracesRequest) String() string {
 func (*ListTracesRequest) ProtoMessage() {}
 
 func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[40]
+	mi := &file_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +2930,7 @@ func (x *ListTracesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesRequest.ProtoReflect.Descriptor instead.
 func (*ListTracesRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 // ListTracesResponse lists the traces.
@@ -2822,7 +2949,7 @@ type ListTracesResponse struct {
 
 func (x *ListTracesResponse) Reset() {
 	*x = ListTracesResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +2961,7 @@ func (x *ListTracesResponse) String() string {
 func (*ListTracesResponse) ProtoMessage() {}
 
 func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[41]
+	mi := &file_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +2974,7 @@ func (x *ListTracesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTracesResponse.ProtoReflect.Descriptor instead.
 func (*ListTracesResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListTracesResponse) GetTraces() []*Trace {
@@ -2892,7 +3019,7 @@ type Bridge struct {
 
 func (x *Bridge) Reset() {
 	*x = Bridge{}
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +3031,7 @@ func (x *Bridge) String() string {
 func (*Bridge) ProtoMessage() {}
 
 func (x *Bridge) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[42]
+	mi := &file_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +3044,7 @@ func (x *Bridge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bridge.ProtoReflect.Descriptor instead.
 func (*Bridge) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Bridge) GetName() string {
@@ -2953,7 +3080,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2965,7 +3092,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[43]
+	mi := &file_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2978,7 +3105,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *LeftOut) GetFile() string {
@@ -3017,7 +3144,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3029,7 +3156,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[44]
+	mi := &file_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3042,7 +3169,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Trace) GetUuid() string {
@@ -3113,7 +3240,7 @@ type ReadConsoleRequest struct {
 
 func (x *ReadConsoleRequest) Reset() {
 	*x = ReadConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3252,7 @@ func (x *ReadConsoleRequest) String() string {
 func (*ReadConsoleRequest) ProtoMessage() {}
 
 func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[45]
+	mi := &file_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3265,7 @@ func (x *ReadConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ReadConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReadConsoleRequest) GetMachine() string {
@@ -3165,7 +3292,7 @@ type ReadConsoleResponse struct {
 
 func (x *ReadConsoleResponse) Reset() {
 	*x = ReadConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3304,7 @@ func (x *ReadConsoleResponse) String() string {
 func (*ReadConsoleResponse) ProtoMessage() {}
 
 func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[46]
+	mi := &file_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3317,7 @@ func (x *ReadConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ReadConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReadConsoleResponse) GetText() []byte {
@@ -3213,7 +3340,7 @@ type OpenConsoleRequest struct {
 
 func (x *OpenConsoleRequest) Reset() {
 	*x = OpenConsoleRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[47]
+	mi := &file_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3352,7 @@ func (x *OpenConsoleRequest) String() string {
 func (*OpenConsoleRequest) ProtoMessage() {}
 
 func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[47]
+	mi := &file_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3365,7 @@ func (x *OpenConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleRequest.ProtoReflect.Descriptor instead.
 func (*OpenConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *OpenConsoleRequest) GetMachine() string {
@@ -3272,7 +3399,7 @@ type OpenConsoleResponse struct {
 
 func (x *OpenConsoleResponse) Reset() {
 	*x = OpenConsoleResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[48]
+	mi := &file_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3284,7 +3411,7 @@ func (x *OpenConsoleResponse) String() string {
 func (*OpenConsoleResponse) ProtoMessage() {}
 
 func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[48]
+	mi := &file_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3297,7 +3424,7 @@ func (x *OpenConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsoleResponse.ProtoReflect.Descriptor instead.
 func (*OpenConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *OpenConsoleResponse) GetData() []byte {
@@ -3324,7 +3451,7 @@ type ImportTemplateRequest struct {
 
 func (x *ImportTemplateRequest) Reset() {
 	*x = ImportTemplateRequest{}
-	mi := &file_node_v1_node_proto_msgTypes[49]
+	mi := &file_node_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3463,7 @@ func (x *ImportTemplateRequest) String() string {
 func (*ImportTemplateRequest) ProtoMessage() {}
 
 func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[49]
+	mi := &file_node_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3476,7 @@ func (x *ImportTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateRequest.ProtoReflect.Descriptor instead.
 func (*ImportTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ImportTemplateRequest) GetName() string {
@@ -3411,7 +3538,7 @@ type ImportTemplateResponse struct {
 
 func (x *ImportTemplateResponse) Reset() {
 	*x = ImportTemplateResponse{}
-	mi := &file_node_v1_node_proto_msgTypes[50]
+	mi := &file_node_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3423,7 +3550,7 @@ func (x *ImportTemplateResponse) String() string {
 func (*ImportTemplateResponse) ProtoMessage() {}
 
 func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[50]
+	mi := &file_node_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3436,7 +3563,7 @@ func (x *ImportTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportTemplateResponse.ProtoReflect.Descriptor instead.
 func (*ImportTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ImportTemplateResponse) GetTemplate() *Template {
@@ -3506,12 +3633,20 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x11EnsureDiskRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12!\n" +
 	"\x04disk\x18\x02 \x01(\v2\r.node.v1.DiskR\x04disk\"\x14\n" +
-	"\x12EnsureDiskResponse\"|\n" +
+	"\x12EnsureDiskResponse\"\x94\x01\n" +
 	"\x0eFetchCDRequest\x12*\n" +
 	"\acommand\x18\x01 \x01(\v2\x10.node.v1.CommandR\acommand\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12\x18\n" +
-	"\aaccount\x18\x04 \x01(\x05R\aaccount\",\n" +
+	"\aaccount\x18\x04 \x01(\x05R\aaccount\x12\x16\n" +
+	"\x06upload\x18\x05 \x01(\tR\x06upload\"W\n" +
+	"\rTakeCDRequest\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\x05R\aaccount\"C\n" +
+	"\x0eTakeCDResponse\x12\x16\n" +
+	"\x06upload\x18\x01 \x01(\tR\x06upload\x12\x19\n" +
+	"\bsize_mib\x18\x02 \x01(\x05R\asizeMib\",\n" +
 	"\x0fFetchCDResponse\x12\x19\n" +
 	"\bsize_mib\x18\x01 \x01(\x05R\asizeMib\"|\n" +
 	"\x0fMoveDiskRequest\x12*\n" +
@@ -3694,7 +3829,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\vConsoleKind\x12\x1c\n" +
 	"\x18CONSOLE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CONSOLE_KIND_VNC\x10\x01\x12\x17\n" +
-	"\x13CONSOLE_KIND_SERIAL\x10\x022\xb2\x0e\n" +
+	"\x13CONSOLE_KIND_SERIAL\x10\x022\x89\x0f\n" +
 	"\vNodeService\x12H\n" +
 	"\bDescribe\x12\x18.node.v1.DescribeRequest\x1a\x14.node.v1.Description\"\f\xea\xc7\x18\b\b\x04\x12\x02vm\x18\x01\x12i\n" +
 	"\rEnsureNetwork\x12\x1d.node.v1.EnsureNetworkRequest\x1a\x1e.node.v1.EnsureNetworkResponse\"\x19\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\v\n" +
@@ -3703,7 +3838,9 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"EnsureDisk\x12\x1a.node.v1.EnsureDiskRequest\x1a\x1b.node.v1.EnsureDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
 	"\x04disk(\x01\x12T\n" +
 	"\aFetchCD\x12\x17.node.v1.FetchCDRequest\x1a\x18.node.v1.FetchCDResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
-	"\x04disk(\x01\x12W\n" +
+	"\x04disk(\x01\x12U\n" +
+	"\x06TakeCD\x12\x16.node.v1.TakeCDRequest\x1a\x17.node.v1.TakeCDResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
+	"\x04disk(\x01(\x010\x01\x12W\n" +
 	"\bMoveDisk\x12\x18.node.v1.MoveDiskRequest\x1a\x19.node.v1.MoveDiskResponse\"\x16\xea\xc7\x18\x06\b\x04\x12\x02vm\xf2\xc7\x18\b\n" +
 	"\x04disk(\x01\x12]\n" +
 	"\n" +
@@ -3746,7 +3883,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_node_v1_node_proto_goTypes = []any{
 	(MachineState)(0),                // 0: node.v1.MachineState
 	(ConsoleKind)(0),                 // 1: node.v1.ConsoleKind
@@ -3760,48 +3897,50 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*EnsureDiskRequest)(nil),        // 9: node.v1.EnsureDiskRequest
 	(*EnsureDiskResponse)(nil),       // 10: node.v1.EnsureDiskResponse
 	(*FetchCDRequest)(nil),           // 11: node.v1.FetchCDRequest
-	(*FetchCDResponse)(nil),          // 12: node.v1.FetchCDResponse
-	(*MoveDiskRequest)(nil),          // 13: node.v1.MoveDiskRequest
-	(*MoveDiskResponse)(nil),         // 14: node.v1.MoveDiskResponse
-	(*RemoveDiskRequest)(nil),        // 15: node.v1.RemoveDiskRequest
-	(*RemoveDiskResponse)(nil),       // 16: node.v1.RemoveDiskResponse
-	(*Link)(nil),                     // 17: node.v1.Link
-	(*FirewallRule)(nil),             // 18: node.v1.FirewallRule
-	(*NodeSide)(nil),                 // 19: node.v1.NodeSide
-	(*EnsureSeedRequest)(nil),        // 20: node.v1.EnsureSeedRequest
-	(*EnsureSeedResponse)(nil),       // 21: node.v1.EnsureSeedResponse
-	(*DefineMachineRequest)(nil),     // 22: node.v1.DefineMachineRequest
-	(*CPULimits)(nil),                // 23: node.v1.CPULimits
-	(*DiskLimits)(nil),               // 24: node.v1.DiskLimits
-	(*DefineMachineResponse)(nil),    // 25: node.v1.DefineMachineResponse
-	(*StartMachineRequest)(nil),      // 26: node.v1.StartMachineRequest
-	(*StartMachineResponse)(nil),     // 27: node.v1.StartMachineResponse
-	(*AdaptMachineRequest)(nil),      // 28: node.v1.AdaptMachineRequest
-	(*AdaptMachineResponse)(nil),     // 29: node.v1.AdaptMachineResponse
-	(*StopMachineRequest)(nil),       // 30: node.v1.StopMachineRequest
-	(*StopMachineResponse)(nil),      // 31: node.v1.StopMachineResponse
-	(*AskGuestRequest)(nil),          // 32: node.v1.AskGuestRequest
-	(*AskGuestResponse)(nil),         // 33: node.v1.AskGuestResponse
-	(*SetGuestPasswordRequest)(nil),  // 34: node.v1.SetGuestPasswordRequest
-	(*SetGuestPasswordResponse)(nil), // 35: node.v1.SetGuestPasswordResponse
-	(*RemoveMachineRequest)(nil),     // 36: node.v1.RemoveMachineRequest
-	(*Proof)(nil),                    // 37: node.v1.Proof
-	(*RemoveMachineResponse)(nil),    // 38: node.v1.RemoveMachineResponse
-	(*ListMachinesRequest)(nil),      // 39: node.v1.ListMachinesRequest
-	(*ListMachinesResponse)(nil),     // 40: node.v1.ListMachinesResponse
-	(*Machine)(nil),                  // 41: node.v1.Machine
-	(*ListTracesRequest)(nil),        // 42: node.v1.ListTracesRequest
-	(*ListTracesResponse)(nil),       // 43: node.v1.ListTracesResponse
-	(*Bridge)(nil),                   // 44: node.v1.Bridge
-	(*LeftOut)(nil),                  // 45: node.v1.LeftOut
-	(*Trace)(nil),                    // 46: node.v1.Trace
-	(*ReadConsoleRequest)(nil),       // 47: node.v1.ReadConsoleRequest
-	(*ReadConsoleResponse)(nil),      // 48: node.v1.ReadConsoleResponse
-	(*OpenConsoleRequest)(nil),       // 49: node.v1.OpenConsoleRequest
-	(*OpenConsoleResponse)(nil),      // 50: node.v1.OpenConsoleResponse
-	(*ImportTemplateRequest)(nil),    // 51: node.v1.ImportTemplateRequest
-	(*ImportTemplateResponse)(nil),   // 52: node.v1.ImportTemplateResponse
-	(*timestamppb.Timestamp)(nil),    // 53: google.protobuf.Timestamp
+	(*TakeCDRequest)(nil),            // 12: node.v1.TakeCDRequest
+	(*TakeCDResponse)(nil),           // 13: node.v1.TakeCDResponse
+	(*FetchCDResponse)(nil),          // 14: node.v1.FetchCDResponse
+	(*MoveDiskRequest)(nil),          // 15: node.v1.MoveDiskRequest
+	(*MoveDiskResponse)(nil),         // 16: node.v1.MoveDiskResponse
+	(*RemoveDiskRequest)(nil),        // 17: node.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil),       // 18: node.v1.RemoveDiskResponse
+	(*Link)(nil),                     // 19: node.v1.Link
+	(*FirewallRule)(nil),             // 20: node.v1.FirewallRule
+	(*NodeSide)(nil),                 // 21: node.v1.NodeSide
+	(*EnsureSeedRequest)(nil),        // 22: node.v1.EnsureSeedRequest
+	(*EnsureSeedResponse)(nil),       // 23: node.v1.EnsureSeedResponse
+	(*DefineMachineRequest)(nil),     // 24: node.v1.DefineMachineRequest
+	(*CPULimits)(nil),                // 25: node.v1.CPULimits
+	(*DiskLimits)(nil),               // 26: node.v1.DiskLimits
+	(*DefineMachineResponse)(nil),    // 27: node.v1.DefineMachineResponse
+	(*StartMachineRequest)(nil),      // 28: node.v1.StartMachineRequest
+	(*StartMachineResponse)(nil),     // 29: node.v1.StartMachineResponse
+	(*AdaptMachineRequest)(nil),      // 30: node.v1.AdaptMachineRequest
+	(*AdaptMachineResponse)(nil),     // 31: node.v1.AdaptMachineResponse
+	(*StopMachineRequest)(nil),       // 32: node.v1.StopMachineRequest
+	(*StopMachineResponse)(nil),      // 33: node.v1.StopMachineResponse
+	(*AskGuestRequest)(nil),          // 34: node.v1.AskGuestRequest
+	(*AskGuestResponse)(nil),         // 35: node.v1.AskGuestResponse
+	(*SetGuestPasswordRequest)(nil),  // 36: node.v1.SetGuestPasswordRequest
+	(*SetGuestPasswordResponse)(nil), // 37: node.v1.SetGuestPasswordResponse
+	(*RemoveMachineRequest)(nil),     // 38: node.v1.RemoveMachineRequest
+	(*Proof)(nil),                    // 39: node.v1.Proof
+	(*RemoveMachineResponse)(nil),    // 40: node.v1.RemoveMachineResponse
+	(*ListMachinesRequest)(nil),      // 41: node.v1.ListMachinesRequest
+	(*ListMachinesResponse)(nil),     // 42: node.v1.ListMachinesResponse
+	(*Machine)(nil),                  // 43: node.v1.Machine
+	(*ListTracesRequest)(nil),        // 44: node.v1.ListTracesRequest
+	(*ListTracesResponse)(nil),       // 45: node.v1.ListTracesResponse
+	(*Bridge)(nil),                   // 46: node.v1.Bridge
+	(*LeftOut)(nil),                  // 47: node.v1.LeftOut
+	(*Trace)(nil),                    // 48: node.v1.Trace
+	(*ReadConsoleRequest)(nil),       // 49: node.v1.ReadConsoleRequest
+	(*ReadConsoleResponse)(nil),      // 50: node.v1.ReadConsoleResponse
+	(*OpenConsoleRequest)(nil),       // 51: node.v1.OpenConsoleRequest
+	(*OpenConsoleResponse)(nil),      // 52: node.v1.OpenConsoleResponse
+	(*ImportTemplateRequest)(nil),    // 53: node.v1.ImportTemplateRequest
+	(*ImportTemplateResponse)(nil),   // 54: node.v1.ImportTemplateResponse
+	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	5,  // 0: node.v1.Description.templates:type_name -> node.v1.Template
@@ -3810,72 +3949,74 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	2,  // 3: node.v1.FetchCDRequest.command:type_name -> node.v1.Command
 	2,  // 4: node.v1.MoveDiskRequest.command:type_name -> node.v1.Command
 	2,  // 5: node.v1.RemoveDiskRequest.command:type_name -> node.v1.Command
-	19, // 6: node.v1.Link.node_side:type_name -> node.v1.NodeSide
-	18, // 7: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
+	21, // 6: node.v1.Link.node_side:type_name -> node.v1.NodeSide
+	20, // 7: node.v1.Link.firewall:type_name -> node.v1.FirewallRule
 	2,  // 8: node.v1.EnsureSeedRequest.command:type_name -> node.v1.Command
-	17, // 9: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
+	19, // 9: node.v1.EnsureSeedRequest.links:type_name -> node.v1.Link
 	2,  // 10: node.v1.DefineMachineRequest.command:type_name -> node.v1.Command
 	8,  // 11: node.v1.DefineMachineRequest.disks:type_name -> node.v1.Disk
-	17, // 12: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
-	23, // 13: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
-	24, // 14: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
+	19, // 12: node.v1.DefineMachineRequest.links:type_name -> node.v1.Link
+	25, // 13: node.v1.DefineMachineRequest.cpu:type_name -> node.v1.CPULimits
+	26, // 14: node.v1.DefineMachineRequest.disk_limits:type_name -> node.v1.DiskLimits
 	2,  // 15: node.v1.StartMachineRequest.command:type_name -> node.v1.Command
-	20, // 16: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
-	22, // 17: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	22, // 16: node.v1.StartMachineRequest.seed:type_name -> node.v1.EnsureSeedRequest
+	24, // 17: node.v1.StartMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
 	2,  // 18: node.v1.AdaptMachineRequest.command:type_name -> node.v1.Command
-	22, // 19: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
+	24, // 19: node.v1.AdaptMachineRequest.machine:type_name -> node.v1.DefineMachineRequest
 	2,  // 20: node.v1.StopMachineRequest.command:type_name -> node.v1.Command
 	2,  // 21: node.v1.SetGuestPasswordRequest.command:type_name -> node.v1.Command
 	2,  // 22: node.v1.RemoveMachineRequest.command:type_name -> node.v1.Command
-	37, // 23: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
-	41, // 24: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
+	39, // 23: node.v1.RemoveMachineRequest.proof:type_name -> node.v1.Proof
+	43, // 24: node.v1.ListMachinesResponse.machines:type_name -> node.v1.Machine
 	0,  // 25: node.v1.Machine.state:type_name -> node.v1.MachineState
-	53, // 26: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
-	46, // 27: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
-	45, // 28: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
-	44, // 29: node.v1.ListTracesResponse.bridges:type_name -> node.v1.Bridge
+	55, // 26: node.v1.Machine.seen_at:type_name -> google.protobuf.Timestamp
+	48, // 27: node.v1.ListTracesResponse.traces:type_name -> node.v1.Trace
+	47, // 28: node.v1.ListTracesResponse.left_out:type_name -> node.v1.LeftOut
+	46, // 29: node.v1.ListTracesResponse.bridges:type_name -> node.v1.Bridge
 	1,  // 30: node.v1.OpenConsoleRequest.kind:type_name -> node.v1.ConsoleKind
 	5,  // 31: node.v1.ImportTemplateResponse.template:type_name -> node.v1.Template
 	3,  // 32: node.v1.NodeService.Describe:input_type -> node.v1.DescribeRequest
 	6,  // 33: node.v1.NodeService.EnsureNetwork:input_type -> node.v1.EnsureNetworkRequest
 	9,  // 34: node.v1.NodeService.EnsureDisk:input_type -> node.v1.EnsureDiskRequest
 	11, // 35: node.v1.NodeService.FetchCD:input_type -> node.v1.FetchCDRequest
-	13, // 36: node.v1.NodeService.MoveDisk:input_type -> node.v1.MoveDiskRequest
-	15, // 37: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
-	20, // 38: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
-	22, // 39: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
-	26, // 40: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
-	30, // 41: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
-	32, // 42: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
-	34, // 43: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
-	28, // 44: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
-	36, // 45: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
-	39, // 46: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
-	42, // 47: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
-	47, // 48: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
-	49, // 49: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
-	51, // 50: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
-	4,  // 51: node.v1.NodeService.Describe:output_type -> node.v1.Description
-	7,  // 52: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
-	10, // 53: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
-	12, // 54: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
-	14, // 55: node.v1.NodeService.MoveDisk:output_type -> node.v1.MoveDiskResponse
-	16, // 56: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
-	21, // 57: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
-	25, // 58: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
-	27, // 59: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
-	31, // 60: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
-	33, // 61: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
-	35, // 62: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
-	29, // 63: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
-	38, // 64: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
-	40, // 65: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
-	43, // 66: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
-	48, // 67: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
-	50, // 68: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
-	52, // 69: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
-	51, // [51:70] is the sub-list for method output_type
-	32, // [32:51] is the sub-list for method input_type
+	12, // 36: node.v1.NodeService.TakeCD:input_type -> node.v1.TakeCDRequest
+	15, // 37: node.v1.NodeService.MoveDisk:input_type -> node.v1.MoveDiskRequest
+	17, // 38: node.v1.NodeService.RemoveDisk:input_type -> node.v1.RemoveDiskRequest
+	22, // 39: node.v1.NodeService.EnsureSeed:input_type -> node.v1.EnsureSeedRequest
+	24, // 40: node.v1.NodeService.DefineMachine:input_type -> node.v1.DefineMachineRequest
+	28, // 41: node.v1.NodeService.StartMachine:input_type -> node.v1.StartMachineRequest
+	32, // 42: node.v1.NodeService.StopMachine:input_type -> node.v1.StopMachineRequest
+	34, // 43: node.v1.NodeService.AskGuest:input_type -> node.v1.AskGuestRequest
+	36, // 44: node.v1.NodeService.SetGuestPassword:input_type -> node.v1.SetGuestPasswordRequest
+	30, // 45: node.v1.NodeService.AdaptMachine:input_type -> node.v1.AdaptMachineRequest
+	38, // 46: node.v1.NodeService.RemoveMachine:input_type -> node.v1.RemoveMachineRequest
+	41, // 47: node.v1.NodeService.ListMachines:input_type -> node.v1.ListMachinesRequest
+	44, // 48: node.v1.NodeService.ListTraces:input_type -> node.v1.ListTracesRequest
+	49, // 49: node.v1.NodeService.ReadConsole:input_type -> node.v1.ReadConsoleRequest
+	51, // 50: node.v1.NodeService.OpenConsole:input_type -> node.v1.OpenConsoleRequest
+	53, // 51: node.v1.NodeService.ImportTemplate:input_type -> node.v1.ImportTemplateRequest
+	4,  // 52: node.v1.NodeService.Describe:output_type -> node.v1.Description
+	7,  // 53: node.v1.NodeService.EnsureNetwork:output_type -> node.v1.EnsureNetworkResponse
+	10, // 54: node.v1.NodeService.EnsureDisk:output_type -> node.v1.EnsureDiskResponse
+	14, // 55: node.v1.NodeService.FetchCD:output_type -> node.v1.FetchCDResponse
+	13, // 56: node.v1.NodeService.TakeCD:output_type -> node.v1.TakeCDResponse
+	16, // 57: node.v1.NodeService.MoveDisk:output_type -> node.v1.MoveDiskResponse
+	18, // 58: node.v1.NodeService.RemoveDisk:output_type -> node.v1.RemoveDiskResponse
+	23, // 59: node.v1.NodeService.EnsureSeed:output_type -> node.v1.EnsureSeedResponse
+	27, // 60: node.v1.NodeService.DefineMachine:output_type -> node.v1.DefineMachineResponse
+	29, // 61: node.v1.NodeService.StartMachine:output_type -> node.v1.StartMachineResponse
+	33, // 62: node.v1.NodeService.StopMachine:output_type -> node.v1.StopMachineResponse
+	35, // 63: node.v1.NodeService.AskGuest:output_type -> node.v1.AskGuestResponse
+	37, // 64: node.v1.NodeService.SetGuestPassword:output_type -> node.v1.SetGuestPasswordResponse
+	31, // 65: node.v1.NodeService.AdaptMachine:output_type -> node.v1.AdaptMachineResponse
+	40, // 66: node.v1.NodeService.RemoveMachine:output_type -> node.v1.RemoveMachineResponse
+	42, // 67: node.v1.NodeService.ListMachines:output_type -> node.v1.ListMachinesResponse
+	45, // 68: node.v1.NodeService.ListTraces:output_type -> node.v1.ListTracesResponse
+	50, // 69: node.v1.NodeService.ReadConsole:output_type -> node.v1.ReadConsoleResponse
+	52, // 70: node.v1.NodeService.OpenConsole:output_type -> node.v1.OpenConsoleResponse
+	54, // 71: node.v1.NodeService.ImportTemplate:output_type -> node.v1.ImportTemplateResponse
+	52, // [52:72] is the sub-list for method output_type
+	32, // [32:52] is the sub-list for method input_type
 	32, // [32:32] is the sub-list for extension type_name
 	32, // [32:32] is the sub-list for extension extendee
 	0,  // [0:32] is the sub-list for field type_name
@@ -3892,7 +4033,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   51,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

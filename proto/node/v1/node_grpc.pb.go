@@ -25,6 +25,7 @@ const (
 	NodeService_EnsureNetwork_FullMethodName    = "/node.v1.NodeService/EnsureNetwork"
 	NodeService_EnsureDisk_FullMethodName       = "/node.v1.NodeService/EnsureDisk"
 	NodeService_FetchCD_FullMethodName          = "/node.v1.NodeService/FetchCD"
+	NodeService_TakeCD_FullMethodName           = "/node.v1.NodeService/TakeCD"
 	NodeService_MoveDisk_FullMethodName         = "/node.v1.NodeService/MoveDisk"
 	NodeService_RemoveDisk_FullMethodName       = "/node.v1.NodeService/RemoveDisk"
 	NodeService_EnsureSeed_FullMethodName       = "/node.v1.NodeService/EnsureSeed"
@@ -60,6 +61,11 @@ type NodeServiceClient interface {
 	// cannot be had or is no such image, ADDRESS_NOT_PUBLIC if its server is not on the internet, STORAGE_FULL if the node
 	// would have less than a twentieth of its storage left.
 	FetchCD(ctx context.Context, in *FetchCDRequest, opts ...grpc.CallOption) (*FetchCDResponse, error)
+	// TakeCD stores the image of a CD of at most 16 GiB, which the caller sends, for FetchCD. The first message names the machine, and
+	// the first answer says that the image may come; the end of the caller's messages is the end of the image. A later upload for the
+	// machine takes its place. UPLOAD_FAILED if it is no such image, STORAGE_FULL if the node would have less than a twentieth of its
+	// storage left.
+	TakeCD(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TakeCDRequest, TakeCDResponse], error)
 	// MoveDisk gives a disk that its machine does not use to another machine of the node, without copying it. A UUID that no
 	// machine has is a place in which a disk lies that has no machine. DISK_IN_USE if the machine is defined with the disk, or
 	// runs with it, and DISK_NOT_READY if there is no such disk.
@@ -148,6 +154,19 @@ func (c *nodeServiceClient) FetchCD(ctx context.Context, in *FetchCDRequest, opt
 	}
 	return out, nil
 }
+
+func (c *nodeServiceClient) TakeCD(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TakeCDRequest, TakeCDResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_TakeCD_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TakeCDRequest, TakeCDResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_TakeCDClient = grpc.BidiStreamingClient[TakeCDRequest, TakeCDResponse]
 
 func (c *nodeServiceClient) MoveDisk(ctx context.Context, in *MoveDiskRequest, opts ...grpc.CallOption) (*MoveDiskResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -281,7 +300,7 @@ func (c *nodeServiceClient) ReadConsole(ctx context.Context, in *ReadConsoleRequ
 
 func (c *nodeServiceClient) OpenConsole(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OpenConsoleRequest, OpenConsoleResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_OpenConsole_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[1], NodeService_OpenConsole_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,6 +339,11 @@ type NodeServiceServer interface {
 	// cannot be had or is no such image, ADDRESS_NOT_PUBLIC if its server is not on the internet, STORAGE_FULL if the node
 	// would have less than a twentieth of its storage left.
 	FetchCD(context.Context, *FetchCDRequest) (*FetchCDResponse, error)
+	// TakeCD stores the image of a CD of at most 16 GiB, which the caller sends, for FetchCD. The first message names the machine, and
+	// the first answer says that the image may come; the end of the caller's messages is the end of the image. A later upload for the
+	// machine takes its place. UPLOAD_FAILED if it is no such image, STORAGE_FULL if the node would have less than a twentieth of its
+	// storage left.
+	TakeCD(grpc.BidiStreamingServer[TakeCDRequest, TakeCDResponse]) error
 	// MoveDisk gives a disk that its machine does not use to another machine of the node, without copying it. A UUID that no
 	// machine has is a place in which a disk lies that has no machine. DISK_IN_USE if the machine is defined with the disk, or
 	// runs with it, and DISK_NOT_READY if there is no such disk.
@@ -380,6 +404,9 @@ func (UnimplementedNodeServiceServer) EnsureDisk(context.Context, *EnsureDiskReq
 }
 func (UnimplementedNodeServiceServer) FetchCD(context.Context, *FetchCDRequest) (*FetchCDResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FetchCD not implemented")
+}
+func (UnimplementedNodeServiceServer) TakeCD(grpc.BidiStreamingServer[TakeCDRequest, TakeCDResponse]) error {
+	return status.Error(codes.Unimplemented, "method TakeCD not implemented")
 }
 func (UnimplementedNodeServiceServer) MoveDisk(context.Context, *MoveDiskRequest) (*MoveDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method MoveDisk not implemented")
@@ -518,6 +545,13 @@ func _NodeService_FetchCD_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _NodeService_TakeCD_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServiceServer).TakeCD(&grpc.GenericServerStream[TakeCDRequest, TakeCDResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_TakeCDServer = grpc.BidiStreamingServer[TakeCDRequest, TakeCDResponse]
 
 func _NodeService_MoveDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(MoveDiskRequest)
@@ -859,6 +893,12 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "TakeCD",
+			Handler:       _NodeService_TakeCD_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "OpenConsole",
 			Handler:       _NodeService_OpenConsole_Handler,

@@ -127,7 +127,9 @@ type Route struct {
 	// Fields of the answer that are messages with an id, of which this route shows the id alone.
 	Ids []string `protobuf:"bytes,6,rep,name=ids,proto3" json:"ids,omitempty"`
 	// The media type of an answer that is a google.api.HttpBody, for documents; text/plain where it is empty.
-	MediaType     string `protobuf:"bytes,7,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	MediaType string `protobuf:"bytes,7,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// The media type of a body that is a file; it is read by a handler of the dialect's own.
+	File          string `protobuf:"bytes,8,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +209,13 @@ func (x *Route) GetIds() []string {
 func (x *Route) GetMediaType() string {
 	if x != nil {
 		return x.MediaType
+	}
+	return ""
+}
+
+func (x *Route) GetFile() string {
+	if x != nil {
+		return x.File
 	}
 	return ""
 }
@@ -322,7 +331,7 @@ const file_rest_v1_rest_proto_rawDesc = "" +
 	"\x03any\x18\x02 \x01(\bR\x03any\x12\x12\n" +
 	"\x04noun\x18\x03 \x01(\tR\x04noun\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\tR\x03key\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"\xb6\x01\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\xca\x01\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x12\n" +
 	"\x04acts\x18\x02 \x01(\bR\x04acts\x12\x14\n" +
@@ -332,7 +341,8 @@ const file_rest_v1_rest_proto_rawDesc = "" +
 	"maxSeconds\x12\x10\n" +
 	"\x03ids\x18\x06 \x03(\tR\x03ids\x12\x1d\n" +
 	"\n" +
-	"media_type\x18\a \x01(\tR\tmediaType:8\n" +
+	"media_type\x18\a \x01(\tR\tmediaType\x12\x12\n" +
+	"\x04file\x18\b \x01(\tR\x04file:8\n" +
 	"\adialect\x12\x1c.google.protobuf.FileOptions\x18\x87\x89\x03 \x01(\tR\adialect:F\n" +
 	"\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x88\x89\x03 \x01(\v2\x0e.rest.v1.RouteR\x05route:7\n" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\x89\x89\x03 \x01(\bR\x06secret:7\n" +

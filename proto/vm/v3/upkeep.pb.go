@@ -142,6 +142,161 @@ func (x *MountISORequest) GetTags() []string {
 	return nil
 }
 
+// UploadISORequest names a host.
+type UploadISORequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What TakeISO answered.
+	Upload        string `protobuf:"bytes,2,opt,name=upload,proto3" json:"upload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadISORequest) Reset() {
+	*x = UploadISORequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadISORequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadISORequest) ProtoMessage() {}
+
+func (x *UploadISORequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadISORequest.ProtoReflect.Descriptor instead.
+func (*UploadISORequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UploadISORequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *UploadISORequest) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+// TakeISORequest is the host, and then its image.
+type TakeISORequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The host, in the first message alone.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// At most 1 MiB.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeISORequest) Reset() {
+	*x = TakeISORequest{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeISORequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeISORequest) ProtoMessage() {}
+
+func (x *TakeISORequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeISORequest.ProtoReflect.Descriptor instead.
+func (*TakeISORequest) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TakeISORequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TakeISORequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// TakeISOResponse says how far the upload is.
+type TakeISOResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the second message alone: what names the image on the node of the host, for this host alone. It is there for six hours.
+	Upload        string `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeISOResponse) Reset() {
+	*x = TakeISOResponse{}
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeISOResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeISOResponse) ProtoMessage() {}
+
+func (x *TakeISOResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeISOResponse.ProtoReflect.Descriptor instead.
+func (*TakeISOResponse) Descriptor() ([]byte, []int) {
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TakeISOResponse) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
 // FinishISORequest names a host.
 type FinishISORequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -152,7 +307,7 @@ type FinishISORequest struct {
 
 func (x *FinishISORequest) Reset() {
 	*x = FinishISORequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -164,7 +319,7 @@ func (x *FinishISORequest) String() string {
 func (*FinishISORequest) ProtoMessage() {}
 
 func (x *FinishISORequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[2]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -177,7 +332,7 @@ func (x *FinishISORequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishISORequest.ProtoReflect.Descriptor instead.
 func (*FinishISORequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{2}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FinishISORequest) GetId() int32 {
@@ -197,7 +352,7 @@ type CancelISORequest struct {
 
 func (x *CancelISORequest) Reset() {
 	*x = CancelISORequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -209,7 +364,7 @@ func (x *CancelISORequest) String() string {
 func (*CancelISORequest) ProtoMessage() {}
 
 func (x *CancelISORequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[3]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -222,7 +377,7 @@ func (x *CancelISORequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelISORequest.ProtoReflect.Descriptor instead.
 func (*CancelISORequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{3}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CancelISORequest) GetId() int32 {
@@ -244,7 +399,7 @@ type SetHostPasswordRequest struct {
 
 func (x *SetHostPasswordRequest) Reset() {
 	*x = SetHostPasswordRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +411,7 @@ func (x *SetHostPasswordRequest) String() string {
 func (*SetHostPasswordRequest) ProtoMessage() {}
 
 func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[4]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +424,7 @@ func (x *SetHostPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetHostPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{4}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SetHostPasswordRequest) GetId() int32 {
@@ -296,7 +451,7 @@ type CheckGuestAgentRequest struct {
 
 func (x *CheckGuestAgentRequest) Reset() {
 	*x = CheckGuestAgentRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +463,7 @@ func (x *CheckGuestAgentRequest) String() string {
 func (*CheckGuestAgentRequest) ProtoMessage() {}
 
 func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[5]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +476,7 @@ func (x *CheckGuestAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckGuestAgentRequest.ProtoReflect.Descriptor instead.
 func (*CheckGuestAgentRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{5}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckGuestAgentRequest) GetId() int32 {
@@ -357,7 +512,7 @@ type ReinstallHostRequest struct {
 
 func (x *ReinstallHostRequest) Reset() {
 	*x = ReinstallHostRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[6]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +524,7 @@ func (x *ReinstallHostRequest) String() string {
 func (*ReinstallHostRequest) ProtoMessage() {}
 
 func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[6]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +537,7 @@ func (x *ReinstallHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostRequest.ProtoReflect.Descriptor instead.
 func (*ReinstallHostRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{6}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReinstallHostRequest) GetId() int32 {
@@ -469,7 +624,7 @@ type ReinstallHostResponse struct {
 
 func (x *ReinstallHostResponse) Reset() {
 	*x = ReinstallHostResponse{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[7]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +636,7 @@ func (x *ReinstallHostResponse) String() string {
 func (*ReinstallHostResponse) ProtoMessage() {}
 
 func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[7]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +649,7 @@ func (x *ReinstallHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstallHostResponse.ProtoReflect.Descriptor instead.
 func (*ReinstallHostResponse) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{7}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReinstallHostResponse) GetId() int32 {
@@ -544,7 +699,7 @@ type SetHostOwnerRequest struct {
 
 func (x *SetHostOwnerRequest) Reset() {
 	*x = SetHostOwnerRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[8]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +711,7 @@ func (x *SetHostOwnerRequest) String() string {
 func (*SetHostOwnerRequest) ProtoMessage() {}
 
 func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[8]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +724,7 @@ func (x *SetHostOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHostOwnerRequest.ProtoReflect.Descriptor instead.
 func (*SetHostOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{8}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SetHostOwnerRequest) GetId() int32 {
@@ -601,7 +756,7 @@ type AttachDiskRequest struct {
 
 func (x *AttachDiskRequest) Reset() {
 	*x = AttachDiskRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[9]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +768,7 @@ func (x *AttachDiskRequest) String() string {
 func (*AttachDiskRequest) ProtoMessage() {}
 
 func (x *AttachDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[9]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +781,7 @@ func (x *AttachDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachDiskRequest.ProtoReflect.Descriptor instead.
 func (*AttachDiskRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{9}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AttachDiskRequest) GetHost() int32 {
@@ -668,7 +823,7 @@ type DetachDiskRequest struct {
 
 func (x *DetachDiskRequest) Reset() {
 	*x = DetachDiskRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[10]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +835,7 @@ func (x *DetachDiskRequest) String() string {
 func (*DetachDiskRequest) ProtoMessage() {}
 
 func (x *DetachDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[10]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +848,7 @@ func (x *DetachDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachDiskRequest.ProtoReflect.Descriptor instead.
 func (*DetachDiskRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{10}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DetachDiskRequest) GetHost() int32 {
@@ -721,7 +876,7 @@ type OrderDisksRequest struct {
 
 func (x *OrderDisksRequest) Reset() {
 	*x = OrderDisksRequest{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[11]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +888,7 @@ func (x *OrderDisksRequest) String() string {
 func (*OrderDisksRequest) ProtoMessage() {}
 
 func (x *OrderDisksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[11]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +901,7 @@ func (x *OrderDisksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderDisksRequest.ProtoReflect.Descriptor instead.
 func (*OrderDisksRequest) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{11}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OrderDisksRequest) GetId() int32 {
@@ -775,7 +930,7 @@ type DiskPlace struct {
 
 func (x *DiskPlace) Reset() {
 	*x = DiskPlace{}
-	mi := &file_vm_v3_upkeep_proto_msgTypes[12]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +942,7 @@ func (x *DiskPlace) String() string {
 func (*DiskPlace) ProtoMessage() {}
 
 func (x *DiskPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_vm_v3_upkeep_proto_msgTypes[12]
+	mi := &file_vm_v3_upkeep_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +955,7 @@ func (x *DiskPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskPlace.ProtoReflect.Descriptor instead.
 func (*DiskPlace) Descriptor() ([]byte, []int) {
-	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{12}
+	return file_vm_v3_upkeep_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DiskPlace) GetId() int32 {
@@ -830,7 +985,15 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\x0fMountISORequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x18\n" +
-	"\x04tags\x18\x03 \x03(\tB\x04\xe2\xc8\x18\x00R\x04tags\"\"\n" +
+	"\x04tags\x18\x03 \x03(\tB\x04\xe2\xc8\x18\x00R\x04tags\"@\n" +
+	"\x10UploadISORequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1c\n" +
+	"\x06upload\x18\x02 \x01(\tB\x04\xd0\xc8\x18\x01R\x06upload\"4\n" +
+	"\x0eTakeISORequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\")\n" +
+	"\x0fTakeISOResponse\x12\x16\n" +
+	"\x06upload\x18\x01 \x01(\tR\x06upload\"\"\n" +
 	"\x10FinishISORequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\"\"\n" +
 	"\x10CancelISORequest\x12\x0e\n" +
@@ -880,7 +1043,7 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\tDiskPlace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x1d\n" +
 	"\n" +
-	"boot_order\x18\x02 \x01(\x05R\tbootOrder2\xdb\v\n" +
+	"boot_order\x18\x02 \x01(\x05R\tbootOrder2\xee\r\n" +
 	"\rUpkeepService\x12\x82\x01\n" +
 	"\fSetHostOwner\x12\x1a.vm.v3.SetHostOwnerRequest\x1a\x10.op.v1.Operation\"D\xea\xc7\x18\x0f\b\x03\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
@@ -909,7 +1072,12 @@ const file_vm_v3_upkeep_proto_rawDesc = "" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/vm/v3/host/{id}/disk_order\x12|\n" +
 	"\bMountISO\x12\x16.vm.v3.MountISORequest\x1a\x10.op.v1.Operation\"F\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
-	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/iso/mount\x12\x7f\n" +
+	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/vm/v3/host/{id}/iso/mount\x12\xb3\x01\n" +
+	"\tUploadISO\x12\x17.vm.v3.UploadISORequest\x1a\x10.op.v1.Operation\"{\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x02\xf2\xc7\x18\n" +
+	"\n" +
+	"\x04host\x12\x02id\xc2\xc8\x180 \xff\xff\xff\xff\xff\xff\xff\xff\xff\x01(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01B\x18application/octet-stream\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/vm/v3/host/{id}/iso/upload\x12[\n" +
+	"\aTakeISO\x12\x15.vm.v3.TakeISORequest\x1a\x16.vm.v3.TakeISOResponse\"\x1d\xea\xc7\x18\r\b\x02\"\tvms.write\xf2\xc7\x18\b\n" +
+	"\x04host(\x01(\x010\x01\x12\x7f\n" +
 	"\tFinishISO\x12\x17.vm.v3.FinishISORequest\x1a\x10.op.v1.Operation\"G\xea\xc7\x18\x0f\b\x02\"\tvms.write(\x01\xf2\xc7\x18\n" +
 	"\n" +
 	"\x04host\x12\x02id\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/vm/v3/host/{id}/iso/finish\x12\x7f\n" +
@@ -929,53 +1097,60 @@ func file_vm_v3_upkeep_proto_rawDescGZIP() []byte {
 	return file_vm_v3_upkeep_proto_rawDescData
 }
 
-var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_vm_v3_upkeep_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_vm_v3_upkeep_proto_goTypes = []any{
 	(*SetRescueModeRequest)(nil),   // 0: vm.v3.SetRescueModeRequest
 	(*MountISORequest)(nil),        // 1: vm.v3.MountISORequest
-	(*FinishISORequest)(nil),       // 2: vm.v3.FinishISORequest
-	(*CancelISORequest)(nil),       // 3: vm.v3.CancelISORequest
-	(*SetHostPasswordRequest)(nil), // 4: vm.v3.SetHostPasswordRequest
-	(*CheckGuestAgentRequest)(nil), // 5: vm.v3.CheckGuestAgentRequest
-	(*ReinstallHostRequest)(nil),   // 6: vm.v3.ReinstallHostRequest
-	(*ReinstallHostResponse)(nil),  // 7: vm.v3.ReinstallHostResponse
-	(*SetHostOwnerRequest)(nil),    // 8: vm.v3.SetHostOwnerRequest
-	(*AttachDiskRequest)(nil),      // 9: vm.v3.AttachDiskRequest
-	(*DetachDiskRequest)(nil),      // 10: vm.v3.DetachDiskRequest
-	(*OrderDisksRequest)(nil),      // 11: vm.v3.OrderDisksRequest
-	(*DiskPlace)(nil),              // 12: vm.v3.DiskPlace
-	(*NewRecipe)(nil),              // 13: vm.v3.NewRecipe
-	(*NewRecipeParam)(nil),         // 14: vm.v3.NewRecipeParam
-	(*v1.Operation)(nil),           // 15: op.v1.Operation
+	(*UploadISORequest)(nil),       // 2: vm.v3.UploadISORequest
+	(*TakeISORequest)(nil),         // 3: vm.v3.TakeISORequest
+	(*TakeISOResponse)(nil),        // 4: vm.v3.TakeISOResponse
+	(*FinishISORequest)(nil),       // 5: vm.v3.FinishISORequest
+	(*CancelISORequest)(nil),       // 6: vm.v3.CancelISORequest
+	(*SetHostPasswordRequest)(nil), // 7: vm.v3.SetHostPasswordRequest
+	(*CheckGuestAgentRequest)(nil), // 8: vm.v3.CheckGuestAgentRequest
+	(*ReinstallHostRequest)(nil),   // 9: vm.v3.ReinstallHostRequest
+	(*ReinstallHostResponse)(nil),  // 10: vm.v3.ReinstallHostResponse
+	(*SetHostOwnerRequest)(nil),    // 11: vm.v3.SetHostOwnerRequest
+	(*AttachDiskRequest)(nil),      // 12: vm.v3.AttachDiskRequest
+	(*DetachDiskRequest)(nil),      // 13: vm.v3.DetachDiskRequest
+	(*OrderDisksRequest)(nil),      // 14: vm.v3.OrderDisksRequest
+	(*DiskPlace)(nil),              // 15: vm.v3.DiskPlace
+	(*NewRecipe)(nil),              // 16: vm.v3.NewRecipe
+	(*NewRecipeParam)(nil),         // 17: vm.v3.NewRecipeParam
+	(*v1.Operation)(nil),           // 18: op.v1.Operation
 }
 var file_vm_v3_upkeep_proto_depIdxs = []int32{
-	13, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
-	14, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
-	12, // 2: vm.v3.OrderDisksRequest.disks:type_name -> vm.v3.DiskPlace
-	8,  // 3: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
-	6,  // 4: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
-	4,  // 5: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
-	5,  // 6: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
+	16, // 0: vm.v3.ReinstallHostRequest.recipe_list:type_name -> vm.v3.NewRecipe
+	17, // 1: vm.v3.ReinstallHostRequest.recipe_params:type_name -> vm.v3.NewRecipeParam
+	15, // 2: vm.v3.OrderDisksRequest.disks:type_name -> vm.v3.DiskPlace
+	11, // 3: vm.v3.UpkeepService.SetHostOwner:input_type -> vm.v3.SetHostOwnerRequest
+	9,  // 4: vm.v3.UpkeepService.ReinstallHost:input_type -> vm.v3.ReinstallHostRequest
+	7,  // 5: vm.v3.UpkeepService.SetHostPassword:input_type -> vm.v3.SetHostPasswordRequest
+	8,  // 6: vm.v3.UpkeepService.CheckGuestAgent:input_type -> vm.v3.CheckGuestAgentRequest
 	0,  // 7: vm.v3.UpkeepService.SetRescueMode:input_type -> vm.v3.SetRescueModeRequest
-	9,  // 8: vm.v3.UpkeepService.AttachDisk:input_type -> vm.v3.AttachDiskRequest
-	10, // 9: vm.v3.UpkeepService.DetachDisk:input_type -> vm.v3.DetachDiskRequest
-	11, // 10: vm.v3.UpkeepService.OrderDisks:input_type -> vm.v3.OrderDisksRequest
+	12, // 8: vm.v3.UpkeepService.AttachDisk:input_type -> vm.v3.AttachDiskRequest
+	13, // 9: vm.v3.UpkeepService.DetachDisk:input_type -> vm.v3.DetachDiskRequest
+	14, // 10: vm.v3.UpkeepService.OrderDisks:input_type -> vm.v3.OrderDisksRequest
 	1,  // 11: vm.v3.UpkeepService.MountISO:input_type -> vm.v3.MountISORequest
-	2,  // 12: vm.v3.UpkeepService.FinishISO:input_type -> vm.v3.FinishISORequest
-	3,  // 13: vm.v3.UpkeepService.CancelISO:input_type -> vm.v3.CancelISORequest
-	15, // 14: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
-	7,  // 15: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
-	15, // 16: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
-	15, // 17: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
-	15, // 18: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
-	15, // 19: vm.v3.UpkeepService.AttachDisk:output_type -> op.v1.Operation
-	15, // 20: vm.v3.UpkeepService.DetachDisk:output_type -> op.v1.Operation
-	15, // 21: vm.v3.UpkeepService.OrderDisks:output_type -> op.v1.Operation
-	15, // 22: vm.v3.UpkeepService.MountISO:output_type -> op.v1.Operation
-	15, // 23: vm.v3.UpkeepService.FinishISO:output_type -> op.v1.Operation
-	15, // 24: vm.v3.UpkeepService.CancelISO:output_type -> op.v1.Operation
-	14, // [14:25] is the sub-list for method output_type
-	3,  // [3:14] is the sub-list for method input_type
+	2,  // 12: vm.v3.UpkeepService.UploadISO:input_type -> vm.v3.UploadISORequest
+	3,  // 13: vm.v3.UpkeepService.TakeISO:input_type -> vm.v3.TakeISORequest
+	5,  // 14: vm.v3.UpkeepService.FinishISO:input_type -> vm.v3.FinishISORequest
+	6,  // 15: vm.v3.UpkeepService.CancelISO:input_type -> vm.v3.CancelISORequest
+	18, // 16: vm.v3.UpkeepService.SetHostOwner:output_type -> op.v1.Operation
+	10, // 17: vm.v3.UpkeepService.ReinstallHost:output_type -> vm.v3.ReinstallHostResponse
+	18, // 18: vm.v3.UpkeepService.SetHostPassword:output_type -> op.v1.Operation
+	18, // 19: vm.v3.UpkeepService.CheckGuestAgent:output_type -> op.v1.Operation
+	18, // 20: vm.v3.UpkeepService.SetRescueMode:output_type -> op.v1.Operation
+	18, // 21: vm.v3.UpkeepService.AttachDisk:output_type -> op.v1.Operation
+	18, // 22: vm.v3.UpkeepService.DetachDisk:output_type -> op.v1.Operation
+	18, // 23: vm.v3.UpkeepService.OrderDisks:output_type -> op.v1.Operation
+	18, // 24: vm.v3.UpkeepService.MountISO:output_type -> op.v1.Operation
+	18, // 25: vm.v3.UpkeepService.UploadISO:output_type -> op.v1.Operation
+	4,  // 26: vm.v3.UpkeepService.TakeISO:output_type -> vm.v3.TakeISOResponse
+	18, // 27: vm.v3.UpkeepService.FinishISO:output_type -> op.v1.Operation
+	18, // 28: vm.v3.UpkeepService.CancelISO:output_type -> op.v1.Operation
+	16, // [16:29] is the sub-list for method output_type
+	3,  // [3:16] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -994,7 +1169,7 @@ func file_vm_v3_upkeep_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vm_v3_upkeep_proto_rawDesc), len(file_vm_v3_upkeep_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

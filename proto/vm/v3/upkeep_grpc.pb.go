@@ -29,6 +29,8 @@ const (
 	UpkeepService_DetachDisk_FullMethodName      = "/vm.v3.UpkeepService/DetachDisk"
 	UpkeepService_OrderDisks_FullMethodName      = "/vm.v3.UpkeepService/OrderDisks"
 	UpkeepService_MountISO_FullMethodName        = "/vm.v3.UpkeepService/MountISO"
+	UpkeepService_UploadISO_FullMethodName       = "/vm.v3.UpkeepService/UploadISO"
+	UpkeepService_TakeISO_FullMethodName         = "/vm.v3.UpkeepService/TakeISO"
 	UpkeepService_FinishISO_FullMethodName       = "/vm.v3.UpkeepService/FinishISO"
 	UpkeepService_CancelISO_FullMethodName       = "/vm.v3.UpkeepService/CancelISO"
 )
@@ -72,6 +74,14 @@ type UpkeepServiceClient interface {
 	// DOWNLOAD_FAILED if the image cannot be had, and with ADDRESS_NOT_PUBLIC if its server is not on the internet or in a
 	// network that the operator allows.
 	MountISO(ctx context.Context, in *MountISORequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// UploadISO is MountISO with an image of at most 16 GiB that the client sends: as the body itself, or as the part "file" of a
+	// multipart/form-data body. The image goes to the node of the host while it comes. UPLOAD_FAILED if it is no image of a CD or DVD,
+	// or breaks off; nothing of it is left then. A client that sends nothing for a minute is given up.
+	UploadISO(ctx context.Context, in *UploadISORequest, opts ...grpc.CallOption) (*v1.Operation, error)
+	// TakeISO carries the image of UploadISO to the node of the host. The first message names the host; the first answer says that
+	// the image may come. The end of the caller's messages is the end of the image; a caller that breaks off before has sent nothing.
+	// The second answer has what UploadISO needs.
+	TakeISO(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TakeISORequest, TakeISOResponse], error)
 	// FinishISO removes the image and starts the host from its disks again, if it is to run.
 	FinishISO(ctx context.Context, in *FinishISORequest, opts ...grpc.CallOption) (*v1.Operation, error)
 	// CancelISO aborts the task that mounts an image: the host goes on as before. An image that is mounted is removed, as
@@ -177,6 +187,29 @@ func (c *upkeepServiceClient) MountISO(ctx context.Context, in *MountISORequest,
 	return out, nil
 }
 
+func (c *upkeepServiceClient) UploadISO(ctx context.Context, in *UploadISORequest, opts ...grpc.CallOption) (*v1.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Operation)
+	err := c.cc.Invoke(ctx, UpkeepService_UploadISO_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upkeepServiceClient) TakeISO(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[TakeISORequest, TakeISOResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &UpkeepService_ServiceDesc.Streams[0], UpkeepService_TakeISO_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TakeISORequest, TakeISOResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UpkeepService_TakeISOClient = grpc.BidiStreamingClient[TakeISORequest, TakeISOResponse]
+
 func (c *upkeepServiceClient) FinishISO(ctx context.Context, in *FinishISORequest, opts ...grpc.CallOption) (*v1.Operation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.Operation)
@@ -236,6 +269,14 @@ type UpkeepServiceServer interface {
 	// DOWNLOAD_FAILED if the image cannot be had, and with ADDRESS_NOT_PUBLIC if its server is not on the internet or in a
 	// network that the operator allows.
 	MountISO(context.Context, *MountISORequest) (*v1.Operation, error)
+	// UploadISO is MountISO with an image of at most 16 GiB that the client sends: as the body itself, or as the part "file" of a
+	// multipart/form-data body. The image goes to the node of the host while it comes. UPLOAD_FAILED if it is no image of a CD or DVD,
+	// or breaks off; nothing of it is left then. A client that sends nothing for a minute is given up.
+	UploadISO(context.Context, *UploadISORequest) (*v1.Operation, error)
+	// TakeISO carries the image of UploadISO to the node of the host. The first message names the host; the first answer says that
+	// the image may come. The end of the caller's messages is the end of the image; a caller that breaks off before has sent nothing.
+	// The second answer has what UploadISO needs.
+	TakeISO(grpc.BidiStreamingServer[TakeISORequest, TakeISOResponse]) error
 	// FinishISO removes the image and starts the host from its disks again, if it is to run.
 	FinishISO(context.Context, *FinishISORequest) (*v1.Operation, error)
 	// CancelISO aborts the task that mounts an image: the host goes on as before. An image that is mounted is removed, as
@@ -277,6 +318,12 @@ func (UnimplementedUpkeepServiceServer) OrderDisks(context.Context, *OrderDisksR
 }
 func (UnimplementedUpkeepServiceServer) MountISO(context.Context, *MountISORequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method MountISO not implemented")
+}
+func (UnimplementedUpkeepServiceServer) UploadISO(context.Context, *UploadISORequest) (*v1.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method UploadISO not implemented")
+}
+func (UnimplementedUpkeepServiceServer) TakeISO(grpc.BidiStreamingServer[TakeISORequest, TakeISOResponse]) error {
+	return status.Error(codes.Unimplemented, "method TakeISO not implemented")
 }
 func (UnimplementedUpkeepServiceServer) FinishISO(context.Context, *FinishISORequest) (*v1.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method FinishISO not implemented")
@@ -467,6 +514,31 @@ func _UpkeepService_MountISO_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpkeepService_UploadISO_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UploadISORequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpkeepServiceServer).UploadISO(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpkeepService_UploadISO_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpkeepServiceServer).UploadISO(ctx, req.(*UploadISORequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpkeepService_TakeISO_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(UpkeepServiceServer).TakeISO(&grpc.GenericServerStream[TakeISORequest, TakeISOResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UpkeepService_TakeISOServer = grpc.BidiStreamingServer[TakeISORequest, TakeISOResponse]
+
 func _UpkeepService_FinishISO_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(FinishISORequest)
 	if err := dec(in); err != nil {
@@ -547,6 +619,10 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _UpkeepService_MountISO_Handler,
 		},
 		{
+			MethodName: "UploadISO",
+			Handler:    _UpkeepService_UploadISO_Handler,
+		},
+		{
 			MethodName: "FinishISO",
 			Handler:    _UpkeepService_FinishISO_Handler,
 		},
@@ -555,6 +631,13 @@ var UpkeepService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _UpkeepService_CancelISO_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "TakeISO",
+			Handler:       _UpkeepService_TakeISO_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "vm/v3/upkeep.proto",
 }

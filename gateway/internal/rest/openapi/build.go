@@ -106,7 +106,9 @@ func (b *builder) operation(r rest.Route, id string) object {
 	if r.Lists() {
 		b.list(op["responses"].(object)[status].(object), r.RPC.Output())
 	}
-	if r.Body {
+	if media := r.File(); media != "" {
+		op["requestBody"] = object{"required": true, "content": object{media: object{"schema": object{"type": "string", "format": "binary"}}}}
+	} else if r.Body {
 		op["requestBody"] = object{"content": jsonContent(b.body(r))}
 	} else {
 		for fd := range fieldsOf(r.RPC.Input(), r.Params()) {

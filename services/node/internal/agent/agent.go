@@ -34,6 +34,7 @@ type Agent struct {
 	nodeID    string
 	web       *fetch.Client // https alone
 	downloads *downloads
+	uploads   *uploads
 	viewers   *viewers
 }
 
@@ -41,7 +42,7 @@ type Agent struct {
 func New(stackID, nodeID string, d hyper.Driver, j *journal.Journal, s *ostemplate.Store, dir string, reach fetch.Config) *Agent {
 	return &Agent{
 		driver: d, journal: j, templates: s, stackID: stackID, nodeID: nodeID, web: fetch.New(reach), downloads: newDownloads(dir, reach),
-		viewers: newViewers(d),
+		uploads: newUploads(), viewers: newViewers(d),
 	}
 }
 

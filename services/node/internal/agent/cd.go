@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/clamp"
+	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/fetch"
 	"slipway.dev/services/node/internal/hyper"
 )
@@ -43,6 +45,11 @@ func (a *Agent) FetchCD(ctx context.Context, r *nodepb.FetchCDRequest) (*nodepb.
 	if err := a.journal.Do(ctx, id, orderOf(r.GetCommand()), nothing); err != nil {
 		return nil, err
 	}
+	if r.GetUpload() != "" {
+		return &nodepb.FetchCDResponse{}, a.command(ctx, atCD, r.GetCommand(), func(ctx context.Context, id uuid.UUID) error {
+			return a.insertUpload(ctx, id, r.GetName(), r.GetUpload())
+		})
+	}
 	path, size, err := a.downloads.fetch(ctx, r.GetAccount(), r.GetUrl())
 	if err != nil {
 		return nil, err
@@ -52,6 +59,34 @@ func (a *Agent) FetchCD(ctx context.Context, r *nodepb.FetchCDRequest) (*nodepb.
 		return a.driver.AddCD(ctx, id, r.GetName(), path)
 	})
 	return &nodepb.FetchCDResponse{SizeMib: clamp.Int32(size>>20 + 1)}, err
+}
+
+// insertUpload moves an uploaded image to its machine. It may run again after it succeeded.
+func (a *Agent) insertUpload(ctx context.Context, id uuid.UUID, name, upload string) error {
+	path, err := a.uploads.find(id, upload)
+	if err != nil {
+		there, errThere := a.hasDisk(ctx, id, name)
+		if there && errThere == nil {
+			return nil
+		}
+		return err
+	}
+	if err := a.driver.AddCD(ctx, id, name, path); err != nil {
+		return err
+	}
+	a.uploads.used(id, upload)
+	return nil
+}
+
+// hasDisk reports whether a machine has a complete disk or CD of this name.
+func (a *Agent) hasDisk(ctx context.Context, id uuid.UUID, name string) (bool, error) {
+	list, err := a.driver.Traces(ctx)
+	for _, t := range list {
+		if t.UUID == id && slices.Contains(t.Disks, name) {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // downloads are the files that are on their way to the node.
@@ -95,7 +130,7 @@ func (d *downloads) fetch(ctx context.Context, account int32, address string) (p
 	if size, err = d.copy(f, web); err != nil {
 		return "", 0, lateOr(ctx, err)
 	}
-	return f.Name(), size, checkCD(f)
+	return f.Name(), size, checkCD(f, fetch.ErrFailed)
 }
 
 var errLarge = fetch.ErrFailed.With("the file is larger than %d GiB", maxCD>>30)
@@ -150,16 +185,16 @@ func spaceOf(err error) error {
 	return err
 }
 
-// checkCD refuses a file that is no image of a CD or DVD: its 17th sector begins a list of descriptors of ISO 9660 (ECMA-119,
+// checkCD refuses with a fault a file that is no image of a CD or DVD: its 17th sector begins a list of descriptors of ISO 9660 (ECMA-119,
 // 8.1) or of UDF (ECMA-167, 2/9.1).
-func checkCD(f *os.File) error {
+func checkCD(f *os.File, refusal *fault.Fault) error {
 	const sector = 2048
 	var head [6]byte
 	if _, err := f.ReadAt(head[:], 16*sector); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if id := head[1:]; !bytes.Equal(id, []byte("CD001")) && !bytes.Equal(id, []byte("BEA01")) {
-		return fetch.ErrFailed.With("the file is no image of a CD or DVD")
+		return refusal.With("the file is no image of a CD or DVD")
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func Register(r grpc.ServiceRegistrar, db *unit.DB, p Peers) {
 	vmpb.RegisterTagServiceServer(r, tag.NewServer(db))
 	vmpb.RegisterUpkeepServiceServer(r, upkeep{
 		ownerServer: owner.NewServer(db, accounts), reinstallServer: reinstall.NewServer(db), guestServer: guest.NewServer(db),
-		rescueServer: rescue.NewServer(db), isoServer: iso.NewServer(db), attachServer: attach.NewServer(db),
+		rescueServer: rescue.NewServer(db), isoServer: iso.NewServer(db, p.Dial), attachServer: attach.NewServer(db),
 	})
 	vmpb.RegisterDiskServiceServer(r, volume.NewServer(db, accounts))
 	vmpb.RegisterConsoleServiceServer(r, consoles{Screens: console.NewScreens(db, p.Dial)})

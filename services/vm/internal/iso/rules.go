@@ -16,7 +16,8 @@ var errNotMounted = fault.New(codes.FailedPrecondition, "ISO_NOT_MOUNTED", "the 
 // args are the arguments of the jobs.
 type args struct {
 	machine.Args
-	URL string `json:"url,omitempty"`
+	URL    string `json:"url,omitempty"`
+	Upload string `json:"upload,omitempty"` // the name of an uploaded image on the node, in place of an address
 }
 
 // nameOf returns the name of the CD that a job brings to the node. No CD ever had it.

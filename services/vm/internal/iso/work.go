@@ -54,7 +54,7 @@ func Register(r *jobs.Runner, in func(pgx.Tx) Tx, steps *machine.Steps) {
 }
 
 func (w *worker) fetch(ctx context.Context, run *jobs.Run, a args) error {
-	return w.mount.FetchCD(ctx, run, a.Args, nameOf(run.ID), a.URL)
+	return w.mount.FetchCD(ctx, run, a.Args, nameOf(run.ID), a.URL, a.Upload)
 }
 
 func (w *worker) remove(ctx context.Context, run *jobs.Run, a args) error {

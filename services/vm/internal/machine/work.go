@@ -182,13 +182,16 @@ func (s *Steps) MakeFresh(ctx context.Context, run *jobs.Run, a Args) error {
 	return nil
 }
 
-// FetchCD downloads the image of a CD to the node. It may run twice: the node downloads it again.
-func (s *Steps) FetchCD(ctx context.Context, run *jobs.Run, a Args, name, url string) error {
+// FetchCD downloads the image of a CD to the node, or takes one that was uploaded there. It may run twice: the node downloads it
+// again, and an uploaded image stays with the machine.
+func (s *Steps) FetchCD(ctx context.Context, run *jobs.Run, a Args, name, url, upload string) error {
 	_, agent, err := s.on(ctx, run, a)
 	if err != nil {
 		return err
 	}
-	_, err = agent.FetchCD(ctx, &nodepb.FetchCDRequest{Command: command(run, a), Name: name, Url: url, Account: run.AccountID})
+	_, err = agent.FetchCD(ctx, &nodepb.FetchCDRequest{
+		Command: command(run, a), Name: name, Url: url, Account: run.AccountID, Upload: upload,
+	})
 	return err
 }
 

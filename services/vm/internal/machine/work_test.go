@@ -83,7 +83,7 @@ func (b *bench) each() map[string]do {
 		"restore seed": s.RestoreSeed, "restore definition": s.RestoreDefinition, "restore machine": s.RestoreMachine,
 		"halt": s.Halt, "resume": s.Resume,
 		"grow": func(ctx context.Context, run *jobs.Run, a Args) error { return s.GrowDisk(ctx, run, a, 5, 11) },
-		"cd":   func(ctx context.Context, run *jobs.Run, a Args) error { return s.FetchCD(ctx, run, a, "c", "u") },
+		"cd":   func(ctx context.Context, run *jobs.Run, a Args) error { return s.FetchCD(ctx, run, a, "c", "u", "") },
 		"move": func(ctx context.Context, run *jobs.Run, a Args) error {
 			return s.MoveDisk(ctx, run, a, Move{From: "f"})
 		},
