@@ -60,9 +60,9 @@ func TestISO(t *testing.T) {
 	s.noTrace()
 }
 
-// uploadBar is how much more memory the whole stack may hold for a large image than for a small one, after which the process is as
-// large as its garbage collection lets it become.
-const uploadBar = 32 << 20
+// uploadBar is how much more memory the whole stack may hold for an image of 3 GiB than for one of 256 MiB. The process collects
+// garbage when it has five times what is live, so that each live piece counts five times.
+const uploadBar = 128 << 20
 
 // upload uploads an image of 3 GiB, from which the machine starts then, and looks at the memory of the stack. What is no image is
 // refused, whatever its size, and leaves nothing.
