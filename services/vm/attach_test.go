@@ -292,7 +292,8 @@ func TestDiskBus(t *testing.T) {
 	}
 }
 
-// TestDiskExchangeIsTakenBack: whatever fails on the node leaves the disk where it was, and a second attempt succeeds.
+// TestDiskExchangeIsTakenBack: whatever fails on the node leaves the disk where it was, also when the way back fails at first, and a
+// second attempt succeeds.
 func TestDiskExchangeIsTakenBack(t *testing.T) {
 	t.Parallel()
 	for _, call := range []string{"MoveDisk", "AdaptMachine"} { // deploy/e2e has the job taken back by another worker
@@ -304,6 +305,9 @@ func TestDiskExchangeIsTakenBack(t *testing.T) {
 				s.agent.with(func() { s.agent.refuseOnce = map[string]error{call: fault.Invalid.With("no")} })
 			}
 			refuse()
+			if call == "AdaptMachine" {
+				s.agent.with(func() { s.agent.refuseNext = map[string]error{"MoveDisk": fault.Unavailable} })
+			}
 			s.ends(s.attach(id, false), "failed")
 			s.runs("not attached", "disk0")
 			if d := s.diskAs(s.user, id); d.GetHost() != nil {

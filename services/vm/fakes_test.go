@@ -234,10 +234,11 @@ type fakeAgent struct {
 	list     func(*nodepb.ListMachinesResponse) // spoils the list
 
 	refuseOnce map[string]error
-	held       map[string]bool // disks that guests do not release
-	later      bool            // disks come at the next start of a machine
-	hold       chan struct{}   // EnsureDisk waits until it is closed
-	reached    chan struct{}   // closed by the first EnsureDisk that waits
+	refuseNext map[string]error // once, after a call was refused
+	held       map[string]bool  // disks that guests do not release
+	later      bool             // disks come at the next start of a machine
+	hold       chan struct{}    // EnsureDisk waits until it is closed
+	reached    chan struct{}    // closed by the first EnsureDisk that waits
 }
 
 // on runs f on the machine of c unless the call is to fail.
@@ -250,6 +251,8 @@ func (f *fakeAgent) on(call string, c *nodepb.Command, fn func(*fakeMachine)) er
 	}
 	if err := f.refuseOnce[call]; err != nil {
 		delete(f.refuseOnce, call)
+		maps.Copy(f.refuseOnce, f.refuseNext)
+		f.refuseNext = nil
 		return err
 	}
 	m := f.machines[c.GetMachine()]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -92,5 +93,14 @@ func TestImport(t *testing.T) {
 	w := importer{db: &unit.DB{Pool: gone}}
 	if err := w.download(t.Context(), nil, importArgs{}); err == nil || errors.Is(err, fault.Unavailable) {
 		t.Errorf("without a database: %v", err)
+	}
+}
+
+// TestImportTime: a large image comes by a slow line within the time of a download.
+func TestImportTime(t *testing.T) {
+	t.Parallel()
+	const large, slow = 40 << 30, 8 << 20 // bytes, bytes a second
+	if least := large / slow * time.Second; importTimeout < least {
+		t.Errorf("a download may take %s, and needs %s", importTimeout, least)
 	}
 }

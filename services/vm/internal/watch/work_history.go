@@ -31,9 +31,16 @@ const (
 type Histories struct {
 	DB     *unit.DB
 	Ledger ippb.LedgerServiceClient
-	Bus    *bus.Bus
+	Bus    Sent
 
 	since time.Time // when the open ones were first seen
+}
+
+// Sent is what the bus knows of events that were sent.
+type Sent interface {
+	Connected() bool
+	// Last returns the last event of a service with a subject. ok is false if there is none.
+	Last(ctx context.Context, service, subject string) (e bus.Event, ok bool, err error)
 }
 
 // open are the histories that are not settled.
@@ -136,7 +143,7 @@ func (h *Histories) settle(ctx context.Context, o open, sights []sight) error {
 		list = append(list, s.holdings...)
 	}
 	sent, err := h.lastSent(ctx)
-	if err != nil && time.Since(h.since) < patience {
+	if err != nil {
 		return err
 	}
 	if err := node.MoveOn(ctx, h.DB, fence, max(id, sent)); err != nil {
@@ -158,12 +165,16 @@ func (h *Histories) settle(ctx context.Context, o open, sights []sight) error {
 	return pg.Settle(ctx, h.DB, o.vm)
 }
 
-// lastSent returns the id of the last host whose create reached the bus, 0 for none. A bus that is away knows nothing.
+// lastSent returns the id of the last host whose create reached the bus, 0 for none. A bus that is away knows nothing, nor does one
+// that has not answered for as long as creates wait.
 func (h *Histories) lastSent(ctx context.Context) (int32, error) {
 	if !h.Bus.Connected() {
 		return 0, nil
 	}
 	e, ok, err := h.Bus.Last(ctx, "vm", "vm.v3.host.created")
+	if err != nil && time.Since(h.since) >= patience {
+		return 0, nil
+	}
 	if err != nil || !ok {
 		return 0, err
 	}
