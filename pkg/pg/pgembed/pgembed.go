@@ -196,7 +196,8 @@ func (s *Server) flags() []string {
 	}
 	if s.cfg.Fast {
 		set = append(set, "max_connections=1000", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
-			"wal_level=minimal", "max_wal_senders=0", "autovacuum_naptime=10min")
+			"wal_level=minimal", "max_wal_senders=0", "autovacuum_naptime=10min",
+			"client_connection_check_interval=1s") // a statement ends with the program that was killed
 	}
 	args := []string{"-D", s.data}
 	for _, kv := range set {
