@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,6 +14,12 @@ import (
 
 // leastCopies is how many servers must keep each stream: with fewer, one that fails stops the bus.
 const leastCopies = 3
+
+// A copy that is not up to date in any of these looks is missed.
+const (
+	looks        = 5
+	betweenLooks = 400 * time.Millisecond
+)
 
 // theBus looks at the copies of each stream and whether they are up to date.
 func theBus(ctx context.Context, c Config, r *Report) error {
@@ -37,10 +45,39 @@ func theBus(ctx context.Context, c Config, r *Report) error {
 			problems = errors.Join(problems, fmt.Errorf("stream %s: %w", name, err))
 			continue
 		}
-		stream(r, name, s.CachedInfo())
+		info, err := settled(ctx, s)
+		if err != nil {
+			problems = errors.Join(problems, fmt.Errorf("stream %s: %w", name, err))
+			continue
+		}
+		stream(r, name, info)
 	}
 	return problems
 }
+
+// settled looks at a stream until all of its copies are up to date, at most some times: while events come, a copy is behind for a
+// moment now and then.
+func settled(ctx context.Context, s jetstream.Stream) (info *jetstream.StreamInfo, err error) {
+	for look := range looks {
+		if look > 0 {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(betweenLooks):
+			}
+		}
+		if info, err = s.Info(ctx); err != nil {
+			return nil, err
+		}
+		if info.Cluster == nil || !slices.ContainsFunc(info.Cluster.Replicas, behind) {
+			break
+		}
+	}
+	return info, nil
+}
+
+// behind reports whether a copy is not up to date.
+func behind(p *jetstream.PeerInfo) bool { return p.Offline || !p.Current }
 
 func stream(r *Report, name string, info *jetstream.StreamInfo) {
 	if n := info.Config.Replicas; n < leastCopies {
@@ -51,14 +88,14 @@ func stream(r *Report, name string, info *jetstream.StreamInfo) {
 		r.miss("bus", "the stream %s has no leader", name)
 		return
 	}
-	behind := 0
+	missed := 0
 	for _, p := range info.Cluster.Replicas {
-		if p.Offline || !p.Current {
-			behind++
+		if behind(p) {
+			missed++
 			r.miss("bus", "the copy of the stream %s on %s is offline or behind", name, p.Name)
 		}
 	}
-	if behind == 0 {
+	if missed == 0 {
 		r.fact("the stream %s has %d copies", name, info.Config.Replicas)
 	}
 }

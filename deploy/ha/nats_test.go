@@ -173,9 +173,10 @@ func TestBusLeaderKilled(t *testing.T) {
 		}
 		return dead != nil
 	})
-	if missing, facts := s.missing("bus"); len(missing) > 0 || !slices.Contains(facts, "the stream vm has 3 copies") {
-		t.Errorf("slipway check: %q, %q", missing, facts)
-	}
+	await(t, "slipway check misses nothing", func() bool { // on a busy machine a copy may be behind as long as something is written
+		missing, facts := s.missing("bus")
+		return len(missing) == 0 && slices.Contains(facts, "the stream vm has 3 copies")
+	})
 	dead.kill()
 	killed := time.Now()
 	l.recovered(killed, db)
