@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	oppb "slipway.dev/proto/op/v1"
 	vmpb "slipway.dev/proto/vm/v3"
 
 	"slipway.dev/pkg/fault"
@@ -57,18 +58,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]int32{"id": op.id, "task": op.task}) // an error means that the client went away
+	_ = json.NewEncoder(w).Encode(map[string]int32{"id": op.GetId(), "task": op.GetTask()}) // an error means that the client went away
 }
 
-type operation struct{ id, task int32 }
-
-func (h *Handler) take(w http.ResponseWriter, r *http.Request) (op operation, err error) {
+// take takes the image of a request and returns the task that mounts it.
+func (h *Handler) take(w http.ResponseWriter, r *http.Request) (*oppb.Operation, error) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 32)
 	if err != nil || id < 1 {
-		return op, fault.Invalid.With("not the number of a host").On("id")
+		return nil, fault.Invalid.With("not the number of a host").On("id")
 	}
 	if r.Header.Get("Idempotency-Key") != "" {
-		return op, fault.Invalid.With("an upload cannot be repeated by a key").On("Idempotency-Key")
+		return nil, fault.Invalid.With("an upload cannot be repeated by a key").On("Idempotency-Key")
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
@@ -79,13 +79,12 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) (op operation, er
 	defer still.Stop()
 	name, err := h.send(ctx, r, int32(id), func() { still.Reset(h.idle) })
 	if cause := context.Cause(ctx); errors.Is(cause, errIdle) {
-		return op, errIdle
+		return nil, errIdle
 	}
 	if err != nil {
-		return op, err
+		return nil, err
 	}
-	x, err := h.vm.UploadISO(ctx, &vmpb.UploadISORequest{Id: int32(id), Upload: name})
-	return operation{x.GetId(), x.GetTask()}, err
+	return h.vm.UploadISO(ctx, &vmpb.UploadISORequest{Id: int32(id), Upload: name})
 }
 
 // send sends the image to the node and returns its name there. It calls moved whenever something went on.

@@ -63,30 +63,24 @@ func (a *Agent) FetchCD(ctx context.Context, r *nodepb.FetchCDRequest) (*nodepb.
 
 // insertUpload moves an uploaded image to its machine. It may run again after it succeeded.
 func (a *Agent) insertUpload(ctx context.Context, id uuid.UUID, name, upload string) error {
-	path, err := a.uploads.find(id, upload)
-	if err != nil {
-		there, errThere := a.hasDisk(ctx, id, name)
-		if there && errThere == nil {
-			return nil
-		}
+	x, err := a.uploads.find(id, upload)
+	switch {
+	case err != nil && a.hasDisk(ctx, id, name):
+		return nil
+	case err != nil:
 		return err
 	}
-	if err := a.driver.AddCD(ctx, id, name, path); err != nil {
+	if err := a.driver.AddCD(ctx, id, name, x.path); err != nil {
 		return err
 	}
-	a.uploads.used(id, upload)
+	a.uploads.forget(id, x)
 	return nil
 }
 
-// hasDisk reports whether a machine has a complete disk or CD of this name.
-func (a *Agent) hasDisk(ctx context.Context, id uuid.UUID, name string) (bool, error) {
+// hasDisk reports whether a machine is known to have a complete disk or CD of this name.
+func (a *Agent) hasDisk(ctx context.Context, id uuid.UUID, name string) bool {
 	list, err := a.driver.Traces(ctx)
-	for _, t := range list {
-		if t.UUID == id && slices.Contains(t.Disks, name) {
-			return true, err
-		}
-	}
-	return false, err
+	return err == nil && slices.ContainsFunc(list, func(t hyper.Trace) bool { return t.UUID == id && slices.Contains(t.Disks, name) })
 }
 
 // downloads are the files that are on their way to the node.
@@ -125,15 +119,21 @@ func (d *downloads) fetch(ctx context.Context, account int32, address string) (p
 	}
 	defer web.Close()
 	if web.Size > maxCD {
-		return "", 0, errLarge
+		return "", 0, tooLarge(fetch.ErrFailed)
 	}
-	if size, err = d.copy(f, web); err != nil {
+	if size, err = d.copy(f, web, fetch.ErrFailed); err != nil {
 		return "", 0, lateOr(ctx, err)
+	}
+	if web.Size >= 0 && size != web.Size {
+		return "", 0, fetch.ErrFailed.With("the file's server sent %d of %d bytes", size, web.Size)
 	}
 	return f.Name(), size, checkCD(f, fetch.ErrFailed)
 }
 
-var errLarge = fetch.ErrFailed.With("the file is larger than %d GiB", maxCD>>30)
+// tooLarge returns refusal with the largest size that an image may have.
+func tooLarge(refusal *fault.Fault) error {
+	return refusal.With("the file is larger than %d GiB", maxCD>>30)
+}
 
 // lateOr returns the reason why a download was ended, or else err.
 func lateOr(ctx context.Context, err error) error {
@@ -143,13 +143,13 @@ func lateOr(ctx context.Context, err error) error {
 	return err
 }
 
-// copy copies a file that comes, as long as the storage has room. It ends in the middle where the server sends less than it said.
-func (d *downloads) copy(to *os.File, web *fetch.File) (size int64, err error) {
+// copy copies a file that comes, as long as the storage has room. It returns refusal for a file that is too large.
+func (d *downloads) copy(to *os.File, from io.Reader, refusal *fault.Fault) (size int64, err error) {
 	for more := true; more; {
 		if err := d.room(); err != nil {
 			return 0, err
 		}
-		n, err := io.CopyN(to, web, lookAtSpace)
+		n, err := io.CopyN(to, from, lookAtSpace)
 		size += n
 		switch {
 		case errors.Is(err, io.EOF):
@@ -157,11 +157,8 @@ func (d *downloads) copy(to *os.File, web *fetch.File) (size int64, err error) {
 		case err != nil:
 			return 0, spaceOf(err)
 		case size > maxCD:
-			return 0, errLarge
+			return 0, tooLarge(refusal)
 		}
-	}
-	if web.Size >= 0 && size != web.Size {
-		return 0, fetch.ErrFailed.With("the file's server sent %d of %d bytes", size, web.Size)
 	}
 	return size, nil
 }
@@ -185,8 +182,8 @@ func spaceOf(err error) error {
 	return err
 }
 
-// checkCD refuses with a fault a file that is no image of a CD or DVD: its 17th sector begins a list of descriptors of ISO 9660 (ECMA-119,
-// 8.1) or of UDF (ECMA-167, 2/9.1).
+// checkCD returns refusal for a file that is no image of a CD or DVD: the 17th sector of an image begins a list of descriptors of
+// ISO 9660 (ECMA-119, 8.1) or of UDF (ECMA-167, 2/9.1).
 func checkCD(f *os.File, refusal *fault.Fault) error {
 	const sector = 2048
 	var head [6]byte

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -44,14 +43,18 @@ func (a *Agent) TakeCD(s nodepb.NodeService_TakeCDServer) error {
 		return err
 	}
 	defer leave()
-	if err := a.downloads.room(); err != nil {
+	if err := a.downloads.room(); err != nil { // before anything comes
 		return err
 	}
 	f, err := os.CreateTemp(a.downloads.dir, "*.upload")
 	if err != nil {
 		return spaceOf(err)
 	}
-	size, err := a.downloads.take(f, s)
+	err = s.Send(&nodepb.TakeCDResponse{}) // the image may come
+	var size int64
+	if err == nil {
+		size, err = a.downloads.copy(f, &sent{stream: s}, errUpload)
+	}
 	if err == nil {
 		err = checkCD(f, errUpload)
 	}
@@ -62,32 +65,24 @@ func (a *Agent) TakeCD(s nodepb.NodeService_TakeCDServer) error {
 	return s.Send(&nodepb.TakeCDResponse{Upload: a.uploads.keep(id, f.Name()), SizeMib: clamp.Int32(size>>20 + 1)})
 }
 
-// take says that the image may come, and copies it, as long as the storage has room.
-func (d *downloads) take(to io.Writer, s nodepb.NodeService_TakeCDServer) (size int64, err error) {
-	if err := s.Send(&nodepb.TakeCDResponse{}); err != nil {
-		return 0, err
-	}
-	for next := int64(lookAtSpace); ; {
-		in, err := s.Recv()
-		if errors.Is(err, io.EOF) {
-			return size, nil
-		}
+// sent reads the image that comes by a stream.
+type sent struct {
+	stream nodepb.NodeService_TakeCDServer
+	rest   []byte // of the last message
+}
+
+// Read implements io.Reader.
+func (r *sent) Read(to []byte) (int, error) {
+	for len(r.rest) == 0 {
+		in, err := r.stream.Recv()
 		if err != nil {
 			return 0, err
 		}
-		if size += int64(len(in.GetData())); size > maxCD {
-			return 0, errUpload.With("the file is larger than %d GiB", maxCD>>30)
-		}
-		if _, err := to.Write(in.GetData()); err != nil {
-			return 0, spaceOf(err)
-		}
-		if size >= next {
-			next += lookAtSpace
-			if err := d.room(); err != nil {
-				return 0, err
-			}
-		}
+		r.rest = in.GetData()
 	}
+	n := copy(to, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // uploads are the images that were uploaded and are not with their machines yet. They end with the process.
@@ -125,23 +120,23 @@ func (u *uploads) keep(machine uuid.UUID, path string) string {
 	if old := u.whole[machine]; old != nil {
 		old.drop()
 	}
-	x.end = time.AfterFunc(uploadLife, func() { u.expire(machine, x) })
+	x.end = time.AfterFunc(uploadLife, func() { u.forget(machine, x) })
 	u.whole[machine] = x
 	return x.name
 }
 
-// find returns the path of an image of a machine.
-func (u *uploads) find(machine uuid.UUID, name string) (path string, err error) {
+// find returns an image of a machine.
+func (u *uploads) find(machine uuid.UUID, name string) (*upload, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if x := u.whole[machine]; x != nil && x.name == name {
-		return x.path, nil
+		return x, nil
 	}
-	return "", errUpload.With("the uploaded image is not on the node any more: upload it again")
+	return nil, errUpload.With("the uploaded image is not on the node any more: upload it again")
 }
 
-// expire forgets an image that is still kept for a machine.
-func (u *uploads) expire(machine uuid.UUID, x *upload) {
+// forget removes an image that is still kept for a machine.
+func (u *uploads) forget(machine uuid.UUID, x *upload) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.whole[machine] == x {
@@ -154,14 +149,4 @@ func (u *uploads) expire(machine uuid.UUID, x *upload) {
 func (x *upload) drop() {
 	x.end.Stop()
 	_ = os.Remove(x.path)
-}
-
-// used forgets an image of a machine whose file has gone to the machine.
-func (u *uploads) used(machine uuid.UUID, name string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if x := u.whole[machine]; x != nil && x.name == name {
-		x.drop()
-		delete(u.whole, machine)
-	}
 }

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	nodepb "slipway.dev/proto/node/v1"
 
 	"slipway.dev/pkg/fault"
 	"slipway.dev/pkg/fetch/cdtest"
 	"slipway.dev/pkg/rpc"
+	"slipway.dev/services/node/internal/agent"
 )
 
 // sender sends uploads to an agent.
@@ -121,12 +123,57 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
+// line is an upload without a connection, whose goroutines are all in the bubble of a test.
+type line struct {
+	grpc.ServerStream
+	ctx   context.Context //nolint:containedctx // a stream has one
+	in    chan *nodepb.TakeCDRequest
+	out   chan *nodepb.TakeCDResponse
+	ended chan error
+}
+
+// Context returns the context of the upload.
+func (l *line) Context() context.Context { return l.ctx }
+
+// Recv returns what comes, until in is closed.
+func (l *line) Recv() (*nodepb.TakeCDRequest, error) {
+	select {
+	case m, more := <-l.in:
+		if !more {
+			return nil, io.EOF
+		}
+		return m, nil
+	case <-l.ctx.Done():
+		return nil, l.ctx.Err()
+	}
+}
+
+// Send takes an answer.
+func (l *line) Send(m *nodepb.TakeCDResponse) error {
+	l.out <- m
+	return nil
+}
+
+// upload begins an upload for an account, and returns when the agent is ready for the image, or refuses it.
+func upload(ctx context.Context, a *agent.Agent, account int32) (*line, error) {
+	l := &line{
+		ctx: ctx, in: make(chan *nodepb.TakeCDRequest, 2), out: make(chan *nodepb.TakeCDResponse, 2), ended: make(chan error, 1),
+	}
+	l.in <- &nodepb.TakeCDRequest{Machine: uuid.NewString(), Account: account}
+	go func() { l.ended <- a.TakeCD(l) }()
+	select {
+	case <-l.out:
+		return l, nil
+	case err := <-l.ended:
+		return nil, err
+	}
+}
+
 // TestUploadsEnd: an upload ends with its caller, an image that is not fetched with its time, and a node takes some at once only.
 func TestUploadsEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, _, _, dir := downloading(t)
-		c := sending(a)
 		ctx, cancel := context.WithCancel(t.Context())
 		for _, tt := range []struct {
 			account int32
@@ -134,16 +181,14 @@ func TestUploadsEnd(t *testing.T) {
 		}{{7, 2}, {8, 2}, {0, 4}, {9, 0}} {
 			begun := 0
 			for ; begun < 100; begun++ {
-				s, err := c.begin(ctx, uuid.NewString(), tt.account)
+				l, err := upload(ctx, a, tt.account)
 				if reasonOf(err) == "UPLOAD_BUSY" {
 					break
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.Send(&nodepb.TakeCDRequest{Data: []byte("begun")}); err != nil {
-					t.Fatal(err)
-				}
+				l.in <- &nodepb.TakeCDRequest{Data: []byte("begun")}
 			}
 			if begun != tt.most {
 				t.Errorf("account %d: %d at once, want %d", tt.account, begun, tt.most)
@@ -152,7 +197,13 @@ func TestUploadsEnd(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		empty(t, dir)
-		if _, err := c.upload(t.Context(), uuid.NewString(), cdtest.Image("hello")); err != nil {
+		l, err := upload(t.Context(), a, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.in <- &nodepb.TakeCDRequest{Data: cdtest.Image("hello")}
+		close(l.in)
+		if err := <-l.ended; err != nil {
 			t.Error(err)
 		}
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
