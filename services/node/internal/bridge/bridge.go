@@ -94,14 +94,7 @@ func (b *Bridges) Load(cards map[uuid.UUID][]hyper.NIC) error {
 func (b *Bridges) Use(machine uuid.UUID, cards []hyper.NIC) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	names := b.cards.Set(machine, cards)
-	if len(cards) == 0 {
-		names = slices.Collect(maps.Keys(b.nets))
-	}
-	return b.follow(slices.DeleteFunc(names, func(name string) bool {
-		kept, known := b.nets[name]
-		return !known || b.cards.Needs(hyper.Network{Name: name}, kept).Equal(kept)
-	}))
+	return b.follow(b.cards.Follow(machine, cards, b.nets))
 }
 
 // follow makes the bridges of these names have what their machines need.

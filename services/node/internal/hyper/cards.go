@@ -43,6 +43,18 @@ func (c *Cards) Set(machine uuid.UUID, cards []NIC) (bridges []string) {
 	return slices.Compact(bridges)
 }
 
+// Follow replaces the cards of a machine, as Set does, and returns the networks that must have something else now than they kept.
+// When a machine is gone, or did not come, these are also networks that were asked for what no machine needs.
+func (c *Cards) Follow(machine uuid.UUID, cards []NIC, kept map[string]Network) (names []string) {
+	if names = c.Set(machine, cards); len(cards) == 0 {
+		names = slices.Collect(maps.Keys(kept))
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		n, known := kept[name]
+		return !known || c.Needs(Network{Name: name}, n).Equal(n)
+	})
+}
+
 func (c *Cards) count(n NIC, by int) {
 	b := c.bridges[n.Network]
 	if b == nil {

@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -82,22 +81,18 @@ func (d *Driver) free(n hyper.Network) error {
 func (d *Driver) follow(m *machine) error {
 	d.hangUp(m)
 	var cards []hyper.NIC
-	if m.Def != nil {
+	switch {
+	case m.Def != nil:
 		cards = m.Def.NICs
+	case !m.empty(): // it is on its way
+		return nil
 	}
-	changed := false
-	names := d.cards.Set(m.UUID, cards)
-	if m.empty() {
-		names = slices.Collect(maps.Keys(d.networks))
+	names := d.cards.Follow(m.UUID, cards, d.networks)
+	if len(names) == 0 {
+		return nil
 	}
 	for _, name := range names {
-		old, known := d.networks[name]
-		if n := d.cards.Needs(hyper.Network{Name: name}, old); known && !n.Equal(old) {
-			d.networks[name], changed = n, true
-		}
-	}
-	if !changed {
-		return nil
+		d.networks[name] = d.cards.Needs(hyper.Network{Name: name}, d.networks[name])
 	}
 	return d.saveNetworks()
 }
