@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -59,16 +60,31 @@ func serveNATS(text string) error {
 	for _, host := range n.Others {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: fmt.Sprintf("%s:%d", host, routePort)})
 	}
+	o.LogFile, o.Logtime = n.log(), true
 	s, err := natsd.NewServer(o)
 	if err != nil {
 		return err
 	}
+	s.ConfigureLogger()
 	s.Start()
 	s.WaitForShutdown()
 	return nil
 }
 
 func (n *natsServer) url() string { return fmt.Sprintf("nats://%s:%d", n.Host, natsPort) }
+
+func (n *natsServer) log() string { return filepath.Join(n.Dir, "log") }
+
+// complaints are the warnings and errors that the server logged.
+func (n *natsServer) complaints() (lines []string) {
+	text, _ := os.ReadFile(n.log()) // none, if the server never started
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "[WRN]") || strings.Contains(line, "[ERR]") || strings.Contains(line, "[FTL]") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
 
 func (n *natsServer) start(t *testing.T) {
 	t.Helper()
@@ -100,7 +116,12 @@ func newBus(t *testing.T) (all []*natsServer, urls string) {
 	for i, host := range hosts {
 		n := &natsServer{Name: fmt.Sprint("n", i), Host: host, Dir: t.TempDir(), Others: hosts}
 		n.start(t)
-		t.Cleanup(n.kill)
+		t.Cleanup(func() {
+			n.kill()
+			if t.Failed() {
+				t.Logf("%s: %s", n.Name, n.complaints())
+			}
+		})
 		all, list = append(all, n), append(list, n.url())
 	}
 	urls = strings.Join(list, ",")
