@@ -201,6 +201,30 @@ func TestRefusedCreateTakesNoAddress(t *testing.T) {
 	}
 }
 
+// TestSilentNodes: while all nodes are silent, as after a time without a database, a create is to be repeated. Nodes that take no
+// hosts by an administrator's wish have no room.
+func TestSilentNodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, tt := range []struct{ node, want string }{
+		{"seen_at = '-infinity'", "UNAVAILABLE"},
+		{"maintenance = true", "NO_CAPACITY"},
+		{"seen_at = now()", "NO_CAPACITY"},
+		{"maintenance = false", ""},
+	} {
+		if _, err := w.deps.Pool.Exec(t.Context(), `UPDATE node SET `+tt.node); err != nil {
+			t.Fatal(err)
+		}
+		_, host := w.hosts().CreateHost(w.admin(), wish("web"))
+		_, disk := vmpb.NewDiskServiceClient(w.conn).CreateDisk(w.admin(), &vmpb.CreateDiskRequest{Name: "d", SizeMib: 1, Node: w.nodeID})
+		for what, err := range map[string]error{"host": host, "disk": disk} {
+			if f, _ := fault.From(err); (err == nil) != (tt.want == "") || err != nil && (f == nil || f.Reason != tt.want) {
+				t.Errorf("%s: %s: %v, want %q", tt.node, what, err, tt.want)
+			}
+		}
+	}
+}
+
 // TestWishCountsAsOne: a wished address is given whatever number is asked for beside it.
 func TestWishCountsAsOne(t *testing.T) {
 	t.Parallel()

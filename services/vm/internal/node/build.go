@@ -35,8 +35,8 @@ var choose = `
 	ORDER BY n.ram_mib - n.ram_allocated DESC, n.id LIMIT 1`
 
 // Choose finds a node with room for a host: the named one, or, with node 0, the one of the cluster with the most free
-// RAM that holds the OS, in whatever version. ErrNoCapacity names what is lacking. The room is the host's only after
-// QueueTake.
+// RAM that holds the OS, in whatever version. ErrNoCapacity names what is lacking; it is Unavailable where all nodes that might
+// take hosts are silent. The room is the host's only after QueueTake.
 func Choose(ctx context.Context, db pg.DB, cluster, node, os int32, w Want) (p Place, err error) {
 	err = db.QueryRow(ctx, choose, cluster, node, os, w.CPUs, w.RAM, w.Boot, w.More, w.Features).Scan(&p.Node, &p.Template, &p.RAM, &p.Boot)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -74,16 +74,16 @@ func QueueGrow(b *pgx.Batch, id int32, more Size, done *bool) {
 		Exec(func(tag pgconn.CommandTag) error { *done = tag.RowsAffected() > 0; return nil })
 }
 
-// lacking counts, among the nodes that were asked for, those in service and those of them that hold the OS, and returns
-// the least that the OS needs there, and the most that is free where it needs no more than what is asked.
+// lacking counts, among the nodes that were asked for, those without maintenance, those of them that are not silent, and those of
+// these that hold the OS, and returns the least that the OS needs there, and the most that is free where it needs no more than what is asked.
 const lacking = `
-	SELECT count(*), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
+	SELECT count(*), count(*) FILTER (WHERE open), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
 	       coalesce(min(min_ram) FILTER (WHERE up AND has_os), 0), coalesce(min(min_boot) FILTER (WHERE up AND has_os), 0),
 	       coalesce(max(free_ram) FILTER (WHERE up AND has_os), 0), coalesce(max(free_disk) FILTER (WHERE up AND has_os), 0),
 	       coalesce((SELECT min(f) FROM unnest($4::text[]) f
 	                 WHERE NOT EXISTS (SELECT FROM node n WHERE n.cluster_id = $1 AND ($2 = 0 OR n.id = $2) AND NOT n.maintenance
 	                                   AND n.seen_at > now() - ` + silence + ` AND f = ANY(n.features))), '')
-	FROM (SELECT NOT n.maintenance AND n.seen_at > now() - ` + silence + ` AS up,
+	FROM (SELECT NOT n.maintenance AS open, NOT n.maintenance AND n.seen_at > now() - ` + silence + ` AS up,
 	             x.node_id IS NOT NULL AS has_os, x.min_ram_mib AS min_ram, x.min_disk_mib AS min_boot,
 	             (n.ram_mib * c.overselling)::integer - n.ram_allocated AS free_ram,
 	             least(n.storage_mib - n.storage_allocated, n.storage_free_mib::bigint * 10) AS free_disk
@@ -93,10 +93,10 @@ const lacking = `
 
 // noRoom returns the fault that names what is lacking.
 func noRoom(ctx context.Context, db pg.DB, cluster, node, os int32, w Want) error {
-	var nodes, live, withOS, leastRAM, leastBoot, ram, disk int32
+	var nodes, open, live, withOS, leastRAM, leastBoot, ram, disk int32
 	var lacks string
 	err := db.QueryRow(ctx, lacking, cluster, node, os, w.Features).
-		Scan(&nodes, &live, &withOS, &leastRAM, &leastBoot, &ram, &disk, &lacks)
+		Scan(&nodes, &open, &live, &withOS, &leastRAM, &leastBoot, &ram, &disk, &lacks)
 	switch {
 	case err != nil:
 		return err
@@ -104,8 +104,10 @@ func noRoom(ctx context.Context, db pg.DB, cluster, node, os int32, w Want) erro
 		return fault.Invalid.With("there is no node %d in cluster %d", node, cluster).On("node")
 	case nodes == 0:
 		return ErrNoCapacity.With("cluster %d has no node", cluster).On("cluster")
-	case live == 0:
+	case open == 0:
 		return ErrNoCapacity.With("no node of cluster %d is in service", cluster).On("node")
+	case live == 0: // as after a time without a database: the nodes were not heard, and come back
+		return fault.Unavailable.With("no node of cluster %d that is in service answers, repeat the request later", cluster)
 	case withOS == 0:
 		return ErrNoCapacity.With("no node in service holds OS %d", os).On("os")
 	case lacks != "":

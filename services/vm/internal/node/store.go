@@ -101,18 +101,19 @@ func Agents(ctx context.Context, db *unit.DB) ([]Agent, error) {
 // Service is what a node is ready for.
 type Service struct {
 	Agent
-	Cluster  int32
-	Features []string
+	Maintenance bool
+	Cluster     int32
+	Features    []string
 }
 
 // Exchanges reports whether disks can come and go on the node.
 func (s Service) Exchanges() bool { return slices.Contains(s.Features, "disks") }
 
-// Find returns a node. A node with maintenance counts as not alive.
+// Find returns a node.
 func Find(ctx context.Context, db pg.DB, id int32) (s Service, err error) {
 	err = db.QueryRow(ctx, `
-		SELECT id, uuid, endpoint, seen_at > now() - `+silence+` AND NOT maintenance, cluster_id, features FROM node WHERE id = $1`, id).
-		Scan(&s.ID, &s.UUID, &s.Endpoint, &s.Alive, &s.Cluster, &s.Features)
+		SELECT id, uuid, endpoint, seen_at > now() - `+silence+`, maintenance, cluster_id, features FROM node WHERE id = $1`, id).
+		Scan(&s.ID, &s.UUID, &s.Endpoint, &s.Alive, &s.Maintenance, &s.Cluster, &s.Features)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, pg.Missing("node", id)
 	}

@@ -234,14 +234,21 @@ func (n node) fits(s nodes.Size) bool {
 }
 
 func (t tx) Choose(_ context.Context, _, wanted, _ int32, s nodes.Size) (best int32, err error) {
-	most := int64(-1)
+	most, silent := int64(-1), len(t.nodes) > 0
 	for _, id := range sorted(t.nodes) {
 		n := t.nodes[id]
-		if (wanted == 0 || wanted == id) && t.alive(n) && n.fits(s) && int64(n.RAM)-n.ram > most {
+		if wanted != 0 && wanted != id || !t.alive(n) {
+			continue
+		}
+		silent = false
+		if n.fits(s) && int64(n.RAM)-n.ram > most {
 			best, most = id, int64(n.RAM)-n.ram
 		}
 	}
-	if best == 0 {
+	switch {
+	case silent:
+		return 0, fault.Unavailable
+	case best == 0:
 		return 0, nodes.ErrNoCapacity
 	}
 	return best, nil

@@ -41,8 +41,10 @@ func (c creation) checkNode(n node.Service) error {
 	switch {
 	case c.Storage != 0 && c.Storage != cluster.StorageID(n.Cluster):
 		return fault.Invalid.With("there is no storage %d on node %d", c.Storage, c.Node).On("storage")
-	case !n.Alive:
+	case n.Maintenance:
 		return node.ErrNoCapacity.With("node %d is not in service", c.Node).On("node")
+	case !n.Alive:
+		return fault.Unavailable.With("node %d does not answer, repeat the request later", c.Node)
 	case !n.Exchanges():
 		return fault.Invalid.With("node %d cannot have disks without hosts", c.Node).On("node")
 	}
