@@ -19,7 +19,7 @@ code() {
 whole() {
 	step "drivers and the guest, on real QEMU" gotest slipway.dev/services/node/... slipway.dev/deploy/guest
 	step "an installation whose connections fail, and failovers of its database and bus" gotest slipway.dev/deploy/chaos slipway.dev/deploy/ha
-	step "whole stacks, over HTTP" gotest -timeout 30m slipway.dev/deploy/e2e
+	step "whole stacks, over HTTP" gotest -timeout 45m slipway.dev/deploy/e2e
 	step "every service in a container of its own" deploy/compose/test.sh single ha libvirt
 }
 gotest() { bin/gotest -count=1 -tags libvirt_dlopen,e2e "$@"; }
