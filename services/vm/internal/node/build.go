@@ -75,7 +75,8 @@ func QueueGrow(b *pgx.Batch, id int32, more Size, done *bool) {
 }
 
 // lacking counts, among the nodes that were asked for, those without maintenance, those of them that are not silent, and those of
-// these that hold the OS, and returns the least that the OS needs there, and the most that is free where it needs no more than what is asked.
+// these that hold the OS, and returns the least that the OS needs there, and the most that is free where it needs no more than what
+// is asked.
 const lacking = `
 	SELECT count(*), count(*) FILTER (WHERE open), count(*) FILTER (WHERE up), count(*) FILTER (WHERE up AND has_os),
 	       coalesce(min(min_ram) FILTER (WHERE up AND has_os), 0), coalesce(min(min_boot) FILTER (WHERE up AND has_os), 0),
